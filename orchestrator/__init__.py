@@ -1,0 +1,1 @@
+"""The lip-sync service: audio chunks in, frames of a speaking face out, in real time."""

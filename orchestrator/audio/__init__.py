@@ -1,0 +1,1 @@
+"""Audio in any accepted form becomes 16 kHz mono and log-mel windows."""

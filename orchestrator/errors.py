@@ -1,0 +1,52 @@
+"""The errors a caller can act on: one exception type, the specification's codes and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+
+class LipSyncErrorCode(str, Enum):
+    """Error codes of the wire; the values are the wire strings."""
+
+    FACE_MODEL_NOT_FOUND = "FACE_MODEL_NOT_FOUND"
+    FACE_MODEL_INCOMPATIBLE = "FACE_MODEL_INCOMPATIBLE"
+    AUDIO_PROCESSING_FAILED = "AUDIO_PROCESSING_FAILED"
+    VIDEO_GENERATION_FAILED = "VIDEO_GENERATION_FAILED"
+    GPU_UNAVAILABLE = "GPU_UNAVAILABLE"
+    MODEL_LOAD_FAILED = "MODEL_LOAD_FAILED"
+    SYNC_ERROR = "SYNC_ERROR"
+    BUFFER_OVERFLOW = "BUFFER_OVERFLOW"
+    TIMEOUT = "TIMEOUT"
+    INVALID_MESSAGE = "INVALID_MESSAGE"
+    SESSION_LIMIT = "SESSION_LIMIT"
+    UNAUTHORIZED = "UNAUTHORIZED"
+
+
+class LipSyncError(Exception):
+    """A failure that the caller is told about.
+
+    `recoverable` says whether the same session may simply go on; `details` names the field or the models concerned.
+    """
+
+    def __init__(
+        self,
+        code: LipSyncErrorCode,
+        message: str,
+        *,
+        recoverable: bool = True,
+        fallback_available: bool = False,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.recoverable = recoverable
+        self.fallback_available = fallback_available
+        self.details: dict[str, Any] = dict(details or {})
+
+
+def invalid_field(field: str, message: str, code: LipSyncErrorCode = LipSyncErrorCode.INVALID_MESSAGE) -> LipSyncError:
+    """A bad message: `field` is the wire path (`audioChunk.sampleRate`), `message` says what is wrong and what to send."""
+    return LipSyncError(code, f"{field}: {message}", recoverable=True, details={"field": field})

@@ -1,0 +1,95 @@
+"""The nouns of the service: frozen records that travel between the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio at 16 kHz, full scale 1.0, shape `[n]`."""
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""`[height, width, 3]`, RGB order."""
+
+
+class LipSyncModel(str, Enum):
+    """Models a client can name; the values are the wire strings."""
+
+    TPSM = "tpsm"
+    WAV2LIP = "wav2lip"
+    SADTALKER = "sadtalker"
+    AUDIO2HEAD = "audio2head"
+    TPSM_NEURAL = "tpsm-neural"
+    STATIC = "static"
+
+
+class AudioFormat(str, Enum):
+    """How `AudioChunk.data` is coded."""
+
+    PCM = "pcm"
+    WAV = "wav"
+    OPUS = "opus"
+
+
+class VideoFormat(str, Enum):
+    """How frames are coded on the wire."""
+
+    JPEG = "jpeg"
+    H264 = "h264"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """One piece of a turn's audio as the client sent it."""
+
+    data: bytes
+    timestamp_ms: float
+    """The client's clock at the chunk's first sample."""
+    sequence_number: int
+    sample_rate_hz: int
+    channels: int
+    format: AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Picture size in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """One landmark, in pixels of the face model's neutral pose."""
+
+    x: float
+    y: float
+    confidence: float = 1.0
+    landmark: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceModel:
+    """An enrolled face: the photo and where its landmarks are."""
+
+    id: str
+    user_id: str
+    resolution: Resolution
+    keypoints: tuple[Keypoint, ...]
+    """468 or 478 MediaPipe face-mesh points in index order."""
+    neutral_pose: RgbImage
+    quality_score: float
+    created_at: str
+    version: str = ""
+    """Changes whenever the stored bytes change; part of every cache key."""
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def landmarks(self) -> NDArray[np.float32]:
+        """The key points as `[n, 2]` pixels, x first."""
+        return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float32)
