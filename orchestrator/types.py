@@ -43,6 +43,20 @@ class VideoFormat(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class MelSpec:
+    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80 Slaney bands)."""
+
+    n_mels: int = 80
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    fmin_hz: float = 80.0
+    fmax_hz: float = 7600.0
+    log_floor: float = 1e-8
+    """Power below which the natural logarithm is clipped."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioChunk:
     """One piece of a turn's audio as the client sent it."""
 

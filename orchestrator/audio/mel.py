@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from orchestrator.types import Samples
+from orchestrator.types import MelSpec, Samples
+
+__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "log_mel", "log_mel_frames"]
 
 SAMPLE_RATE_HZ = 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class MelSpec:
-    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80 Slaney bands)."""
-
-    n_mels: int = 80
-    n_fft: int = 512
-    win_length: int = 400
-    hop_length: int = 160
-    fmin_hz: float = 80.0
-    fmax_hz: float = 7600.0
-    log_floor: float = 1e-8
-    """Power below which the natural logarithm is clipped."""
 
 
 @lru_cache(maxsize=8)

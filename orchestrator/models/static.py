@@ -1,0 +1,60 @@
+"""The last resort: the enrolled face at rest, blinking, drawn in this process without Triton."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.inference import Tensors
+from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelSpec, ModelState
+from orchestrator.models.tpsm import TpsmFace, prepare_face
+from orchestrator.motion import MOUTH_PARAMETERS
+from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.idle import idle_motion
+from orchestrator.types import FaceModel, LipSyncModel, MelSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StaticFace:
+    """A renderer of the same maps that `tpsm` draws from, so that a fallback does not make the face jump."""
+
+    face: TpsmFace
+    renderer: FaceRenderer
+
+    @property
+    def nbytes(self) -> int:
+        """Counted like the maps it holds."""
+        return self.face.nbytes
+
+
+class Static:
+    """The resting face with blink and sway; needs no audio and cannot fail."""
+
+    spec = ModelSpec(
+        model=LipSyncModel.STATIC,
+        triton_models=(),
+        features=MelSpec(),
+        window=AudioWindow(frames=1, ahead_frames=0),
+        quality=0.1,
+        min_size=0,
+    )
+
+    def prepare(self, face: FaceModel, size: int) -> StaticFace:
+        """The same maps as `tpsm`'s and a renderer over them."""
+        maps = prepare_face(face, size)
+        return StaticFace(maps, FaceRenderer(maps.maps))
+
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState
+    ) -> tuple[Frames, ModelState]:
+        """`infer` is not used; drawing happens in a worker thread."""
+        idle = idle_motion(windows.idle_s, face.face.seed)
+        motion = np.concatenate([np.zeros((len(windows), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)
+        frames = await asyncio.to_thread(lambda: np.stack([face.renderer.draw(row) for row in motion]))
+        return frames, state
+
+    def canary(self) -> dict[str, Tensors]:
+        """Nothing to ask."""
+        return {}

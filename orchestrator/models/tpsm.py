@@ -1,0 +1,115 @@
+"""The built-in model: audio to mouth parameters, then a thin-plate-spline warp of the face photo."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.inference import NotCached, Tensors
+from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelSpec, ModelState
+from orchestrator.motion import CLOSED, MOTION_PARAMETERS, MOUTH_PARAMETERS
+from orchestrator.rendering.build import build_face_maps
+from orchestrator.rendering.face_maps import FaceMaps
+from orchestrator.rendering.idle import idle_motion
+from orchestrator.types import FaceModel, LipSyncModel, MelSpec
+
+WINDOW_FRAMES: Final = 80
+STEPS: Final = 8
+CENTRE_STEP: Final = 3
+"""The output step that lies on the mel frame at the video frame's centre."""
+LOOK_AHEAD_FRAMES: Final = 6
+"""Mel frames that the network sees after an output step."""
+
+UPLOAD_ATTEMPTS: Final = 4
+"""Each model instance keeps its own cache of faces, so a new face may have to be sent to every one of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TpsmFace:
+    """Face maps with their serialised form and hash, made once per face and size."""
+
+    maps: FaceMaps
+    blob: NDArray[np.uint8]
+    digest: NDArray[np.uint8]
+    seed: int
+
+    @property
+    def nbytes(self) -> int:
+        """The blob and its unpacked arrays are of the same order."""
+        return 2 * int(self.blob.nbytes)
+
+
+def prepare_face(face: FaceModel, size: int) -> TpsmFace:
+    """Solve the splines of one face; see `orchestrator.rendering.build`."""
+    maps = build_face_maps(face.neutral_pose, face.landmarks(), size)
+    blob = maps.to_bytes()
+    return TpsmFace(
+        maps=maps,
+        blob=np.frombuffer(blob, dtype=np.uint8),
+        digest=np.frombuffer(maps.digest, dtype=np.uint8),
+        seed=zlib.crc32(f"{face.user_id}/{face.id}".encode()),
+    )
+
+
+def at_frame_centres(steps: NDArray[np.float32], phase: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mouth parameters `[n, 7]` at the frame centres from 100 Hz steps `[n, 8, 7]`.
+
+    A triangle of +-20 ms around the centre smooths the steps; closures survive it because `closed` keeps its maximum
+    over the same span and pulls the opening down with it.
+    """
+    distance = np.abs(np.arange(STEPS, dtype=np.float32)[None, :] - CENTRE_STEP - phase[:, None])
+    weights = np.maximum(0.0, 1.0 - distance / 2.5)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mouth: NDArray[np.float32] = np.einsum("ns,nsp->np", weights, steps).astype(np.float32)
+    near = distance <= 2.0
+    mouth[:, CLOSED] = np.where(near, steps[:, :, CLOSED], 0.0).max(axis=1)
+    return np.clip(mouth, 0.0, 1.0)
+
+
+class Tpsm:
+    """Mouth parameters from 0.8 s of log-mel, drawn by a warp of the photo; two networks, no state."""
+
+    spec = ModelSpec(
+        model=LipSyncModel.TPSM,
+        triton_models=("audio2motion", "tpsm"),
+        features=MelSpec(),
+        window=AudioWindow(frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES),
+        quality=0.7,
+        min_size=128,
+    )
+
+    def prepare(self, face: FaceModel, size: int) -> TpsmFace:
+        """Face maps of the photo at `size`."""
+        return prepare_face(face, size)
+
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState
+    ) -> tuple[Frames, ModelState]:
+        """Silent windows rest without asking the audio network."""
+        mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
+        speaking = ~windows.silent
+        if speaking.any():
+            steps = await infer("audio2motion", {"mel": windows.mel[speaking]})
+            mouth[speaking] = at_frame_centres(steps["motion"], windows.phase[speaking])
+        motion = np.concatenate([mouth, idle_motion(windows.idle_s, face.seed)], axis=1)
+        return await self._draw(infer, motion, face), state
+
+    async def _draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
+        request = {"motion": motion, "face": np.broadcast_to(face.digest, (len(motion), 32))}
+        for _ in range(UPLOAD_ATTEMPTS):
+            try:
+                return (await infer("tpsm", request))["frames"]
+            except NotCached:
+                await infer("tpsm", {"motion": motion[:1], "face": face.digest[None], "maps": face.blob[None]})
+        return (await infer("tpsm", request))["frames"]
+
+    def canary(self) -> dict[str, Tensors]:
+        """Silence for the network, the built-in test card for the renderer."""
+        return {
+            "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, self.spec.features.n_mels), np.float32)},
+            "tpsm": {"motion": np.zeros((1, len(MOTION_PARAMETERS)), np.float32), "face": np.zeros((1, 32), np.uint8)},
+        }
