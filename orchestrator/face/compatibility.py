@@ -1,0 +1,100 @@
+"""Which models a face can be driven with, and what speaks against the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from orchestrator.types import FaceModel, LipSyncModel
+
+MOUTH_CORNERS: Final = (61, 291)
+LIPS: Final = (0, 13, 14, 17, 61, 78, 291, 308)
+"""Face-mesh indices: outer and inner lip midpoints and corners."""
+
+PREFERENCE: Final = (
+    LipSyncModel.TPSM,
+    LipSyncModel.WAV2LIP,
+    LipSyncModel.SADTALKER,
+    LipSyncModel.AUDIO2HEAD,
+    LipSyncModel.STATIC,
+)
+"""Best first for live use: the order of the default fallback chain; `audio2head` looks 2 s ahead, so last of the talking ones."""
+
+MIN_TPSM_SIDE: Final = 128
+MIN_CROP_SIDE: Final = 256
+MIN_SADTALKER_POINTS: Final = 68
+MIN_SADTALKER_QUALITY: Final = 70.0
+MIN_MOUTH_WIDTH: Final = 0.04
+"""Narrowest mouth that can be drawn, as a fraction of the picture's shorter side: 5 pixels of 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompatibilityIssue:
+    """One thing that is wrong with a face model, and the models it rules out (none: it is only odd)."""
+
+    code: str
+    message: str
+    models: tuple[LipSyncModel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compatibility:
+    """What `validate_compatibility` found."""
+
+    model_id: str
+    compatible_lip_sync_models: tuple[LipSyncModel, ...]
+    """Best first; `static` is always among them."""
+    recommended_model: LipSyncModel
+    issues: tuple[CompatibilityIssue, ...]
+
+
+def check_compatibility(face: FaceModel) -> Compatibility:
+    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm` draws and needs what it needs."""
+    issues = (*_size_issues(face), *_mouth_issues(face), *_sadtalker_issues(face), *_stated_size_issues(face))
+    ruled_out = {model for issue in issues for model in issue.models}
+    compatible = tuple(model for model in (*PREFERENCE, LipSyncModel.TPSM_NEURAL) if model not in ruled_out)
+    return Compatibility(face.id, compatible, compatible[0], issues)
+
+
+def _size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
+    height, width = face.neutral_pose.shape[:2]
+    side, found = min(height, width), []
+    if side < MIN_TPSM_SIDE:
+        models = (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)
+        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; tpsm needs 128x128 pixels", models))
+    if side < MIN_CROP_SIDE:
+        crops = (LipSyncModel.WAV2LIP, LipSyncModel.AUDIO2HEAD)
+        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; wav2lip and audio2head need 256x256 pixels", crops))
+    return tuple(found)
+
+
+def _mouth_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
+    points = face.landmarks().astype(np.float64)
+    height, width = face.neutral_pose.shape[:2]
+    lips = points[list(LIPS)]
+    inside = bool(np.all((lips >= 0) & (lips < (width, height))))
+    mouth_width = float(np.linalg.norm(points[MOUTH_CORNERS[0]] - points[MOUTH_CORNERS[1]]))
+    if inside and mouth_width >= MIN_MOUTH_WIDTH * min(height, width):
+        return ()
+    place = "too close together" if inside else "outside the picture"
+    return (CompatibilityIssue("MOUTH_NOT_FOUND", f"the lip points are {place}", (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)),)
+
+
+def _sadtalker_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
+    found = []
+    if len(face.keypoints) < MIN_SADTALKER_POINTS:
+        found.append(CompatibilityIssue("TOO_FEW_LANDMARKS", "sadtalker needs 68 landmarks", (LipSyncModel.SADTALKER,)))
+    if face.quality_score < MIN_SADTALKER_QUALITY:
+        message = f"quality {face.quality_score:.0f}; sadtalker needs {MIN_SADTALKER_QUALITY:.0f}"
+        found.append(CompatibilityIssue("QUALITY_TOO_LOW", message, (LipSyncModel.SADTALKER,)))
+    return tuple(found)
+
+
+def _stated_size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
+    stated, real = face.metadata.get("resolution"), face.resolution
+    if not isinstance(stated, dict) or (stated.get("width"), stated.get("height")) == (real.width, real.height):
+        return ()
+    says = f"metadata.json says {stated.get('width')}x{stated.get('height')}"
+    return (CompatibilityIssue("RESOLUTION_MISMATCH", f"{says}, neutral_pose.jpg is {real.width}x{real.height}"),)

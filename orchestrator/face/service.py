@@ -1,0 +1,207 @@
+"""Faces in memory: loaded once for all who ask at once, prepared once per model and size, and never beyond a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from orchestrator.cache import LruCache, SingleFlight
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.compatibility import Compatibility, check_compatibility
+from orchestrator.face.ids import check_id
+from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
+from orchestrator.face.store import ROOT, FaceStore, active_model_key, face_prefix, version_of
+from orchestrator.models.base import FaceInputs, ModelAdapter
+from orchestrator.types import FaceModel, LipSyncModel
+
+FaceKey: TypeAlias = tuple[str, str]
+"""User id and face model id."""
+
+DerivedKey: TypeAlias = tuple[str, str, str, LipSyncModel, int]
+"""User id, face model id, its version, model, size in pixels."""
+
+RECHECK_AFTER_S: Final = 5.0
+"""A cached face is taken as unchanged this long before storage is asked again."""
+
+KEYPOINT_BYTES: Final = 200
+"""What a `Keypoint` with its two floats and its name takes, measured with sys.getsizeof."""
+
+_READ_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedFace:
+    face: FaceModel
+    checked_at_s: float
+
+
+class _ActiveModel(msgspec.Struct, rename="camel"):
+    active_model_id: str
+
+
+def face_bytes(face: FaceModel) -> int:
+    """Memory a face model takes: the picture and the points; the rest is small."""
+    return face.neutral_pose.nbytes + KEYPOINT_BYTES * len(face.keypoints) + 32 * sum(map(len, face.embeddings))
+
+
+class FaceModelCacheService:
+    """Face models and what models derive from them, each in an LRU bounded by count and by bytes. One event loop owns it."""
+
+    def __init__(
+        self,
+        store: FaceStore,
+        *,
+        max_faces: int = 50,
+        max_face_bytes: int = 256 * 1024 * 1024,
+        max_derived: int = 100,
+        max_derived_bytes: int = 1024 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._faces: LruCache[FaceKey, _LoadedFace] = LruCache(
+            max_items=max_faces, max_bytes=max_face_bytes, size_of=lambda loaded: face_bytes(loaded.face)
+        )
+        self._derived: LruCache[DerivedKey, FaceInputs] = LruCache(
+            max_items=max_derived, max_bytes=max_derived_bytes, size_of=lambda derived: derived.nbytes
+        )
+        self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
+        self._preparations: SingleFlight[DerivedKey, FaceInputs] = SingleFlight()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes held by both caches."""
+        return self._faces.total_bytes + self._derived.total_bytes
+
+    async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
+        """The face, from memory or storage; without `model_id` the one that the user's active_model.json names.
+
+        Raises FACE_MODEL_NOT_FOUND, FACE_MODEL_INCOMPATIBLE naming file and field, INVALID_MESSAGE for an id that is none.
+        Errors are not remembered.
+        """
+        user_id = check_id(user_id, "userId")
+        model_id = await self.active_model_id(user_id) if model_id is None else check_id(model_id, "faceModelId")
+        key = (user_id, model_id)
+        loaded = self._faces.get(key)
+        if loaded is not None and self._clock() - loaded.checked_at_s < RECHECK_AFTER_S:
+            return loaded.face
+        return await self._loads.run(key, lambda: self._load(key))
+
+    async def active_model_id(self, user_id: str) -> str:
+        """The face a user speaks with when a message names none; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
+        data = await self._store.read(active_model_key(check_id(user_id, "userId")))
+        if data is None:
+            message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
+            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+        try:
+            return check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
+        except (msgspec.MsgspecError, UnicodeDecodeError, LipSyncError) as error:
+            message = f"active_model.json of user {user_id!r} cannot be used: {error}"
+            details = {"file": "active_model.json", "field": "activeModelId"}
+            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details=details) from error
+
+    async def list_face_models(self, user_id: str) -> tuple[str, ...]:
+        """Ids of the user's face models, sorted."""
+        blobs = await self._store.blobs(f"{ROOT}/{check_id(user_id, 'userId')}")
+        return tuple(sorted(parts[2] for blob in blobs if len(parts := blob.key.split("/")) == 4 and parts[3] == METADATA))
+
+    def validate_compatibility(self, model: FaceModel) -> Compatibility:
+        """Which lip-sync models can drive the face; see `compatibility`."""
+        return check_compatibility(model)
+
+    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int) -> Any:
+        """What `adapter.prepare(face, size)` derives, made once in a worker thread and held by the face's version."""
+        key = (face.user_id, face.id, face.version, adapter.spec.model, size)
+        derived = self._derived.get(key)
+        return derived if derived is not None else await self._preparations.run(key, lambda: self._prepare(key, face, adapter))
+
+    async def preload(self, user_id: str, model_id: str | None = None) -> None:
+        """Have the face in memory before its first chunk comes."""
+        await self.load_face_model(user_id, model_id)
+
+    async def preload_for_users(self, user_ids: Iterable[str]) -> tuple[str, ...]:
+        """Have the active faces of these users in memory; returns the users whose face could be loaded."""
+        users = tuple(user_ids)
+        results = await asyncio.gather(*(self.load_face_model(user) for user in users), return_exceptions=True)
+        unexpected = [result for result in results if isinstance(result, BaseException) and not isinstance(result, LipSyncError)]
+        if unexpected:
+            raise unexpected[0]
+        return tuple(user for user, result in zip(users, results, strict=True) if isinstance(result, FaceModel))
+
+    async def activate(self, user_id: str, model_id: str) -> FaceModel:
+        """Make a face the user's active one, once it has been loaded without error."""
+        face = await self.load_face_model(user_id, model_id)
+        await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": model_id}))
+        return face
+
+    async def hot_swap_model(self, user_id: str, old_id: str, new_id: str) -> FaceModel:
+        """Load the new face, make it active if the old one was, and only then forget the old one."""
+        face = await self.load_face_model(user_id, new_id)
+        if await self._is_active(user_id, check_id(old_id, "faceModelId")):
+            await self.activate(user_id, new_id)
+        self._forget((user_id, old_id))
+        return face
+
+    async def delete_face_model(self, user_id: str, model_id: str) -> None:
+        """Remove a face from storage and memory; the user's active face, if it was that one, becomes another or none."""
+        key = (check_id(user_id, "userId"), check_id(model_id, "faceModelId"))
+        was_active = await self._is_active(user_id, model_id)
+        if not await self._store.delete(face_prefix(*key)):
+            raise face_not_found(user_id, model_id)
+        self._forget(key)
+        if was_active:
+            await self._activate_another(user_id)
+
+    async def _is_active(self, user_id: str, model_id: str) -> bool:
+        try:
+            return await self.active_model_id(user_id) == model_id
+        except LipSyncError:
+            return False
+
+    async def _activate_another(self, user_id: str) -> None:
+        remaining = await self.list_face_models(user_id)
+        if remaining:
+            await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": remaining[0]}))
+        else:
+            await self._store.delete(active_model_key(user_id))
+
+    async def _load(self, key: FaceKey) -> FaceModel:
+        try:
+            face = await self._read(key)
+        except LipSyncError:
+            self._forget(key)
+            raise
+        self._faces.put(key, _LoadedFace(face, self._clock()))
+        self._derived.discard_where(lambda derived: derived[:2] == key and derived[2] != face.version)
+        return face
+
+    async def _read(self, key: FaceKey) -> FaceModel:
+        """Read until the folder did not change meanwhile, so that no face is a mixture of two."""
+        known, prefix = self._faces.get(key), face_prefix(*key)
+        blobs = await self._store.blobs(prefix)
+        for _ in range(_READ_ATTEMPTS):
+            version = version_of(blobs)
+            if known is not None and known.face.version == version:
+                return known.face
+            check_listing(*key, blobs)
+            contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ}
+            blobs = await self._store.blobs(prefix)
+            if version_of(blobs) == version:
+                files = {name: data for name, data in contents.items() if data is not None}
+                return await asyncio.to_thread(parse_face_model, *key, files, version)
+        message = f"face model {key[1]!r} was written again and again while it was read; try again"
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
+
+    async def _prepare(self, key: DerivedKey, face: FaceModel, adapter: ModelAdapter) -> FaceInputs:
+        derived = await asyncio.to_thread(adapter.prepare, face, key[4])
+        self._derived.put(key, derived)
+        return derived
+
+    def _forget(self, key: FaceKey) -> None:
+        self._faces.discard(key)
+        self._derived.discard_where(lambda derived: derived[:2] == key)

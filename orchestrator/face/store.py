@@ -1,0 +1,219 @@
+"""Where face models lie: small files by key, in a folder today and in a bucket by the same four calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from orchestrator.errors import invalid_field
+from orchestrator.face.ids import check_id
+
+ROOT: Final = "face-models"
+"""First part of every key."""
+
+DEMO_USER: Final = "demo"
+DEMO_FACE: Final = "demo"
+SHIPPED_FACES: Final = Path(__file__).resolve().parent.parent / "demo" / "faces"
+"""The portrait that comes with the package, in the layout of any other store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One stored file. `generation` changes whenever its bytes are written anew."""
+
+    key: str
+    size_bytes: int
+    generation: str
+
+
+class FaceStore(Protocol):
+    """Small files by key: `face-models/{userId}/{modelId}/{file}` and `face-models/{userId}/active_model.json`."""
+
+    async def blobs(self, prefix: str) -> tuple[Blob, ...]:
+        """All files below the folder `prefix`, by key."""
+        ...
+
+    async def read(self, key: str) -> bytes | None:
+        """The file's bytes; None when there is no such file."""
+        ...
+
+    async def write(self, key: str, data: bytes) -> None:
+        """Write one file; a reader sees the old bytes or the new ones."""
+        ...
+
+    async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
+        """Make `files` (by name) all that the folder `prefix` holds; a reader tells an old file from a new one by its generation."""
+        ...
+
+    async def delete(self, prefix: str) -> bool:
+        """Remove the folder or file; says whether there was one."""
+        ...
+
+
+def face_prefix(user_id: str, model_id: str) -> str:
+    """The folder of one face model."""
+    return f"{ROOT}/{user_id}/{model_id}"
+
+
+def active_model_key(user_id: str) -> str:
+    """The file that names the face a user speaks with."""
+    return f"{ROOT}/{user_id}/active_model.json"
+
+
+def version_of(blobs: Iterable[Blob]) -> str:
+    """One string for the state of a folder: it changes when any file of it is written, added or removed."""
+    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in blobs)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+class LocalFaceStore:
+    """The layout in a local folder. Writes go to a sibling folder first and are renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._incoming = self._root / ".incoming"
+        self._swap = threading.Lock()
+
+    async def blobs(self, prefix: str) -> tuple[Blob, ...]:
+        return await asyncio.to_thread(self._blobs, prefix)
+
+    async def read(self, key: str) -> bytes | None:
+        return await asyncio.to_thread(self._read, key)
+
+    async def write(self, key: str, data: bytes) -> None:
+        await asyncio.to_thread(self._write, key, data)
+
+    async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
+        await asyncio.to_thread(self._replace, prefix, dict(files))
+
+    async def delete(self, prefix: str) -> bool:
+        return await asyncio.to_thread(self._delete, prefix)
+
+    def _path(self, key: str) -> Path:
+        """The file or folder of a key, proven to lie below the root even where the root holds links."""
+        parts = key.split("/")
+        if parts[0] != ROOT or not 2 <= len(parts) <= 4:
+            raise ValueError(f"not a key of the face store: {key!r}")
+        path = self._root.joinpath(*(check_id(part, "key") for part in parts))
+        if not path.resolve().is_relative_to(self._root):
+            raise ValueError(f"the key leaves the store: {key!r}")
+        return path
+
+    def _blobs(self, prefix: str) -> tuple[Blob, ...]:
+        found = []
+        for path in sorted(self._path(prefix).rglob("*")):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # replaced while we looked: the next look sees its successor
+                continue
+            if path.is_file():
+                key = path.relative_to(self._root).as_posix()
+                found.append(Blob(key, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}"))
+        return tuple(found)
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def _write(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        staged = self._stage({path.name: data}) / path.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(path)
+        staged.parent.rmdir()
+
+    def _replace(self, prefix: str, files: dict[str, bytes]) -> None:
+        path = self._path(prefix)
+        staged = self._stage(files)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._swap:
+            doomed = self._move_away(path)
+            staged.rename(path)
+        _remove(doomed)
+
+    def _delete(self, prefix: str) -> bool:
+        with self._swap:
+            doomed = self._move_away(self._path(prefix))
+        _remove(doomed)
+        return doomed is not None
+
+    def _move_away(self, path: Path) -> Path | None:
+        doomed = self._incoming / uuid.uuid4().hex
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        try:
+            return path.rename(doomed)
+        except FileNotFoundError:
+            return None
+
+    def _stage(self, files: Mapping[str, bytes]) -> Path:
+        """A complete folder outside the key space, on the same file system, flushed to the disk."""
+        folder = self._incoming / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        for name, data in files.items():
+            with (folder / check_id(name, "key")).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        return folder
+
+
+def _remove(path: Path | None) -> None:
+    if path is not None and path.is_dir():
+        shutil.rmtree(path)
+    elif path is not None:
+        path.unlink()
+
+
+class WithShippedFaces:
+    """A store in which the demo face that comes with the package is always there, and always the same."""
+
+    def __init__(self, own: FaceStore, shipped: FaceStore) -> None:
+        self._own = own
+        self._shipped = shipped
+        self._fixed = face_prefix(DEMO_USER, DEMO_FACE)
+
+    async def blobs(self, prefix: str) -> tuple[Blob, ...]:
+        own = {blob.key: blob for blob in await self._own.blobs(prefix) if not self._is_fixed(blob.key)}
+        if prefix.split("/")[1] == DEMO_USER:
+            own = {blob.key: blob for blob in await self._shipped.blobs(prefix)} | own
+        return tuple(own[key] for key in sorted(own))
+
+    async def read(self, key: str) -> bytes | None:
+        data = None if self._is_fixed(key) else await self._own.read(key)
+        if data is None and key.split("/")[1] == DEMO_USER:
+            return await self._shipped.read(key)
+        return data
+
+    async def write(self, key: str, data: bytes) -> None:
+        self._refuse_fixed(key)
+        await self._own.write(key, data)
+
+    async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
+        self._refuse_fixed(prefix)
+        await self._own.replace(prefix, files)
+
+    async def delete(self, prefix: str) -> bool:
+        self._refuse_fixed(prefix)
+        return await self._own.delete(prefix)
+
+    def _is_fixed(self, key: str) -> bool:
+        return key == self._fixed or key.startswith(self._fixed + "/")
+
+    def _refuse_fixed(self, key: str) -> None:
+        if self._is_fixed(key):
+            raise invalid_field("faceModelId", "the demo face is part of the product and cannot be changed; choose another id")
+
+
+def open_store(root: Path) -> FaceStore:
+    """A local folder, made on the first write, with the shipped demo face in view."""
+    return WithShippedFaces(LocalFaceStore(root), LocalFaceStore(SHIPPED_FACES))
