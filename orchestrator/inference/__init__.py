@@ -1,0 +1,48 @@
+"""One narrow door to inference: what a model adapter may ask, whoever answers (Triton or this process).
+
+Light to import: the embedded server is started before numpy, gRPC and onnxruntime are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+"""Named arrays as `config.pbtxt` names them; the batch is the first axis of every one."""
+
+
+class InferenceError(LipSyncError):
+    """A request that brought no answer; `code` says what the caller can do (DESIGN 3)."""
+
+    def __init__(self, code: LipSyncErrorCode, message: str, *, model: str) -> None:
+        super().__init__(code, message, details={"model": model})
+        self.model = model
+
+
+class NotCached(InferenceError):  # noqa: N818 - a condition that the caller mends, by sending the maps, not a failure
+    """The model does not hold the face that the request names; send its maps along and ask again."""
+
+    def __init__(self, message: str, *, model: str) -> None:
+        super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, model=model)
+
+
+class Inference(Protocol):
+    """Runs models by name."""
+
+    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+        """All outputs of `model`. `deadline` is absolute, on `time.monotonic()` (the event loop's clock).
+
+        Raises `NotCached`, or `InferenceError` with `TIMEOUT`, `MODEL_LOAD_FAILED`, `VIDEO_GENERATION_FAILED`,
+        `BUFFER_OVERFLOW` or `GPU_UNAVAILABLE`. Cancelling the task cancels the request.
+        """
+        ...
+
+    async def ready(self, model: str) -> bool:
+        """Whether `model` would answer now; a cached fact, cheap enough to ask for each chunk."""
+        ...

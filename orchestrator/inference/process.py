@@ -1,0 +1,204 @@
+"""The server as processes: launch, what it printed, its backend processes, and an end that leaves none behind.
+
+The standard library only; `launch` may run before numpy, gRPC or ONNX Runtime are imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from orchestrator.inference.environment import find_wheel, prepare_backends, refuse_numpy_2, server_environment
+from orchestrator.inference.lease import Lease, sweep_dead_runs
+
+LOG = logging.getLogger(__name__)
+LOG_LINES: Final = 200
+"""Lines of the server's log that are kept for error messages."""
+
+EXIT_TIMEOUT_S: Final = 3
+KILL_AFTER_S: Final = 5.0
+"""A dead backend process can hold up the server's own shutdown; then it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports of one server, kept over restarts so that clients reconnect by themselves."""
+
+    grpc: int
+    metrics: int
+
+
+def free_ports() -> Ports:
+    """Two ports that are free now."""
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):
+            each.bind(("127.0.0.1", 0))
+        return Ports(first.getsockname()[1], second.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """A backend process: one instance of one model."""
+
+    pid: int
+    model: str
+
+
+@dataclass
+class ServerProcess:
+    """A running `tritonserver` and the tail of its log."""
+
+    popen: subprocess.Popen[bytes]
+    server_id: str
+    ports: Ports
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server itself."""
+        return self.popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self.popen.poll()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody sent it SIGSTOP: it will not answer."""
+        return state_of(self.pid) in "Tt"
+
+    def tail(self, lines: int = 12) -> str:
+        """The last lines that it printed."""
+        return "\n".join(list(self.lines)[-lines:])
+
+    def stubs(self) -> tuple[Stub, ...]:
+        """Its backend processes, dead ones that nobody has buried included only while their arguments can be read."""
+        return tuple(stub for pid in _children(self.pid) if (stub := _stub(pid)) is not None)
+
+    def kill(self) -> None:
+        """Ends the server and its backend processes at once; they would hold its listening socket for seconds."""
+        stubs = self.stubs()
+        with contextlib.suppress(ProcessLookupError):
+            self.popen.kill()
+        self.popen.wait()
+        kill_stubs(stubs)
+
+    def terminate(self) -> None:
+        """Asks it to end and waits; kills what has not ended after `KILL_AFTER_S`. Blocks."""
+        stubs = self.stubs()
+        self.popen.terminate()
+        try:
+            self.popen.wait(KILL_AFTER_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        kill_stubs(stubs)
+
+
+def launch(repository: Path, lease: Lease, ports: Ports) -> ServerProcess:
+    """Starts a server without models (they are loaded by request, which reports errors model by model)."""
+    wheel = find_wheel()
+    refuse_numpy_2()
+    backends = lease.folder / "backends"
+    if not backends.exists():
+        prepare_backends(wheel, backends)
+    server_id = uuid.uuid4().hex
+    launcher = Path(__file__).with_name("launcher.py")
+    command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), str(wheel.server)]
+    popen = subprocess.Popen(
+        command + _flags(repository, backends, lease.prefix, server_id, ports),
+        env=server_environment(wheel),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    server = ServerProcess(popen, server_id, ports)
+    assert popen.stdout is not None
+    threading.Thread(target=_read_log, args=(popen.stdout, server.lines), name="triton log", daemon=True).start()
+    return server
+
+
+def open_lease() -> Lease:
+    """A lease for a new run, after sweeping up after dead ones."""
+    sweep_dead_runs()
+    return Lease()
+
+
+def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
+    return [
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--exit-on-error=false",
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        f"--id={server_id}",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={ports.grpc}",
+        "--allow-http=false",  # tensors over HTTP cost a hundred times more, and open connections delay the shutdown
+        "--metrics-address=127.0.0.1",
+        f"--metrics-port={ports.metrics}",
+        "--allow-gpu-metrics=false",
+        "--allow-cpu-metrics=false",
+    ]
+
+
+def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
+    with stream:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip()
+            if line:
+                lines.append(line)
+                LOG.debug("%s", line)
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for a process (`R`, `S`, `T` stopped, `Z` dead and not buried); `X` if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"
+
+
+def kill_stubs(stubs: Iterable[Stub]) -> None:
+    """Kills those that still are what they were, and waits for their end, at most a second."""
+    living = [stub for stub in stubs if _stub(stub.pid) == stub]
+    for stub in living:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stub.pid, signal.SIGKILL)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end and any(state_of(stub.pid) not in "XZ" for stub in living):
+        time.sleep(0.005)
+
+
+def _children(pid: int) -> list[int]:
+    """Children of all threads: the server starts each backend process from another one."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
+
+
+def _stub(pid: int) -> Stub | None:
+    """Reads a backend process's arguments: the last but one is `<model>_<group>_<instance>`."""
+    with contextlib.suppress(OSError):
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        if arguments[0].endswith(b"triton_python_backend_stub") and len(arguments) > 2:
+            return Stub(pid, arguments[-2].decode().rsplit("_", 2)[0])
+    return None
