@@ -26,14 +26,16 @@ def filter_bank(spec: MelSpec) -> NDArray[np.float32]:
     rising = (frequencies[None, :] - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - frequencies[None, :]) / np.diff(edges)[1:, None]
     weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return weights.astype(np.float32)
+    bank: NDArray[np.float32] = weights.astype(np.float32)
+    return bank
 
 
 @lru_cache(maxsize=8)
 def analysis_window(spec: MelSpec) -> NDArray[np.float32]:
     """Periodic Hann window `[win_length]`."""
     phase = 2.0 * np.pi * np.arange(spec.win_length) / spec.win_length
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    window: NDArray[np.float32] = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return window
 
 
 def log_mel_frames(windows: NDArray[np.float32], spec: MelSpec) -> NDArray[np.float32]:

@@ -1,0 +1,99 @@
+"""Reads a whole audio file of any common kind for offline rendering, as the 16 kHz mono signal the live path would hear."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.types import Samples
+
+MAX_FILE_S = 600.0
+"""Longest recording rendered by default."""
+_FIELD = "audio"
+_MAGIC: Final = (
+    (0, b"RIFF", "wav"),
+    (0, b"RF64", "wav"),
+    (0, b"fLaC", "flac"),
+    (0, b"OggS", "ogg"),
+    (0, b"ID3", "mp3"),
+    (4, b"ftyp", "mov"),
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, b"FORM", "aiff"),
+)
+"""Where a container's name stands. The container is chosen here and not by probing, since some that a probe would find
+(playlists) make the reader open other files."""
+
+
+def read_audio(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Samples:
+    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, mono at 16 kHz, padding removed.
+
+    Raises `LipSyncError` on the field `audio`: unreadable, unknown, without sound, or longer than `max_duration_s`.
+    """
+    import av  # here, since the live path needs no file reader
+
+    data = _bytes_of(source)
+    try:
+        with av.open(io.BytesIO(data), format=_container(data), metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise _bad("the file holds no sound")
+            samples, rate = _decoded(container, max_duration_s)
+    except av.FFmpegError as error:
+        raise _bad(f"the file cannot be decoded ({error.strerror})") from error
+    return _resampled(samples, rate)
+
+
+def _bytes_of(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise _bad(f"{source.name} cannot be read ({error.strerror})") from error
+
+
+def _container(data: bytes) -> str:
+    for offset, magic, name in _MAGIC:
+        if data[offset : offset + len(magic)] == magic:
+            return name
+    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
+        return "aac" if data[1] & 0x06 == 0 else "mp3"  # an ADTS header has layer 0, an MPEG one has not
+    raise _bad("the file is not WAV, MP3, FLAC, Ogg, M4A, AAC, AIFF or WebM")
+
+
+def _decoded(container: Any, max_duration_s: float) -> tuple[Samples, int]:
+    """Mono samples at the file's rate; FFmpeg drops the codecs' own delay and padding where the file notes them."""
+    import av
+
+    rate = container.streams.audio[0].codec_context.sample_rate
+    to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    parts: list[Samples] = []
+    length = 0
+    for frame in container.decode(audio=0):
+        frame.pts = None
+        for mono in to_mono.resample(frame):
+            parts.append(mono.to_ndarray()[0])
+            length += len(parts[-1])
+        if length > max_duration_s * rate:
+            raise _bad(f"the file is longer than {max_duration_s:g} s")
+    if not length:
+        raise _bad("the file holds no sound")
+    samples = np.concatenate(parts)
+    if not np.isfinite(samples).all():
+        raise _bad("the file holds samples that are NaN or infinite")
+    return np.clip(samples, -1.0, 1.0), rate
+
+
+def _resampled(samples: Samples, rate: int) -> Samples:
+    import soxr
+
+    resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE_HZ) if rate != SAMPLE_RATE_HZ else samples
+    return resampled
+
+
+def _bad(message: str) -> LipSyncError:
+    return invalid_field(_FIELD, message, LipSyncErrorCode.AUDIO_PROCESSING_FAILED)
