@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 
-class LipSyncErrorCode(str, Enum):
+class LipSyncErrorCode(StrEnum):
     """Error codes of the wire; the values are the wire strings."""
 
     FACE_MODEL_NOT_FOUND = "FACE_MODEL_NOT_FOUND"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """`[height, width, 3]`, RGB order."""
 
 
-class LipSyncModel(str, Enum):
+class LipSyncModel(StrEnum):
     """Models a client can name; the values are the wire strings."""
 
     TPSM = "tpsm"
@@ -27,7 +27,7 @@ class LipSyncModel(str, Enum):
     STATIC = "static"
 
 
-class AudioFormat(str, Enum):
+class AudioFormat(StrEnum):
     """How `AudioChunk.data` is coded."""
 
     PCM = "pcm"
@@ -35,7 +35,7 @@ class AudioFormat(str, Enum):
     OPUS = "opus"
 
 
-class VideoFormat(str, Enum):
+class VideoFormat(StrEnum):
     """How frames are coded on the wire."""
 
     JPEG = "jpeg"
@@ -107,3 +107,43 @@ class FaceModel:
     def landmarks(self) -> NDArray[np.float32]:
         """The key points as `[n, 2]` pixels, x first."""
         return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoGenerationConfig:
+    """How a turn's video is drawn and coded."""
+
+    target_fps: float = 20.0
+    resolution: Resolution = Resolution(256, 256)
+    format: VideoFormat = VideoFormat.JPEG
+    quality: int = 80
+    """0..100."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedFrame:
+    """One drawn picture and the time of the audio it shows."""
+
+    image: RgbImage
+    sequence_number: int
+    audio_timestamp_ms: float
+    """The client's clock at the start of the frame's slot."""
+    lip_sync_model: LipSyncModel
+    generation_time_ms: float
+    is_interpolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingFrame:
+    """One coded picture, ready for the wire."""
+
+    data: bytes
+    sequence_number: int
+    timestamp_ms: float
+    """When to present it, in the client's clock."""
+    audio_timestamp_ms: float
+    format: VideoFormat
+    is_keyframe: bool
+    resolution: Resolution
+    lip_sync_model: LipSyncModel
+    is_interpolated: bool

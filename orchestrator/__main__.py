@@ -1,0 +1,85 @@
+"""The `lipsync` program: arguments, then the command that they name."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Idle BLAS threads spin: with them the service costs five times as much. They are read when numpy is imported."""
+
+COMMANDS: Final = {
+    "serve": "serve faces over WebSocket and HTTP",
+    "render": "turn an audio file and a face into an MP4 with sound",
+    "enroll": "make a face model from a photo",
+    "models": "list the models and whether they can be used",
+    "bench": "measure stage times and live sessions",
+    "doctor": "say what is missing on this machine and the command that mends it",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit status."""
+    for variable in SINGLE_THREADED:
+        os.environ.setdefault(variable, "1")
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.commands.{options.command}").run
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lipsync", description="Audio in, a speaking face out, in real time.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
+    _serving(parsers["serve"])
+    _rendering(parsers["render"])
+    _enrolling(parsers["enroll"])
+    for name in ("render", "enroll", "models", "bench", "doctor"):
+        _common(parsers[name])
+    parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
+    parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
+    parsers["bench"].add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size (default 256)")
+    parsers["bench"].add_argument("--fps", type=float, default=20.0, help="frames per second (default 20)")
+    parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--storage", type=Path, metavar="DIR", help="folder of the face models (default ./storage)")
+    parser.add_argument("--model-repository", type=Path, metavar="DIR", help="Triton model repository (default: the shipped one)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of the configuration keys")
+
+
+def _serving(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="TCP port (default 8080; 0 takes a free one)")
+    parser.add_argument("--triton-url", metavar="HOST:PORT", help="use this Triton (gRPC) instead of starting the embedded one")
+    parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without asking for tokens")
+
+
+def _rendering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("audio", type=Path, metavar="AUDIO", help="WAV, MP3, FLAC, Ogg or M4A")
+    parser.add_argument("--face", default="demo", metavar="PHOTO|FACE_ID", help="a photo, or an enrolled face (default: the demo face)")
+    parser.add_argument("--user", metavar="U", help="whose face it is (default: demo, or local for a photo)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out.mp4"), metavar="FILE", help="where to write (default out.mp4)")
+    parser.add_argument("--model", default="tpsm", help="model to speak with (default tpsm)")
+    parser.add_argument("--fps", type=float, default=20.0, help="frames per second, 15 to 25 (default 20)")
+    parser.add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size in pixels (default 256)")
+
+
+def _enrolling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP of one face looking at the camera")
+    parser.add_argument("--user", required=True, metavar="U", help="whose face it is")
+    parser.add_argument("--id", metavar="F", help="id of the face model (default: a new one)")
+    parser.add_argument("--consent", action="store_true", help="the person in the photo agreed to be animated; required and recorded")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

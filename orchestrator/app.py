@@ -1,0 +1,89 @@
+"""The one place that builds objects and joins them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
+
+from aiohttp import WSCloseCode, web
+
+from orchestrator.config import ServiceConfig
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.face.store import open_store
+from orchestrator.http import (
+    CONFIG,
+    FACES,
+    MAX_FORM_BYTES,
+    METRICS,
+    SERVICE,
+    SESSIONS,
+    SOCKETS,
+    STORE,
+    add_routes,
+    errors_as_json,
+)
+from orchestrator.inference import Inference
+from orchestrator.metrics import Metrics
+from orchestrator.models import ADAPTERS
+from orchestrator.service import LipSyncService
+from orchestrator.session import SessionRegistry
+from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.video.service import VideoGeneratorService
+
+logger = logging.getLogger(__name__)
+
+OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
+"""Opens the inference for the application's life: a Triton, or this process."""
+
+SHUTDOWN_TIMEOUT_S = 5.0
+
+
+def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
+    """The whole service as an aiohttp application."""
+    app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_FORM_BYTES)
+    app[CONFIG] = config
+    app[METRICS] = Metrics()
+    app[SESSIONS] = SessionRegistry(config.max_concurrent_sessions)
+    app[SOCKETS] = set()
+    app[STORE] = open_store(config.storage)
+    app[FACES] = build_faces(config, app)
+    app.cleanup_ctx.append(lambda app: _service(app, open_inference))
+    app.on_shutdown.append(_close_sockets)
+    add_routes(app)
+    return app
+
+
+def build_faces(config: ServiceConfig, app: web.Application) -> FaceModelCacheService:
+    """The face cache; half of the budget is for photos, half for what models derive from them."""
+    half_bytes = config.face_cache_mb * 1024 * 1024 // 2
+    return FaceModelCacheService(
+        app[STORE],
+        max_faces=config.face_model_cache_size,
+        max_face_bytes=half_bytes,
+        max_derived=4 * config.face_model_cache_size,
+        max_derived_bytes=half_bytes,
+    )
+
+
+async def _service(app: web.Application, open_inference: OpenInference) -> AsyncIterator[None]:
+    async with open_inference() as inference:
+        service = LipSyncService(
+            app[CONFIG], ADAPTERS, app[FACES], VideoGeneratorService(inference), VideoStreamingService(), app[METRICS]
+        )
+        app[SERVICE] = service
+        probes = asyncio.create_task(service.probe_failed_models(), name="probe failed models")
+        try:
+            yield
+        finally:
+            probes.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await probes
+
+
+async def _close_sockets(app: web.Application) -> None:
+    for socket in list(app[SOCKETS]):
+        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service is shutting down")

@@ -1,0 +1,1 @@
+"""What the `lipsync` program can do, a file per command."""

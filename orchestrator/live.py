@@ -1,0 +1,169 @@
+"""One session's work: audio from the inbox becomes frames in the outbox, paced, in order, and interruptible."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from orchestrator.channel import ChannelClosedError
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.models.base import ModelSpec
+from orchestrator.service import Batch, LipSyncService
+from orchestrator.session import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.turn import Turn
+
+BATCH_FRAMES: Final = 4
+"""Most frames asked of a model at once: little enough for a deadline to mean something, enough to share a request."""
+
+EPISODE_ENDS_BELOW: Final = 0.5
+"""Inbox fill under which a later overflow is reported anew."""
+
+
+class LiveSession:
+    """Owns the task that works on a session's turns."""
+
+    def __init__(self, session: Session, service: LipSyncService, *, pacing_lead_s: float) -> None:
+        self.session = session
+        self._service = service
+        self._pacing_lead_s = pacing_lead_s
+        self._step: asyncio.Task[None] | None = None
+        self._step_ordinal = 0
+        self._given_up = 0
+        """Turns up to this ordinal were interrupted."""
+        self._overflowing = False
+
+    async def accept(self, item: InboxItem) -> None:
+        """Queue an item without waiting; what overflows becomes silence and is reported once per episode."""
+        inbox = self.session.inbox
+        dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
+        for lost in dropped:
+            heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)
+            if heir is not None:
+                heir.lost_before_ms += lost.duration_ms + lost.lost_before_ms
+        if dropped and not self._overflowing:
+            message = "more audio is waiting than the service keeps; the oldest was replaced by silence: send it at most in real time"
+            details = {"field": "audioChunk.data", "lostMs": sum(lost.duration_ms for lost in dropped)}
+            await self.session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details)))
+        self._overflowing = bool(dropped) or (self._overflowing and inbox.fill >= EPISODE_ENDS_BELOW)
+
+    async def work(self) -> None:
+        """Until the inbox closes or the session cannot get a face; then the outbox closes too."""
+        try:
+            while await self._run(await self.session.inbox.get()):
+                pass
+        except ChannelClosedError:
+            pass
+        finally:
+            await self.session.outbox.close()
+
+    async def interrupt(self) -> int | None:
+        """Give up the turn that is being spoken, or else the oldest one waiting; its ordinal, or None when there is none."""
+        session, turn = self.session, self.session.turn
+        ordinal = self._spoken_ordinal()
+        await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame))
+        if ordinal is None:
+            return None
+        self._given_up = ordinal
+        await session.inbox.discard(lambda item: item.ordinal == ordinal)
+        if self._step is not None and self._step_ordinal == ordinal:
+            self._step.cancel()
+        session.encoder = None
+        if turn is not None and turn.ordinal == ordinal:
+            await self._end(turn, interrupted=True)
+        return ordinal
+
+    def _spoken_ordinal(self) -> int | None:
+        if self.session.turn is not None:
+            return self.session.turn.ordinal
+        if self._step is not None:
+            return self._step_ordinal
+        waiting = self.session.inbox.items()
+        return waiting[0].ordinal if waiting else None
+
+    async def _run(self, item: InboxItem) -> bool:
+        """Handle one item; False when the session cannot go on."""
+        if item.ordinal <= self._given_up:
+            return True
+        self._step_ordinal = item.ordinal
+        self._step = asyncio.create_task(self._handle(item), name=f"{item.turn_id} of {self.session.id}")
+        try:
+            await self._step
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+        except LipSyncError as error:
+            await self.session.outbox.put(Failed(error))
+            return self.session.face is not None
+        finally:
+            self._step = None
+        return True
+
+    async def _handle(self, item: InboxItem) -> None:
+        turn = self.session.turn
+        if turn is not None and turn.ordinal != item.ordinal:
+            await self._finish(turn, item.arrived_s)
+            turn = None
+        if item.chunk is not None:
+            await self._service.open_face(self.session, item.face_model_id)
+            turn = turn or await self._begin(item)
+        if turn is None:
+            return
+        if item.lost_before_ms > 0.0:
+            turn.push_silence(item.lost_before_ms, item.arrived_s)
+        if item.chunk is None:
+            await self._finish(turn, item.arrived_s)
+        else:
+            turn.push(item.chunk, item.arrived_s)
+            await self._speak(turn)
+
+    async def _begin(self, item: InboxItem) -> Turn:
+        assert item.chunk is not None
+        session = self.session
+        await self._service.warm_up(session, item.config.resolution.width)
+        first = (await self._service.select_model(session))[0]
+        began_ms = item.chunk.timestamp_ms - item.lost_before_ms
+        turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
+        waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
+        session.turn, session.model = turn, session.model or first
+        await session.outbox.put(TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms))
+        return turn
+
+    async def _finish(self, turn: Turn, now: float) -> None:
+        turn.finish(now)
+        await self._speak(turn)
+        await self._end(turn, interrupted=False)
+
+    async def _end(self, turn: Turn, *, interrupted: bool) -> None:
+        self.session.turn = None
+        self.session.idle_s = turn.end_idle_s
+        await self.session.outbox.put(TurnEnded(turn, interrupted=interrupted))
+
+    async def _speak(self, turn: Turn) -> None:
+        """Draw every frame whose look-ahead has arrived."""
+        while True:
+            models = await self._service.select_model(self.session)
+            spec = self._service.spec(models[0])
+            count = turn.frames_ready(spec, BATCH_FRAMES)
+            if count <= 0:
+                return
+            await self._pace(turn, turn.next_frame + count - 1)
+            await self._deliver(turn, await self._service.next_frames(self.session, turn, models, count), spec)
+
+    async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
+        outbox = self.session.outbox
+        coded = await self._service.prepare_for_streaming(self.session, turn, batch.frames)
+        if batch.switch is not None:
+            await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
+        for frame in coded:
+            ready_s = max(turn.ready_since(frame.sequence_number, spec), self._due_s(turn, frame.sequence_number))
+            await outbox.put(OutgoingFrame(turn, frame, ready_s))
+
+    async def _pace(self, turn: Turn, frame: int) -> None:
+        """Wait until a frame may leave; audio that came in a burst must not flood the client."""
+        wait_s = self._due_s(turn, frame) - asyncio.get_running_loop().time()
+        if wait_s > 0.0:
+            await asyncio.sleep(wait_s)
+
+    def _due_s(self, turn: Turn, frame: int) -> float:
+        return turn.started_s + frame / turn.fps - self._pacing_lead_s

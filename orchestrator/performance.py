@@ -1,0 +1,117 @@
+"""How the models fare: latency and success of each, and a circuit breaker that opens when one fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from orchestrator.errors import LipSyncErrorCode
+from orchestrator.types import LipSyncModel
+
+HISTORY: Final = 256
+"""Chunks remembered per model."""
+
+FIRST_PROBE_S: Final = 0.25
+"""A failed model is asked again after this time, later ones after twice the time, up to `LONGEST_PROBE_S`."""
+
+LONGEST_PROBE_S: Final = 1.0
+
+SHARED_FAILURES: Final = frozenset({LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE})
+"""Failures of the model itself. Others may come from one session's face or audio and must not cost the others their model."""
+
+
+@dataclass
+class _Record:
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    successes: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    frames: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    open_until_s: float | None = None
+    opened_by: LipSyncErrorCode | None = None
+    probe_after_s: float = FIRST_PROBE_S
+    updated_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPerformance:
+    """What is known of one model's recent chunks."""
+
+    model: LipSyncModel
+    average_latency_ms: float
+    p95_latency_ms: float
+    p99_latency_ms: float
+    success_rate: float
+    frames_per_second: float
+    is_open: bool
+    """The circuit is open: the model failed and has not answered a probe since."""
+
+
+class PerformanceTracker:
+    """Records results and answers which circuits are closed. Never reads a clock: `now` is monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._records: dict[LipSyncModel, _Record] = {}
+
+    def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float) -> None:
+        """A batch was drawn."""
+        record = self._record(model)
+        record.latencies_ms.append(latency_ms)
+        record.successes.append(True)
+        record.frames.append((now, frames))
+        record.updated_s = now
+
+    def record_failure(self, model: LipSyncModel, code: LipSyncErrorCode, now: float) -> None:
+        """A batch failed; a failure of the model itself opens its circuit at once."""
+        record = self._record(model)
+        record.successes.append(False)
+        record.updated_s = now
+        if code in SHARED_FAILURES and record.open_until_s is None:
+            record.probe_after_s = FIRST_PROBE_S
+            record.open_until_s = now + record.probe_after_s
+            record.opened_by = code
+
+    def is_closed(self, model: LipSyncModel) -> bool:
+        """Whether sessions may use the model."""
+        return self._record(model).open_until_s is None
+
+    def opened_by(self, model: LipSyncModel) -> LipSyncErrorCode | None:
+        """What opened the model's circuit; None while it is closed."""
+        return None if self.is_closed(model) else self._record(model).opened_by
+
+    def due_for_probe(self, now: float) -> list[LipSyncModel]:
+        """Models whose circuit is open and whose cool-down is over."""
+        return [model for model, record in self._records.items() if record.open_until_s is not None and now >= record.open_until_s]
+
+    def record_probe(self, model: LipSyncModel, answered: bool, now: float) -> None:
+        """Close the circuit, or wait twice as long for the next probe."""
+        record = self._record(model)
+        if answered:
+            record.open_until_s = None
+            return
+        record.probe_after_s = min(2.0 * record.probe_after_s, LONGEST_PROBE_S)
+        record.open_until_s = now + record.probe_after_s
+
+    def performance(self, model: LipSyncModel) -> ModelPerformance:
+        """Figures over the last `HISTORY` batches."""
+        record = self._record(model)
+        latencies = np.array(record.latencies_ms or [0.0])
+        return ModelPerformance(
+            model=model,
+            average_latency_ms=float(latencies.mean()),
+            p95_latency_ms=float(np.percentile(latencies, 95)),
+            p99_latency_ms=float(np.percentile(latencies, 99)),
+            success_rate=sum(record.successes) / len(record.successes) if record.successes else 1.0,
+            frames_per_second=_rate(record.frames),
+            is_open=record.open_until_s is not None,
+        )
+
+    def _record(self, model: LipSyncModel) -> _Record:
+        return self._records.setdefault(model, _Record())
+
+
+def _rate(frames: deque[tuple[float, int]]) -> float:
+    if len(frames) < 2 or frames[-1][0] <= frames[0][0]:
+        return 0.0
+    return sum(count for _, count in list(frames)[1:]) / (frames[-1][0] - frames[0][0])

@@ -1,0 +1,212 @@
+"""LipSyncService: the next frames of a turn, from the best model that can draw them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.metrics import Metrics
+from orchestrator.models.base import ModelAdapter, ModelSpec
+from orchestrator.performance import SHARED_FAILURES, PerformanceTracker
+from orchestrator.selection import candidates
+from orchestrator.session import Session
+from orchestrator.streaming.encoder import make_encoder
+from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.turn import Turn
+from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame
+from orchestrator.video.service import VideoGeneratorService, cross_fade
+
+logger = logging.getLogger(__name__)
+
+EXCLUSION_S: Final = 5.0
+"""A model that failed on one session's own face or audio is not tried again by that session for this long."""
+
+PROBE_INTERVAL_S: Final = 0.1
+PROBE_DEADLINE_S: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The model changed between two frames of a session."""
+
+    before: LipSyncModel
+    after: LipSyncModel
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive frames from one model."""
+
+    frames: list[GeneratedFrame]
+    switch: Switch | None
+
+
+class LipSyncService:
+    """Joins faces, models and pictures; every wait below it has a deadline."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        adapters: Mapping[LipSyncModel, ModelAdapter],
+        faces: FaceModelCacheService,
+        video: VideoGeneratorService,
+        streaming: VideoStreamingService,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._adapters = adapters
+        self._faces = faces
+        self._video = video
+        self._streaming = streaming
+        self._metrics = metrics
+        self.performance = PerformanceTracker()
+
+    async def open_face(self, session: Session, face_model_id: str | None) -> None:
+        """Give the session a face, prepared for its first model and for the last resort."""
+        if session.face is not None and face_model_id in (None, session.face.id):
+            return
+        session.face = await self._faces.load_face_model(session.user_id, face_model_id)
+
+    async def warm_up(self, session: Session, size: int) -> None:
+        """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits for it."""
+        face = _face_of(session)
+        first = (await self.select_model(session))[0]
+        for model in dict.fromkeys((first, LipSyncModel.STATIC)):
+            await self._faces.optimize_for_model(face, self._adapters[model], size)
+
+    def spec(self, model: LipSyncModel) -> ModelSpec:
+        """What a model declares to need."""
+        return self._adapters[model].spec
+
+    async def select_model(self, session: Session) -> list[LipSyncModel]:
+        """Candidates for the session's next frames, best first."""
+        return candidates(
+            preference=session.preference,
+            default=self._config.default_model,
+            chain=self._config.fallback_chain,
+            usable=await self._usable(session),
+        )
+
+    async def next_frames(self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int) -> Batch:
+        """The turn's next `count` frames, all from the first of `models` that can draw them; the cursor moves only on success."""
+        loop = asyncio.get_running_loop()
+        failures: dict[LipSyncModel, LipSyncErrorCode] = {}
+        for model in models:
+            if turn.frames_ready(self._adapters[model].spec, count) < count:
+                continue
+            started_s = loop.time()
+            try:
+                images = await self._draw(session, turn, model, count)
+            except LipSyncError as error:
+                failures[model] = error.code
+                self._record_failure(session, model, error, loop.time())
+                continue
+            elapsed_ms = (loop.time() - started_s) * 1000.0
+            self.performance.record_success(model, elapsed_ms, count, loop.time())
+            self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
+            switch = self._note_switch(session, turn, model, failures)
+            if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
+                images = cross_fade(turn.last_image, images)
+            return Batch(turn.advance(images, model, elapsed_ms / count), switch)
+        raise LipSyncError(
+            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+            "every candidate failed",
+            details={model.value: code.value for model, code in failures.items()},
+        )
+
+    async def prepare_for_streaming(self, session: Session, turn: Turn, frames: list[GeneratedFrame]) -> list[StreamingFrame]:
+        """Coded frames; a turn begins with a keyframe."""
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        config = turn.config
+        if session.encoder is None or session.encoder_config != config:
+            session.encoder = make_encoder(config.format, config.resolution.width, config.target_fps, config.quality)
+            session.encoder_config = config
+        coded = await self._streaming.prepare_frames_for_streaming(
+            session.encoder, config.format, frames, force_keyframe=frames[0].sequence_number == 0
+        )
+        self._metrics.stage_seconds.labels("encode", config.format.value).observe(loop.time() - started_s)
+        return coded
+
+    async def probe_failed_models(self) -> None:
+        """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            for model in self.performance.due_for_probe(loop.time()):
+                adapter = self._adapters[model]
+                answered = await self._video.ready(adapter) and await self._video.probe(adapter, deadline=loop.time() + PROBE_DEADLINE_S)
+                self.performance.record_probe(model, answered, loop.time())
+                if answered:
+                    logger.info("model %s is back", model.value)
+
+    async def available(self, model: LipSyncModel) -> bool:
+        """Whether sessions may use the model now."""
+        adapter = self._adapters.get(model)
+        return adapter is not None and self.performance.is_closed(model) and await self._video.ready(adapter)
+
+    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int) -> list[GeneratedFrame]:
+        adapter = self._adapters[model]
+        face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
+        windows = turn.windows(adapter.spec, count)
+        deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
+        images, session.states[model] = await self._video.generate_frames(
+            adapter, windows, face, session.states.get(model), deadline=deadline
+        )
+        return images
+
+    async def _usable(self, session: Session) -> set[LipSyncModel]:
+        now = asyncio.get_running_loop().time()
+        supported = self._faces.validate_compatibility(_face_of(session)).compatible_lip_sync_models
+        return {
+            model
+            for model in supported
+            if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
+        }
+
+    def _record_failure(self, session: Session, model: LipSyncModel, error: LipSyncError, now: float) -> None:
+        logger.warning("session %s: %s failed: %s: %s", session.id, model.value, error.code.value, error.message)
+        self.performance.record_failure(model, error.code, now)
+        if error.code not in SHARED_FAILURES:
+            session.excluded_until_s[model] = now + EXCLUSION_S
+
+    def _note_switch(
+        self, session: Session, turn: Turn, model: LipSyncModel, failures: Mapping[LipSyncModel, LipSyncErrorCode]
+    ) -> Switch | None:
+        before, session.model = session.model, model
+        if before is None or before is model:
+            return None
+        turn.switches += 1
+        reason = self._switch_reason(before, model, session.preference, failures)
+        self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
+        logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
+        return Switch(before, model, reason)
+
+    def _switch_reason(
+        self,
+        before: LipSyncModel,
+        after: LipSyncModel,
+        preference: LipSyncModel | None,
+        failures: Mapping[LipSyncModel, LipSyncErrorCode],
+    ) -> str:
+        if before in failures:
+            return failures[before].value
+        opened_by = self.performance.opened_by(before)
+        if opened_by is not None:
+            return opened_by.value
+        if after is preference:
+            return "REQUESTED"
+        return "RECOVERED" if before is LipSyncModel.STATIC else "NOT_READY"
+
+
+def _face_of(session: Session) -> FaceModel:
+    if session.face is None:
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
+    return session.face

@@ -1,0 +1,168 @@
+"""Everything that belongs to one conversation, and the registry that limits how many there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.channel import Channel
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.streaming.encoder import Encoder
+from orchestrator.turn import Turn
+from orchestrator.types import AudioChunk, FaceModel, LipSyncModel, StreamingFrame, VideoGenerationConfig
+
+CONTROL_WEIGHT_MS = 1.0
+"""What an item without audio counts in the inbox, so that their number is bounded too."""
+
+
+@dataclass(slots=True)
+class InboxItem:
+    """One step of a turn, in the order of arrival: a chunk, or the turn's end when `chunk` is None."""
+
+    ordinal: int
+    """Number of the turn within the session."""
+    turn_id: str
+    config: VideoGenerationConfig
+    face_model_id: str | None
+    chunk: AudioChunk | None
+    arrived_s: float
+    duration_ms: float
+    lost_before_ms: float = 0.0
+    """Audio that overflowed just before this item; it counts as silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingFrame:
+    """A frame on its way out, with what its latency is measured from."""
+
+    turn: Turn
+    frame: StreamingFrame
+    ready_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """`response_start` is due."""
+
+    turn: Turn
+    model: LipSyncModel
+    timestamp_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """`response_end` is due; its metrics are read when it leaves."""
+
+    turn: Turn
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """`model_switched` is due."""
+
+    before: LipSyncModel
+    after: LipSyncModel
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """`error` is due."""
+
+    error: LipSyncError
+
+
+Outgoing = OutgoingFrame | TurnStarted | TurnEnded | Switched | Failed
+
+
+class Session:
+    """State of one conversation; one task works on it, the socket's tasks only touch its two channels."""
+
+    def __init__(self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int) -> None:
+        self.id = session_id
+        self.user_id = user_id
+        self.inbox: Channel[InboxItem] = Channel(inbox_ms, lambda item: max(item.duration_ms, CONTROL_WEIGHT_MS))
+        self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
+        self.preference: LipSyncModel | None = None
+        self.face: FaceModel | None = None
+        self.turn: Turn | None = None
+        self.model: LipSyncModel | None = None
+        """Drew the last frame."""
+        self.states: dict[LipSyncModel, Any] = {}
+        self.excluded_until_s: dict[LipSyncModel, float] = {}
+        """Models that failed on this session's own face or audio."""
+        self.encoder: Encoder | None = None
+        self.encoder_config: VideoGenerationConfig | None = None
+        self.idle_s = 0.0
+
+
+class SessionRegistry:
+    """All open sessions by id."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: Session) -> None:
+        """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its id is taken."""
+        if session.id in self._sessions:
+            message = f"sessionId: {session.id!r} is open on another connection; choose another id"
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
+        if len(self._sessions) >= self._limit:
+            message = f"all {self._limit} sessions are taken; try again when one has ended"
+            raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={"limit": self._limit})
+        self._sessions[session.id] = session
+
+    def get(self, session_id: str) -> Session | None:
+        """The open session of that id."""
+        return self._sessions.get(session_id)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session."""
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+
+
+class TurnCounter:
+    """Says which turn an arriving message belongs to, before any of it is worked on."""
+
+    def __init__(self) -> None:
+        self.ordinal = 0
+        self.turn_id = ""
+        self._open = False
+        self._interrupted_ids: deque[str] = deque(maxlen=16)
+
+    def chunk(self, turn_id: str | None, sequence_number: int) -> bool:
+        """Account for a chunk; False when it belongs to a turn that was interrupted and is to be ignored.
+
+        A chunk numbered 0 begins a turn anew, so a client may use the same turn id again.
+        """
+        if turn_id is not None and sequence_number > 0 and turn_id in self._interrupted_ids:
+            return False
+        if not self._open or (turn_id is not None and turn_id != self.turn_id):
+            self.ordinal += 1
+            self.turn_id = turn_id or f"turn-{self.ordinal:03d}"
+            self._open = True
+        return True
+
+    def end(self) -> bool:
+        """The open turn is complete; False when none is open."""
+        was_open, self._open = self._open, False
+        return was_open
+
+    def interrupt(self, ordinal: int) -> None:
+        """Turn `ordinal` is given up; if it is still coming in, later chunks that name it are ignored."""
+        if ordinal == self.ordinal and self._open:
+            self._interrupted_ids.append(self.turn_id)
+            self._open = False
+
+
+def merged_config(config: VideoGenerationConfig, **changes: Any) -> VideoGenerationConfig:
+    """`config` with every change that is not None."""
+    return dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})

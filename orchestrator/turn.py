@@ -1,0 +1,128 @@
+"""One turn of speech: its audio, its frame clock, and how it went."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+from orchestrator.audio.stream import AudioStream
+from orchestrator.models.base import FeatureWindows, ModelSpec
+from orchestrator.types import AudioChunk, GeneratedFrame, LipSyncModel, MelSpec, RgbImage, VideoGenerationConfig
+
+SILENCE_BEFORE_S: Final = 0.25
+"""A frame rests only when this much audio before its centre was silent too: the mouth needs time to close."""
+
+_ROUNDING: Final = 1e-6
+"""Frame centres that lie on a mel frame must not fall below it by rounding."""
+
+
+class Turn:
+    """Counts media time in samples: frame k shows the mouth at its centre, `(k + 0.5) / fps` after the turn's first sample."""
+
+    def __init__(
+        self, turn_id: str, ordinal: int, config: VideoGenerationConfig, first_timestamp_ms: float, now: float, idle_s: float
+    ) -> None:
+        self.id = turn_id
+        self.ordinal = ordinal
+        self.config = config
+        self.first_timestamp_ms = first_timestamp_ms
+        self.started_s = now
+        """Monotonic arrival of the first chunk."""
+        self.audio = AudioStream(MelSpec())
+        self.next_frame = 0
+        self.finished = False
+        self.switches = 0
+        self.model: LipSyncModel | None = None
+        self.last_image: RgbImage | None = None
+        self.frames_sent = 0
+        self.latencies_ms: deque[float] = deque(maxlen=4096)
+        self._idle_s = idle_s
+        self._arrivals: deque[tuple[int, float]] = deque()
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of this turn."""
+        return self.config.target_fps
+
+    @property
+    def end_idle_s(self) -> float:
+        """Session media time at which this turn's audio ends, where the next turn's idle motion goes on."""
+        return self._idle_s + self.audio.duration_s
+
+    def push(self, chunk: AudioChunk, now: float) -> None:
+        """More audio; `now` is its arrival."""
+        self.audio.push(chunk)
+        self._arrivals.append((self.audio.mel_frames_ready, now))
+
+    def push_silence(self, duration_ms: float, now: float) -> None:
+        """Audio that was lost keeps its time."""
+        self.audio.push_silence(duration_ms)
+        self._arrivals.append((self.audio.mel_frames_ready, now))
+
+    def finish(self, now: float) -> None:
+        """No more audio: what is missing of the look-ahead counts as silence."""
+        if not self.finished:
+            self.audio.finish()
+            self.finished = True
+            self._arrivals.append((1 << 62, now))
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of the audio so far, the last one perhaps a part of its slot."""
+        return math.ceil(self.audio.duration_s * self.fps - 1e-3)
+
+    def frames_ready(self, spec: ModelSpec, most: int) -> int:
+        """How many of the next frames, up to `most`, have their look-ahead."""
+        if self.finished:
+            return min(most, self.frame_count - self.next_frame)
+        last_slot = self.audio.mel_frames_ready - 1 - spec.window.ahead_frames
+        count = 0
+        while count < most and self._centre(self.next_frame + count)[0] <= last_slot:
+            count += 1
+        return count
+
+    def windows(self, spec: ModelSpec, count: int) -> FeatureWindows:
+        """The audio side of the next `count` frames; the cursor does not move."""
+        centres = [self._centre(self.next_frame + index) for index in range(count)]
+        ahead, frames = spec.window.ahead_frames, spec.window.frames
+        times_s = (self.next_frame + np.arange(count) + 0.5) / self.fps
+        return FeatureWindows(
+            mel=np.stack([self.audio.mel_window(slot + ahead, frames) for slot, _ in centres]),
+            phase=np.array([phase for _, phase in centres], dtype=np.float32),
+            idle_s=times_s + self._idle_s,
+            silent=np.array([self._is_silent(time_s, spec) for time_s in times_s], dtype=np.bool_),
+        )
+
+    def advance(self, images: list[RgbImage], model: LipSyncModel, generation_time_ms: float) -> list[GeneratedFrame]:
+        """The next frames have these pictures; moves the cursor and lets go of audio that is no longer needed."""
+        first = self.next_frame
+        self.next_frame += len(images)
+        self.last_image, self.model = images[-1], model
+        self.audio.discard_before(self._centre(self.next_frame)[0] - 120)
+        return [
+            GeneratedFrame(image, number, self.audio_timestamp_ms(number), model, generation_time_ms)
+            for number, image in enumerate(images, start=first)
+        ]
+
+    def audio_timestamp_ms(self, frame: int) -> float:
+        """The client's clock at the start of a frame's slot."""
+        return self.first_timestamp_ms + frame * 1000.0 / self.fps
+
+    def ready_since(self, frame: int, spec: ModelSpec) -> float:
+        """When the last sample of a frame's look-ahead arrived, monotonic seconds."""
+        needed = self._centre(frame)[0] + spec.window.ahead_frames + 1
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
+            self._arrivals.popleft()
+        return self._arrivals[0][1]
+
+    def _centre(self, frame: int) -> tuple[int, float]:
+        """The mel frame at or before a frame's centre, and how far the centre lies past it, in hops."""
+        hops = (frame + 0.5) / self.fps * 100.0 + _ROUNDING
+        slot = math.floor(hops)
+        return slot, hops - slot
+
+    def _is_silent(self, time_s: float, spec: ModelSpec) -> bool:
+        return self.audio.is_silent(time_s - SILENCE_BEFORE_S, time_s + spec.look_ahead_ms / 1000.0)

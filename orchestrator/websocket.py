@@ -1,0 +1,270 @@
+"""One WebSocket connection: its receive loop, and for each of its sessions a work and a send task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from aiohttp import WSMsgType, web
+
+from orchestrator import wire
+from orchestrator.channel import ChannelClosedError
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.live import LiveSession
+from orchestrator.metrics import Metrics
+from orchestrator.service import LipSyncService
+from orchestrator.session import (
+    Failed,
+    InboxItem,
+    Outgoing,
+    OutgoingFrame,
+    Session,
+    SessionRegistry,
+    Switched,
+    TurnCounter,
+    TurnEnded,
+    TurnStarted,
+    merged_config,
+)
+from orchestrator.turn import Turn
+from orchestrator.types import AudioChunk, AudioFormat, Resolution, VideoGenerationConfig
+
+logger = logging.getLogger(__name__)
+
+OPUS_PACKET_MS = 20.0
+"""What an Opus chunk counts in the inbox before it is decoded; most packets are this long (RFC 6716)."""
+
+
+@dataclass(slots=True)
+class _Conversation:
+    session: Session
+    live: LiveSession
+    turns: TurnCounter
+    config: VideoGenerationConfig
+    tasks: asyncio.Task[None]
+
+
+class Connection:
+    """Speaks the wire of `docs/protocol.md` on one socket."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, service: LipSyncService, sessions: SessionRegistry, metrics: Metrics, config: ServiceConfig
+    ) -> None:
+        self._socket = socket
+        self._service = service
+        self._sessions = sessions
+        self._metrics = metrics
+        self._config = config
+        self._conversations: dict[str, _Conversation] = {}
+
+    async def run(self) -> None:
+        """Until the client goes away; then its sessions end."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                try:
+                    await self._receive(tasks)
+                finally:
+                    for conversation in list(self._conversations.values()):
+                        conversation.tasks.cancel()
+        finally:
+            for conversation in list(self._conversations.values()):
+                self._forget(conversation.session)
+
+    async def _receive(self, tasks: asyncio.TaskGroup) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                await self._answer(message.data, tasks)
+            elif message.type is WSMsgType.BINARY:
+                await self._tell(invalid_field("message", "is binary; send JSON as a text message"), None)
+
+    async def _answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
+        session_id: str | None = None
+        try:
+            message = wire.parse(text)
+            session_id = message.session_id
+            await self._handle(message, tasks)
+        except LipSyncError as error:
+            await self._tell(error, session_id or wire.session_of(text))
+
+    async def _handle(self, message: wire.ClientMessage, tasks: asyncio.TaskGroup) -> None:
+        if isinstance(message, wire.WireAudio):
+            await self._audio(wire.audio_request(message), tasks)
+            return
+        conversation = self._conversation(message.session_id)
+        if isinstance(message, wire.EndUtterance):
+            await self._end_utterance(conversation)
+        elif isinstance(message, wire.Interruption):
+            await self._interrupt(conversation)
+        elif isinstance(message, wire.SwitchModel):
+            conversation.session.preference = message.model
+        elif isinstance(message, wire.ClientReport):
+            if message.av_offset_ms is not None:
+                self._metrics.av_offset_ms.observe(message.av_offset_ms)
+        else:
+            await self._end_session(conversation)
+
+    async def _audio(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> None:
+        conversation = self._conversations.get(request.session_id) or self._open(request, tasks)
+        if request.user_id != conversation.session.user_id:
+            message = f"userId: session {request.session_id!r} belongs to another user"
+            raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, details={"field": "userId"})
+        if not conversation.turns.chunk(request.turn_id, request.chunk.sequence_number):
+            return
+        if request.model_preference is not None:
+            conversation.session.preference = request.model_preference
+        size = request.config.resolution
+        conversation.config = merged_config(
+            conversation.config,
+            target_fps=request.config.target_fps,
+            resolution=Resolution(size.width, size.height) if size else None,
+            format=request.config.format,
+            quality=request.config.quality,
+        )
+        await conversation.live.accept(self._item(conversation, request.face_model_id, request.chunk))
+
+    async def _end_utterance(self, conversation: _Conversation) -> None:
+        item = self._item(conversation, None, None)
+        if conversation.turns.end():
+            await conversation.live.accept(item)
+
+    async def _interrupt(self, conversation: _Conversation) -> None:
+        spoken = await conversation.live.interrupt()
+        if spoken is not None:
+            conversation.turns.interrupt(spoken)
+
+    async def _end_session(self, conversation: _Conversation) -> None:
+        conversation.tasks.cancel()
+        self._forget(conversation.session)
+
+    def _item(self, conversation: _Conversation, face_model_id: str | None, chunk: AudioChunk | None) -> InboxItem:
+        return InboxItem(
+            ordinal=conversation.turns.ordinal,
+            turn_id=conversation.turns.turn_id,
+            config=conversation.config,
+            face_model_id=face_model_id,
+            chunk=chunk,
+            arrived_s=asyncio.get_running_loop().time(),
+            duration_ms=0.0 if chunk is None else _duration_ms(chunk),
+        )
+
+    def _conversation(self, session_id: str) -> _Conversation:
+        conversation = self._conversations.get(session_id)
+        if conversation is None:
+            raise invalid_field("sessionId", f"no session {session_id!r} on this connection; a lipsync_audio message opens one")
+        return conversation
+
+    def _open(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> _Conversation:
+        session = Session(
+            request.session_id, request.user_id, inbox_ms=self._config.inbox_ms, outbox_frames=self._config.outbox_frames
+        )
+        self._sessions.add(session)
+        self._metrics.sessions.set(len(self._sessions))
+        live = LiveSession(session, self._service, pacing_lead_s=self._config.pacing_lead_ms / 1000.0)
+        running = tasks.create_task(self._converse(live), name=f"session {session.id}")
+        conversation = _Conversation(session, live, TurnCounter(), VideoGenerationConfig(), running)
+        self._conversations[session.id] = conversation
+        return conversation
+
+    async def _converse(self, live: LiveSession) -> None:
+        """Work and send until the session ends; a session that ends alone leaves the connection standing."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(live.work(), name=f"work {live.session.id}")
+                tasks.create_task(self._send(live.session), name=f"send {live.session.id}")
+        finally:
+            self._forget(live.session)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.remove(session)
+        self._metrics.sessions.set(len(self._sessions))
+        conversation = self._conversations.get(session.id)
+        if conversation is not None and conversation.session is session:
+            del self._conversations[session.id]
+
+    async def _send(self, session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                out = await session.outbox.get()
+            except ChannelClosedError:
+                return
+            if isinstance(out, Failed):
+                await self._tell(out.error, session.id)
+                continue
+            await self._write(_message(session, out))
+            if isinstance(out, OutgoingFrame):
+                self._count(out, loop.time())
+
+    async def _tell(self, error: LipSyncError, session_id: str | None) -> None:
+        self._metrics.errors_total.labels(error.code.value).inc()
+        logger.info("session %s: %s: %s", session_id, error.code.value, error.message)
+        await self._write(wire.error_message(error, session_id))
+
+    async def _write(self, message: wire.ServerMessage) -> None:
+        """Raises ConnectionError when the client is gone or takes nothing for too long."""
+        try:
+            async with asyncio.timeout(self._config.send_timeout_s):
+                await self._socket.send_str(wire.dump(message))
+        except TimeoutError:
+            raise ConnectionResetError("the client takes no data") from None
+
+    def _count(self, out: OutgoingFrame, now: float) -> None:
+        turn, frame = out.turn, out.frame
+        latency_s = now - out.ready_s
+        if turn.frames_sent == 0:
+            self._metrics.first_frame_seconds.observe(now - turn.started_s)
+        turn.frames_sent += 1
+        turn.latencies_ms.append(latency_s * 1000.0)
+        self._metrics.frame_latency_seconds.observe(latency_s)
+        self._metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
+
+
+def _message(session: Session, out: Outgoing) -> wire.ServerMessage:
+    if isinstance(out, OutgoingFrame):
+        return _video(session, out)
+    if isinstance(out, TurnStarted):
+        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms))
+    if isinstance(out, TurnEnded):
+        return wire.ResponseEnd(session.id, out.turn.id, _turn_metrics(out.turn), out.interrupted)
+    if isinstance(out, Switched):
+        return wire.ModelSwitched(session.id, out.before, out.after, out.reason)
+    return wire.error_message(out.error, session.id)
+
+
+def _video(session: Session, out: OutgoingFrame) -> wire.ResponseVideo:
+    frame = out.frame
+    return wire.ResponseVideo(
+        session_id=session.id,
+        turn_id=out.turn.id,
+        frame_data=frame.data,
+        sequence_number=frame.sequence_number,
+        timestamp=wire.wire_time(frame.timestamp_ms),
+        audio_timestamp=wire.wire_time(frame.audio_timestamp_ms),
+        format=frame.format,
+        is_keyframe=frame.is_keyframe,
+        width=frame.resolution.width,
+        height=frame.resolution.height,
+        model=frame.lip_sync_model,
+        is_interpolated=frame.is_interpolated,
+    )
+
+
+def _turn_metrics(turn: Turn) -> wire.TurnMetrics:
+    latencies = np.array(turn.latencies_ms or [0.0])
+    return wire.TurnMetrics(
+        frames_generated=turn.next_frame,
+        frames_dropped=turn.next_frame - turn.frames_sent,
+        average_latency_ms=round(float(latencies.mean()), 2),
+        p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
+        model_used=turn.model,
+        model_switches=turn.switches,
+    )
+
+
+def _duration_ms(chunk: AudioChunk) -> float:
+    if chunk.format is AudioFormat.OPUS:
+        return OPUS_PACKET_MS
+    return len(chunk.data) / (2.0 * max(1, chunk.channels) * max(8000, chunk.sample_rate_hz)) * 1000.0

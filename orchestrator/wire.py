@@ -1,0 +1,281 @@
+"""The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md` describes it."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, VideoFormat
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk still gets a typed error."""
+
+MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
+"""Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
+
+Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
+
+
+class WireResolution(msgspec.Struct, rename="camel"):
+    """`config.resolution`."""
+
+    width: int
+    height: int
+
+
+class WireConfig(msgspec.Struct, rename="camel"):
+    """`config`: every field is optional."""
+
+    target_fps: float | None = None
+    resolution: WireResolution | None = None
+    format: VideoFormat | None = None
+    quality: int | None = None
+
+
+class WireAudioChunk(msgspec.Struct, rename="camel"):
+    """`audioChunk`; `data` is base64."""
+
+    data: str
+    timestamp: float
+    sequence_number: int
+    sample_rate: int
+    channels: int
+    format: AudioFormat
+
+
+class WireAudio(msgspec.Struct, rename="camel", tag="lipsync_audio"):
+    """One chunk of a turn's audio; the first one of a session opens it."""
+
+    session_id: Identifier
+    user_id: Identifier
+    audio_chunk: WireAudioChunk
+    face_model_id: Identifier | None = None
+    model_preference: LipSyncModel | None = None
+    turn_id: Identifier | None = None
+    config: WireConfig | None = None
+
+
+class EndUtterance(msgspec.Struct, rename="camel", tag="end_utterance"):
+    """The turn's audio is complete."""
+
+    session_id: Identifier
+    timestamp: float | None = None
+
+
+class Interruption(msgspec.Struct, rename="camel", tag="interruption"):
+    """The listener spoke: the turn's remaining frames are worthless."""
+
+    session_id: Identifier
+    timestamp: float | None = None
+    turn_index: int | None = None
+
+
+class SwitchModel(msgspec.Struct, rename="camel", tag="switch_model"):
+    """Prefer another model from the next frame on."""
+
+    session_id: Identifier
+    model: LipSyncModel
+
+
+class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
+    """What the client measured."""
+
+    session_id: Identifier
+    bandwidth_kbps: float | None = None
+    packet_loss_percent: float | None = None
+    av_offset_ms: float | None = None
+
+
+class EndSession(msgspec.Struct, rename="camel", tag="end_session"):
+    """The session is over; its resources are freed."""
+
+    session_id: Identifier
+
+
+ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession
+
+MESSAGE_TYPES: Final = ("lipsync_audio", "end_utterance", "interruption", "switch_model", "client_report", "end_session")
+
+
+class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
+    """A turn begins."""
+
+    session_id: str
+    turn_id: str
+    model: LipSyncModel
+    timestamp: float
+
+
+class ResponseVideo(msgspec.Struct, rename="camel", tag="response_video"):
+    """One frame; `frame_data` travels as base64."""
+
+    session_id: str
+    turn_id: str
+    frame_data: bytes
+    sequence_number: int
+    timestamp: float
+    audio_timestamp: float
+    format: VideoFormat
+    is_keyframe: bool
+    width: int
+    height: int
+    model: LipSyncModel
+    is_interpolated: bool
+
+
+class TurnMetrics(msgspec.Struct, rename="camel"):
+    """How a turn went."""
+
+    frames_generated: int
+    frames_dropped: int
+    average_latency_ms: float
+    p95_latency_ms: float
+    model_used: LipSyncModel | None
+    model_switches: int
+
+
+class ResponseEnd(msgspec.Struct, rename="camel", tag="response_end"):
+    """A turn is over."""
+
+    session_id: str
+    turn_id: str
+    metrics: TurnMetrics
+    interrupted: bool = False
+
+
+class ModelSwitched(msgspec.Struct, tag="model_switched"):
+    """Frames now come from another model."""
+
+    session_id: str = msgspec.field(name="sessionId")
+    from_model: LipSyncModel = msgspec.field(name="from")
+    to_model: LipSyncModel = msgspec.field(name="to")
+    reason: str
+
+
+class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):
+    """Something the caller can act on."""
+
+    session_id: str | None
+    error_code: LipSyncErrorCode
+    error_message: str
+    recoverable: bool
+    fallback_available: bool
+    details: dict[str, Any]
+
+
+ServerMessage: TypeAlias = ResponseStart | ResponseVideo | ResponseEnd | ModelSwitched | ErrorMessage
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRequest:
+    """A valid `lipsync_audio` message."""
+
+    session_id: str
+    user_id: str
+    chunk: AudioChunk
+    face_model_id: str | None
+    model_preference: LipSyncModel | None
+    turn_id: str | None
+    config: WireConfig
+
+
+_decoder: Final = msgspec.json.Decoder(ClientMessage)
+_encoder: Final = msgspec.json.Encoder()
+_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED: Final = re.compile(r"`(?P<name>[A-Za-z]+)`")
+
+
+def parse(text: str | bytes) -> ClientMessage:
+    """One client message; raises `LipSyncError` INVALID_MESSAGE that names the field."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_field("message", f"is not valid JSON ({error}); send one JSON object per WebSocket text message") from None
+
+
+def session_of(text: str | bytes) -> str | None:
+    """The session a refused message seems to speak of, so that its error can be told to the right one."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    session_id = value.get("sessionId") if isinstance(value, dict) else None
+    return session_id if isinstance(session_id, str) and len(session_id) <= 128 else None
+
+
+def audio_request(message: WireAudio) -> AudioRequest:
+    """Check sizes and ranges, decode base64; raises `LipSyncError` that names the field."""
+    wire = message.audio_chunk
+    if len(wire.data) > MAX_AUDIO_BYTES * 4 // 3 + 4:
+        raise invalid_field("audioChunk.data", f"holds more than {MAX_AUDIO_BYTES} bytes; send chunks of 10 ms to 2 s")
+    try:
+        data = base64.b64decode(wire.data, validate=True)
+    except ValueError:
+        raise invalid_field("audioChunk.data", "is not valid base64") from None
+    if not data:
+        raise invalid_field("audioChunk.data", "is empty; send at least one sample, or end_utterance when there is no more")
+    if not math.isfinite(wire.timestamp) or not 0 <= wire.timestamp < 1e15:
+        raise invalid_field("audioChunk.timestamp", "must be milliseconds of the client's clock, 0 or more")
+    if wire.sequence_number < 0:
+        raise invalid_field("audioChunk.sequenceNumber", "must be 0 or more")
+    if wire.format is not AudioFormat.WAV:
+        _check_range("audioChunk.sampleRate", wire.sample_rate, 8000, 48000)
+        _check_range("audioChunk.channels", wire.channels, 1, 2)
+    chunk = AudioChunk(data, wire.timestamp, wire.sequence_number, wire.sample_rate, wire.channels, wire.format)
+    config = message.config or WireConfig()
+    check_config(config)
+    return AudioRequest(
+        message.session_id, message.user_id, chunk, message.face_model_id, message.model_preference, message.turn_id, config
+    )
+
+
+def check_config(config: WireConfig) -> None:
+    """Ranges of the `config` object."""
+    if config.target_fps is not None:
+        _check_range("config.targetFps", config.target_fps, 15, 25)
+    if config.quality is not None:
+        _check_range("config.quality", config.quality, 0, 100)
+    if config.resolution is not None:
+        size = Resolution(config.resolution.width, config.resolution.height)
+        if size.width != size.height or size.width not in (128, 256, 512):
+            raise invalid_field("config.resolution", "must be 128x128, 256x256 or 512x512")
+
+
+def dump(message: ServerMessage) -> str:
+    """One server message as JSON text."""
+    return _encoder.encode(message).decode()
+
+
+def error_message(error: LipSyncError, session_id: str | None) -> ErrorMessage:
+    """What a client is told of an error."""
+    return ErrorMessage(session_id, error.code, error.message, error.recoverable, error.fallback_available, error.details)
+
+
+def wire_time(time_ms: float) -> float:
+    """Milliseconds as the wire writes them: whole numbers without a fraction, others to the microsecond."""
+    return int(time_ms) if time_ms == int(time_ms) else round(time_ms, 3)
+
+
+def _check_range(field: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise invalid_field(field, f"is {value:g}; must be between {lowest:g} and {highest:g}")
+
+
+def _explain(problem: str) -> LipSyncError:
+    match = _PATH.match(problem)
+    what, path = (match["what"], match["path"] or "") if match else (problem, "")
+    named = _NAMED.search(what)
+    if "required field" in what and named:
+        path = f"{path}.{named['name']}".strip(".")
+        return invalid_field(path, "is required but missing")
+    if path in ("", "type") and "Invalid value" in what:
+        return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
+    return invalid_field(path or "message", what[:1].lower() + what[1:])

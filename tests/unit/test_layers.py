@@ -1,0 +1,81 @@
+"""The imports point one way, and each outside library is touched where the design says."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "orchestrator"
+
+LAYERS = (
+    {"types", "errors", "config", "channel", "cache", "metrics", "motion"},
+    {"rendering"},
+    {"inference"},
+    {"models"},
+    {"audio", "face", "video", "streaming"},
+    {"selection", "performance"},
+    {"service", "session", "turn", "live"},
+    {"app", "websocket", "http", "wire", "commands", "__main__"},
+)
+"""From the ground up; a module may import from its own layer only within its own package, except at ground and top."""
+
+ONLY_IMPORTERS = {
+    "tritonclient": "inference/",
+    "grpc": "inference/",
+    "mediapipe": "face/landmarks.py",
+    "google.cloud": "face/store.py",
+}
+
+
+def _files() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts and "backend" not in path.parts]
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _unit(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
+
+
+def _layer(unit: str) -> int:
+    matches = [level for level, units in enumerate(LAYERS) if unit in units]
+    assert matches, f"orchestrator/{unit} stands in no layer; add it to LAYERS"
+    return matches[0]
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    own = _unit(path.relative_to(PACKAGE).parts)
+    if own == "__init__":
+        return
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] != "orchestrator" or len(parts) < 2:
+            continue
+        other = parts[1]
+        if other == own:
+            continue
+        own_level, other_level = _layer(own), _layer(other)
+        siblings = own_level == other_level and own_level in (0, 6, 7)
+        assert other_level < own_level or siblings, f"{path.relative_to(PACKAGE)} imports {name}, which does not lie below it"
+
+
+@pytest.mark.parametrize(("library", "place"), list(ONLY_IMPORTERS.items()))
+def test_only_one_place_imports(library: str, place: str) -> None:
+    importers = {
+        str(path.relative_to(PACKAGE))
+        for path in _files()
+        if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
+    }
+    assert all(importer.startswith(place) for importer in importers), importers
+
