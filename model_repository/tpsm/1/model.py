@@ -1,0 +1,42 @@
+"""The face renderer as a Triton Python-backend model: tensors in and out, all drawing in `orchestrator.rendering`."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from orchestrator.rendering.served import FaceShelf, UnknownFaceError
+
+
+class TritonPythonModel:
+    """One instance; each keeps its own faces, so a client may be asked for a face's maps once per instance."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Refuse an environment in which tensors arrive as garbage."""
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise RuntimeError(f"numpy {np.__version__}: this Python backend reads numpy 2 tensors wrong; install numpy<2")
+        cv2.setNumThreads(1)
+        self._shelf = FaceShelf()
+
+    def execute(self, requests: list) -> list:
+        """One response per request; a bad request costs no other one its frames."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
+        maps = pb_utils.get_input_tensor_by_name(request, "maps")
+        try:
+            frames = self._shelf.draw(
+                pb_utils.get_input_tensor_by_name(request, "motion").as_numpy(),
+                pb_utils.get_input_tensor_by_name(request, "face").as_numpy(),
+                None if maps is None else maps.as_numpy(),
+            )
+        except UnknownFaceError as error:
+            return _refusal(str(error), pb_utils.TritonError.NOT_FOUND)
+        except ValueError as error:
+            return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
+
+
+def _refusal(message: str, code: int) -> pb_utils.InferenceResponse:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

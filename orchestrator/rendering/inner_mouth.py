@@ -1,0 +1,129 @@
+"""What shows between the lips: throat, tongue and lower teeth on the jaw, upper teeth on the skull - the photo's own where it smiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.rendering.landmarks import Points
+from orchestrator.rendering.mouth_shape import MouthShape, curve
+
+UPPER_TOOTH_EDGES: Final = (0.0, 0.29, 0.52, 0.72, 0.87, 0.98)
+LOWER_TOOTH_EDGES: Final = (0.0, 0.18, 0.36, 0.56, 0.73, 0.86)
+"""Where one tooth ends and the next begins, from the middle outwards, in neutral half mouth widths as seen from the front."""
+
+UPPER_TEETH_BELOW_SEAM: Final = 0.11
+"""The upper incisors' edge under the resting lip line; 2-3 mm in adults."""
+
+LOWER_TEETH_BELOW_SEAM: Final = 0.13
+
+TEETH: Final = np.array([236.0, 228.0, 216.0])
+GUM: Final = np.array([176.0, 92.0, 92.0])
+TONGUE: Final = np.array([186.0, 92.0, 90.0])
+THROAT: Final = np.array([58.0, 20.0, 22.0])
+FLOOR: Final = np.array([96.0, 38.0, 38.0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InnerMouth:
+    """Three pictures of the same size; the last two carry cover in the fourth channel."""
+
+    cavity: NDArray[np.uint8]
+    upper_teeth: NDArray[np.uint8]
+    lower_jaw: NDArray[np.uint8]
+
+
+def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], brightness: float) -> InnerMouth:
+    """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`; `photo` `[h, w, 3]` is what the photo shows there.
+
+    `brightness` is the light on the face, 1 for a well lit one.
+    """
+    x = local[..., 0] / shape.scale
+    y = (local[..., 1] - shape.seam[5, 1]) / shape.scale
+    softness = 1.2 / (shape.frame.unit * shape.scale)
+    light = float(np.clip(brightness, 0.35, 1.1))
+    upper = _photo_teeth(shape, local, photo, softness) if not shape.shut else _upper_teeth(x, y, softness, light)
+    return InnerMouth(_bytes(_cavity(x, y) * light), upper, _lower_jaw(x, y, softness, light))
+
+
+def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    depth = np.clip((y - 0.15) / 0.8, 0.0, 1.0)[..., None]
+    sides = 1.0 - 0.35 * np.clip(np.abs(x), 0.0, 1.0)[..., None] ** 2
+    cavity: NDArray[np.float64] = (THROAT + (FLOOR - THROAT) * depth) * sides
+    return cavity
+
+
+def _upper_teeth(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: float) -> NDArray[np.uint8]:
+    within, ridge = _teeth_row(x, UPPER_TOOTH_EDGES)
+    edge = UPPER_TEETH_BELOW_SEAM - 0.07 * x * x - 0.022 * np.abs(2.0 * within - 1.0) ** 4
+    cover = _step((edge - y) / softness) * _step((0.97 - np.abs(x)) / (2.0 * softness))
+    gum = _step((-0.26 - 0.05 * np.cos(within * np.pi * 2.0) - y) / (2.0 * softness))
+    tone = (1.0 - 0.42 * np.clip(np.abs(x), 0.0, 1.0) ** 1.6) * (1.0 - 0.16 * ridge)
+    return _layer(TEETH, GUM, gum, tone * light, cover)
+
+
+def _lower_jaw(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: float) -> NDArray[np.uint8]:
+    within, ridge = _teeth_row(x, LOWER_TOOTH_EDGES)
+    edge = LOWER_TEETH_BELOW_SEAM + 0.05 * x * x + 0.016 * np.abs(2.0 * within - 1.0) ** 4
+    cover = _step((y - edge) / softness) * _step((0.88 - np.abs(x)) / (2.0 * softness))
+    gum = _step((y - edge - 0.30) / (2.0 * softness))
+    tone = 0.80 * (1.0 - 0.5 * np.clip(np.abs(x), 0.0, 1.0) ** 1.6) * (1.0 - 0.18 * ridge)
+    teeth = _layer(TEETH, GUM * 0.8, gum, tone * light, cover)
+    return _over(teeth, _tongue(x, y, light))
+
+
+def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: float) -> NDArray[np.uint8]:
+    top = 0.02 + 0.30 * (np.abs(x) / 0.66) ** 2.4
+    cover = _step((y - top) / 0.16) * _step((0.70 - np.abs(x)) / 0.12)
+    groove = 1.0 - 0.14 * np.exp(-((x / 0.07) ** 2))
+    tone = (0.55 + 0.45 * np.clip((y - top) / 0.30, 0.0, 1.0)) * groove * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
+    return _layer(TONGUE, TONGUE, np.zeros_like(x), tone * light, cover)
+
+
+def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float) -> NDArray[np.uint8]:
+    """The photo between its lips; the lower lip's edge cuts it off, so it fades out there."""
+    x, y = local[..., 0], local[..., 1]
+    soft = 1.6 * softness * shape.scale
+    above = _step((y - curve(shape.upper_inner)(x)) / soft + 2.0)
+    below = _step((curve(shape.lower_inner)(x) - y) / soft - 1.0)
+    left, right = shape.upper_inner[0, 0], shape.upper_inner[-1, 0]
+    inside = _step((x - left) / (3 * soft)) * _step((right - x) / (3 * soft))
+    cover = above * below * inside
+    return np.dstack([photo, _bytes(cover * 255.0)])
+
+
+def _teeth_row(x: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Position 0..1 within the tooth at `x`, and how near a gap between two teeth is."""
+    reach = np.clip(np.abs(x), 0.0, edges[-1] - 1e-6)
+    number = np.searchsorted(np.asarray(edges), reach, side="right") - 1
+    low, high = np.asarray(edges)[number], np.asarray(edges)[number + 1]
+    within = (reach - low) / (high - low)
+    nearest = np.minimum(reach - low, high - reach)
+    return within, np.exp(-((nearest / 0.025) ** 2))
+
+
+def _layer(
+    color: NDArray[np.float64], second: NDArray[np.float64], share: NDArray[np.float64], tone: NDArray[np.float64], cover: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    mixed = (color + (second - color) * share[..., None]) * tone[..., None]
+    return np.dstack([_bytes(mixed), _bytes(cover * 255.0)])
+
+
+def _over(front: NDArray[np.uint8], back: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    front_cover, back_cover = front[..., 3:] / 255.0, back[..., 3:] / 255.0
+    cover = front_cover + back_cover * (1.0 - front_cover)
+    color = front[..., :3] * front_cover + back[..., :3] * back_cover * (1.0 - front_cover)
+    return np.dstack([_bytes(color / np.maximum(cover, 1e-6)), _bytes(cover * 255.0)])
+
+
+def _step(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    ramp = np.clip(distance + 0.5, 0.0, 1.0)
+    smooth: NDArray[np.float64] = ramp * ramp * (3.0 - 2.0 * ramp)
+    return smooth
+
+
+def _bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0.0, 255.0).astype(np.uint8)

@@ -1,0 +1,104 @@
+"""Where the lips of one photo are, in mouth coordinates, and where they rest: shut, whatever the photo shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+
+from orchestrator.rendering.landmarks import (
+    CHEEKS,
+    CHIN,
+    FACE_SIDES,
+    LEFT_EYE_LOWER,
+    LOWER_LIP_INNER,
+    LOWER_LIP_OUTER,
+    NOSE_BASE,
+    RIGHT_EYE_LOWER,
+    UPPER_LIP_INNER,
+    UPPER_LIP_OUTER,
+    Frame,
+    Points,
+    frame_between,
+    pick,
+)
+
+SHUT_GAP = 0.07
+"""A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
+
+NEUTRAL_WIDTH_OVER_EYES = 0.80
+"""A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas, Anthropometry of the Head and Face)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MouthShape:
+    """Lips, chin and anchors of one photo in mouth coordinates (mouth corners at x = -1 and 1, y down)."""
+
+    frame: Frame
+    upper_inner: Points
+    lower_inner: Points
+    upper_outer: Points
+    lower_outer: Points
+    seam: Points
+    """`[11, 2]` where the lips meet at rest."""
+    chin: Points
+    cheeks: Points
+    still: Points
+    """Points that no mouth movement reaches: nose, lower lids, sides of the face."""
+    shut: bool
+    scale: float
+    """Neutral half mouth width over this photo's, about 1, less for a wide smile: vertical movements are made in this unit."""
+    smile: float
+    """0 for a relaxed mouth, 1 for a broad smile."""
+
+
+def mouth_shape(landmarks: Points) -> MouthShape:
+    """Read the mouth off landmarks `[468 or 478, 2]` in pixels; ValueError when it is degenerate."""
+    frame = frame_between(landmarks[UPPER_LIP_OUTER[0]], landmarks[UPPER_LIP_OUTER[-1]])
+    local = frame.to_local(landmarks)
+    upper, lower = pick(local, UPPER_LIP_INNER), pick(local, LOWER_LIP_INNER)
+    gap = np.maximum(lower - upper, 0.0) * np.array([0.0, 1.0])
+    shut = bool(gap[:, 1].max() < SHUT_GAP)
+    seam = (upper + lower) / 2.0 if shut else upper + 0.42 * gap
+    eyes = local[[33, 133, 263, 362]]
+    eye_span = float(abs(eyes[2:, 0].mean() - eyes[:2, 0].mean()))
+    scale = float(np.clip(NEUTRAL_WIDTH_OVER_EYES * eye_span / 2.0, 0.7, 1.25))
+    still = np.vstack([pick(local, NOSE_BASE), pick(local, FACE_SIDES), local[list(RIGHT_EYE_LOWER[2:7:2] + LEFT_EYE_LOWER[2:7:2])]])
+    return MouthShape(
+        frame=frame,
+        upper_inner=seam.copy() if shut else upper,
+        lower_inner=seam.copy() if shut else lower,
+        upper_outer=pick(local, UPPER_LIP_OUTER),
+        lower_outer=pick(local, LOWER_LIP_OUTER),
+        seam=seam,
+        chin=pick(local, CHIN),
+        cheeks=pick(local, CHEEKS),
+        still=still,
+        shut=shut,
+        scale=scale,
+        smile=float(np.clip((1.0 / scale - 1.0) / 0.25, 0.0, 1.0)),
+    )
+
+
+def inner_corners(shape: MouthShape) -> tuple[float, float]:
+    """x of the ends of the lip line."""
+    return float(shape.seam[0, 0]), float(shape.seam[-1, 0])
+
+
+def opening_profile(x: NDArray[np.float64], shape: MouthShape) -> NDArray[np.float64]:
+    """How far the lips part at `x`, 1 in the middle, 0 at the corners: between an ellipse and a parabola."""
+    left, right = inner_corners(shape)
+    middle, half = (left + right) / 2.0, max((right - left) / 2.0, 0.1)
+    inside = np.maximum(1.0 - ((x - middle) / half) ** 2, 0.0)
+    profile: NDArray[np.float64] = inside**0.62
+    return profile
+
+
+def curve(points: Points) -> PchipInterpolator:
+    """A smooth y(x) through lip points from left to right, level beyond the ends."""
+    x = np.maximum.accumulate(points[:, 0] + 1e-3 * np.arange(len(points)))
+    x = np.concatenate([[x[0] - 8.0], x, [x[-1] + 8.0]])
+    y = np.concatenate([points[:1, 1], points[:, 1], points[-1:, 1]])
+    return PchipInterpolator(x, y, extrapolate=True)

@@ -1,0 +1,72 @@
+"""Draws rows of a request by face hash: the renderer as a server sees it, without knowing which server."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.rendering.canary import CANARY_FACE, canary_frame
+from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.face_maps import FaceMaps
+
+MAX_FACES: Final = 64
+MAX_MAP_BYTES: Final = 128 << 20
+"""Of the maps as sent; a renderer holds about three times that."""
+
+
+class UnknownFaceError(LookupError):
+    """The hash names no face known here; the caller sends its maps and tries again."""
+
+
+class FaceShelf:
+    """Renderers of the faces last used, bounded in number and in bytes."""
+
+    def __init__(self, max_faces: int = MAX_FACES, max_map_bytes: int = MAX_MAP_BYTES) -> None:
+        self._max_faces = max_faces
+        self._max_map_bytes = max_map_bytes
+        self._map_bytes = 0
+        self._faces: OrderedDict[bytes, tuple[FaceRenderer, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def get(self, digest: bytes) -> FaceRenderer:
+        """The renderer of a face; UnknownFaceError when its maps have not been put here or have been dropped."""
+        if digest not in self._faces:
+            raise UnknownFaceError(f"unknown face {digest.hex()}")
+        self._faces.move_to_end(digest)
+        return self._faces[digest][0]
+
+    def put(self, digest: bytes, blob: bytes) -> None:
+        """Take the maps of a face; ValueError when they are damaged or not those of `digest`."""
+        if digest in self._faces:
+            return
+        maps = FaceMaps.from_bytes(blob)
+        if maps.digest != digest:
+            raise ValueError(f"face maps: their hash is {maps.digest.hex()}, not {digest.hex()}")
+        self._faces[digest] = (FaceRenderer(maps), len(blob))
+        self._map_bytes += len(blob)
+        while len(self._faces) > 1 and (len(self._faces) > self._max_faces or self._map_bytes > self._max_map_bytes):
+            _, (_, dropped_bytes) = self._faces.popitem(last=False)
+            self._map_bytes -= dropped_bytes
+
+    def draw(self, motion: NDArray[np.float32], faces: NDArray[np.uint8], maps: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Frames `[n, size, size, 3]` for `motion` `[n, 11]` of `faces` `[n, 32]`; `maps` `[1, bytes]` are those of the only row.
+
+        UnknownFaceError when maps are wanted, ValueError when the request can never be drawn.
+        """
+        digests = [row.tobytes() for row in faces]
+        if maps is not None:
+            if len(digests) != 1:
+                raise ValueError(f"maps: sent with {len(digests)} rows, expected 1")
+            self.put(digests[0], maps.tobytes())
+        frames = [self._frame(digest, row) for digest, row in zip(digests, motion, strict=True)]
+        if len({frame.shape for frame in frames}) > 1:
+            raise ValueError("face: rows of one request have faces of different sizes")
+        return np.stack(frames)
+
+    def _frame(self, digest: bytes, motion: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return canary_frame(motion) if digest == CANARY_FACE else self.get(digest).draw(motion)

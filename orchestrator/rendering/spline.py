@@ -1,0 +1,38 @@
+"""Thin-plate splines: the smoothest displacement field through given points, solved once per face and parameter."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from orchestrator.rendering.landmarks import Points
+
+STIFFNESS = 1e-3
+"""Ridge on the kernel: landmarks are noisy to about a percent of the mouth, so the field need not pass through them exactly."""
+
+
+def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDArray[np.float64]:
+    """Evaluate at `at` `[n, 2]` the splines with `values` `[controls, fields]` at `controls` `[controls, 2]`; returns `[n, fields]`.
+
+    Bookstein, "Principal Warps", 1989: kernel r^2 log r^2 plus an affine part.
+    """
+    count = len(controls)
+    affine = np.hstack([np.ones((count, 1)), controls])
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _kernel(controls, controls) + STIFFNESS * np.eye(count)
+    system[:count, count:] = affine
+    system[count:, :count] = affine.T
+    right = np.vstack([values, np.zeros((3, values.shape[1]))])
+    weights = scipy.linalg.solve(system, right, assume_a="sym", check_finite=False)
+    basis = np.hstack([_kernel(at, controls), np.ones((len(at), 1)), at])
+    field: NDArray[np.float64] = basis @ weights
+    return field
+
+
+def _kernel(a: Points, b: Points) -> NDArray[np.float64]:
+    squared = np.square(a[:, None, 0] - b[None, :, 0])
+    squared += np.square(a[:, None, 1] - b[None, :, 1])
+    np.maximum(squared, 1e-12, out=squared)
+    kernel: NDArray[np.float64] = squared * np.log(squared)
+    return kernel
