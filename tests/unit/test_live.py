@@ -1,0 +1,336 @@
+"""One session's work: frames in order and on time, fallback and back, interruption, overflow, bad audio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+from fakes import ScriptedAdapter, ScriptedInference, pcm_chunk, scripted_service
+from virtual_time import run_virtual
+
+from orchestrator.channel import ChannelClosedError
+from orchestrator.errors import LipSyncErrorCode
+from orchestrator.live import LiveSession
+from orchestrator.session import (
+    Failed,
+    InboxItem,
+    Outgoing,
+    OutgoingFrame,
+    Session,
+    Switched,
+    TurnCounter,
+    TurnEnded,
+    TurnStarted,
+    merged_config,
+)
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, VideoGenerationConfig
+
+T = TypeVar("T")
+TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC
+
+
+@dataclass
+class Conversation:
+    """A live session, its scripted models, and everything that left it with the time it left."""
+
+    tpsm: ScriptedAdapter = field(default_factory=lambda: ScriptedAdapter(TPSM, grey=200))
+    static: ScriptedAdapter = field(default_factory=lambda: ScriptedAdapter(STATIC, grey=50, ahead_frames=0))
+    inference: ScriptedInference = field(default_factory=lambda: ScriptedInference({"tpsm"}))
+    sent: list[tuple[float, Outgoing]] = field(default_factory=list)
+    config: VideoGenerationConfig = field(default_factory=VideoGenerationConfig)
+    inbox_ms: float = 30_000.0
+
+    def __post_init__(self) -> None:
+        self.service = scripted_service({TPSM: self.tpsm, STATIC: self.static}, self.inference)
+        self.session = Session("session-1", "user-1", inbox_ms=self.inbox_ms, outbox_frames=60)
+        self.live = LiveSession(self.session, self.service, pacing_lead_s=0.5)
+        self.turns = TurnCounter()
+        self.sequence_number = 0
+
+    async def say(self, chunk: AudioChunk | None = None, *, turn_id: str | None = None, face: str | None = "face-1") -> None:
+        chunk = chunk or pcm_chunk(sequence_number=self.sequence_number, timestamp_ms=5000.0 + 100.0 * self.sequence_number)
+        self.sequence_number += 1
+        if self.turns.chunk(turn_id, chunk.sequence_number):
+            await self.live.accept(self._item(chunk, face))
+
+    async def end(self) -> None:
+        item = self._item(None, None)
+        if self.turns.end():
+            await self.live.accept(item)
+
+    async def interrupt(self) -> None:
+        ordinal = await self.live.interrupt()
+        if ordinal is not None:
+            self.turns.interrupt(ordinal)
+
+    async def talk(self, chunks: int) -> None:
+        for _ in range(chunks):
+            await asyncio.sleep(0.1)
+            await self.say()
+
+    def _item(self, chunk: AudioChunk | None, face: str | None) -> InboxItem:
+        now = asyncio.get_running_loop().time()
+        duration_ms = len(chunk.data) / 32.0 if chunk else 0.0
+        return InboxItem(self.turns.ordinal, self.turns.turn_id, self.config, face, chunk, now, duration_ms)
+
+    async def run(self, script: Callable[[Conversation], Awaitable[None]]) -> None:
+        probes = asyncio.create_task(self.service.probe_failed_models())
+        send = asyncio.create_task(self._send())
+        work = asyncio.create_task(self.live.work())
+        await script(self)
+        await self.session.inbox.close()
+        await work
+        await send
+        probes.cancel()
+        await asyncio.wait([probes])
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                out = await self.session.outbox.get()
+            except ChannelClosedError:
+                return
+            self.sent.append((loop.time(), out))
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [out for _, out in self.sent if isinstance(out, kind)]
+
+    def frames(self) -> list[OutgoingFrame]:
+        return self.of(OutgoingFrame)
+
+
+def play(script: Callable[[Conversation], Awaitable[None]], conversation: Conversation | None = None) -> Conversation:
+    conversation = conversation or Conversation()
+    run_virtual(conversation.run(script))
+    return conversation
+
+
+async def two_seconds(conversation: Conversation) -> None:
+    await conversation.talk(20)
+    await conversation.end()
+
+
+@pytest.mark.parametrize("fps", [15, 20, 24, 25])
+def test_a_turn_has_a_frame_for_every_slot_of_its_audio(fps: float) -> None:
+    conversation = play(two_seconds, Conversation(config=merged_config(VideoGenerationConfig(), target_fps=fps)))
+    frames = [out.frame for out in conversation.frames()]
+    assert [frame.sequence_number for frame in frames] == list(range(2 * int(fps)))
+    assert [frame.audio_timestamp_ms for frame in frames] == pytest.approx([5000.0 + index * 1000.0 / fps for index in range(len(frames))])
+    assert all(abs(frame.timestamp_ms - frame.audio_timestamp_ms) < 50.0 for frame in frames)
+
+
+def test_a_turn_starts_ends_and_says_how_it_went() -> None:
+    conversation = play(two_seconds)
+    (started,), (ended,) = conversation.of(TurnStarted), conversation.of(TurnEnded)
+    assert started.model is TPSM
+    assert started.turn is ended.turn
+    assert not ended.interrupted
+    assert isinstance(conversation.sent[0][1], TurnStarted)
+    assert isinstance(conversation.sent[-1][1], TurnEnded)
+
+
+def test_a_frame_leaves_as_soon_as_its_look_ahead_is_there() -> None:
+    conversation = play(two_seconds)
+    for left_s, out in conversation.sent:
+        if isinstance(out, OutgoingFrame):
+            assert left_s - out.ready_s < 0.001
+
+
+def test_windows_are_centred_on_the_frames() -> None:
+    conversation = play(two_seconds)
+    times_s = [time for windows in conversation.tpsm.windows_seen for time in windows.idle_s]
+    assert times_s == pytest.approx([(index + 0.5) / 20.0 for index in range(40)])
+    phases = [phase for windows in conversation.tpsm.windows_seen for phase in windows.phase]
+    assert phases == pytest.approx([0.5] * 40, abs=1e-4)
+
+
+def test_a_model_that_times_out_costs_no_frame_and_comes_back() -> None:
+    conversation = Conversation()
+    conversation.tpsm.script = [0.0, 0.0, 9.0]
+    play(two_seconds, conversation)
+    assert [out.frame.sequence_number for out in conversation.frames()] == list(range(40))
+    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [(TPSM, STATIC, "TIMEOUT"), (STATIC, TPSM, "RECOVERED")]
+    used = [out.frame.lip_sync_model for out in conversation.frames()]
+    assert used.index(STATIC) > 0
+    assert used[-1] is TPSM
+
+
+def test_the_switch_is_told_before_the_first_frame_of_the_other_model() -> None:
+    conversation = Conversation()
+    conversation.tpsm.script = [0.0, 0.0, LipSyncErrorCode.MODEL_LOAD_FAILED]
+    play(two_seconds, conversation)
+    kinds = [out for _, out in conversation.sent]
+    position = next(index for index, out in enumerate(kinds) if isinstance(out, Switched))
+    before, after = kinds[position - 1], kinds[position + 1]
+    assert isinstance(before, OutgoingFrame)
+    assert before.frame.lip_sync_model is TPSM
+    assert isinstance(after, OutgoingFrame)
+    assert after.frame.lip_sync_model is STATIC
+
+
+def test_a_model_that_is_down_from_the_start_leaves_the_last_resort() -> None:
+    conversation = play(two_seconds, Conversation(inference=ScriptedInference()))
+    assert conversation.of(TurnStarted)[0].model is STATIC
+    assert {out.frame.lip_sync_model for out in conversation.frames()} == {STATIC}
+    assert len(conversation.frames()) == 40
+
+
+def test_a_failure_of_one_sessions_own_face_leaves_the_circuit_closed() -> None:
+    conversation = Conversation()
+    conversation.tpsm.script = [LipSyncErrorCode.VIDEO_GENERATION_FAILED]
+    play(two_seconds, conversation)
+    assert conversation.service.performance.is_closed(TPSM)
+    assert conversation.frames()[0].frame.lip_sync_model is STATIC
+
+
+def test_a_burst_is_paced_and_nothing_is_dropped() -> None:
+    async def burst(conversation: Conversation) -> None:
+        for _ in range(50):
+            await conversation.say()
+        await conversation.end()
+
+    conversation = play(burst)
+    left = [(left_s, out) for left_s, out in conversation.sent if isinstance(out, OutgoingFrame)]
+    assert len(left) == 100
+    start_s = left[0][0]
+    for left_s, out in left:
+        due_s = start_s + out.frame.sequence_number / 20.0
+        assert due_s - 0.5 - 4 / 20.0 <= left_s <= due_s + 1e-6
+
+
+def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
+    interrupted_at: list[float] = []
+
+    async def interrupted(conversation: Conversation) -> None:
+        for _ in range(30):
+            await conversation.say(turn_id="turn-a")
+        await asyncio.sleep(1.0)
+        await conversation.interrupt()
+        interrupted_at.append(asyncio.get_running_loop().time())
+        await conversation.say(turn_id="turn-a")
+        await conversation.say(pcm_chunk(1.0), turn_id="turn-b")
+        await conversation.end()
+
+    conversation = play(interrupted)
+    late = [left_s for left_s, out in conversation.sent if isinstance(out, OutgoingFrame) and out.turn.id == "turn-a" and left_s > interrupted_at[0]]
+    assert late == []
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", True), ("turn-b", False)]
+    second = [out.frame.sequence_number for out in conversation.frames() if out.turn.id == "turn-b"]
+    assert second == list(range(20))
+
+
+def test_interruption_cancels_a_model_that_is_working() -> None:
+    conversation = Conversation()
+    conversation.tpsm.script = [0.25]
+
+    async def interrupted(conversation: Conversation) -> None:
+        await conversation.talk(2)
+        await conversation.interrupt()
+        await asyncio.sleep(1.0)
+
+    play(interrupted, conversation)
+    assert conversation.frames() == []
+    assert conversation.of(Failed) == []
+    assert conversation.service.performance.is_closed(TPSM)
+
+
+def test_interruption_of_nothing_says_nothing() -> None:
+    async def nothing(conversation: Conversation) -> None:
+        await conversation.interrupt()
+
+    assert play(nothing).sent == []
+
+
+def test_a_new_turn_id_ends_the_turn_before() -> None:
+    async def two_turns(conversation: Conversation) -> None:
+        await conversation.say(pcm_chunk(0.5), turn_id="a")
+        await conversation.say(pcm_chunk(0.5), turn_id="b")
+        await conversation.end()
+
+    conversation = play(two_turns)
+    counts = {turn: sum(out.turn.id == turn for out in conversation.frames()) for turn in ("a", "b")}
+    assert counts == {"a": 10, "b": 10}
+
+
+def test_idle_motion_goes_on_across_turns() -> None:
+    async def two_turns(conversation: Conversation) -> None:
+        for _ in range(2):
+            await conversation.talk(10)
+            await conversation.end()
+            await asyncio.sleep(1.0)
+
+    times_s = [time for windows in play(two_turns).tpsm.windows_seen for time in windows.idle_s]
+    assert times_s == pytest.approx([(index + 0.5) / 20.0 for index in range(40)])
+
+
+def test_full_inbox_turns_the_oldest_audio_into_silence_and_reports_once() -> None:
+    async def flood(conversation: Conversation) -> None:
+        for _ in range(40):
+            await conversation.say()
+        await conversation.end()
+
+    conversation = play(flood, Conversation(inbox_ms=2000.0))
+    (overflow,) = conversation.of(Failed)
+    assert overflow.error.code is LipSyncErrorCode.BUFFER_OVERFLOW
+    assert [out.frame.sequence_number for out in conversation.frames()] == list(range(80))
+
+
+def test_bad_audio_is_refused_and_the_turn_goes_on() -> None:
+    async def stumble(conversation: Conversation) -> None:
+        await conversation.talk(5)
+        await conversation.say(AudioChunk(b"abc", 0.0, 5, 16_000, 1, AudioFormat.PCM))
+        await conversation.talk(5)
+        await conversation.end()
+
+    conversation = play(stumble)
+    (failed,) = conversation.of(Failed)
+    assert failed.error.details["field"] == "audioChunk.data"
+    assert len(conversation.frames()) == 20
+
+
+def test_an_unknown_face_ends_the_session_with_its_name() -> None:
+    async def stranger(conversation: Conversation) -> None:
+        await conversation.say(face="nobody")
+
+    conversation = play(stranger)
+    (failed,) = conversation.of(Failed)
+    assert failed.error.code is LipSyncErrorCode.FACE_MODEL_NOT_FOUND
+    assert not failed.error.recoverable
+
+
+def test_an_unknown_face_in_mid_session_keeps_the_old_one() -> None:
+    async def stranger(conversation: Conversation) -> None:
+        await conversation.talk(5)
+        await conversation.say(face="nobody")
+        await conversation.talk(5)
+        await conversation.end()
+
+    conversation = play(stranger)
+    assert [out.error.code for out in conversation.of(Failed)] == [LipSyncErrorCode.FACE_MODEL_NOT_FOUND]
+    assert len(conversation.frames()) == 20
+
+
+def test_a_preference_switches_the_model_and_says_so() -> None:
+    async def prefer_static(conversation: Conversation) -> None:
+        await conversation.talk(5)
+        conversation.session.preference = STATIC
+        await conversation.talk(5)
+        await conversation.end()
+
+    conversation = play(prefer_static)
+    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [(TPSM, STATIC, "REQUESTED")]
+
+
+def test_two_turns_of_the_same_id_are_two_turns() -> None:
+    async def same_id(conversation: Conversation) -> None:
+        for _ in range(2):
+            await conversation.say(pcm_chunk(0.5), turn_id="turn-001")
+            await conversation.end()
+
+    conversation = play(same_id)
+    assert len(conversation.of(TurnStarted)) == len(conversation.of(TurnEnded)) == 2
+    assert len(conversation.frames()) == 20
