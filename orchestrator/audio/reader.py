@@ -69,14 +69,16 @@ def _decoded(container: Any, max_duration_s: float) -> tuple[Samples, int]:
     """Mono samples at the file's rate; FFmpeg drops the codecs' own delay and padding where the file notes them."""
     import av
 
-    rate = container.streams.audio[0].codec_context.sample_rate
-    to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    codec = container.streams.audio[0].codec_context
+    rate = codec.sample_rate
+    # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path does.
+    to_floats = av.AudioResampler(format="fltp", layout="mono" if codec.layout.nb_channels == 1 else "stereo", rate=rate)
     parts: list[Samples] = []
     length = 0
     for frame in container.decode(audio=0):
         frame.pts = None
-        for mono in to_mono.resample(frame):
-            parts.append(mono.to_ndarray()[0])
+        for floats in to_floats.resample(frame):
+            parts.append(floats.to_ndarray().mean(axis=0))
             length += len(parts[-1])
         if length > max_duration_s * rate:
             raise _bad(f"the file is longer than {max_duration_s:g} s")

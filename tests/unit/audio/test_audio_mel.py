@@ -1,0 +1,28 @@
+"""The log-mel of this service is what a plain Fourier transform and librosa's filter bank give."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+from audio_recordings import syllables
+
+from orchestrator.audio.mel import MelSpec, filter_bank, log_mel
+
+
+def test_the_filter_bank_equals_librosas() -> None:
+    expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=80, fmin=80.0, fmax=7600.0)
+    assert np.abs(filter_bank(MelSpec()) - expected).max() < 1e-7
+
+
+def test_log_mel_equals_its_definition() -> None:
+    spec, signal = MelSpec(), syllables(16_000, 0.5, -20.0).astype(np.float32)
+    padded = np.pad(signal.astype(np.float64), 200)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    frames = [np.abs(np.fft.rfft(padded[i * 160 : i * 160 + 400] * window, 512)) ** 2 for i in range(51)]
+    expected = np.log(np.maximum(np.array(frames) @ filter_bank(spec).T.astype(np.float64), spec.log_floor))
+    assert np.abs(log_mel(signal, spec) - expected).max() < 1e-3
+
+
+def test_a_signal_shorter_than_a_hop_has_one_frame() -> None:
+    assert log_mel(np.zeros(1, np.float32), MelSpec()).shape == (1, 80)
+    assert log_mel(np.zeros(0, np.float32), MelSpec()).shape == (1, 80)
