@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from orchestrator.audio.mel import MelSpec, log_mel
+from orchestrator.audio.mel import MelSpec, filter_bank, log_mel
 from orchestrator.audio.stream import AudioStream
 from orchestrator.types import AudioChunk, AudioFormat
 
@@ -40,3 +40,8 @@ def _librosa(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
         pad_mode="constant",
     )
     return np.log(np.maximum(power, spec.log_floor)).T
+
+
+def test_the_filter_bank_equals_librosas() -> None:
+    expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=80, fmin=80.0, fmax=7600.0)
+    assert np.abs(filter_bank(MelSpec()) - expected).max() < 1e-7
