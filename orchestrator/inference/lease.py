@@ -27,12 +27,18 @@ class Lease:
     """A prefix for shared memory names and a temporary folder, both gone after `release`."""
 
     def __init__(self) -> None:
-        self.prefix = f"{PREFIX}{uuid.uuid4().hex[:12]}-"
-        self.folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+        run = uuid.uuid4().hex[:12]
+        self.prefix = f"{PREFIX}{run}-"
+        self._folder = Path(tempfile.gettempdir()) / f"{TEMPORARY_PREFIX}{run}"
         self._lock_path = SHM / f"{self.prefix}{SUFFIX}"
         self._lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        os.write(self._lock, os.fsencode(self.folder))
+        os.write(self._lock, os.fsencode(self._folder))
+
+    def folder(self) -> Path:
+        """The temporary folder, made when it is first asked for."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder
 
     def sweep_segments(self) -> None:
         """Removes the segments of this run that killed processes left behind; call it while none of them runs."""
@@ -43,7 +49,7 @@ class Lease:
         if self._lock < 0:
             return
         _remove_segments(self.prefix)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1

@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -27,6 +27,10 @@ from orchestrator.inference.lease import Lease, sweep_dead_runs
 LOG = logging.getLogger(__name__)
 LOG_LINES: Final = 200
 """Lines of the server's log that are kept for error messages."""
+
+STOPPED: Final = "T"
+GONE: Final = "XZ"
+"""Letters of `state_of`."""
 
 EXIT_TIMEOUT_S: Final = 3
 KILL_AFTER_S: Final = 5.0
@@ -65,6 +69,7 @@ class ServerProcess:
     server_id: str
     ports: Ports
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    _seen: set[Stub] = field(default_factory=set)
 
     @property
     def pid(self) -> int:
@@ -76,51 +81,50 @@ class ServerProcess:
         """None while it runs."""
         return self.popen.poll()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether somebody sent it SIGSTOP: it will not answer."""
-        return state_of(self.pid) in "Tt"
-
     def tail(self, lines: int = 12) -> str:
         """The last lines that it printed."""
         return "\n".join(list(self.lines)[-lines:])
 
     def stubs(self) -> tuple[Stub, ...]:
-        """Its backend processes, dead ones that nobody has buried included only while their arguments can be read."""
-        return tuple(stub for pid in _children(self.pid) if (stub := _stub(pid)) is not None)
+        """Its backend processes that are alive now."""
+        stubs = tuple(stub for pid in _children(self.pid) if (stub := _stub(pid)) is not None)
+        self._seen.update(stubs)
+        return stubs
 
     def kill(self) -> None:
         """Ends the server and its backend processes at once; they would hold its listening socket for seconds."""
-        stubs = self.stubs()
-        with contextlib.suppress(ProcessLookupError):
-            self.popen.kill()
+        self.stubs()
+        self.popen.kill()
         self.popen.wait()
-        kill_stubs(stubs)
+        kill_stubs(self._seen)
 
     def terminate(self) -> None:
         """Asks it to end and waits; kills what has not ended after `KILL_AFTER_S`. Blocks."""
-        stubs = self.stubs()
+        self.stubs()
         self.popen.terminate()
         try:
             self.popen.wait(KILL_AFTER_S)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
-        kill_stubs(stubs)
+        kill_stubs(self._seen)
 
 
-def launch(repository: Path, lease: Lease, ports: Ports) -> ServerProcess:
-    """Starts a server without models (they are loaded by request, which reports errors model by model)."""
+def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) -> ServerProcess:
+    """Starts a server that loads those of `models` that have their files.
+
+    Call it from a thread that lives as long as the server shall: the kernel kills the server when that thread ends.
+    """
     wheel = find_wheel()
     refuse_numpy_2()
-    backends = lease.folder / "backends"
+    backends = lease.folder() / "backends"
     if not backends.exists():
         prepare_backends(wheel, backends)
     server_id = uuid.uuid4().hex
     launcher = Path(__file__).with_name("launcher.py")
     command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), str(wheel.server)]
     popen = subprocess.Popen(
-        command + _flags(repository, backends, lease.prefix, server_id, ports),
+        command + _flags(repository, backends, lease.prefix, server_id, ports) + _load_flags(repository, models),
         env=server_environment(wheel),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -132,10 +136,25 @@ def launch(repository: Path, lease: Lease, ports: Ports) -> ServerProcess:
     return server
 
 
-def open_lease() -> Lease:
-    """A lease for a new run, after sweeping up after dead ones."""
+@dataclass
+class Launched:
+    """A server that was started ahead of its supervisor, while the rest of the program is still being imported."""
+
+    repository: Path
+    models: tuple[str, ...]
+    lease: Lease
+    process: ServerProcess
+
+
+def launch_early(repository: Path, models: Sequence[str]) -> Launched:
+    """Starts the server now; give the result to `EmbeddedTriton`. Raises MODEL_LOAD_FAILED where it cannot run."""
     sweep_dead_runs()
-    return Lease()
+    lease = Lease()
+    try:
+        return Launched(repository, tuple(models), lease, launch(repository, models, lease, free_ports()))
+    except BaseException:
+        lease.release()
+        raise
 
 
 def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
@@ -156,6 +175,10 @@ def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, po
         "--allow-gpu-metrics=false",
         "--allow-cpu-metrics=false",
     ]
+
+
+def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
+    return [f"--load-model={name}" for name in models if any((repository / name).glob("[0-9]*/model.*"))]
 
 
 def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
@@ -182,7 +205,7 @@ def kill_stubs(stubs: Iterable[Stub]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(stub.pid, signal.SIGKILL)
     end = time.monotonic() + 1.0
-    while time.monotonic() < end and any(state_of(stub.pid) not in "XZ" for stub in living):
+    while time.monotonic() < end and any(state_of(stub.pid) not in GONE for stub in living):
         time.sleep(0.005)
 
 

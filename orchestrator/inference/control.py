@@ -1,0 +1,113 @@
+"""The supervisor's side channel to its server: is it the right one, does it answer, load this model, does it pass its canary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from orchestrator.inference import InferenceError
+from orchestrator.inference.canary import Canary
+from orchestrator.inference.connection import Connection, open_channel
+from orchestrator.inference.process import ServerProcess
+from orchestrator.inference.repository import ModelContract
+
+LOG = logging.getLogger(__name__)
+
+START_TIMEOUT_S: Final = 30.0
+CONNECT_POLL_S: Final = 0.02
+LOAD_TIMEOUT_S: Final = 15.0
+UNLOAD_TIMEOUT_S: Final = 3.0
+CANARY_TIMEOUT_S: Final = 3.0
+"""A first inference on a busy laptop has been seen to take a second."""
+
+PROBE_TIMEOUT_S: Final = 0.4
+
+
+class ServerFailed(Exception):  # noqa: N818 - reads as what happened
+    """The server has to be started again; the message says why."""
+
+
+class Control:
+    """One channel to one life of the server."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self._process = process
+        self._url = f"127.0.0.1:{process.ports.grpc}"
+        self._channel = open_channel(self._url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._connection = Connection(self._url, shm_prefix="")
+
+    async def close(self) -> None:
+        """Lets go of the channels."""
+        await self._connection.close()
+        await self._channel.close()
+
+    async def wait_until_up(self) -> None:
+        """Returns when our server answers: its loads are done then. Raises `ServerFailed` if it ended or is not ours."""
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await _listens(self._process.ports.grpc):
+                if self._process.exit_code is not None:
+                    raise ServerFailed(f"tritonserver ended with code {self._process.exit_code}:\n{self._process.tail()}")
+                await asyncio.sleep(CONNECT_POLL_S)
+        metadata = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S)
+        if metadata.name != self._process.server_id:
+            raise ServerFailed(f"another server answers at {self._url}")
+
+    async def answers(self) -> bool:
+        """Whether the server reacts within `PROBE_TIMEOUT_S`; a stall of our own loop is not held against it."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return bool((await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=PROBE_TIMEOUT_S)).live)
+        except grpc.aio.AioRpcError:
+            return loop.time() - began > 2 * PROBE_TIMEOUT_S
+
+    async def load(self, model: str) -> str:
+        """Loads unless it is ready; returns the reason if it could not be loaded, else nothing."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            if (await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=UNLOAD_TIMEOUT_S)).ready:
+                return ""
+        try:
+            await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=LOAD_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            return _reason(error)
+        return ""
+
+    async def unload(self, model: str) -> None:
+        """Loading alone does not bring back an instance whose process died."""
+        request: Any = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        await self._stub.RepositoryModelUnload(request, timeout=UNLOAD_TIMEOUT_S)
+
+    async def passes(self, contract: ModelContract, canary: Canary) -> str:
+        """Asks each instance; returns why the model failed its canary, else nothing."""
+        return next(filter(None, await asyncio.gather(*(self._ask(contract, canary) for _ in range(contract.instances)))), "")
+
+    async def _ask(self, contract: ModelContract, canary: Canary) -> str:
+        deadline = asyncio.get_running_loop().time() + CANARY_TIMEOUT_S
+        try:
+            outputs = await self._connection.infer(contract, canary.inputs, contract.check(canary.inputs), deadline)
+        except InferenceError as error:
+            return str(error)
+        return "" if canary.passed(outputs) else "the canary inference brought another answer than the known one"
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """Python-backend load errors carry a traceback; its last line says what happened."""
+    details = (error.details() or str(error.code())).strip()
+    return details if len(details) < 500 else f"{details[:200]} ... {details[-300:]}"

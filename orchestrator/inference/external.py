@@ -1,0 +1,78 @@
+"""Watches a Triton that others run: asks now and then which models it has ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from orchestrator.inference import InferenceError
+from orchestrator.inference.connection import open_channel
+from orchestrator.inference.repository import Repository
+
+LOG = logging.getLogger(__name__)
+
+POLL_S: Final = 1.0
+TIMEOUT_S: Final = 1.0
+
+
+class ExternalServer:
+    """One address of `--triton-url`."""
+
+    life = 0  # its restarts show as lost shared memory, which the connection mends
+
+    def __init__(self, url: str, repository: Repository) -> None:
+        self.url = url
+        self._models = tuple(repository.models)
+        self._ready: frozenset[str] = frozenset()
+        self._look_now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Looks once, so that the first chunk finds a state, and then keeps looking."""
+        self._channel = open_channel(self.url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        await self._look()
+        self._task = asyncio.create_task(self._poll(), name=f"poll triton {self.url}")
+
+    async def stop(self) -> None:
+        """Ends the poller."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            await self._channel.close()
+
+    def has_ready(self, model: str) -> bool:
+        """At the last look."""
+        return model in self._ready
+
+    def report_failure(self, model: str, error: InferenceError) -> None:
+        """Look again now rather than in a second."""
+        self._look_now.set()
+
+    async def _poll(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        answers = await asyncio.gather(*map(self._is_ready, self._models))
+        ready = frozenset(model for model, yes in zip(self._models, answers, strict=True) if yes)
+        if ready != self._ready:
+            LOG.info("%s has ready: %s", self.url, ", ".join(sorted(ready)) or "nothing")
+        self._ready = ready
+
+    async def _is_ready(self, model: str) -> bool:
+        request: Any = service_pb2.ModelReadyRequest(name=model)
+        try:
+            return bool((await self._stub.ModelReady(request, timeout=TIMEOUT_S)).ready)
+        except grpc.aio.AioRpcError:
+            return False

@@ -1,0 +1,124 @@
+"""`Inference` over gRPC: picks a server that has the model ready, checks the contract, and sends the request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from orchestrator.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError, NotCached, Tensors
+from orchestrator.inference.connection import Connection, is_loopback
+from orchestrator.inference.external import ExternalServer
+from orchestrator.inference.lease import Lease
+from orchestrator.inference.repository import ContractError, ModelContract, Repository
+
+LOG = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """A Triton that somebody watches: the embedded one's supervisor, or a poller of one that others run."""
+
+    @property
+    def url(self) -> str:
+        """gRPC address, `host:port`; it may change with `life`."""
+        ...
+
+    @property
+    def life(self) -> int:
+        """Grows when the server was restarted: connections and registrations of earlier lives are void."""
+        ...
+
+    def has_ready(self, model: str) -> bool:
+        """The state at the last look; no request."""
+        ...
+
+    def report_failure(self, model: str, error: InferenceError) -> None:
+        """What a request met; the watcher decides whether to look closer."""
+        ...
+
+
+@dataclass(slots=True)
+class _Link:
+    connection: Connection
+    life: int
+
+
+class TritonInference:
+    """`Inference` over one or several servers. An async context manager; closes its connections, not the servers.
+
+    `servers` holds addresses (`"host:8001"`), which it then polls itself, or watched servers such as `EmbeddedTriton`.
+    `shared_memory=None` shares memory with servers on this host.
+    """
+
+    def __init__(self, servers: Sequence[str | Server], repository: Repository, *, shared_memory: bool | None = None) -> None:
+        self._polled = [ExternalServer(each, repository) for each in servers if isinstance(each, str)]
+        watched: list[Server] = [each for each in servers if not isinstance(each, str)]
+        self._servers: list[Server] = [*watched, *self._polled]
+        self._repository = repository
+        self._shared_memory = shared_memory
+        self._links: dict[int, _Link] = {}
+        self._turn = 0
+
+    async def __aenter__(self) -> TritonInference:
+        self._lease = Lease()
+        for server in self._polled:
+            await server.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for server in self._polled:
+            await server.stop()
+        for link in self._links.values():
+            await link.connection.close()
+        self._links.clear()
+        self._lease.release()
+
+    async def ready(self, model: str) -> bool:
+        """Whether any server had it ready at the last look."""
+        return any(server.has_ready(model) for server in self._servers)
+
+    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+        """See `Inference.infer`."""
+        contract, batch = self._checked(model, inputs)
+        index = self._pick(model)
+        connection = await self._connection(index)
+        try:
+            return await connection.infer(contract, inputs, batch, deadline)
+        except NotCached:
+            raise
+        except InferenceError as error:
+            self._servers[index].report_failure(model, error)
+            raise
+
+    def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
+        contract = self._repository.models.get(model)
+        if contract is None:
+            raise InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"no model {model!r} in the repository", model=model)
+        try:
+            return contract, contract.check(inputs)
+        except ContractError as error:
+            LOG.exception("an adapter broke the contract of %s", model)
+            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model) from error
+
+    def _pick(self, model: str) -> int:
+        """The next server in turn that has the model ready; the next at all if none has, so that the error is the server's own."""
+        count = len(self._servers)
+        order = [(self._turn + step) % count for step in range(count)]
+        index = next((each for each in order if self._servers[each].has_ready(model)), order[0])
+        self._turn = index + 1
+        return index
+
+    async def _connection(self, index: int) -> Connection:
+        server = self._servers[index]
+        link = self._links.get(index)
+        if link is None or link.life != server.life:
+            shared = is_loopback(server.url) if self._shared_memory is None else self._shared_memory
+            self._links[index] = _Link(Connection(server.url, shm_prefix=self._lease.prefix if shared else ""), server.life)
+            if link is not None:
+                await link.connection.close()
+        return self._links[index].connection
