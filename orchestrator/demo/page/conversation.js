@@ -186,7 +186,7 @@ export class Conversation extends EventTarget {
 
   async _onEnd(message) {
     const turn = this._turn;
-    if (this._stats.turn.id === message.turnId) this._stats.turn.metrics = message.metrics;
+    if (this._stats.turn.id === message.turnId) this._stats.ended(message.metrics);
     if (turn?.id !== message.turnId) return;
     await turn.queue.flush();
     turn.ended = true;

@@ -85,10 +85,31 @@ function createMeter(context, output) {
 
 // Speaking
 
+/** A browser keeps sound off until the visitor has pressed something; a file dropped first waits for that. */
 async function runningAudio() {
   audio ??= createAudioContext();
+  const pressed = navigator.userActivation?.hasBeenActive ?? true;
+  if (!pressed) {
+    showNote("Press anywhere to hear it.");
+    await new Promise((resolve) => addEventListener("click", resolve, { once: true }));
+  }
   await audio.resume();
   return audio;
+}
+
+const samples = new Map();
+
+/** A sample's bytes, fetched as soon as a pointer or the focus comes near. @returns {Promise<ArrayBuffer>} */
+function loadSample(name) {
+  if (!samples.has(name)) samples.set(name, fetchSample(name));
+  samples.get(name).catch(() => samples.delete(name));
+  return samples.get(name);
+}
+
+async function fetchSample(name) {
+  const response = await fetch(new URL(`samples/${name}`, import.meta.url)).catch(() => null);
+  if (!response?.ok) throw new Error("The sample could not be loaded: the service is away just now.");
+  return response.arrayBuffer();
 }
 
 function pictureConfig() {
@@ -111,21 +132,16 @@ async function speakClip(readBytes) {
   const pressedAt = performance.now();
   hideProblem();
   try {
-    const context = await runningAudio();
-    begin(context, new ClipSource(context, await decodeClip(context, await readBytes())), pressedAt);
+    const [context, bytes] = await Promise.all([runningAudio(), readBytes()]);
+    begin(context, new ClipSource(context, await decodeClip(context, bytes)), pressedAt);
   } catch (error) {
     showProblem(error.message);
   }
 }
 
 async function speakSample(button) {
-  const address = new URL(`samples/${button.dataset.sample}`, import.meta.url);
-  await speakClip(async () => {
-    const response = await fetch(address).catch(() => null);
-    if (!response?.ok) throw new Error("The sample could not be loaded: the service is away just now.");
-    return response.arrayBuffer();
-  });
-  button.setAttribute("aria-current", conversation.state !== "idle");
+  await speakClip(async () => (await loadSample(button.dataset.sample)).slice());
+  if (conversation.state !== "idle") button.setAttribute("aria-current", "true");
 }
 
 async function toggleMicrophone() {
@@ -212,11 +228,11 @@ function showNumbers() {
   element("n-model").textContent = stats.model ?? "–";
   element("n-fps").textContent = stats.state === "idle" && stats.fps === 0 ? "–" : `${stats.fps} / s`;
   element("n-first").textContent = number(turn.firstFrameMs, "ms");
-  element("n-latency-label").textContent = live ? "Speech to picture" : "Made in";
-  element("n-latency").textContent = number(live ? turn.liveLatencyMs : (turn.metrics?.averageLatencyMs ?? null), "ms", live ? 0 : 1);
+  element("n-latency-label").textContent = live ? "Speech to picture" : "Service latency";
+  element("n-latency").textContent = live ? number(turn.liveLatencyMs, "ms") : number(stats.serviceLatencyMs, "ms", 1);
   element("n-bytes").textContent = stats.bytesPerSecond ? number(stats.bytesPerSecond / 1000, "kB/s") : "–";
-  const middle = Math.round(p50);
-  element("n-offset").innerHTML = p50 === null ? "–" : `${middle > 0 ? "+" : ""}${middle} ms <small>95% within ${Math.round(p95)}</small>`;
+  element("n-offset").textContent = p50 === null ? "–" : `${p50 >= 0.5 ? "+" : ""}${Math.round(p50) || 0} ms`;
+  element("n-spread").textContent = p95 === null ? "" : `95% within ${Math.round(p95)}`;
   drawOffsets(element("chart"), turn.offsets);
 }
 
@@ -321,6 +337,11 @@ client.addEventListener("connection", ({ detail }) => {
 client.connect();`;
 }
 
+function bindSample(button) {
+  button.addEventListener("click", () => speakSample(button));
+  for (const near of ["pointerenter", "focus"]) button.addEventListener(near, () => loadSample(button.dataset.sample).catch(() => null));
+}
+
 function bind() {
   client.addEventListener("connection", ({ detail }) => showConnection(detail));
   client.addEventListener("bytes", ({ detail }) => stats.bytes(detail.received));
@@ -332,7 +353,7 @@ function bind() {
   element("stop").addEventListener("click", () => conversation.interrupt());
   element("dismiss").addEventListener("click", hideProblem);
   element("monitor").addEventListener("change", ({ target }) => microphone && (microphone.monitored = target.checked));
-  document.querySelectorAll(".sample").forEach((sample) => sample.addEventListener("click", () => speakSample(sample)));
+  document.querySelectorAll(".sample").forEach(bindSample);
   element("choose-audio").addEventListener("click", () => element("audio-file").click());
   element("audio-file").addEventListener("change", ({ target }) => {
     takeFile(target.files[0]);

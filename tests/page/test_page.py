@@ -1,0 +1,241 @@
+"""The page against the real service in a real browser: what a visitor does, and what they then see and hear."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+from conftest import PAGE
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+SAMPLE = PAGE / "samples" / "hello.wav"
+
+PATIENCE_MS = 30_000
+"""For what must happen at all; how fast it happens is measured in the page."""
+
+MOUTH_CHANGE = """async (durationMs) => {
+  // Mean grey of a grid over the lower middle of the face, watched from refresh to refresh.
+  const canvas = document.getElementById("face");
+  const small = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
+  const seen = [];
+  const until = performance.now() + durationMs;
+  while (performance.now() < until) {
+    const { width, height } = canvas;
+    small.drawImage(canvas, width * 0.3, height * 0.5, width * 0.4, height * 0.35, 0, 0, 16, 16);
+    const { data } = small.getImageData(0, 0, 16, 16);
+    seen.push(Array.from({ length: 256 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3));
+    await new Promise(requestAnimationFrame);
+  }
+  const spread = (values) => {
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    return Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length);
+  };
+  return Math.max(...seen[0].map((_, i) => spread(seen.map((grid) => grid[i]))));
+}"""
+"""Grey levels by which the most moving spot around the mouth varies."""
+
+MOVES = 4.0
+RESTS = 0.5
+
+
+@pytest.fixture
+def demo(page: Page, service: str) -> Page:
+    """The page, connected; no test may leave an error in its console."""
+    problems: list[str] = []
+    page.on("console", lambda message: _note(message, problems))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    open_page(page, service)
+    page.problems = problems  # type: ignore[attr-defined]
+    return page
+
+
+def _note(message: ConsoleMessage, problems: list[str]) -> None:
+    if message.type in ("error", "warning"):
+        problems.append(message.text)
+
+
+def open_page(page: Page, url: str) -> None:
+    page.goto(url)
+    page.wait_for_function("window.lipsync?.stats.connection === 'open'", timeout=PATIENCE_MS)
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    page.locator(f'input[name="{name}"][value="{value}"]').check(force=True)
+
+
+def wait_for_state(page: Page, state: str) -> None:
+    page.wait_for_function("(state) => window.lipsync.stats.state === state", arg=state, timeout=PATIENCE_MS)
+
+
+def turn(page: Page) -> dict[str, Any]:
+    """The turn's numbers, as `stats.js` describes them."""
+    script = """() => { const { turn, problems } = window.lipsync.stats;
+      return { ...turn, avOffsetMs: turn.avOffsetMs, liveLatencyMs: turn.liveLatencyMs, problems }; }"""
+    numbers: dict[str, Any] = page.evaluate(script)
+    return numbers
+
+
+def duration_s(path: Path) -> float:
+    with wave.open(str(path)) as clip:
+        return clip.getnframes() / clip.getframerate()
+
+
+def test_the_page_loads_without_a_console_error_and_shows_the_face(demo: Page) -> None:
+    expect(demo.locator("#placeholder")).to_be_hidden()
+    expect(demo.locator("#connection")).to_have_text("Connected")
+    assert demo.problems == []  # type: ignore[attr-defined]
+
+
+def test_the_page_asks_nobody_but_the_service(page: Page, service: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    open_page(page, service)
+    page.wait_for_load_state("networkidle")
+    assert {url for url in asked if not url.startswith((service, service.replace("http", "ws")))} == set()
+
+
+def test_every_control_has_a_name_for_a_screen_reader(demo: Page) -> None:
+    script = """() => [...document.querySelectorAll("button, input:not([hidden]), summary, a, canvas")]
+      .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).map((e) => e.outerHTML)"""
+    assert demo.evaluate(script) == []
+
+
+@pytest.mark.parametrize(("coding", "size", "fps"), [("jpeg", 256, 20), ("h264", 512, 25), ("h264", 256, 15)])
+def test_a_sample_speaks_to_its_last_frame(
+    demo: Page, coding: str, size: int, fps: int, record_property: Callable[[str, object], None]
+) -> None:
+    choose(demo, "format", coding)
+    choose(demo, "size", str(size))
+    choose(demo, "fps", str(fps))
+    at_rest = demo.evaluate(MOUTH_CHANGE, 300)
+    demo.locator('[data-sample="hello.wav"]').click()
+    wait_for_state(demo, "speaking")
+    speaking = demo.evaluate(MOUTH_CHANGE, 3000)
+    wait_for_state(demo, "idle")
+    numbers = turn(demo)
+    record_property("turn", {name: value for name, value in numbers.items() if name not in ("offsets", "latencies")})
+    assert numbers["problems"] == []
+    assert numbers["framesReceived"] == pytest.approx(duration_s(SAMPLE) * fps, abs=1)
+    assert numbers["framesDecoded"] == numbers["framesReceived"]
+    assert numbers["framesDrawn"] + numbers["framesSkipped"] == numbers["framesDecoded"]
+    assert numbers["sequenceGaps"] == 0
+    assert demo.evaluate("document.getElementById('face').width") == size
+    assert at_rest < RESTS
+    assert speaking > MOVES
+    assert numbers["avOffsetMs"]["p95"] < 100
+    assert demo.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_dropped_recording_speaks(demo: Page) -> None:
+    demo.locator("#audio-file").set_input_files(SAMPLE)
+    demo.locator("body").click(position={"x": 5, "y": 5})
+    wait_for_state(demo, "speaking")
+    wait_for_state(demo, "idle")
+    assert turn(demo)["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
+
+
+def test_a_file_that_is_no_sound_is_refused_in_words(demo: Page, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF no sound in here")
+    demo.locator("h1").click()
+    demo.locator("#audio-file").set_input_files(broken)
+    expect(demo.locator("#problem")).to_contain_text("cannot read that file as sound")
+
+
+def test_the_microphone_moves_the_face(launch: Callable[..., Browser], service: str, record_property: Callable[[str, object], None]) -> None:
+    browser = launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={SAMPLE}")
+    page = browser.new_context().new_page()
+    open_page(page, service)
+    page.locator("#microphone").click()
+    wait_for_state(page, "listening")
+    moved = page.evaluate(MOUTH_CHANGE, 3000)
+    page.locator("#microphone").click()
+    wait_for_state(page, "idle")
+    numbers = turn(page)
+    record_property("liveLatencyMs", numbers["liveLatencyMs"])
+    assert moved > MOVES
+    assert numbers["problems"] == []
+    assert numbers["liveLatencyMs"] > 0
+    assert numbers["framesDrawn"] > 40
+
+
+def test_stop_silences_face_and_stream_within_150_ms(demo: Page, record_property: Callable[[str, object], None]) -> None:
+    demo.locator('[data-sample="how-it-works.wav"]').click()
+    wait_for_state(demo, "speaking")
+    demo.wait_for_function("window.lipsync.stats.turn.framesDrawn > 20", timeout=PATIENCE_MS)
+    demo.keyboard.press("Escape")
+    wait_for_state(demo, "idle")
+    after = demo.evaluate(MOUTH_CHANGE, 1000)
+    numbers = turn(demo)
+    record_property("stoppedAfterMs", numbers["lastReceivedAt"] - numbers["interruptedAt"])
+    assert numbers["lastDrawnAt"] - numbers["interruptedAt"] < 150
+    assert numbers["lastReceivedAt"] - numbers["interruptedAt"] < 150
+    assert after < RESTS
+    assert demo.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_second_sample_takes_over_from_the_first(demo: Page) -> None:
+    demo.locator('[data-sample="how-it-works.wav"]').click()
+    wait_for_state(demo, "speaking")
+    demo.locator('[data-sample="hello.wav"]').click()
+    demo.wait_for_function("window.lipsync.stats.turn.id === 'turn-002'", timeout=PATIENCE_MS)
+    wait_for_state(demo, "idle")
+    numbers = turn(demo)
+    assert numbers["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
+    assert numbers["problems"] == []
+
+
+def test_a_photo_needs_consent_and_one_without_a_face_is_refused_with_reasons(demo: Page, tmp_path: Path) -> None:
+    photo = tmp_path / "wall.jpg"
+    grain = np.random.default_rng(1).integers(90, 160, (480, 480, 3), dtype=np.uint8)
+    photo.write_bytes(simplejpeg.encode_jpeg(grain, 85))
+    demo.locator("#add-face").click()
+    demo.locator("#photo-file").set_input_files(photo)
+    expect(demo.locator("#photo-preview")).to_be_visible()
+    expect(demo.locator("#create-face")).to_be_disabled()
+    demo.locator("#consent").check()
+    demo.locator("#create-face").click()
+    expect(demo.locator("#refused li").first).to_be_visible(timeout=PATIENCE_MS)
+    assert demo.locator("#refused li").first.inner_text().strip() != ""
+    demo.keyboard.press("Escape")
+    expect(demo.locator("#enrol")).to_be_hidden()
+
+
+def test_a_face_the_service_no_longer_has_is_not_offered(page: Page, service: str) -> None:
+    stored = '{"userId": "visitor-1", "faceModelIds": ["long-gone"]}'
+    page.add_init_script(f"localStorage.setItem('lipsync.faces', '{stored}')")
+    open_page(page, service)
+    expect(page.locator('input[name="face"]')).to_have_count(1)
+
+
+def test_h264_is_greyed_out_with_the_reason_where_the_browser_cannot_decode_it(page: Page, service: str) -> None:
+    page.add_init_script("delete window.VideoDecoder")
+    open_page(page, service)
+    expect(page.locator('input[value="h264"]')).to_be_disabled()
+    expect(page.locator("#h264-reason")).to_contain_text("WebCodecs")
+
+
+def test_a_dropped_connection_is_told_and_comes_back(page: Page, service: str) -> None:
+    sockets: list[Any] = []
+
+    def route(socket: Any) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket("**/v1/ws", route)
+    open_page(page, service)
+    page.locator('[data-sample="hello.wav"]').click()
+    wait_for_state(page, "speaking")
+    sockets[0].close()
+    expect(page.locator("#problem")).to_contain_text("connection was lost")
+    wait_for_state(page, "idle")
+    page.wait_for_function("window.lipsync.stats.connection === 'open'", timeout=PATIENCE_MS)
+    page.locator('[data-sample="hello.wav"]').click()
+    wait_for_state(page, "speaking")
+    wait_for_state(page, "idle")
+    assert turn(page)["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
