@@ -1,0 +1,193 @@
+"""Messages: good ones become records, bad ones an error that names the field."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator import wire
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.types import AudioFormat, LipSyncModel, VideoFormat
+
+
+def seed_message() -> dict[str, Any]:
+    return {
+        "type": "lipsync_audio",
+        "sessionId": "session-123",
+        "userId": "user-456",
+        "faceModelId": "face-model-789",
+        "modelPreference": "tpsm",
+        "audioChunk": {
+            "data": base64.b64encode(bytes(3200)).decode(),
+            "timestamp": 1705312200000,
+            "sequenceNumber": 0,
+            "sampleRate": 16000,
+            "channels": 1,
+            "format": "pcm",
+        },
+    }
+
+
+def parse_audio(message: dict[str, Any]) -> wire.AudioRequest:
+    parsed = wire.parse(json.dumps(message))
+    assert isinstance(parsed, wire.WireAudio)
+    return wire.audio_request(parsed)
+
+
+def test_the_specifications_message_is_understood() -> None:
+    request = parse_audio(seed_message())
+    assert (request.session_id, request.user_id, request.face_model_id) == ("session-123", "user-456", "face-model-789")
+    assert request.model_preference is LipSyncModel.TPSM
+    assert (request.chunk.sample_rate_hz, request.chunk.format, len(request.chunk.data)) == (16000, AudioFormat.PCM, 3200)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    message = seed_message() | {"colour": "green"}
+    message["audioChunk"]["language"] = "en"
+    assert parse_audio(message).session_id == "session-123"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    message = seed_message()
+    target = message
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[leaf] = value
+    return message
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("sessionId", 7),
+        ("sessionId", "../../etc/passwd"),
+        ("sessionId", ".."),
+        ("sessionId", "a\n"),
+        ("sessionId", ""),
+        ("userId", "a/b"),
+        ("faceModelId", "..\\up"),
+        ("faceModelId", "x" * 129),
+        ("turnId", {}),
+        ("modelPreference", "tpms"),
+        ("audioChunk", []),
+        ("audioChunk.data", 5),
+        ("audioChunk.data", ""),
+        ("audioChunk.data", "not base64!"),
+        ("audioChunk.data", "A" * (10 * 1024 * 1024)),
+        ("audioChunk.timestamp", "now"),
+        ("audioChunk.timestamp", -1),
+        ("audioChunk.sequenceNumber", -1),
+        ("audioChunk.sequenceNumber", 1.5),
+        ("audioChunk.sampleRate", 44),
+        ("audioChunk.sampleRate", 96000),
+        ("audioChunk.sampleRate", "16000"),
+        ("audioChunk.channels", 0),
+        ("audioChunk.channels", 6),
+        ("audioChunk.format", "mp3"),
+        ("config.targetFps", 120),
+        ("config.targetFps", "fast"),
+        ("config.quality", 101),
+        ("config.format", "gif"),
+    ],
+)
+def test_a_bad_field_is_named(path: str, value: Any) -> None:
+    with pytest.raises(LipSyncError) as caught:
+        parse_audio(changed(path, value))
+    assert caught.value.code is LipSyncErrorCode.INVALID_MESSAGE
+    assert caught.value.details["field"] == path
+    assert caught.value.message.startswith(f"{path}: ")
+    assert caught.value.recoverable
+
+
+@pytest.mark.parametrize("size", [{"width": 256, "height": 512}, {"width": 1024, "height": 1024}, {"width": 0, "height": 0}])
+def test_only_the_offered_sizes_are_drawn(size: dict[str, int]) -> None:
+    with pytest.raises(LipSyncError) as caught:
+        parse_audio(changed("config.resolution", size))
+    assert caught.value.details["field"] == "config.resolution"
+
+
+@pytest.mark.parametrize("path", ["type", "sessionId", "userId", "audioChunk", "audioChunk.data", "audioChunk.timestamp", "audioChunk.format"])
+def test_a_missing_field_is_named(path: str) -> None:
+    message = seed_message()
+    target: dict[str, Any] = message
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        target = target[parent]
+    del target[leaf]
+    with pytest.raises(LipSyncError) as caught:
+        parse_audio(message)
+    assert caught.value.details["field"] == path
+
+
+@pytest.mark.parametrize("text", ["", "hello", "{", "[]", "null", "7", '"text"', '{"type": "dance"}', '{"type": null}', "[" * 100_000, "\ud800"])
+def test_what_is_no_message_is_refused(text: str) -> None:
+    with pytest.raises(LipSyncError) as caught:
+        wire.parse(text.encode("utf-8", "surrogatepass"))
+    assert caught.value.code is LipSyncErrorCode.INVALID_MESSAGE
+    assert caught.value.details["field"] in ("message", "type")
+
+
+def test_a_refused_message_is_told_to_the_session_it_names() -> None:
+    assert wire.session_of('{"sessionId": "session-123", "type": 5}') == "session-123"
+    assert wire.session_of('{"sessionId": 5}') is None
+    assert wire.session_of("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"type": "end_utterance", "sessionId": "s", "timestamp": 1705312201000}', wire.EndUtterance),
+        ('{"type": "interruption", "sessionId": "s", "timestamp": 1705312201000, "turnIndex": 1}', wire.Interruption),
+        ('{"type": "switch_model", "sessionId": "s", "model": "wav2lip"}', wire.SwitchModel),
+        ('{"type": "client_report", "sessionId": "s", "bandwidthKbps": 800, "packetLossPercent": 1.5, "avOffsetMs": -8}', wire.ClientReport),
+        ('{"type": "end_session", "sessionId": "s"}', wire.EndSession),
+    ],
+)
+def test_control_messages_are_understood(text: str, kind: type) -> None:
+    assert isinstance(wire.parse(text), kind)
+
+
+def test_a_video_message_reads_as_the_specification_shows_it() -> None:
+    message = wire.ResponseVideo("s", "turn-001", b"\x00\x01", 0, 1705312200050, 1705312200000, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False)
+    assert json.loads(wire.dump(message)) == {
+        "type": "response_video",
+        "sessionId": "s",
+        "turnId": "turn-001",
+        "frameData": "AAE=",
+        "sequenceNumber": 0,
+        "timestamp": 1705312200050,
+        "audioTimestamp": 1705312200000,
+        "format": "h264",
+        "isKeyframe": True,
+        "width": 256,
+        "height": 256,
+        "model": "tpsm",
+        "isInterpolated": False,
+    }
+
+
+def test_a_switch_is_told_with_from_and_to() -> None:
+    message = wire.ModelSwitched("s", LipSyncModel.TPSM, LipSyncModel.STATIC, "TIMEOUT")
+    assert json.loads(wire.dump(message)) == {"type": "model_switched", "sessionId": "s", "from": "tpsm", "to": "static", "reason": "TIMEOUT"}
+
+
+def test_an_error_carries_code_and_field() -> None:
+    error = LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "no such face", recoverable=False, details={"field": "faceModelId"})
+    assert json.loads(wire.dump(wire.error_message(error, "s"))) == {
+        "type": "error",
+        "sessionId": "s",
+        "errorCode": "FACE_MODEL_NOT_FOUND",
+        "errorMessage": "no such face",
+        "recoverable": False,
+        "fallbackAvailable": False,
+        "details": {"field": "faceModelId"},
+    }
+
+
+def test_times_are_whole_where_they_can_be() -> None:
+    assert str(wire.wire_time(1705312200050.0)) == "1705312200050"
+    assert wire.wire_time(1705312200066.6667) == 1705312200066.667
