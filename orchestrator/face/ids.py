@@ -7,15 +7,22 @@ from typing import Final
 
 from orchestrator.errors import invalid_field
 
-_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TAKEN: Final = (".", "..", "active_model.json")
-"""Ids that the layout of the store uses itself."""
+_PART: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TAKEN: Final = "active_model.json"
+"""The one name that the layout of the store uses beside ids."""
+
+
+def is_path_part(value: str) -> bool:
+    """Whether `value` may be one part of a path: an id or a file name that cannot lead anywhere else."""
+    return _PART.fullmatch(value) is not None and value not in (".", "..")
 
 
 def check_id(value: object, field: str) -> str:
     """`value` itself when it is an id; otherwise INVALID_MESSAGE naming the wire field, for example `faceModelId`."""
     if not isinstance(value, str):
         raise invalid_field(field, f"must be a string, not {type(value).__name__}")
-    if _ID.fullmatch(value) is None or value in _TAKEN:
-        raise invalid_field(field, "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and not a name that storage uses ('.', '..')")
+    if not is_path_part(value):
+        raise invalid_field(field, "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'")
+    if value == _TAKEN:
+        raise invalid_field(field, f"{_TAKEN!r} is a name that storage uses itself; choose another")
     return value

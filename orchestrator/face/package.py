@@ -10,6 +10,7 @@ import msgspec
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.picture import PictureError, decode_picture
 from orchestrator.face.store import Blob
+from orchestrator.rendering.landmarks import POINT_COUNTS
 from orchestrator.types import FaceModel, Keypoint, Resolution, RgbImage
 
 METADATA: Final = "metadata.json"
@@ -20,9 +21,6 @@ PICTURE: Final = "neutral_pose.jpg"
 REQUIRED: Final = (METADATA, KEYPOINTS, EMBEDDINGS, PICTURE)
 READ: Final = (*REQUIRED, EXPRESSIONS)
 """Other files of the folder are left alone."""
-
-POINT_COUNTS: Final = (468, 478)
-"""MediaPipe face mesh without and with the irises."""
 
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 """No file of a face model is read beyond this."""

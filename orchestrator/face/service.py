@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -25,19 +23,10 @@ FaceKey: TypeAlias = tuple[str, str]
 DerivedKey: TypeAlias = tuple[str, str, str, LipSyncModel, int]
 """User id, face model id, its version, model, size in pixels."""
 
-RECHECK_AFTER_S: Final = 5.0
-"""A cached face is taken as unchanged this long before storage is asked again."""
-
 KEYPOINT_BYTES: Final = 200
 """What a `Keypoint` with its two floats and its name takes, measured with sys.getsizeof."""
 
 _READ_ATTEMPTS: Final = 3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LoadedFace:
-    face: FaceModel
-    checked_at_s: float
 
 
 class _ActiveModel(msgspec.Struct, rename="camel"):
@@ -60,13 +49,9 @@ class FaceModelCacheService:
         max_face_bytes: int = 256 * 1024 * 1024,
         max_derived: int = 100,
         max_derived_bytes: int = 1024 * 1024 * 1024,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._clock = clock
-        self._faces: LruCache[FaceKey, _LoadedFace] = LruCache(
-            max_items=max_faces, max_bytes=max_face_bytes, size_of=lambda loaded: face_bytes(loaded.face)
-        )
+        self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
         self._derived: LruCache[DerivedKey, FaceInputs] = LruCache(
             max_items=max_derived, max_bytes=max_derived_bytes, size_of=lambda derived: derived.nbytes
         )
@@ -81,15 +66,13 @@ class FaceModelCacheService:
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
         """The face, from memory or storage; without `model_id` the one that the user's active_model.json names.
 
+        Storage is asked each time whether the files changed, and read only when they did: a face enrolled anew is never served stale.
         Raises FACE_MODEL_NOT_FOUND, FACE_MODEL_INCOMPATIBLE naming file and field, INVALID_MESSAGE for an id that is none.
         Errors are not remembered.
         """
         user_id = check_id(user_id, "userId")
         model_id = await self.active_model_id(user_id) if model_id is None else check_id(model_id, "faceModelId")
         key = (user_id, model_id)
-        loaded = self._faces.get(key)
-        if loaded is not None and self._clock() - loaded.checked_at_s < RECHECK_AFTER_S:
-            return loaded.face
         return await self._loads.run(key, lambda: self._load(key))
 
     async def active_model_id(self, user_id: str) -> str:
@@ -176,7 +159,7 @@ class FaceModelCacheService:
         except LipSyncError:
             self._forget(key)
             raise
-        self._faces.put(key, _LoadedFace(face, self._clock()))
+        self._faces.put(key, face)
         self._derived.discard_where(lambda derived: derived[:2] == key and derived[2] != face.version)
         return face
 
@@ -186,8 +169,8 @@ class FaceModelCacheService:
         blobs = await self._store.blobs(prefix)
         for _ in range(_READ_ATTEMPTS):
             version = version_of(blobs)
-            if known is not None and known.face.version == version:
-                return known.face
+            if known is not None and known.version == version:
+                return known
             check_listing(*key, blobs)
             contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ}
             blobs = await self._store.blobs(prefix)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from orchestrator.errors import invalid_field
-from orchestrator.face.ids import check_id
+from orchestrator.face.ids import is_path_part
 
 ROOT: Final = "face-models"
 """First part of every key."""
@@ -100,9 +100,9 @@ class LocalFaceStore:
     def _path(self, key: str) -> Path:
         """The file or folder of a key, proven to lie below the root even where the root holds links."""
         parts = key.split("/")
-        if parts[0] != ROOT or not 2 <= len(parts) <= 4:
+        if parts[0] != ROOT or not 2 <= len(parts) <= 4 or not all(map(is_path_part, parts)):
             raise ValueError(f"not a key of the face store: {key!r}")
-        path = self._root.joinpath(*(check_id(part, "key") for part in parts))
+        path = self._root.joinpath(*parts)
         if not path.resolve().is_relative_to(self._root):
             raise ValueError(f"the key leaves the store: {key!r}")
         return path
@@ -157,10 +157,12 @@ class LocalFaceStore:
 
     def _stage(self, files: Mapping[str, bytes]) -> Path:
         """A complete folder outside the key space, on the same file system, flushed to the disk."""
+        if not all(map(is_path_part, files)):
+            raise ValueError(f"not names of files: {sorted(files)}")
         folder = self._incoming / uuid.uuid4().hex
         folder.mkdir(parents=True)
         for name, data in files.items():
-            with (folder / check_id(name, "key")).open("wb") as file:
+            with (folder / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
