@@ -1,0 +1,1 @@
+"""How the demo portrait was painted; not needed to run the service."""

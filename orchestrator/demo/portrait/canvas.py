@@ -1,0 +1,115 @@
+"""A small paint box: soft-edged shapes from splines, gradients and strands, on one RGB canvas. Only the demo portrait uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE: Final = 768
+"""Coordinates of the drawing."""
+
+OVERSAMPLING: Final = 2
+
+Mask = NDArray[np.float32]
+Picture = NDArray[np.float32]
+Path = Sequence[tuple[float, float]]
+Color = tuple[float, float, float]
+
+
+def mask_of(path: Path, blur: float = 0.0, *, closed: bool = True) -> Mask:
+    """Cover `[side, side]` of the area inside the smooth curve through `path`; `blur` is a sigma in drawing units."""
+    mask = np.zeros((SIDE * OVERSAMPLING,) * 2, dtype=np.uint8)
+    outline = _fixed(spline(path, closed=closed))
+    cv2.fillPoly(mask, [outline], 255, lineType=cv2.LINE_AA, shift=4)
+    return softened(mask.astype(np.float32) / np.float32(255.0), blur)
+
+
+def stroke_of(path: Path, widths: Sequence[float], blur: float = 0.0) -> Mask:
+    """Cover of a brush stroke along the smooth open curve through `path`, as wide as `widths` (spread evenly along it)."""
+    line = spline(path, closed=False)
+    tangent = np.gradient(line, axis=0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) / np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
+    width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None] / 2.0
+    mask = np.zeros((SIDE * OVERSAMPLING,) * 2, dtype=np.uint8)
+    cv2.fillPoly(mask, [_fixed(np.vstack([line + normal * width, (line - normal * width)[::-1]]))], 255, lineType=cv2.LINE_AA, shift=4)
+    return softened(mask.astype(np.float32) / np.float32(255.0), blur)
+
+
+def ellipse_of(x: float, y: float, half_width: float, half_height: float, blur: float = 0.0, turn: float = 0.0) -> Mask:
+    """Cover of an ellipse turned by `turn` radians."""
+    angle = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
+    px, py = half_width * np.cos(angle), half_height * np.sin(angle)
+    c, s = np.cos(turn), np.sin(turn)
+    return mask_of([(x + c * a - s * b, y + s * a + c * b) for a, b in zip(px, py, strict=True)], blur)
+
+
+def softened(mask: Mask, blur: float) -> Mask:
+    """The mask blurred; large blurs are done on a smaller grid."""
+    if blur <= 0.0:
+        return mask
+    sigma = blur * OVERSAMPLING
+    if sigma < 8.0:
+        return cv2.GaussianBlur(mask, (0, 0), sigma).astype(np.float32)
+    small = cv2.resize(mask, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / 4.0)
+    return cv2.resize(small, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_CUBIC).clip(0.0, 1.0).astype(np.float32)
+
+
+def paint(canvas: Picture, color: Color | Picture, mask: Mask, opacity: float = 1.0, inside: Mask | None = None) -> None:
+    """Lay `color` (0..255) over the canvas where `mask` covers it, only `inside` another mask when that is given."""
+    cover = mask * np.float32(opacity) if inside is None else mask * inside * np.float32(opacity)
+    canvas += (np.asarray(color, dtype=np.float32) - canvas) * cover[..., None]
+
+
+def shade(canvas: Picture, factor: Color, mask: Mask, inside: Mask | None = None) -> None:
+    """Multiply the canvas by `factor` where `mask` covers it: a shadow (below 1) or a glow (above)."""
+    cover = mask if inside is None else mask * inside
+    canvas *= 1.0 + (np.asarray(factor, dtype=np.float32) - 1.0) * cover[..., None]
+
+
+def gradient(start: tuple[float, float], end: tuple[float, float], colors: Sequence[Color]) -> Picture:
+    """Colours spread evenly from `start` to `end`, constant across."""
+    x, y = _grid()
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    place = ((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy)
+    return _spread(place, colors)
+
+
+def glow(x: float, y: float, radius: float, colors: Sequence[Color], flatten: float = 1.0) -> Picture:
+    """Colours spread evenly from the centre outwards to `radius`; `flatten` below 1 squeezes it in height."""
+    across, down = _grid()
+    return _spread(np.hypot(across - x, (down - y) / flatten) / radius, colors)
+
+
+def spline(path: Path | NDArray[np.float64], *, closed: bool, steps: int = 14) -> NDArray[np.float64]:
+    """Points of the centripetal-like Catmull-Rom curve through `path`."""
+    points = np.asarray(path, dtype=np.float64)
+    around = np.vstack([points[-1:], points, points[:2]]) if closed else np.vstack([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    t = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
+    pieces = [_piece(*around[i : i + 4], t) for i in range(len(around) - 3)]
+    return np.vstack([*pieces, points[:1] if closed else points[-1:]])
+
+
+def _piece(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+    curve: NDArray[np.float64] = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return curve
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Drawing units to OpenCV's fixed point with four binary places."""
+    return np.rint((points * OVERSAMPLING + (OVERSAMPLING - 1) / 2.0) * 16.0).astype(np.int32)
+
+
+def _grid() -> tuple[Mask, Mask]:
+    line = (np.arange(SIDE * OVERSAMPLING, dtype=np.float32) + 0.5) / OVERSAMPLING - 0.5
+    x, y = np.meshgrid(line, line)
+    return x, y
+
+
+def _spread(place: Mask, colors: Sequence[Color]) -> Picture:
+    stops = np.linspace(0.0, 1.0, len(colors))
+    return np.stack([np.interp(place, stops, [c[i] for c in colors]) for i in range(3)], axis=-1).astype(np.float32)
