@@ -160,7 +160,7 @@ class EmbeddedTriton:
                 await self._task
         self._state = TritonState.STOPPED
         await self._close_control()
-        await asyncio.to_thread(self._process.terminate)
+        await asyncio.to_thread(self._process.kill)
         self._lease.release()
 
     async def _supervise(self) -> None:

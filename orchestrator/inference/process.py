@@ -32,10 +32,6 @@ STOPPED: Final = "T"
 GONE: Final = "XZ"
 """Letters of `state_of`."""
 
-EXIT_TIMEOUT_S: Final = 3
-KILL_AFTER_S: Final = 5.0
-"""A dead backend process can hold up the server's own shutdown; then it is killed."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -92,21 +88,14 @@ class ServerProcess:
         return stubs
 
     def kill(self) -> None:
-        """Ends the server and its backend processes at once; they would hold its listening socket for seconds."""
+        """Ends the server and its backend processes; blocks for some milliseconds.
+
+        Asked politely it takes three seconds, one per poll of its own, and with a dead backend process for ever. It keeps
+        nothing that is worth the wait. Orphaned backend processes would hold its listening socket.
+        """
         self.stubs()
         self.popen.kill()
         self.popen.wait()
-        kill_stubs(self._seen)
-
-    def terminate(self) -> None:
-        """Asks it to end and waits; kills what has not ended after `KILL_AFTER_S`. Blocks."""
-        self.stubs()
-        self.popen.terminate()
-        try:
-            self.popen.wait(KILL_AFTER_S)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            self.popen.wait()
         kill_stubs(self._seen)
 
 
@@ -129,6 +118,7 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends the server in its turn
     )
     server = ServerProcess(popen, server_id, ports)
     assert popen.stdout is not None
@@ -165,7 +155,7 @@ def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, po
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
         "--exit-on-error=false",
-        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        "--exit-timeout-secs=3",  # for those who stop it by hand
         f"--id={server_id}",
         "--grpc-address=127.0.0.1",
         f"--grpc-port={ports.grpc}",
