@@ -1,0 +1,1 @@
+"""Trains the built-in audio-to-mouth network from speech that this machine synthesises."""

@@ -1,0 +1,145 @@
+"""Makes the training features on disk: spoken blocks with targets, and blocks of sound that is no speech."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.audio2motion import espeak, festival, flite, music, noises, texts
+from export.audio2motion.channel import level, through_channel
+from export.audio2motion.speech import Phone, Utterance, joined
+from export.audio2motion.targets import bilabial_times_s, targets_of
+from export.audio2motion.world import change_voice, draw_change
+from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec, log_mel
+from orchestrator.types import Samples
+
+MEL: Final = MelSpec()
+UTTERANCES_PER_BLOCK: Final = 12
+HELD_OUT_VARIANTS: Final = frozenset({"f4", "m7", "klatt3", "linda", "pablo", "shelby", "grandpa", "Andrea"})
+"""espeak voices of the development test; never trained on."""
+_NOISE_S: Final = 10.0
+_NOISE_CLIPS: Final = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One piece of work: its engine (or "noise", "music", "babble") and its number, which is also its seed."""
+
+    engine: str
+    number: int
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.engine}-{self.number:04d}.npz"
+
+
+def blocks(engines: tuple[str, ...], count: int) -> list[Block]:
+    """`count` blocks of speech of the engines in turn, three of noise, music and babble each for every ten of them."""
+    planned = []
+    for number in range(count):
+        planned.append(Block(engines[number % len(engines)], number))
+        if number % 10 in (2, 5, 8):
+            planned += [Block(kind, number) for kind in ("noise", "music", "babble")]
+    return planned
+
+
+def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> None:
+    """Makes the blocks that are not in the folder yet, and says how far it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = [block for block in planned if not block.path(folder).exists()]
+    with ProcessPoolExecutor(workers) as pool:
+        waiting = [pool.submit(make_block, block, folder, seed) for block in todo]
+        for done, future in enumerate(waiting, 1):
+            print(f"\rspeech and noise: block {done} of {len(todo)}, {future.result():.0f} s of sound", end="", flush=True)
+    print()
+
+
+def make_block(block: Block, folder: Path, seed: int) -> float:
+    """Writes one block; seconds of sound in it."""
+    rng = np.random.default_rng([seed, block.number, zlib.crc32(block.engine.encode())])
+    if block.engine in ("noise", "music", "babble"):
+        arrays = {"mel": _not_speech(block.engine, rng)}
+    else:
+        arrays = _speech(block.engine, rng)
+    partial = block.path(folder).with_suffix(".part.npz")
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
+    partial.rename(block.path(folder))
+    return len(arrays["mel"]) * MEL.hop_length / SAMPLE_RATE_HZ
+
+
+def clip_arrays(samples: Samples, phones: tuple[Phone, ...]) -> dict[str, NDArray[np.generic]]:
+    """Features and targets of one clip: mel f16 [T, 80], mouth f16 [T, 7], viseme u8 [T], bilabial u8 [T], start u8 [T].
+
+    `bilabial` marks the middle of each phone that shuts the lips, `start` the clip's first frame.
+    """
+    mel = log_mel(samples, MEL)
+    targets = targets_of(phones, len(mel))
+    bilabial, start = np.zeros(len(mel), np.uint8), np.zeros(len(mel), np.uint8)
+    bilabial[[min(len(mel) - 1, round(time_s * 100)) for time_s in bilabial_times_s(phones)]] = 1
+    start[0] = 1
+    mouth = targets.mouth.astype(np.float16)
+    return {"mel": mel.astype(np.float16), "mouth": mouth, "viseme": targets.viseme, "bilabial": bilabial, "start": start}
+
+
+def _speech(engine: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    clips = []
+    for variants in _variants(engine, rng):
+        for clip in variants:
+            noise = _some_noise(len(clip.samples), rng)
+            clips.append(clip_arrays(through_channel(clip.samples, noise, rng), clip.phones))
+    return {name: np.concatenate([clip[name] for clip in clips]) for name in clips[0]}
+
+
+def _variants(engine: str, rng: np.random.Generator) -> list[list[Utterance]]:
+    """For every utterance of the block: as the engine says it, and by two other speakers, each with pauses around."""
+    varied = []
+    for utterance in speak(engine, rng):
+        versions = [utterance] if rng.random() < 0.6 else []
+        versions += [change_voice(utterance, draw_change(rng)) for _ in range(2)]
+        varied.append([joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist()) for version in versions])
+    return varied
+
+
+def speak(engine: str, rng: np.random.Generator) -> list[Utterance]:
+    """A dozen utterances of one engine on random text."""
+    if engine == "espeak":
+        return [u for u in (_espeak(rng) for _ in range(UTTERANCES_PER_BLOCK)) if u is not None]
+    if engine == "festival":
+        voice = festival.VOICES[rng.integers(len(festival.VOICES))]
+        return festival.say(voice, [texts.sentence(voice.language, rng) for _ in range(UTTERANCES_PER_BLOCK)])
+    name = str(rng.choice(flite.DEVELOPMENT_VOICES))
+    return [flite.say(name, texts.sentence("en", rng)) for _ in range(UTTERANCES_PER_BLOCK)]
+
+
+def _espeak(rng: np.random.Generator) -> Utterance | None:
+    language = texts.any_language(rng)
+    allowed = [variant for variant in espeak.VARIANTS if variant not in HELD_OUT_VARIANTS]
+    rate_wpm, pitch, pitch_range = int(rng.integers(120, 210)), int(rng.integers(20, 80)), int(rng.integers(20, 90))
+    voice, variant = str(rng.choice(texts.LANGUAGES[language])), str(rng.choice(allowed))
+    return espeak.load().say(texts.sentence(language, rng), voice, variant, rate_wpm=rate_wpm, pitch=pitch, pitch_range=pitch_range)
+
+
+def _some_noise(count: int, rng: np.random.Generator) -> Samples:
+    kind = (*noises.NOISES, music.arrangement)[rng.integers(len(noises.NOISES) + 1)]
+    return kind(count, rng)
+
+
+def _not_speech(kind: str, rng: np.random.Generator) -> NDArray[np.generic]:
+    count = int(_NOISE_S * SAMPLE_RATE_HZ)
+    if kind == "babble":
+        voices = [u.samples for u in speak("espeak", rng)]
+        waves = [noises.babble(count, voices, rng) for _ in range(_NOISE_CLIPS // 3)]
+    elif kind == "music":
+        waves = [music.arrangement(count, rng) for _ in range(_NOISE_CLIPS)]
+    else:
+        waves = [noises.NOISES[rng.integers(len(noises.NOISES))](count, rng) for _ in range(_NOISE_CLIPS)]
+    through = [through_channel(wave, noises.steady(count, rng), rng) for wave in waves]
+    return np.concatenate([log_mel(level(wave, -26.0), MEL) for wave in through]).astype(np.float16)
+
+

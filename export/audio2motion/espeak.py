@@ -1,0 +1,113 @@
+"""Speech of espeak-ng through its library, which reports when every phone starts."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes.util import find_library
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import soxr
+
+from export.audio2motion.speech import PAUSE, Phone, Utterance, contiguous
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
+
+PACKAGES: Final = ("espeak-ng", "libespeak-ng1", "espeak-ng-data")
+RESERVED_VARIANTS: Final = frozenset({"anika", "anikaRobot"})
+"""Kept for the final acceptance; never synthesised here."""
+VARIANTS: Final = (
+    "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Mr serious Nguyen "
+    "RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky adam announcer antonio aunty belinda benjamin boris caleb david ed edward "
+    "edward2 f1 f2 f3 f4 f5 grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda "
+    "m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby steph steph2 steph3 "
+    "travis victor whisper whisperf zac"
+).split()
+"""Voice variants that sound like some person; the robots and croaks are left out."""
+
+_SYNCHRONOUS, _PHONEME_EVENTS, _IPA = 2, 1, 2
+_EVENT_END, _EVENT_PHONEME = 0, 7
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_UTF8 = 1
+
+
+class _EventId(ctypes.Union):
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]  # noqa: RUF012
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [  # noqa: RUF012
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EventId),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Espeak:
+    """One loaded libespeak-ng; not for several threads."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._rate_hz = library.espeak_Initialize(_SYNCHRONOUS, 200, None, _PHONEME_EVENTS | _IPA)
+        self._blocks: list[np.ndarray] = []  # type: ignore[type-arg]
+        self._starts: list[tuple[int, str]] = []
+        self._callback = _Callback(self._take)
+        library.espeak_SetSynthCallback(self._callback)
+
+    def say(self, text: str, language: str, variant: str, *, rate_wpm: int, pitch: int, pitch_range: int) -> Utterance | None:
+        """The text spoken, or None where espeak has no such voice or says nothing."""
+        voice = f"{language}+{variant}"
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            return None
+        for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_RANGE, pitch_range)):
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._blocks, self._starts = [], []
+        data = text.encode()
+        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _UTF8, None, None)
+        return self._utterance(voice, language)
+
+    def _take(self, wave: object, count: int, events: object) -> int:
+        if count > 0 and wave:
+            self._blocks.append(np.ctypeslib.as_array(wave, (count,)).copy())  # type: ignore[arg-type]
+        index = 0
+        while events[index].type != _EVENT_END:  # type: ignore[index]
+            event = events[index]  # type: ignore[index]
+            if event.type == _EVENT_PHONEME:
+                self._starts.append((event.sample, event.id.string.decode("utf-8", "ignore")))
+            index += 1
+        return 0
+
+    def _utterance(self, voice: str, language: str) -> Utterance | None:
+        self._starts = [(sample, symbol) for sample, symbol in self._starts if "(" not in symbol]  # "(en)": a change of language
+        if not self._blocks or len(self._starts) < 3:
+            return None
+        wave = np.concatenate(self._blocks).astype(np.float32) / 32768.0
+        ends = [sample for sample, _ in self._starts[1:]] + [len(wave)]
+        phones = [
+            Phone(symbol.strip("ˈˌ") or PAUSE, start / self._rate_hz, end / self._rate_hz)
+            for (start, symbol), end in zip(self._starts, ends, strict=True)
+        ]
+        samples = soxr.resample(wave, self._rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+        return Utterance(samples, contiguous(phones, len(samples) / SAMPLE_RATE_HZ), "espeak", voice, language)
+
+
+def missing() -> list[str]:
+    """Debian packages to install before `load` can work."""
+    return [] if find_library("espeak-ng") else list(PACKAGES)
+
+
+@lru_cache(maxsize=1)
+def load() -> Espeak:
+    """The library, loaded once per process."""
+    name = find_library("espeak-ng")
+    if name is None:
+        raise FileNotFoundError(f"espeak-ng is not installed: apt-get install {' '.join(PACKAGES)}")
+    return Espeak(ctypes.CDLL(name))

@@ -1,0 +1,71 @@
+"""Writes the trained network as the ONNX that Triton serves, and proves that it computes the same."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from export.audio2motion.network import WINDOW_FRAMES, Block, MouthNet
+
+OPSET = 18
+
+
+class _Served(nn.Module):
+    """The mouth alone; the viseme head stays behind."""
+
+    def __init__(self, network: MouthNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.network(mel)
+        return result
+
+
+def export(network: MouthNet, path: Path) -> float:
+    """Writes `path`; the largest difference to torch over random windows, at batches of 1, 3 and 8."""
+    folded = _folded(network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    example = torch.zeros(2, WINDOW_FRAMES, 80)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, "model.onnx")
+        torch.onnx.export(
+            _Served(folded), (example,), draft, input_names=["mel"], output_names=["motion"], opset_version=OPSET,
+            dynamic_axes={"mel": {0: "batch"}, "motion": {0: "batch"}}, dynamo=False,
+        )  # fmt: skip
+        model = onnx.load(draft)
+    del model.metadata_props[:]
+    model.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return parity(network, path)
+
+
+def parity(network: MouthNet, path: Path) -> float:
+    """Largest absolute difference between torch and the file."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    worst = 0.0
+    for batch in (1, 3, 8):
+        mel = rng.normal(-8, 4, (batch, WINDOW_FRAMES, 80)).astype(np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(mel)).numpy()
+        worst = max(worst, float(np.abs(session.run(["motion"], {"mel": mel})[0] - expected).max()))
+    return worst
+
+
+def _folded(network: MouthNet) -> MouthNet:
+    """A copy whose normalisations are folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for block in folded.blocks:
+        assert isinstance(block, Block)
+        block.convolution = nn.utils.fuse_conv_bn_eval(block.convolution, block.norm)
+        block.norm = nn.Identity()  # type: ignore[assignment]
+    return folded

@@ -1,0 +1,42 @@
+"""Runs the exported ONNX on the windows that the service sends, turn edges included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from orchestrator.audio.mel import MelSpec, log_mel
+from orchestrator.motion import MOUTH_PARAMETERS
+from orchestrator.types import Samples
+
+MODEL: Final = Path("model_repository/audio2motion/1/model.onnx")
+_WINDOW, _STEPS, _AHEAD = 80, 8, 6
+_BATCH: Final = 16
+
+
+def open_model(path: Path = MODEL) -> onnxruntime.InferenceSession:
+    """The ONNX on one CPU thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def windows_of(mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Windows `[n, 80, 80]` whose 8 steps each follow on one another and cover `mel [frames, 80]`; silence is beyond its ends."""
+    count = -(-len(mel) // _STEPS)
+    behind = _WINDOW - _AHEAD - _STEPS
+    after = count * _STEPS - len(mel) + _AHEAD
+    padded = np.pad(mel, ((behind, after), (0, 0)), constant_values=float(np.log(MelSpec().log_floor)))
+    return np.stack([padded[i * _STEPS : i * _STEPS + _WINDOW] for i in range(count)]).astype(np.float32)
+
+
+def mouth_of(session: onnxruntime.InferenceSession, samples: Samples) -> NDArray[np.float32]:
+    """Mouth parameters `[frames, 7]` at 100 Hz of a whole turn at 16 kHz."""
+    mel = log_mel(samples, MelSpec())
+    windows = windows_of(mel)
+    parts = [session.run(["motion"], {"mel": windows[i : i + _BATCH]})[0] for i in range(0, len(windows), _BATCH)]
+    return np.concatenate(parts).reshape(-1, len(MOUTH_PARAMETERS))[: len(mel)].astype(np.float32)

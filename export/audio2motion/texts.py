@@ -1,0 +1,55 @@
+"""What the engines are made to say: random sentences of frequent words to train on, written ones to judge on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+import numpy as np
+
+LANGUAGES: Final = {
+    "en": ("en-us", "en", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp"), "ru": ("ru",), "fr": ("fr",), "es": ("es", "es-419"),
+    "it": ("it",), "de": ("de",), "pt": ("pt", "pt-br"), "nl": ("nl",), "pl": ("pl",), "cs": ("cs",), "sv": ("sv",), "fi": ("fi",),
+    "tr": ("tr",), "uk": ("uk",), "hu": ("hu",), "el": ("el",), "ro": ("ro",), "ca": ("ca",), "da": ("da",), "nb": ("nb",),
+    "bg": ("bg",), "sh": ("hr", "sr"), "sk": ("sk",), "sl": ("sl",), "lt": ("lt",), "lv": ("lv",), "mk": ("mk",), "is": ("is",),
+    "hi": ("hi",), "bn": ("bn",), "ta": ("ta",), "ur": ("ur",), "fa": ("fa",), "ar": ("ar",), "id": ("id",), "ms": ("ms",),
+    "vi": ("vi",), "ko": ("ko",),
+}  # fmt: skip
+"""Word list (as `wordfreq` names it) -> espeak voices that speak it. Japanese and Chinese writing needs more than espeak brings."""
+WEIGHTS: Final = {"en": 12.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
+"""How often a language is drawn; 1 where not named."""
+_WORDS: Final = 12_000
+
+
+@lru_cache(maxsize=64)
+def _vocabulary(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The language's frequent words and the square root of their frequencies: rarer words are heard more than in life."""
+    import wordfreq
+
+    table = wordfreq.get_frequency_dict(language, wordlist="best")
+    words = [word for word in sorted(table, key=lambda w: (-table[w], w))[:_WORDS] if word.isalpha() or "'" in word]
+    weights = np.sqrt([table[word] for word in words])
+    return tuple(words), tuple(np.cumsum(weights / weights.sum()).tolist())
+
+
+def sentence(language: str, rng: np.random.Generator) -> str:
+    """Three to nine words of the language in random order, now and then with a comma."""
+    words, cumulative = _vocabulary(language)
+    chosen = [words[min(int(np.searchsorted(cumulative, rng.random())), len(words) - 1)] for _ in range(rng.integers(3, 10))]
+    if len(chosen) > 5 and rng.random() < 0.4:
+        chosen[len(chosen) // 2 - 1] += ","
+    return " ".join(chosen) + rng.choice([".", ".", "?", "!"])
+
+
+def any_language(rng: np.random.Generator) -> str:
+    """A language drawn by `WEIGHTS`."""
+    weights = np.array([WEIGHTS.get(language, 1.0) for language in LANGUAGES])
+    return str(rng.choice(list(LANGUAGES), p=weights / weights.sum()))
+
+
+@lru_cache(maxsize=1)
+def written_sentences() -> tuple[str, ...]:
+    """English sentences written for judging; none is ever trained on."""
+    text = files("export.audio2motion").joinpath("sentences.txt").read_text("utf-8")
+    return tuple(line for line in text.splitlines() if line)

@@ -1,0 +1,77 @@
+"""Trains the network against the clock: losses that reward shape, shut lips at bilabials, and open ones elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.audio2motion.mixing import Batch, Mixer
+from export.audio2motion.network import MouthNet
+from orchestrator.motion import CLOSED, OPEN
+
+BATCH_CROPS: Final = 16
+_PEAK_RATE: Final = 3e-3
+_WARM_UP: Final = 0.03
+_SHUT: Final = 0.12
+"""Aperture under which a viewer sees shut lips; the metrics use the same number."""
+_PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
+
+
+def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> MouthNet:
+    """A network trained for the given time; its weights are the running average over the last steps."""
+    torch.manual_seed(seed)
+    network = MouthNet(channels)
+    averaged = copy.deepcopy(network)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
+    start_s, step, losses = time.monotonic(), 0, 0.0
+    while (done := (time.monotonic() - start_s) / (60 * minutes)) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(done)
+        loss = batch_loss(network, mixer.batch(BATCH_CROPS))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        _average(averaged, network, min(0.999, step / (step + 20)))
+        losses = 0.99 * losses + 0.01 * loss.item()
+        if step % 100 == 0:
+            print(f"\rtraining {100 * done:3.0f} %, step {step}, loss {losses:.4f}", end="", flush=True)
+    print()
+    return averaged.eval()
+
+
+def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
+    """The training loss of one batch."""
+    mel, truth = torch.from_numpy(batch.mel), torch.from_numpy(batch.mouth)
+    bilabial = torch.from_numpy(batch.bilabial)
+    guess, visemes = network.both(mel)
+    weights = torch.tensor(_PARAMETER_WEIGHTS)
+    shape = ((guess - truth).square() * weights).mean()
+    speed = ((guess - truth).diff(dim=1).square() * weights).mean()
+    gap, true_gap = guess[..., OPEN] * (1 - guess[..., CLOSED]), truth[..., OPEN] * (1 - truth[..., CLOSED])
+    aperture = ((gap - true_gap).square() * (1 + 3 * bilabial)).mean()
+    false_shut = (functional.relu(_SHUT + 0.04 - gap) * (true_gap > _SHUT + 0.06)).mean()
+    missed_shut = (functional.relu(gap - _SHUT + 0.04) * (true_gap < 0.05) * bilabial).mean()
+    named = functional.cross_entropy(visemes.flatten(0, 1), torch.from_numpy(batch.viseme).flatten())
+    return shape + 2 * speed + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 0.01 * named
+
+
+def _rate(done: float) -> float:
+    if done < _WARM_UP:
+        return _PEAK_RATE * done / _WARM_UP
+    return float(_PEAK_RATE * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (done - _WARM_UP) / (1 - _WARM_UP)))) + 1e-6)
+
+
+@torch.no_grad()
+def _average(averaged: MouthNet, network: MouthNet, keep: float) -> None:
+    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.mul_(keep).add_(value, alpha=1 - keep)
+        else:
+            mean.copy_(value)
