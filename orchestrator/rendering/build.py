@@ -13,13 +13,15 @@ from orchestrator.rendering.inner_mouth import inner_mouth
 from orchestrator.rendering.landmarks import FACE_OVAL, Frame, Points, checked, pick
 from orchestrator.rendering.lids import lash_color, lids
 from orchestrator.rendering.mouth_fields import common_fields, layer_fields, round_shrink
-from orchestrator.rendering.mouth_shape import MouthShape, curve, inner_corners, mouth_shape
+from orchestrator.rendering.mouth_shape import MouthShape, curve, inner_corners, mouth_shape, opening_profile
 from orchestrator.types import RgbImage
 
 EDGE_CODE: Final = 400.0
 """Steps of a coded distance per half mouth width; 128 is the lip's edge."""
 
 SWAY_NODES: Final = 32
+
+WELL_LIT_SKIN: Final = np.array([226.0, 180.0, 152.0])
 
 
 def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) -> FaceMaps:
@@ -38,7 +40,7 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
     mouth_box = _mouth_box(shape, size)
     common, layers = _displacements(shape, mouth_box, size)
     cavity_box = _cavity_box(shape, mouth_box)
-    inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(photo, cavity_box), _brightness(photo, points))
+    inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(photo, cavity_box), _light(photo, points))
     right, left = lids(points, photo)
     sway, pivot = _sway(in_frame, size)
     maps = FaceMaps(
@@ -49,6 +51,7 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         common=common,
         layers=layers,
         edges=np.zeros((0, 0, 2), dtype=np.uint8),
+        tuck_profile=opening_profile(_local(shape.frame, mouth_box, size // COARSE)[..., 0], shape).astype(np.float32),
         cavity_box=np.array(cavity_box, dtype=np.int32),
         cavity=inner.cavity,
         upper_teeth=inner.upper_teeth,
@@ -96,7 +99,7 @@ def _cavity_box(shape: MouthShape, mouth_box: tuple[int, int, int, int]) -> tupl
 
 
 def _displacements(shape: MouthShape, box: tuple[int, int, int, int], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Common `[2, h, w, 2]` and layer `[5, h, w, 4]` fields on the coarse grid of the box, in coarse steps."""
+    """Common `[2, h, w, 2]` and layer `[6, h, w, 4]` fields on the coarse grid of the box, in coarse steps."""
     step = size // COARSE
     local = _local(shape.frame, box, step)
     height, width = local.shape[:2]
@@ -128,7 +131,7 @@ def _edges(shape: MouthShape, box: tuple[int, int, int, int]) -> NDArray[np.uint
     reach = np.abs(local[..., 0] - (left + right) / 2.0) / ((right - left) / 2.0)
     inset = 0.0 if shape.shut else 0.6 / shape.frame.unit
     above = _distance(shape.upper_inner, local, -1.0) - inset
-    below = _distance(shape.lower_inner, local, 1.0) - inset + np.clip((reach - 0.96) / 0.06, 0.0, 1.0) * 0.32
+    below = _distance(shape.lower_inner, local, 1.0) - inset + np.clip((reach - 0.965) / 0.04, 0.0, 1.0) * 0.32
     return np.clip(np.rint(np.stack([above, below], axis=-1) * EDGE_CODE + 128.0), 0, 255).astype(np.uint8)
 
 
@@ -154,11 +157,13 @@ def _cut(photo: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
     return cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)[y : y + height, x : x + width].astype(np.uint8)
 
 
-def _brightness(photo: RgbImage, points: Points) -> float:
-    """Light on the face: the cheeks' luma over that of well lit fair skin, its square root since skin tones differ more than light."""
+def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:
+    """Light on the face `[3]`, about 1: the cheeks' colour over that of well lit skin, damped since skin differs more than light."""
     cheeks = np.clip(np.rint(points[[50, 280, 205, 425]]), 0, photo.shape[0] - 1).astype(int)
-    luma = photo[cheeks[:, 1], cheeks[:, 0]].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    return float(np.sqrt(luma.mean() / 190.0))
+    skin = photo[cheeks[:, 1], cheeks[:, 0]].astype(np.float64).mean(axis=0)
+    ratio = np.maximum(skin, 1.0) / WELL_LIT_SKIN
+    light: NDArray[np.float64] = np.clip(np.sqrt(ratio.mean()) * (ratio / ratio.mean()) ** 0.35, 0.3, 1.1)
+    return light
 
 
 def _sway(points: Points, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -79,7 +79,9 @@ class _Mouth:
         self._layers = maps.layers.reshape(len(maps.layers), -1)
         self._unit = float(maps.mouth_frame[4])
         self._scale = float(maps.mouth_frame[6])
-        self._cover = _cover_table(self._unit, 0.0)
+        self._distance = _distance_table(self._unit)
+        self._cover = np.clip(self._distance, 0.0, 1.0)
+        self._tuck_profile = cv2.resize(maps.tuck_profile, (width, height), interpolation=cv2.INTER_LINEAR)
         self._inner = _Inner(maps, head)
 
     def draw(self, row: Field, head: Field, frame: RgbImage) -> None:
@@ -89,13 +91,19 @@ class _Mouth:
         lower = cv2.remap(self._lower, lower_at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         upper_code = cv2.extractChannel(upper, 3)
         upper_cover = cv2.LUT(upper_code, self._cover)
-        roll_in = _cover_table(self._unit, TUCK_DEPTH * self._scale * float(row[TUCK])) if row[TUCK] > 0.0 else self._cover
-        lower_cover = np.minimum(cv2.LUT(cv2.extractChannel(lower, 3), roll_in), 1.0 - upper_cover)
+        lower_cover = np.minimum(self._lower_cover(cv2.extractChannel(lower, 3), float(row[TUCK])), 1.0 - upper_cover)
         face = cv2.blendLinear(upper, lower, upper_cover, lower_cover)
         x, y, width, height = self._box
         cv2.cvtColor(face, cv2.COLOR_RGBA2RGB, dst=frame[y : y + height, x : x + width])
         frame[y : y + height, x : x + width] = face[..., :3]
         self._inner.draw(row, head, frame, 1.0 - upper_cover - lower_cover, upper_code)
+
+    def _lower_cover(self, code: NDArray[np.uint8], tuck: float) -> Field:
+        """The lower lip; tucked, its red rolls in under the teeth, so that its edge lies lower in the photo."""
+        if tuck == 0.0:
+            return cv2.LUT(code, self._cover)  # type: ignore[return-value]
+        inset = self._tuck_profile * np.float32(tuck * TUCK_DEPTH * self._scale * self._unit / LIP_SOFTNESS)
+        return np.clip(cv2.LUT(code, self._distance) - inset, 0.0, 1.0)
 
     def _sources(self, row: Field, head: Field) -> tuple[Field, Field]:
         """Where each pixel of the box comes from in the upper and lower layer: sway, then common, then layer displacement."""
@@ -145,11 +153,12 @@ class _Inner:
         if float(opening.max()) < 0.004:
             return
         sway = head @ self._sway
-        inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * self._jaw_travel(row)))
-        inner = _over(inner, self._shifted(self._upper, sway))
-        shade = cv2.LUT(np.ascontiguousarray(upper_code[self._in_box]), self._shadow)
-        shade *= np.float32(1.0 - 0.45 * row[ROUND])
-        inner *= shade[..., None]
+        shown = np.float32(1.0 - 0.8 * row[ROUND] * (1.0 - row[TEETH]))
+        inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * self._jaw_travel(row)), shown)
+        inner = _over(inner, self._shifted(self._upper, sway), shown)
+        code = np.ascontiguousarray(upper_code[self._in_box])
+        inner *= cv2.LUT(cv2.merge([code, code, code]), self._shadow)
+        inner *= np.float32(1.0 - 0.35 * row[ROUND])
         window = frame[self._in_frame]
         window[...] = window + (inner - window) * opening[..., None] + np.float32(0.5)
 
@@ -179,11 +188,12 @@ class _Lid:
 
     def draw(self, image: RgbImage, blink: float) -> None:
         """Close the lid by `blink` in `image`."""
-        edge = self._height * np.float32(0.96 * blink) - self._under
-        cover = np.clip(edge * (self._pixels / 1.5) + 0.5, 0.0, 1.0) * np.clip((self._under + 0.30) / 0.16, 0.0, 1.0)
-        cover *= self._cover * min(1.0, 5.0 * blink)
-        globe = 1.0 - 0.10 * np.clip(1.0 - edge / np.maximum(self._height, 0.05), 0.0, 1.0)
-        lash = np.clip(1.0 - np.abs(edge - 0.02) / 0.075, 0.0, 1.0)[..., None] * self._lash
+        edge = self._height * np.float32(1.02 * blink) - self._under
+        cover = np.clip(edge * (self._pixels / 1.5) + 0.5, 0.0, 1.0) * np.clip((self._under + 0.50) / 0.24, 0.0, 1.0)
+        cover *= self._cover * min(1.0, 3.0 * blink)
+        globe = 1.0 - 0.07 * np.clip(1.0 - edge / np.maximum(self._height, 0.05), 0.0, 1.0)
+        globe -= np.float32(0.10 * blink) * np.exp(-np.square((self._under + 0.10) / 0.07))
+        lash = np.clip(1.25 - np.abs(edge - 0.03) / 0.075, 0.0, 1.0)[..., None] * self._lash
         color = self._skin * globe[..., None]
         color += (self._lash_color - color) * lash
         window = image[self._window]
@@ -202,7 +212,8 @@ def _clipped(motion: NDArray[np.float32]) -> Field:
 
 def _layer_weights(row: Field) -> Field:
     open_now = row[OPEN] * (1.0 - row[CLOSED])
-    return np.array([1.0, open_now, row[JAW] * (1.0 - 0.5 * row[CLOSED]), row[TUCK], row[CLOSED]], dtype=np.float32)
+    oval = open_now * (0.15 + 0.85 * row[ROUND])
+    return np.array([1.0, open_now, oval, row[JAW] * (1.0 - 0.5 * row[CLOSED]), row[TUCK], row[CLOSED]], dtype=np.float32)
 
 
 def _identity(width: int, height: int, left: float, top: float) -> Field:
@@ -235,16 +246,17 @@ def _at(head: Field, size: int, x: float, y: float) -> Field:
     return head[:, row, column]
 
 
-def _cover_table(unit: float, inset: float) -> Field:
-    """Cover for each coded distance: a soft edge LIP_SOFTNESS pixels wide, `inset` half mouth widths inside the lip."""
-    distance = (np.arange(256, dtype=np.float32) - 128.0) / EDGE_CODE - inset
-    return np.clip(distance * (unit / LIP_SOFTNESS) + 0.5, 0.0, 1.0).astype(np.float32)
+def _distance_table(unit: float) -> Field:
+    """Cover for each coded distance before clipping to 0..1: a soft edge LIP_SOFTNESS pixels wide."""
+    distance = (np.arange(256, dtype=np.float32) - 128.0) / EDGE_CODE
+    return (distance * (unit / LIP_SOFTNESS) + 0.5).astype(np.float32)
 
 
 def _shadow_table() -> Field:
-    """Light inside the mouth by the distance under the upper lip's edge."""
-    below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.30 * EDGE_CODE), 0.0, 1.0)
-    return (0.45 + 0.55 * below**0.8).astype(np.float32)
+    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
+    below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
+    dark = np.array([0.66, 0.54, 0.50], dtype=np.float32)
+    return (dark + (1.0 - dark) * below**0.7).astype(np.float32)[:, None, :]
 
 
 def _premultiplied(layer: NDArray[np.uint8]) -> Field:
@@ -252,6 +264,7 @@ def _premultiplied(layer: NDArray[np.uint8]) -> Field:
     return np.dstack([color * cover, cover]).astype(np.float32)
 
 
-def _over(back: Field, front: Field) -> Field:
-    composed: Field = back * (1.0 - front[..., 3:]) + front[..., :3]
+def _over(back: Field, front: Field, shown: np.float32) -> Field:
+    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed forward."""
+    composed: Field = back * (1.0 - shown * front[..., 3:]) + shown * front[..., :3]
     return composed

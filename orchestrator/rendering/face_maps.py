@@ -36,9 +36,11 @@ class FaceMaps:
     common: NDArray[np.float32]
     """`[2, h, w, 2]` coarse displacements of COMMON_FIELDS inside the box."""
     layers: NDArray[np.float32]
-    """`[5, h, w, 4]` coarse displacements of LAYER_FIELDS, upper layer then lower."""
+    """`[6, h, w, 4]` coarse displacements of LAYER_FIELDS, upper layer then lower."""
     edges: NDArray[np.uint8]
     """`[h, w, 2]` signed distances to the upper and lower lip's edge, in image pixels around the box."""
+    tuck_profile: NDArray[np.float32]
+    """`[h, w]` on the coarse grid, how far the lower lip rolls in there, 0 at the corners to 1 in the middle."""
     cavity_box: NDArray[np.int32]
     """`[4]` x, y, width, height of the part that can show the inside of the mouth."""
     cavity: NDArray[np.uint8]
@@ -99,6 +101,7 @@ ARRAYS: Final[tuple[tuple[str, str, int], ...]] = (
     ("common", "<f4", 4),
     ("layers", "<f4", 4),
     ("edges", "u1", 3),
+    ("tuck_profile", "<f4", 2),
     ("cavity_box", "<i4", 1),
     ("cavity", "u1", 3),
     ("upper_teeth", "u1", 3),
@@ -153,10 +156,11 @@ def _check(maps: FaceMaps) -> None:
         _expect_inside(name, box, limit)
     step = max(size // COARSE, 1)
     _, _, width, height = (int(v) for v in maps.mouth_box)
+    _expect("tuck_profile", maps.tuck_profile, (height // step, width // step))
     if width % step or height % step:
         raise ValueError("face maps: mouth_box does not fit the coarse grid")
     _expect("common", maps.common, (2, height // step, width // step, 2))
-    _expect("layers", maps.layers, (5, height // step, width // step, 4))
+    _expect("layers", maps.layers, (6, height // step, width // step, 4))
     _, _, edge_width, edge_height = edge_box(maps)
     _expect("edges", maps.edges, (edge_height, edge_width, 2))
     _, _, width, height = (int(v) for v in maps.cavity_box)

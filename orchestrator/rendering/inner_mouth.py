@@ -15,10 +15,10 @@ UPPER_TOOTH_EDGES: Final = (0.0, 0.29, 0.52, 0.72, 0.87, 0.98)
 LOWER_TOOTH_EDGES: Final = (0.0, 0.18, 0.36, 0.56, 0.73, 0.86)
 """Where one tooth ends and the next begins, from the middle outwards, in neutral half mouth widths as seen from the front."""
 
-UPPER_TEETH_BELOW_SEAM: Final = 0.11
+UPPER_TEETH_BELOW_SEAM: Final = 0.09
 """The upper incisors' edge under the resting lip line; 2-3 mm in adults."""
 
-LOWER_TEETH_BELOW_SEAM: Final = 0.13
+LOWER_TEETH_BELOW_SEAM: Final = 0.105
 
 TEETH: Final = np.array([236.0, 228.0, 216.0])
 GUM: Final = np.array([176.0, 92.0, 92.0])
@@ -36,15 +36,14 @@ class InnerMouth:
     lower_jaw: NDArray[np.uint8]
 
 
-def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], brightness: float) -> InnerMouth:
+def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], light: NDArray[np.float64]) -> InnerMouth:
     """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`; `photo` `[h, w, 3]` is what the photo shows there.
 
-    `brightness` is the light on the face, 1 for a well lit one.
+    `light` `[3]` is that on the face, about 1 for a well lit one.
     """
     x = local[..., 0] / shape.scale
     y = (local[..., 1] - shape.seam[5, 1]) / shape.scale
     softness = 1.2 / (shape.frame.unit * shape.scale)
-    light = float(np.clip(brightness, 0.35, 1.1))
     upper = _photo_teeth(shape, local, photo, softness) if not shape.shut else _upper_teeth(x, y, softness, light)
     return InnerMouth(_bytes(_cavity(x, y) * light), upper, _lower_jaw(x, y, softness, light))
 
@@ -56,31 +55,31 @@ def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     return cavity
 
 
-def _upper_teeth(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: float) -> NDArray[np.uint8]:
+def _upper_teeth(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: NDArray[np.float64]) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, UPPER_TOOTH_EDGES)
     edge = UPPER_TEETH_BELOW_SEAM - 0.07 * x * x - 0.022 * np.abs(2.0 * within - 1.0) ** 4
-    cover = _step((edge - y) / softness) * _step((0.97 - np.abs(x)) / (2.0 * softness))
+    cover = _step((edge - y) / softness) * _step((0.88 - np.abs(x)) / 0.16)
     gum = _step((-0.26 - 0.05 * np.cos(within * np.pi * 2.0) - y) / (2.0 * softness))
-    tone = (1.0 - 0.42 * np.clip(np.abs(x), 0.0, 1.0) ** 1.6) * (1.0 - 0.16 * ridge)
-    return _layer(TEETH, GUM, gum, tone * light, cover)
+    tone = (1.0 - 0.45 * np.clip(np.abs(x), 0.0, 1.0) ** 1.8) * (1.0 - 0.13 * ridge)
+    return _layer(TEETH, GUM, gum, tone, light, cover)
 
 
-def _lower_jaw(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: float) -> NDArray[np.uint8]:
+def _lower_jaw(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: NDArray[np.float64]) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, LOWER_TOOTH_EDGES)
     edge = LOWER_TEETH_BELOW_SEAM + 0.05 * x * x + 0.016 * np.abs(2.0 * within - 1.0) ** 4
-    cover = _step((y - edge) / softness) * _step((0.88 - np.abs(x)) / (2.0 * softness))
+    cover = _step((y - edge) / softness) * _step((0.78 - np.abs(x)) / 0.14)
     gum = _step((y - edge - 0.30) / (2.0 * softness))
     tone = 0.80 * (1.0 - 0.5 * np.clip(np.abs(x), 0.0, 1.0) ** 1.6) * (1.0 - 0.18 * ridge)
-    teeth = _layer(TEETH, GUM * 0.8, gum, tone * light, cover)
+    teeth = _layer(TEETH, GUM * 0.8, gum, tone, light, cover)
     return _over(teeth, _tongue(x, y, light))
 
 
-def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: float) -> NDArray[np.uint8]:
-    top = 0.02 + 0.30 * (np.abs(x) / 0.66) ** 2.4
+def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.uint8]:
+    top = -0.05 + 0.30 * (np.abs(x) / 0.66) ** 2.4
     cover = _step((y - top) / 0.16) * _step((0.70 - np.abs(x)) / 0.12)
     groove = 1.0 - 0.14 * np.exp(-((x / 0.07) ** 2))
-    tone = (0.55 + 0.45 * np.clip((y - top) / 0.30, 0.0, 1.0)) * groove * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
-    return _layer(TONGUE, TONGUE, np.zeros_like(x), tone * light, cover)
+    tone = (0.62 + 0.38 * np.clip((y - top) / 0.28, 0.0, 1.0)) * groove * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
+    return _layer(TONGUE, TONGUE, np.zeros_like(x), tone, light, cover)
 
 
 def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float) -> NDArray[np.uint8]:
@@ -106,9 +105,14 @@ def _teeth_row(x: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[NDArra
 
 
 def _layer(
-    color: NDArray[np.float64], second: NDArray[np.float64], share: NDArray[np.float64], tone: NDArray[np.float64], cover: NDArray[np.float64]
+    color: NDArray[np.float64],
+    second: NDArray[np.float64],
+    share: NDArray[np.float64],
+    tone: NDArray[np.float64],
+    light: NDArray[np.float64],
+    cover: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
-    mixed = (color + (second - color) * share[..., None]) * tone[..., None]
+    mixed = (color + (second - color) * share[..., None]) * tone[..., None] * light
     return np.dstack([_bytes(mixed), _bytes(cover * 255.0)])
 
 

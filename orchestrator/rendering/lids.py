@@ -61,9 +61,12 @@ def _lid(upper: Points, lower: Points, photo: NDArray[np.uint8], inner_side: flo
 
 def _skin(photo: NDArray[np.uint8], under_top: NDArray[np.float64], under_bottom: NDArray[np.float64], unit: float) -> NDArray[np.uint8]:
     """Lid skin: what surrounds the eye, without lashes, brow and eye, smoothed over the opening."""
-    mask = (((under_top < -0.22) & (under_top > -0.50)) | ((under_bottom > 0.25) & (under_bottom < 0.6))).astype(np.float32)
-    mask += 1e-4
-    sigma = max(0.45 * unit, 1.0)
+    above, below = (under_top < -0.25) & (under_top > -0.52), (under_bottom > 0.3) & (under_bottom < 0.7)
+    luma = photo @ np.array([0.299, 0.587, 0.114])
+    surround = above | below
+    lit = luma > np.percentile(luma[surround], 25) if surround.any() else surround
+    mask = (surround & lit).astype(np.float32) + np.float32(1e-4)
+    sigma = max(0.5 * unit, 1.0)
     total = cv2.GaussianBlur(photo.astype(np.float32) * mask[..., None], (0, 0), sigma)
     weight = cv2.GaussianBlur(mask, (0, 0), sigma)
     return np.clip(np.rint(total / weight[..., None] * 0.98), 0, 255).astype(np.uint8)

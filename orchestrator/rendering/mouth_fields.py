@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.rendering.landmarks import Points
-from orchestrator.rendering.mouth_shape import MouthShape, inner_corners, opening_profile
+from orchestrator.rendering.mouth_shape import MouthShape, columns, inner_corners, opening_profile
 from orchestrator.rendering.spline import thin_plate
 
 COMMON_FIELDS: Final = ("wide", "round")
 """Fields that move both layers alike."""
 
-LAYER_FIELDS: Final = ("rest", "gap", "jaw", "tuck", "press")
-"""Fields of the two layers; `rest` closes the photo's mouth and always has weight one."""
+LAYER_FIELDS: Final = ("rest", "gap", "oval", "jaw", "tuck", "press")
+"""Fields of the two layers; `rest` closes the photo's mouth and always has weight one, `oval` rounds the opening's ends."""
 
 GAP: Final = 0.92
 """How far the lips part at full opening, in neutral half mouth widths; a wide "aa" is about half as high as the mouth is wide."""
@@ -27,17 +27,16 @@ GAP: Final = 0.92
 UPPER_SHARE: Final = 0.14
 """Part of the gap that the upper lip makes; the jaw does the rest."""
 
-CHIN_DROP_GAP: Final = 0.30
-CHIN_DROP_JAW: Final = 0.42
+CHIN_DROP_GAP: Final = 0.22
+CHIN_DROP_JAW: Final = 0.36
+"""How far the chin goes down at full opening and with the jaw fully lowered, in neutral half mouth widths."""
+
 CORNER_DROP: Final = 0.14
 ROUND_SHRINK: Final = 0.34
-ROUND_SHRINK_SMILE: Final = 0.16
+ROUND_SHRINK_SMILE: Final = 0.10
 """Share of its width that the mouth loses when fully rounded; a smile has more to lose."""
 
 WIDEN: Final = 0.13
-
-_UP: Final = np.array([0.0, -1.0])
-_DOWN: Final = np.array([0.0, 1.0])
 
 
 def round_shrink(shape: MouthShape) -> float:
@@ -48,12 +47,12 @@ def round_shrink(shape: MouthShape) -> float:
 def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[fields, n, 2]` displacements of COMMON_FIELDS at `at` `[n, 2]`, mouth coordinates."""
     lips = np.vstack([shape.upper_outer, shape.lower_outer, shape.seam])
-    below = np.vstack([lips + _DOWN * GAP * shape.scale * opening_profile(lips[:, 0], shape)[:, None] * t for t in (0.5, 1.0)])
-    moved = np.vstack([lips, below])
-    anchors = _anchors(shape)
+    opened = shape.seam + _down(0.6 * GAP * shape.scale * opening_profile(shape.seam[:, 0], shape))
+    moved = np.vstack([lips, opened])
+    anchors = np.vstack([shape.still, shape.chin, _below_chin(shape)])
     fields = [
-        _field(at, np.vstack([moved + d, anchors]), np.vstack([-d, np.zeros_like(anchors)]))
-        for d in (_widening(shape, moved), _rounding(shape, moved))
+        thin_plate(np.vstack([moved + way, anchors]), np.vstack([-way, np.zeros_like(anchors)]), at)
+        for way in (_widening(moved), _rounding(shape, moved))
     ]
     return np.stack(fields)
 
@@ -66,7 +65,7 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     return np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
 
 
-def _widening(shape: MouthShape, points: Points) -> Points:
+def _widening(points: Points) -> Points:
     reach = np.clip(np.abs(points[:, 0]), 0.0, 1.0)
     return np.stack([np.sign(points[:, 0]) * WIDEN * reach**1.5, -0.05 * reach**3], axis=1)
 
@@ -75,76 +74,85 @@ def _rounding(shape: MouthShape, points: Points) -> Points:
     """Towards the middle, corners to the height of the lips' middle, both lips a little fuller."""
     middle = float(shape.seam[5, 1])
     reach = np.clip(np.abs(points[:, 0]), 0.0, 1.0)
-    level = 0.7 * (middle - shape.seam[[0, -1], 1].mean()) * reach**2
+    level = 0.9 * (middle - shape.seam[[0, -1], 1].mean()) * reach**2
     fuller = 0.10 * np.clip((points[:, 1] - middle) / 0.3, -1.0, 1.0) * (1.0 - reach**2)
     return np.stack([-round_shrink(shape) * points[:, 0], level + fuller], axis=1)
 
 
-def _anchors(shape: MouthShape) -> Points:
-    """Points that stay, all around the mouth: nose, eyes, sides, chin and a ring below it."""
-    return np.vstack([shape.still, shape.chin, _below_chin(shape, 0.5)])
-
-
-def _below_chin(shape: MouthShape, distance: float) -> Points:
-    return shape.chin + np.array([0.0, distance + CHIN_DROP_JAW + CHIN_DROP_GAP * GAP])
+def _below_chin(shape: MouthShape) -> Points:
+    """Points of the neck and the shoulders, which stay; the chin comes down over the first of them."""
+    lowest = float(shape.chin[:, 1].max())
+    near = shape.chin[2:-2] + np.array([0.0, CHIN_DROP_JAW + CHIN_DROP_GAP + 0.32])
+    rows = [np.stack([np.linspace(-2.4, 2.4, 9), np.full(9, lowest + depth)], axis=1) for depth in (0.98, 1.25)]
+    return np.vstack([near, *rows])
 
 
 def _upper_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[n, fields, 2]` for the upper lip and the cheeks."""
-    lip, outer = shape.seam, shape.upper_outer
+    lip, outer = columns(shape.seam), shape.upper_outer
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
-    lift = GAP * UPPER_SHARE * shape.scale * profile
-    controls = [lip, lip + _UP * lift[:, None], outer, shape.still, shape.cheeks, shape.chin]
-    rest = shape.upper_inner - shape.seam
-    zeros = [np.zeros((len(c), 2)) for c in controls[3:]]
-    corner, corner_outer = 1.0 - profile, 1.0 - profile_outer
+    unit, share = shape.scale, GAP * UPPER_SHARE * shape.scale
+    rest = columns(shape.upper_inner) - lip
+    rest_outer = shape.upper_inner - shape.seam
+    quiet = [np.zeros_like(c) for c in (shape.still, shape.cheeks, shape.chin)]
     values = {
-        "rest": [rest, rest, 0.8 * rest, *zeros],
-        "gap": [_DOWN * lift[:, None]] * 2 + [0.9 * _DOWN * GAP * UPPER_SHARE * shape.scale * profile_outer[:, None], *zeros],
-        "jaw": [_UP * _corner_drop(shape, corner)] * 2 + [_UP * _corner_drop(shape, corner_outer), zeros[0], _cheek_drop(shape), zeros[2]],
-        "tuck": [0.05 * shape.scale * _DOWN * profile[:, None]] * 2 + [0.04 * shape.scale * _DOWN * profile_outer[:, None], *zeros],
-        "press": [np.zeros_like(lip)] * 2 + [0.035 * shape.scale * _UP * profile_outer[:, None], *zeros],
+        "rest": [rest, rest, 0.8 * rest_outer, *quiet],
+        "gap": [_down(share * profile)] * 2 + [_down(0.9 * share * profile_outer), *quiet],
+        "oval": [_down(share * _rounder(profile))] * 2 + [_down(0.6 * share * _rounder(profile_outer)), *quiet],
+        "jaw": [-_corner_drop(shape, profile)] * 2 + [-_corner_drop(shape, profile_outer), quiet[0], _cheek_drop(shape), quiet[2]],
+        "tuck": [_down(0.04 * unit * profile)] * 2 + [_down(0.04 * unit * profile_outer), *quiet],
+        "press": [np.zeros_like(lip)] * 2 + [_down(-0.035 * unit * profile_outer), *quiet],
     }
-    return _solve(at, controls, values)
+    way = [lip, lip - _down(share * profile)]
+    return _solve(at, [*way, outer, shape.still, shape.cheeks, shape.chin], values)
 
 
 def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[n, fields, 2]` for the lower lip, the jaw and the chin."""
-    lip, outer, chin = shape.seam, shape.lower_outer, shape.chin
+    lip, outer, chin, unit = columns(shape.seam), shape.lower_outer, shape.chin, shape.scale
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
-    drop = GAP * (1.0 - UPPER_SHARE) * shape.scale
-    chin_profile = _chin_profile(shape)
-    chin_travel = _DOWN * ((CHIN_DROP_GAP * GAP + CHIN_DROP_JAW) * shape.scale * chin_profile)[:, None]
-    below = _below_chin(shape, 0.45)
-    ways = [lip + _DOWN * (drop * profile * t)[:, None] for t in (0.0, 0.5, 1.0)]
-    controls = [*ways, outer, chin, chin + chin_travel, below, shape.still, shape.cheeks]
-    still = [np.zeros((len(c), 2)) for c in controls[6:8]]
-    rest = shape.lower_inner - shape.seam
-    gap_chin = _UP * (CHIN_DROP_GAP * GAP * shape.scale * chin_profile)[:, None]
-    jaw_chin = _UP * (CHIN_DROP_JAW * shape.scale * chin_profile)[:, None]
-    corner = _UP * _corner_drop(shape, 1.0 - profile)
-    none = np.zeros_like(outer)
-    cheeks = np.zeros_like(shape.cheeks)
-    thin = 0.08 * shape.scale * profile[:, None]
-    values = {
-        "rest": [rest, rest, rest, 0.85 * rest, *[_UP * -0.12 * rest[5, 1] * chin_profile[:, None]] * 2, *still, cheeks],
-        "gap": [_UP * (drop * profile)[:, None]] * 3 + [_UP * (drop * profile_outer)[:, None], gap_chin, gap_chin, *still, cheeks],
-        "jaw": [corner] * 3 + [_UP * _corner_drop(shape, 1.0 - profile_outer), jaw_chin, jaw_chin, *still, _cheek_drop(shape)],
-        "tuck": [_DOWN * thin] * 3 + [0.04 * shape.scale * _DOWN * profile_outer[:, None], *[np.zeros_like(chin)] * 2, *still, cheeks],
-        "press": [np.zeros_like(lip)] * 3 + [0.05 * shape.scale * _DOWN * profile_outer[:, None], *[np.zeros_like(chin)] * 2, *still, cheeks],
+    drop = GAP * (1.0 - UPPER_SHARE) * unit
+    gap_chin, jaw_chin = (-_down(travel * unit * _chin_profile(shape)) for travel in (CHIN_DROP_GAP, CHIN_DROP_JAW))
+    rest = columns(shape.lower_inner) - lip
+    rest_outer = shape.lower_inner - shape.seam
+    rest_chin = _down(0.12 * rest[len(rest) // 2, 1] * _chin_profile(shape))
+    around = [shape.still, _below_chin(shape), shape.cheeks]
+    quiet = [np.zeros_like(points) for points in around]
+    travelling = {
+        "rest": [rest] * 3 + [0.85 * rest_outer, rest_chin, rest_chin, *quiet],
+        "gap": [_down(-drop * profile)] * 3 + [_down(-drop * profile_outer), gap_chin, gap_chin, *quiet],
+        "oval": [_down(-drop * _rounder(profile))] * 3 + [_down(-drop * _rounder(profile_outer)), 0 * chin, 0 * chin, *quiet],
+        "jaw": [-_corner_drop(shape, profile)] * 3 + [-_corner_drop(shape, profile_outer), jaw_chin, jaw_chin, *quiet[:2], _cheek_drop(shape)],
     }
-    del none
-    return _solve(at, controls, values)
+    ways = [lip + _down(drop * profile * part) for part in (0.0, 0.5, 1.0)]
+    moving = _solve(at, [*ways, outer, chin, chin - gap_chin - jaw_chin, *around], travelling)
+    pressing = {
+        "tuck": [_down(0.08 * unit * profile), _down(0.03 * unit * profile_outer), 0 * chin, *quiet],
+        "press": [0 * lip, _down(0.05 * unit * profile_outer), 0 * chin, *quiet],
+    }
+    return np.concatenate([moving, _solve(at, [lip, outer, chin, *around], pressing)], axis=1)
 
 
-def _corner_drop(shape: MouthShape, towards_corner: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (CORNER_DROP * shape.scale * towards_corner**3)[:, None]
+def _down(distance: NDArray[np.float64]) -> Points:
+    """Vectors `[n, 2]` straight down."""
+    return np.stack([np.zeros_like(distance), distance], axis=1)
+
+
+def _rounder(profile: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What an oval opening adds to the lens-shaped one."""
+    fuller: NDArray[np.float64] = profile**0.5 - profile
+    return fuller
+
+
+def _corner_drop(shape: MouthShape, profile: NDArray[np.float64]) -> Points:
+    """Corners follow the jaw a little."""
+    return _down(CORNER_DROP * shape.scale * (1.0 - profile) ** 3)
 
 
 def _cheek_drop(shape: MouthShape) -> Points:
     """Cheeks follow the jaw, the less the higher they sit."""
     height = np.clip((shape.cheeks[:, 1] + 1.2) / 1.2, 0.0, 1.0)
-    return _UP * (0.10 * shape.scale * height)[:, None]
+    return -_down(0.10 * shape.scale * height)
 
 
 def _chin_profile(shape: MouthShape) -> NDArray[np.float64]:
@@ -163,10 +171,7 @@ def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     return split
 
 
-def _field(at: Points, controls: Points, values: Points) -> NDArray[np.float64]:
-    return thin_plate(controls, values, at)
-
-
 def _solve(at: Points, controls: list[Points], values: dict[str, list[Points]]) -> NDArray[np.float64]:
-    columns = np.hstack([np.vstack(values[name]) for name in LAYER_FIELDS])
-    return thin_plate(np.vstack(controls), columns, at).reshape(len(at), len(LAYER_FIELDS), 2)
+    """`[n, fields, 2]` at `at`, one spline per named field."""
+    columns = np.hstack([np.vstack(parts) for parts in values.values()])
+    return thin_plate(np.vstack(controls), columns, at).reshape(len(at), len(values), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,14 @@ from orchestrator.rendering.landmarks import (
     pick,
 )
 
-SHUT_GAP = 0.07
+SHUT_GAP: Final = 0.07
 """A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
 
-NEUTRAL_WIDTH_OVER_EYES = 0.80
+NEUTRAL_WIDTH_OVER_EYES: Final = 0.80
 """A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas, Anthropometry of the Head and Face)."""
+
+SEALED: Final = 0.95
+"""Beyond this part of the lip line, towards the corners, the lips stay together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,9 +95,17 @@ def opening_profile(x: NDArray[np.float64], shape: MouthShape) -> NDArray[np.flo
     """How far the lips part at `x`, 1 in the middle, 0 at the corners: between an ellipse and a parabola."""
     left, right = inner_corners(shape)
     middle, half = (left + right) / 2.0, max((right - left) / 2.0, 0.1)
-    inside = np.maximum(1.0 - ((x - middle) / half) ** 2, 0.0)
-    profile: NDArray[np.float64] = inside**0.62
+    inside = np.maximum(1.0 - ((x - middle) / (SEALED * half)) ** 2, 0.0)
+    profile: NDArray[np.float64] = inside**0.58
     return profile
+
+
+def columns(points: Points, count: int = 19) -> Points:
+    """`[count, 2]` points along a lip, denser towards the corners, where the opening changes fastest."""
+    place = np.sin(np.linspace(-np.pi / 2.0, np.pi / 2.0, count))
+    left, right = points[0, 0], points[-1, 0]
+    x = (left + right) / 2.0 + place * (right - left) / 2.0
+    return np.stack([x, curve(points)(x)], axis=1)
 
 
 def curve(points: Points) -> PchipInterpolator:
