@@ -1,0 +1,123 @@
+"""Makes the pictures that lips are read from: the product's own path from sound to decoded H.264, and a path without ears."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.true_mouth import TrueMouth
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.face.enrolment import enrol_photo
+from orchestrator.face.package import parse_face_model
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, ROOT, SHIPPED_FACES, LocalFaceStore
+from orchestrator.inference import Tensors
+from orchestrator.inference.local import LocalInference
+from orchestrator.inference.repository import read_repository
+from orchestrator.models.tpsm import Tpsm, TpsmFace
+from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN
+from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.idle import idle_motion
+from orchestrator.streaming.encoder import H264Encoder
+from orchestrator.turn import Turn
+from orchestrator.types import (
+    AudioChunk,
+    AudioFormat,
+    FaceModel,
+    LipSyncModel,
+    Resolution,
+    RgbImage,
+    Samples,
+    VideoGenerationConfig,
+)
+
+_CHUNK: Final = SAMPLE_RATE_HZ // 10
+_QUALITY: Final = 80
+_DEADLINE_S: Final = 30.0
+_JAW_OF_OPENING: Final = 0.9
+_KEEPS_CLOSURES_S: Final = (-0.02, -0.01, 0.0, 0.01, 0.02)
+"""A closure this close to a frame's centre is shown in it, as the product does: at 20 fps it would else fall between frames."""
+
+
+def drawn_portrait() -> FaceModel:
+    """The portrait that ships with the service; FileNotFoundError when it is not there."""
+    folder = SHIPPED_FACES / ROOT / DEMO_USER / DEMO_FACE
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return parse_face_model(DEMO_USER, DEMO_FACE, files, "shipped")
+
+
+def photo() -> FaceModel:
+    """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled as a user would."""
+    from skimage import data
+
+    image = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)  # type: ignore[no-untyped-call]
+    png = cv2.imencode(".png", image)[1].tobytes()
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(enrol_photo(png, user_id="check", face_id="astronaut", store=LocalFaceStore(Path(folder)), consent=True))
+
+
+def heard_frames(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> list[RgbImage]:
+    """Every frame of one turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence gate, renderer."""
+    return asyncio.run(_heard_frames(samples, face, fps, size, repository))
+
+
+async def _heard_frames(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> list[RgbImage]:
+    turn = Turn("turn", 0, VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size)), 0.0, 0.0, 0.0)
+    frames: list[RgbImage] = []
+    async with LocalInference(read_repository(repository)) as inference:
+        for start in range(0, len(samples), _CHUNK):
+            turn.push(_chunk(samples[start : start + _CHUNK]), 0.0)
+            frames += await _next_frames(turn, face, inference)
+        turn.finish(0.0)
+        while turn.next_frame < turn.frame_count:
+            frames += await _next_frames(turn, face, inference)
+    return frames
+
+
+async def _next_frames(turn: Turn, face: TpsmFace, inference: LocalInference) -> list[RgbImage]:
+    adapter = Tpsm()
+
+    async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+        return await inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S)
+
+    count = turn.frames_ready(adapter.spec, 8)
+    if not count:
+        return []
+    images, _ = await adapter.generate(infer, turn.windows(adapter.spec, count), face, None)
+    turn.advance(list(images), LipSyncModel.TPSM, 0.0)
+    return list(images)
+
+
+def _chunk(samples: Samples) -> AudioChunk:
+    data = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    return AudioChunk(data, 0.0, 0, SAMPLE_RATE_HZ, 1, AudioFormat.PCM)
+
+
+def told_frames(mouth: TrueMouth, duration_s: float, face: TpsmFace, fps: float) -> list[RgbImage]:
+    """The frames of a renderer that is told the true mouth: what is lost here, no network can win back."""
+    times_s = (np.arange(int(np.ceil(duration_s * fps - 1e-3))) + 0.5) / fps
+    motion = np.zeros((len(times_s), len(MOTION_PARAMETERS)), np.float32)
+    motion[:, OPEN] = mouth.at(times_s, mouth.opening)
+    motion[:, JAW] = _JAW_OF_OPENING * motion[:, OPEN]
+    motion[:, CLOSED] = np.max([mouth.at(times_s + shift_s, mouth.shut) for shift_s in _KEEPS_CLOSURES_S], axis=0)
+    motion[:, -4:] = idle_motion(times_s, face.seed)
+    renderer = FaceRenderer(face.maps)
+    return [renderer.draw(row) for row in motion]
+
+
+def through_h264(frames: list[RgbImage], fps: float) -> list[RgbImage]:
+    """The frames as a viewer's decoder gives them back."""
+    encoder = H264Encoder(frames[0].shape[0], fps, _QUALITY)
+    decoder = av.CodecContext.create("h264", "r")
+    decoded = []
+    for index, frame in enumerate(frames):
+        coded = encoder.encode(frame, force_keyframe=index == 0)
+        decoded += decoder.decode(av.Packet(coded.data))
+    decoded += decoder.decode(None)
+    return [np.ascontiguousarray(frame.to_ndarray(format="rgb24")) for frame in decoded]
