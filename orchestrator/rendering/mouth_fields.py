@@ -62,6 +62,7 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
+    lower = lower + (upper - lower) * _corners(shape, at)[:, None, None]
     return np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
 
 
@@ -169,6 +170,16 @@ def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     ramp = np.clip((1.06 - np.abs(at[:, 0] - middle) / half) / 0.16, 0.0, 1.0)
     split: NDArray[np.float64] = ramp * ramp * (3.0 - 2.0 * ramp)
     return split
+
+
+def _corners(shape: MouthShape, at: Points) -> NDArray[np.float64]:
+    """1 at the mouth corners, 0 a little away from them: there the lower lip goes with the upper one and the opening ends in a point."""
+    held = np.zeros(len(at))
+    for corner in (shape.seam[0], shape.seam[-1]):
+        apart = (at - corner) / np.array([0.26, 0.36])
+        held = np.maximum(held, np.clip(1.25 * (1.0 - np.hypot(apart[:, 0], apart[:, 1])), 0.0, 1.0))
+    smooth: NDArray[np.float64] = held * held * (3.0 - 2.0 * held)
+    return smooth
 
 
 def _solve(at: Points, controls: list[Points], values: dict[str, list[Points]]) -> NDArray[np.float64]:
