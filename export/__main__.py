@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -13,6 +14,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in NETWORKS:
         print(f"usage: python -m export {{{','.join(NETWORKS)}}} [options]", file=sys.stderr)
         return 2
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read when numpy is first imported; worker processes inherit it
     status: int = import_module(NETWORKS[arguments[0]]).main(arguments[1:])
     return status
 

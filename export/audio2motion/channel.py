@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import Final, cast
 
 import av
 import numpy as np
@@ -95,7 +95,7 @@ def encode(samples: Samples, encoder: str, container: str, bit_rate: int) -> byt
     """The samples as a file in memory."""
     sink = io.BytesIO()
     with av.open(sink, "w", format=container) as output:
-        stream = output.add_stream(encoder, rate=SAMPLE_RATE_HZ)
+        stream = cast(av.AudioStream, output.add_stream(encoder, rate=SAMPLE_RATE_HZ))
         stream.bit_rate = bit_rate
         stream.layout = "mono"
         resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=SAMPLE_RATE_HZ, frame_size=stream.frame_size or 960)
@@ -111,7 +111,7 @@ def decode(data: bytes, container: str) -> Samples:
     """The file's sound at 16 kHz, mono."""
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
     blocks: list[NDArray[np.float32]] = []
-    with av.open(io.BytesIO(data), format="aac" if container == "adts" else container) as source:
+    with av.open(io.BytesIO(data), "r", format="aac" if container == "adts" else container) as source:
         for frame in source.decode(audio=0):
             blocks += [block.to_ndarray()[0] for block in resampler.resample(frame)]
     blocks += [block.to_ndarray()[0] for block in resampler.resample(None)]

@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # read when numpy is imported; the worker processes inherit it
-
 from export.audio2motion import corpus, espeak, evaluation, festival, flite, serving
 
 REPORT: Final = Path("model_repository/audio2motion/report.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from export.audio2motion import espeak, festival, flite, music, noises, texts
 from export.audio2motion.channel import level, through_channel
-from export.audio2motion.speech import Phone, Utterance, joined
-from export.audio2motion.targets import bilabial_times_s, targets_of
-from export.audio2motion.world import change_voice, draw_change
+from export.audio2motion.speech import Utterance, joined
+from export.audio2motion.world import changed_voices, draw_change
 from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec, log_mel
 from orchestrator.types import Samples
 
@@ -24,13 +24,14 @@ MEL: Final = MelSpec()
 UTTERANCES_PER_BLOCK: Final = 12
 HELD_OUT_VARIANTS: Final = frozenset({"f4", "m7", "klatt3", "linda", "pablo", "shelby", "grandpa", "Andrea"})
 """espeak voices of the development test; never trained on."""
+NOT_SPEECH: Final = ("noise", "music", "babble")
 _NOISE_S: Final = 10.0
 _NOISE_CLIPS: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of work: its engine (or "noise", "music", "babble") and its number, which is also its seed."""
+    """One piece of work: its engine (or one of `NOT_SPEECH`) and its number, which is also its seed."""
 
     engine: str
     number: int
@@ -40,12 +41,12 @@ class Block:
 
 
 def blocks(engines: tuple[str, ...], count: int) -> list[Block]:
-    """`count` blocks of speech of the engines in turn, three of noise, music and babble each for every ten of them."""
+    """`count` blocks of speech of the engines in turn, two of noise, music and babble each for every ten of them."""
     planned = []
     for number in range(count):
         planned.append(Block(engines[number % len(engines)], number))
-        if number % 10 in (2, 5, 8):
-            planned += [Block(kind, number) for kind in ("noise", "music", "babble")]
+        if number % 10 in (2, 7):
+            planned += [Block(kind, number) for kind in NOT_SPEECH]
     return planned
 
 
@@ -63,46 +64,31 @@ def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> Non
 def make_block(block: Block, folder: Path, seed: int) -> float:
     """Writes one block; seconds of sound in it."""
     rng = np.random.default_rng([seed, block.number, zlib.crc32(block.engine.encode())])
-    if block.engine in ("noise", "music", "babble"):
-        arrays = {"mel": _not_speech(block.engine, rng)}
-    else:
-        arrays = _speech(block.engine, rng)
+    arrays = {"mel": _not_speech(block.engine, rng)} if block.engine in NOT_SPEECH else _speech(block.engine, rng)
     partial = block.path(folder).with_suffix(".part.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
+    np.savez(partial, **arrays)
     partial.rename(block.path(folder))
     return len(arrays["mel"]) * MEL.hop_length / SAMPLE_RATE_HZ
 
 
-def clip_arrays(samples: Samples, phones: tuple[Phone, ...]) -> dict[str, NDArray[np.generic]]:
-    """Features and targets of one clip: mel f16 [T, 80], mouth f16 [T, 7], viseme u8 [T], bilabial u8 [T], start u8 [T].
-
-    `bilabial` marks the middle of each phone that shuts the lips, `start` the clip's first frame.
-    """
-    mel = log_mel(samples, MEL)
-    targets = targets_of(phones, len(mel))
-    bilabial, start = np.zeros(len(mel), np.uint8), np.zeros(len(mel), np.uint8)
-    bilabial[[min(len(mel) - 1, round(time_s * 100)) for time_s in bilabial_times_s(phones)]] = 1
-    start[0] = 1
-    mouth = targets.mouth.astype(np.float16)
-    return {"mel": mel.astype(np.float16), "mouth": mouth, "viseme": targets.viseme, "bilabial": bilabial, "start": start}
-
-
 def _speech(engine: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-    clips = []
-    for variants in _variants(engine, rng):
-        for clip in variants:
-            noise = _some_noise(len(clip.samples), rng)
-            clips.append(clip_arrays(through_channel(clip.samples, noise, rng), clip.phones))
-    return {name: np.concatenate([clip[name] for clip in clips]) for name in clips[0]}
+    """Features `mel` f16 [frames, 80] of all clips of a block, and `clips`: JSON of each one's frames and phones."""
+    mels, clips = [], []
+    for clip in _voices(engine, rng):
+        noise = _some_noise(len(clip.samples), rng)
+        mels.append(log_mel(through_channel(clip.samples, noise, rng), MEL).astype(np.float16))
+        phones = [(p.symbol, round(p.start_s, 4), round(p.end_s, 4)) for p in clip.phones]
+        clips.append((len(mels[-1]), clip.voice, clip.language, phones))
+    return {"mel": np.concatenate(mels), "clips": np.frombuffer(json.dumps(clips).encode(), np.uint8)}
 
 
-def _variants(engine: str, rng: np.random.Generator) -> list[list[Utterance]]:
-    """For every utterance of the block: as the engine says it, and by two other speakers, each with pauses around."""
+def _voices(engine: str, rng: np.random.Generator) -> list[Utterance]:
+    """Every utterance of the block as the engine says it and by changed speakers, each with pauses around it."""
     varied = []
     for utterance in speak(engine, rng):
-        versions = [utterance] if rng.random() < 0.6 else []
-        versions += [change_voice(utterance, draw_change(rng)) for _ in range(2)]
-        varied.append([joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist()) for version in versions])
+        versions = changed_voices(utterance, [draw_change(rng) for _ in range(3)])
+        versions += [utterance] if rng.random() < 0.7 else []
+        varied += [joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist()) for version in versions]
     return varied
 
 

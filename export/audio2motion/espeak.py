@@ -16,13 +16,14 @@ from orchestrator.audio.mel import SAMPLE_RATE_HZ
 PACKAGES: Final = ("espeak-ng", "libespeak-ng1", "espeak-ng-data")
 RESERVED_VARIANTS: Final = frozenset({"anika", "anikaRobot"})
 """Kept for the final acceptance; never synthesised here."""
-VARIANTS: Final = (
+_VARIANT_NAMES: Final = (
     "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Mr serious Nguyen "
     "RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky adam announcer antonio aunty belinda benjamin boris caleb david ed edward "
     "edward2 f1 f2 f3 f4 f5 grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda "
     "m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby steph steph2 steph3 "
     "travis victor whisper whisperf zac"
-).split()
+)
+VARIANTS: Final = tuple(_VARIANT_NAMES.split())
 """Voice variants that sound like some person; the robots and croaks are left out."""
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _IPA = 2, 1, 2
@@ -32,11 +33,11 @@ _UTF8 = 1
 
 
 class _EventId(ctypes.Union):
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]  # noqa: RUF012
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
 
 
 class _Event(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
         ("text_position", ctypes.c_int),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.audio2motion.network import BEHIND_FRAMES, CONTEXT_FRAMES, LOOK_AHEAD_FRAMES
+from export.audio2motion.speech import Phone
+from export.audio2motion.targets import Targets, targets_of
 from orchestrator.audio.mel import MelSpec
 
 OUTPUTS: Final = 194
@@ -36,25 +39,27 @@ class Mixer:
     """All blocks of a folder in memory, and the random generator that draws batches from them."""
 
     def __init__(self, folder: Path, engines: tuple[str, ...], seed: int) -> None:
-        speech = [np.load(path) for engine in engines for path in sorted(folder.glob(f"{engine}-*.npz")) if ".part" not in path.name]
-        if not speech:
+        paths = [path for engine in engines for path in _blocks(folder, engine)]
+        if not paths:
             raise FileNotFoundError(f"no blocks of {', '.join(engines)} in {folder}")
-        names = ("mel", "mouth", "viseme", "bilabial")
-        self._speech = {name: np.concatenate([block[name] for block in speech]) for name in names}
+        loaded = [_load_speech(path) for path in paths]
+        self._mel = np.concatenate([mel for mel, _ in loaded])
+        self._mouth = np.concatenate([t.mouth.astype(np.float16) for _, targets in loaded for t in targets])
+        self._viseme = np.concatenate([t.viseme for _, targets in loaded for t in targets])
         self._noise = [_load_noise(folder, kind) for kind in ("noise", "music", "babble")]
         self._rng = np.random.default_rng(seed)
 
     @property
     def speech_hours(self) -> float:
-        return len(self._speech["mel"]) / 360_000
+        return len(self._mel) / 360_000
 
     def batch(self, count: int, *, negative_share: float = 0.14) -> Batch:
         """Crops of speech in varied conditions; a share of them has no speech in it and asks for a shut mouth."""
         rng = self._rng
-        at = rng.integers(0, len(self._speech["mel"]) - CROP_FRAMES, count)[:, None] + np.arange(CROP_FRAMES)
-        mel = self._speech["mel"][at].astype(np.float32)
+        at = rng.integers(0, len(self._mel) - CROP_FRAMES, count)[:, None] + np.arange(CROP_FRAMES)
+        mel = self._mel[at].astype(np.float32)
         middle = at[:, BEHIND_FRAMES : CROP_FRAMES - LOOK_AHEAD_FRAMES]
-        mouth, viseme = self._speech["mouth"][middle].astype(np.float32), self._speech["viseme"][middle].astype(np.int64)
+        mouth, viseme = self._mouth[middle].astype(np.float32), self._viseme[middle].astype(np.int64)
         bilabial = (viseme == 1).astype(np.float32)
         negative = rng.random(count) < negative_share
         mel[negative] = _FLOOR
@@ -100,8 +105,19 @@ class Mixer:
             mouth[row, shut], viseme[row, shut], bilabial[row, shut] = 0.0, 0, 0.0
 
 
+def _blocks(folder: Path, kind: str) -> list[Path]:
+    return [path for path in sorted(folder.glob(f"{kind}-*.npz")) if ".part" not in path.name]
+
+
+def _load_speech(path: Path) -> tuple[NDArray[np.float16], list[Targets]]:
+    """A block's features, and the targets of its clips one after the other."""
+    with np.load(path) as block:
+        mel, clips = block["mel"], json.loads(block["clips"].tobytes())
+    return mel, [targets_of([Phone(*phone) for phone in phones], frames) for frames, _, _, phones in clips]
+
+
 def _load_noise(folder: Path, kind: str) -> NDArray[np.float16]:
-    return np.concatenate([np.load(path)["mel"] for path in sorted(folder.glob(f"{kind}-*.npz")) if ".part" not in path.name])
+    return np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)])
 
 
 def _loudness(mel: Array) -> float:

@@ -154,7 +154,8 @@ def unseen_music(count: int, rng: np.random.Generator) -> Samples:
     steps = np.repeat(rng.integers(-5, 8, count // 4000 + 1), 4000)[:count]
     slide = lfilter([0.0008], [1, -0.9992], steps - steps[0])
     phase = np.cumsum(220 * 2 ** ((slide + 0.3 * np.sin(2 * np.pi * 5.5 * times_s)) / 12)) / SAMPLE_RATE_HZ
-    lead = np.tanh(3 * np.sin(2 * np.pi * phase) + 0.8 * np.sin(4 * np.pi * phase + 1)) * (0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * times_s) ** 2)
+    swell = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * times_s) ** 2
+    lead = np.tanh(3 * np.sin(2 * np.pi * phase) + 0.8 * np.sin(4 * np.pi * phase + 1)) * swell
     bells = np.zeros(count)
     for start in range(0, count - 8000, int(rng.integers(4000, 9000))):
         t = np.arange(min(count - start, 16000)) / SAMPLE_RATE_HZ

@@ -1,5 +1,6 @@
 """What the lips do for each phone: IPA and the engines' own phone sets, spelled in the fifteen visemes."""
 
+# ruff: noqa: RUF001 - IPA letters look like others, and are meant
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,19 +19,20 @@ _IPA: Final = {
     "CH": "ʃʒɕʑʂʐ",
     "SS": "szɬɮ",
     "nn": "nɲɳlɭʎɫrɾɽʟ",
-    "RR": "ɹɻʀɚɝɜ",
-    "aa": "aɑæɐʌɶ",
-    "E": "eɛəɤɘ",
+    "RR": "ɹɻʀ",
+    "aa": "aɑæɶ",
+    "E": "eɛəɤɘɜ",
     "ih": "iɪɨjɯᵻʲ",
     "oh": "oɔɒøœɵɞ",
     "ou": "uʊʉywɥʍʏ",
 }
 VISEME_OF_IPA: Final = {symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols if symbol != "ʲ"}
 
-VOWEL_VISEMES: Final = frozenset({"aa", "E", "ih", "oh", "ou"})
+_BETWEEN: Final = {"ɝ": "ɜɹ", "ɚ": "əɹ", "ʌ": "aɛ", "ɐ": "aɛ"}
+"""Vowels whose lips lie between two visemes: both, one after the other, which the blend makes one."""
 _DOMINANCE: Final = {"PP": 2.0, "FF": 2.0, "sil": 1.5, "CH": 1.2, "SS": 1.2}
 """How strongly a viseme pulls its neighbours; 1 where not named."""
-_WEAK: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əɐᵻkɡgxŋɰʁχɣ", 0.7)
+_WEAK: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əᵻkɡgxŋɰʁχɣ", 0.7)
 """Phones made without the lips take the shape of what stands beside them."""
 _STOPS: Final = "tdʈɖcɟ"
 _FRICATIVES: Final = "szʃʒɕʑʂʐç"
@@ -81,7 +83,8 @@ def gestures(symbol: str) -> tuple[Gesture, ...]:
 
     Diphthongs and affricates share their time. A symbol nobody knows is an open-ish neutral vowel of little weight.
     """
-    known = [letter for letter in symbol if letter in VISEME_OF_IPA]
+    spelled = "".join(_BETWEEN.get(letter, letter) for letter in symbol)
+    known = [letter for letter in spelled if letter in VISEME_OF_IPA]
     if not known:
         return (Gesture("sil", 1.0, 1.5),) if not symbol.strip(" _:ː") else (Gesture("E", 1.0, 0.3),)
     if len(known) >= 2 and known[0] in _STOPS and known[1] in _FRICATIVES:

@@ -16,7 +16,7 @@ from orchestrator.motion import MOUTH_PARAMETERS, VISEMES
 
 FRAME_S: Final = 0.01
 VISEME_NAMES: Final = tuple(VISEMES)
-BLEND_MS: Final = {"jaw": 36, "open": 27, "wide": 44, "round": 50, "closed": 16, "tuck": 20, "teeth": 26}
+BLEND_MS: Final = {"jaw": 36, "open": 30, "wide": 44, "round": 50, "closed": 16, "tuck": 20, "teeth": 26}
 """Width (standard deviation) of the blend between neighbours, per mouth parameter: lips are quicker than the jaw."""
 _OVERSAMPLING: Final = 5
 _FIRM: Final = {"closed": 3.0, "tuck": 2.0}

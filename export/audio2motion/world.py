@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -50,12 +51,17 @@ def draw_change(rng: np.random.Generator) -> VoiceChange:
     )
 
 
-def change_voice(utterance: Utterance, change: VoiceChange) -> Utterance:
-    """The utterance spoken by the changed voice; its phones move with its sound."""
+def changed_voices(utterance: Utterance, changes: Sequence[VoiceChange]) -> list[Utterance]:
+    """The utterance spoken by each changed voice; its phones move with its sound."""
+    analysis = _analyse(utterance)
+    return [_changed(utterance, analysis, change) for change in changes]
+
+
+def _changed(utterance: Utterance, analysis: tuple[Curve, Curve, Curve], change: VoiceChange) -> Utterance:
     import pyworld
 
     rng = np.random.default_rng(change.seed)
-    pitch, envelope, breath = _analyse(utterance)
+    pitch, envelope, breath = analysis
     phones, old_times = stretch(utterance.phones, change, rng)
     at = np.clip(old_times / _PERIOD_S, 0, len(pitch) - 1.001)
     envelope = _warp_tract(_between(envelope, at), change.tract_scale)
@@ -64,7 +70,8 @@ def change_voice(utterance: Utterance, change: VoiceChange) -> Utterance:
         envelope = gaussian_filter1d(envelope, change.smear_ms / 1000 / _PERIOD_S, axis=0)
     breath = np.clip(_between(breath, at), 1e-3, 1 - 1e-6) ** change.breath
     new_pitch = _intonation(pitch[np.round(at).astype(int)], change, rng)
-    wave = pyworld.synthesize(new_pitch, np.ascontiguousarray(np.exp(envelope)), np.ascontiguousarray(breath), SAMPLE_RATE_HZ, _PERIOD_S * 1000)
+    power, breath = np.ascontiguousarray(np.exp(envelope)), np.ascontiguousarray(breath)
+    wave = pyworld.synthesize(new_pitch, power, breath, SAMPLE_RATE_HZ, _PERIOD_S * 1000)
     length = round(phones[-1].end_s * SAMPLE_RATE_HZ)
     samples = np.zeros(length, np.float32)
     samples[: min(length, len(wave))] = wave[:length]
