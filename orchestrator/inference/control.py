@@ -26,6 +26,7 @@ CANARY_TIMEOUT_S: Final = 3.0
 """A first inference on a busy laptop has been seen to take a second."""
 
 PROBE_TIMEOUT_S: Final = 0.4
+REASON_CHARACTERS: Final = 600
 
 
 class ServerFailed(Exception):  # noqa: N818 - reads as what happened
@@ -108,6 +109,5 @@ async def _listens(port: int) -> bool:
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
-    """Python-backend load errors carry a traceback; its last line says what happened."""
-    details = (error.details() or str(error.code())).strip()
-    return details if len(details) < 500 else f"{details[:200]} ... {details[-300:]}"
+    """What the server said, without the traceback that follows a Python exception."""
+    return (error.details() or str(error.code())).split("\n\nAt:")[0].strip()[:REASON_CHARACTERS]

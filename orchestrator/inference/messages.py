@@ -29,7 +29,12 @@ def encode(contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | No
         tensor = request.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
         if not writer.put(tensor, array):
             request.raw_input_contents.append(array.tobytes())
-    return request, writer.offer(request, _sizes(contract, batch))
+    offsets = writer.offer(request, _sizes(contract, batch))
+    if offsets:  # a server asked for some outputs leaves out the others
+        for output in contract.outputs:
+            if output.name not in offsets:
+                request.outputs.add(name=output.name)
+    return request, offsets
 
 
 def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,165 @@
+"""The supervisor mends what breaks: backend processes, the server, a hang, and its own death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.inference import InferenceError
+from orchestrator.inference.embedded import EmbeddedTriton, TritonState
+from orchestrator.inference.lease import SHM
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.triton import TritonInference
+
+GENEROUS_S = 30.0
+"""The aim is five seconds; a busy machine that runs tests gets more."""
+
+StubsOf = Callable[[int, str], list[int]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(make_repository: Callable[[], Path]) -> AsyncIterator[EmbeddedTriton]:
+    async with EmbeddedTriton(make_repository(), ("audio2motion", "tpsm")) as embedded:
+        yield embedded
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def speaking(server: EmbeddedTriton) -> AsyncIterator[TritonInference]:
+    """A client that was answered before the fault and so has an open channel and registered memory."""
+    async with TritonInference([server], read_repository(server._path)) as inference:
+        await until(lambda: answered(inference))
+        yield inference
+
+
+def canary() -> dict[str, NDArray[Any]]:
+    return {"motion": np.zeros((1, 11), np.float32), "face": np.zeros((1, 32), np.uint8)}
+
+
+async def answered(inference: TritonInference) -> bool:
+    """Whether both models say that they are ready and keep their word."""
+    if not (await inference.ready("audio2motion") and await inference.ready("tpsm")):
+        return False
+    try:
+        await inference.infer("audio2motion", {"mel": np.zeros((1, 80, 80), np.float32)}, deadline=time.monotonic() + 1)
+        await inference.infer("tpsm", canary(), deadline=time.monotonic() + 1)
+    except LipSyncError:
+        return False
+    return True
+
+
+async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
+    async with asyncio.timeout(within_s):
+        while not (await result if asyncio.iscoroutine(result := condition()) else result):
+            await asyncio.sleep(0.02)
+
+
+async def healed(server: EmbeddedTriton, speaking: TritonInference) -> None:
+    await until(lambda: server.state is TritonState.RUNNING)
+    await until(lambda: answered(speaking))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize("model", ["audio2motion", "tpsm"])
+async def test_a_backend_process_that_is_gone_is_replaced(
+    server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf, model: str, number: signal.Signals
+) -> None:
+    victims = stubs_of(server.health().pid, model)
+    os.kill(victims[0], number)
+    await until(lambda: not server.has_ready(model))
+    await healed(server, speaking)
+    assert not set(victims) & set(stubs_of(server.health().pid, model))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=["killed", "stopped", "told to end"])
+async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
+    server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf, number: signal.Signals
+) -> None:
+    pid, url = server.health().pid, server.url
+    orphans = stubs_of(pid, "tpsm") + stubs_of(pid, "audio2motion")
+    os.kill(pid, number)
+    await until(lambda: not server.has_ready("tpsm"))
+    with pytest.raises(InferenceError) as raised:
+        await speaking.infer("tpsm", canary(), deadline=time.monotonic() + 0.2)
+    assert raised.value.code in (LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT)
+    await healed(server, speaking)
+    assert server.health().pid != pid
+    assert server.url == url
+    assert not any(alive(orphan) for orphan in orphans)
+
+
+async def test_the_dead_instance_is_named_in_the_health_report(server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf) -> None:
+    os.kill(stubs_of(server.health().pid, "tpsm")[0], signal.SIGKILL)
+    await until(lambda: not server.has_ready("tpsm"))
+    assert "backend process" in server.health().models["tpsm"] or "starting again" in server.health().models["tpsm"]
+    await healed(server, speaking)
+    assert server.health().models == {"audio2motion": "", "tpsm": ""}
+
+
+async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_repository: Callable[[], Path]) -> None:
+    path = make_repository()
+    (path / "audio2motion" / "1" / "model.onnx").write_bytes(b"no network")
+    async with EmbeddedTriton(path, ("audio2motion", "painter", "absent")) as server:
+        assert server.has_ready("painter")
+        assert not server.has_ready("audio2motion")
+        assert "model.onnx" in server.health().models["audio2motion"]
+        assert "not in the model repository" in server.health().models["absent"]
+
+
+async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]) -> None:
+    async with EmbeddedTriton(make_repository(), ("painter",)) as server:
+        processes = [psutil.Process(server.health().pid), *psutil.Process(server.health().pid).children()]
+        prefix = server._lease.prefix
+        assert list(SHM.glob(f"{prefix}*"))
+    assert not any(alive(process.pid) for process in processes)
+    assert not list(SHM.glob(f"{prefix}*"))
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from orchestrator.inference.embedded import EmbeddedTriton
+
+async def main():
+    async with EmbeddedTriton(Path(sys.argv[1]), ("painter",)) as server:
+        print(server.health().pid, server._lease.prefix, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_orchestrator_takes_the_server_with_it_and_the_next_one_cleans_up(make_repository: Callable[[], Path]) -> None:
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", PARENT, str(make_repository())]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root})
+    with contextlib.closing(parent.stdout):
+        pid, prefix = (await asyncio.to_thread(parent.stdout.readline)).split()
+    family = [int(pid), *(child.pid for child in psutil.Process(int(pid)).children())]
+    assert len(family) == 2
+    parent.kill()
+    parent.wait()
+    await until(lambda: not any(alive(each) for each in family))
+    async with EmbeddedTriton(make_repository(), ("painter",)):
+        assert not list(SHM.glob(f"{prefix}*"))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
