@@ -23,6 +23,10 @@ COMMANDS: Final = {
 }
 
 
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells report it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     for variable in SINGLE_THREADED:
@@ -30,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.commands.{options.command}").run
-    return run(options)
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,8 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         _common(parsers[name])
     parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
     parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
-    parsers["bench"].add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size (default 256)")
-    parsers["bench"].add_argument("--fps", type=float, default=20.0, help="frames per second (default 20)")
+    _picture(parsers["bench"])
     parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")
     return parser
 
@@ -70,8 +76,20 @@ def _rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", metavar="U", help="whose face it is (default: demo, or local for a photo)")
     parser.add_argument("-o", "--output", type=Path, default=Path("out.mp4"), metavar="FILE", help="where to write (default out.mp4)")
     parser.add_argument("--model", default="tpsm", help="model to speak with (default tpsm)")
-    parser.add_argument("--fps", type=float, default=20.0, help="frames per second, 15 to 25 (default 20)")
+    parser.add_argument("--triton-url", metavar="HOST:PORT", help="draw with this Triton (gRPC) instead of in this process")
+    _picture(parser)
+
+
+def _picture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fps", type=_fps, default=20.0, help="frames per second, 15 to 25 (default 20)")
     parser.add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size in pixels (default 256)")
+
+
+def _fps(text: str) -> float:
+    fps = float(text)
+    if not 15.0 <= fps <= 25.0:
+        raise argparse.ArgumentTypeError(f"{text}: must be between 15 and 25")
+    return fps
 
 
 def _enrolling(parser: argparse.ArgumentParser) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
@@ -29,8 +31,41 @@ _MAGIC: Final = (
 (playlists) make the reader open other files."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A whole recording as it was made, in one or two channels."""
+
+    samples: NDArray[np.float32]
+    """`[channels, n]`, full scale 1.0."""
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[1] / self.rate_hz
+
+    def resampled(self, rate_hz: int) -> Sound:
+        """The same sound at another rate."""
+        import soxr
+
+        if rate_hz == self.rate_hz:
+            return self
+        return Sound(soxr.resample(self.samples.T, self.rate_hz, rate_hz).T, rate_hz)
+
+    def mono_16k(self) -> Samples:
+        """The signal that the live path would hear."""
+        mixed = Sound(self.samples.mean(axis=0, keepdims=True), self.rate_hz)
+        signal: Samples = mixed.resampled(SAMPLE_RATE_HZ).samples[0]
+        return signal
+
+
 def read_audio(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Samples:
-    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, mono at 16 kHz, padding removed.
+    """`read_sound` as the 16 kHz mono signal that the live path would hear."""
+    return read_sound(source, max_duration_s=max_duration_s).mono_16k()
+
+
+def read_sound(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Sound:
+    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, padding removed.
 
     Raises `LipSyncError` on the field `audio`: unreadable, unknown, without sound, or longer than `max_duration_s`.
     """
@@ -41,10 +76,9 @@ def read_audio(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> S
         with av.open(io.BytesIO(data), format=_container(data), metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise _bad("the file holds no sound")
-            samples, rate = _decoded(container, max_duration_s)
+            return _decoded(container, max_duration_s)
     except av.FFmpegError as error:
         raise _bad(f"the file cannot be decoded ({error.strerror})") from error
-    return _resampled(samples, rate)
 
 
 def _bytes_of(source: Path | bytes) -> bytes:
@@ -65,36 +99,29 @@ def _container(data: bytes) -> str:
     raise _bad("the file is not WAV, MP3, FLAC, Ogg, M4A, AAC, AIFF or WebM")
 
 
-def _decoded(container: Any, max_duration_s: float) -> tuple[Samples, int]:
-    """Mono samples at the file's rate; FFmpeg drops the codecs' own delay and padding where the file notes them."""
+def _decoded(container: Any, max_duration_s: float) -> Sound:
+    """At the file's rate; FFmpeg drops the codecs' own delay and padding where the file notes them."""
     import av
 
     codec = container.streams.audio[0].codec_context
     rate = codec.sample_rate
     # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path does.
     to_floats = av.AudioResampler(format="fltp", layout="mono" if codec.layout.nb_channels == 1 else "stereo", rate=rate)
-    parts: list[Samples] = []
+    parts: list[NDArray[np.float32]] = []
     length = 0
     for frame in container.decode(audio=0):
         frame.pts = None
         for floats in to_floats.resample(frame):
-            parts.append(floats.to_ndarray().mean(axis=0))
-            length += len(parts[-1])
+            parts.append(floats.to_ndarray().astype(np.float32, copy=False))
+            length += parts[-1].shape[1]
         if length > max_duration_s * rate:
             raise _bad(f"the file is longer than {max_duration_s:g} s")
     if not length:
         raise _bad("the file holds no sound")
-    samples = np.concatenate(parts)
+    samples = np.concatenate(parts, axis=1)
     if not np.isfinite(samples).all():
         raise _bad("the file holds samples that are NaN or infinite")
-    return np.clip(samples, -1.0, 1.0), rate
-
-
-def _resampled(samples: Samples, rate: int) -> Samples:
-    import soxr
-
-    resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE_HZ) if rate != SAMPLE_RATE_HZ else samples
-    return resampled
+    return Sound(np.clip(samples, -1.0, 1.0), rate)
 
 
 def _bad(message: str) -> LipSyncError:

@@ -1,0 +1,49 @@
+"""`lipsync enroll`: a photo becomes a face model in storage, or the reasons why it cannot."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from orchestrator.commands.settings import settings
+from orchestrator.commands.terminal import explain
+from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.errors import LipSyncError
+from orchestrator.face.enrolment import enrol_photo
+from orchestrator.face.store import open_store
+from orchestrator.types import FaceModel
+
+NO_CONSENT = "enrolling needs --consent: with it you state that the person in the photo agreed to be animated; it is recorded with the face"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0 when stored, 1 when the photo was refused, 2 without consent."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not options.consent:
+        print(f"lipsync: {NO_CONSENT}", file=sys.stderr)
+        return 2
+    try:
+        config = settings(options)
+        face = asyncio.run(_enrol(config, options))
+    except (ConfigError, LipSyncError, OSError) as error:
+        return explain(error)
+    print(_described(face, config))
+    return 0
+
+
+async def _enrol(config: ServiceConfig, options: argparse.Namespace) -> FaceModel:
+    photo = await asyncio.to_thread(options.photo.read_bytes)
+    return await enrol_photo(photo, user_id=options.user, face_id=options.id, store=open_store(config.storage), consent=True)
+
+
+def _described(face: FaceModel, config: ServiceConfig) -> str:
+    size = face.resolution
+    lines = [
+        f"face {face.id} of user {face.user_id} stored in {config.storage} ({size.width}x{size.height} pixels)",
+        f"quality {face.quality_score:.0f} of 100",
+        *(f"warning: {warning['message']}" for warning in face.metadata.get("warnings", ())),
+        f"try it: lipsync render AUDIO --user {face.user_id} --face {face.id} -o out.mp4",
+    ]
+    return "\n".join(lines)

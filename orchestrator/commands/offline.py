@@ -1,0 +1,102 @@
+"""A whole recording at once: the live path's own stages, with neither pacing nor a deadline that hurries, nor a fallback."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.commands.availability import why_not
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.face.store import FaceStore
+from orchestrator.inference import Inference
+from orchestrator.inference.repository import Repository
+from orchestrator.metrics import Metrics
+from orchestrator.models import ADAPTERS
+from orchestrator.models.base import Frames
+from orchestrator.service import LipSyncService
+from orchestrator.session import Session
+from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.turn import Turn
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Samples, VideoGenerationConfig
+from orchestrator.video.service import VideoGeneratorService
+
+CHUNK_S: Final = 1.0
+BATCH_FRAMES: Final = 8
+"""Within every model's largest batch."""
+
+PATIENCE_MS: Final = 120_000
+"""Nobody waits for the next frame, so only a model that hangs is given up."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What to draw."""
+
+    user_id: str
+    face_id: str
+    model: LipSyncModel
+    video: VideoGenerationConfig
+
+
+class OfflineRenderer:
+    """Draws every frame of a recording with one model or fails."""
+
+    def __init__(self, config: ServiceConfig, store: FaceStore, inference: Inference, repository: Repository) -> None:
+        self._repository = repository
+        self._faces = FaceModelCacheService(store)
+        patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
+        video = VideoGeneratorService(inference)
+        self._service = LipSyncService(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics())
+
+    async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
+        """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises `LipSyncError`."""
+        await self._check(wish)
+        session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
+        await self._service.open_face(session, wish.face_id)
+        turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
+        for number, chunk in enumerate(_chunks(samples)):
+            turn.push(_pcm(chunk, number), 0.0)
+            async for batch in self._ready_frames(session, turn, wish.model):
+                yield batch
+        turn.finish(0.0)
+        async for batch in self._ready_frames(session, turn, wish.model):
+            yield batch
+
+    async def _ready_frames(self, session: Session, turn: Turn, model: LipSyncModel) -> AsyncGenerator[Frames, None]:
+        while (count := turn.frames_ready(self._service.spec(model), BATCH_FRAMES)) > 0:
+            batch = await self._service.next_frames(session, turn, [model], count)
+            yield np.stack([frame.image for frame in batch.frames])
+
+    async def _check(self, wish: Wish) -> None:
+        """Say what is missing before anything is drawn."""
+        reason = why_not(wish.model, self._repository)
+        if reason:
+            raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, reason)
+        if not await self._service.available(wish.model):
+            raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready")
+        face = await self._faces.load_face_model(wish.user_id, wish.face_id)
+        compatibility = self._faces.validate_compatibility(face)
+        if wish.model not in compatibility.compatible_lip_sync_models:
+            issues = "; ".join(issue.message for issue in compatibility.issues if wish.model in issue.models)
+            raise _unusable(wish.model, LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, f"with face {face.id!r}: {issues}")
+
+
+def _unusable(model: LipSyncModel, code: LipSyncErrorCode, reason: str) -> LipSyncError:
+    return LipSyncError(code, f"model {model.value} cannot be used: {reason}", recoverable=False)
+
+
+def _chunks(samples: Samples) -> list[Samples]:
+    step = round(CHUNK_S * SAMPLE_RATE_HZ)
+    return [samples[start : start + step] for start in range(0, len(samples), step)]
+
+
+def _pcm(samples: NDArray[np.float32], number: int) -> AudioChunk:
+    data = np.rint(samples * 32767.0).astype("<i2").tobytes()
+    return AudioChunk(data, 1000.0 * CHUNK_S * number, number, SAMPLE_RATE_HZ, 1, AudioFormat.PCM)

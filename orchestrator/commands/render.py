@@ -1,0 +1,130 @@
+"""`lipsync render`: an audio file and a face become an MP4 with sound."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import math
+import sys
+import tempfile
+import time
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from orchestrator.audio.reader import Sound, read_sound
+from orchestrator.commands.movie import Movie
+from orchestrator.commands.offline import OfflineRenderer, Wish
+from orchestrator.commands.settings import settings
+from orchestrator.commands.terminal import Progress, explain
+from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.errors import LipSyncError, invalid_field
+from orchestrator.face.enrolment import enrol_photo
+from orchestrator.face.store import DEMO_USER, FaceStore, open_store
+from orchestrator.inference import Inference
+from orchestrator.inference.local import LocalInference
+from orchestrator.inference.repository import ContractError, Repository, read_repository
+from orchestrator.inference.triton import TritonInference
+from orchestrator.types import LipSyncModel, Resolution, VideoGenerationConfig
+
+PHOTO_USER: Final = "local"
+PHOTO_FACE: Final = "photo"
+PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"})
+"""Names that mean a photo also where there is no such file."""
+
+CONSENT: Final = "Rendering a photo is your statement that the person in it agreed to be animated; the photo is not stored."
+
+NOTE: Final = "Synthetic media: a speaking face made from a photo and audio with {model} by lipsync-service."
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    frames: int
+    sound_s: float
+    elapsed_s: float
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if options.model not in set(LipSyncModel):
+        print(f"lipsync: --model {options.model}: choose one of {', '.join(LipSyncModel)}", file=sys.stderr)
+        return 2
+    cv2.setNumThreads(1)
+    if not options.output.parent.is_dir():
+        print(f"lipsync: --output {options.output}: there is no folder {options.output.parent}", file=sys.stderr)
+        return 2
+    try:
+        result = asyncio.run(_render(settings(options), options))
+    except (ConfigError, ContractError, LipSyncError, OSError) as error:
+        return explain(error)
+    speed = result.sound_s / result.elapsed_s
+    print(f"{options.output}: {result.frames} frames, {result.sound_s:.2f} s, made in {result.elapsed_s:.1f} s ({speed:.1f} x real time)")
+    return 0
+
+
+async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result:
+    sound = await asyncio.to_thread(read_sound, options.audio)
+    with tempfile.TemporaryDirectory(prefix="lipsync-render-") as folder:
+        store, user_id, face_id = await _face(config, options, Path(folder))
+        video = VideoGenerationConfig(options.fps, Resolution(options.size, options.size))
+        wish = Wish(user_id, face_id, LipSyncModel(options.model), video)
+        repository = read_repository(config.model_repository)
+        async with _inference(config, repository) as inference:
+            began = time.monotonic()
+            frames = await _write(OfflineRenderer(config, store, inference, repository), wish, sound, options.output)
+            return _Result(frames, sound.duration_s, time.monotonic() - began)
+
+
+async def _face(config: ServiceConfig, options: argparse.Namespace, folder: Path) -> tuple[FaceStore, str, str]:
+    """Where the face is, whose it is, and its id: a photo is enrolled for this run alone."""
+    photo = _photo(options.face)
+    if photo is None:
+        return open_store(config.storage), options.user or DEMO_USER, options.face
+    print(CONSENT, file=sys.stderr)
+    store, user_id = open_store(folder), options.user or PHOTO_USER
+    await enrol_photo(photo, user_id=user_id, face_id=PHOTO_FACE, store=store, consent=True)
+    return store, user_id, PHOTO_FACE
+
+
+def _photo(face: str) -> bytes | None:
+    """The photo's bytes, or None where `face` is the id of an enrolled one."""
+    path = Path(face)
+    if path.is_file():
+        return path.read_bytes()
+    if path.suffix.lower() in PICTURE_SUFFIXES or len(path.parts) != 1:
+        raise invalid_field("--face", f"{face} is not there; name a photo, or the id of an enrolled face")
+    return None
+
+
+def _inference(config: ServiceConfig, repository: Repository) -> AbstractAsyncContextManager[Inference]:
+    """This process, or the Triton that the caller named."""
+    return TritonInference([config.triton_url], repository) if config.triton_url else LocalInference(repository)
+
+
+async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:
+    """Draw and code side by side: while one batch is coded the next is drawn. Returns the number of frames."""
+    model, size, fps = wish.model.value, wish.video.resolution.width, wish.video.target_fps
+    samples = await asyncio.to_thread(sound.mono_16k)
+    done, total = 0, math.ceil(sound.duration_s * fps - 1e-3)
+    with (
+        Progress(f"rendering with {model}", total, unit="frames") as progress,
+        Movie(path, sound, size=size, fps=fps, note=NOTE.format(model=model)) as movie,
+    ):
+        coding: asyncio.Task[None] | None = None
+        async with aclosing(renderer.frames(wish, samples)) as batches:
+            try:
+                async for batch in batches:
+                    if coding is not None:
+                        await coding
+                    coding = asyncio.create_task(asyncio.to_thread(movie.add, batch), name="code frames")
+                    done += len(batch)
+                    progress.show(done)
+            finally:
+                if coding is not None:
+                    await coding
+    return done
