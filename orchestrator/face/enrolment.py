@@ -17,7 +17,7 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.face.descriptor import describe
 from orchestrator.face.framing import Framing, crown_of, cut_out, frame_head
 from orchestrator.face.ids import check_id
-from orchestrator.face.landmarks import FaceBox, find_faces, find_mesh, mesh_of_square
+from orchestrator.face.landmarks import Mesh, extent, find_faces, mesh_of_square
 from orchestrator.face.package import parse_face_model, serialise_face_model
 from orchestrator.face.picture import PictureError, decode_picture, encode_jpeg
 from orchestrator.face.quality import Assessment, Finding, Measurements, assess, measure
@@ -29,10 +29,11 @@ MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024
 """Larger uploads are refused before they are looked at."""
 
 DOMINANT: Final = 2.0
-"""With several faces, the largest is meant when its box covers this many times the next one's area."""
+"""With several faces, the largest is meant when it covers this many times the next one's area."""
 
 LAYOUT_VERSION: Final = "1"
 
+_NO_FACE: Final = Finding("NO_FACE", "no face was found: show one face from the front, upright and well lit", 0)
 _PICTURE_CODES: Final = {"format": "NOT_A_PICTURE", "size": "PICTURE_TOO_LARGE", "damaged": "PICTURE_DAMAGED"}
 
 
@@ -42,7 +43,7 @@ class Portrait:
 
     picture: RgbImage
     """`[size, size, 3]`, 256 to 512 pixels a side."""
-    points: NDArray[np.float64]
+    points: Mesh
     """`[478, 3]`, pixels of `picture`."""
     measurements: Measurements
     assessment: Assessment
@@ -80,10 +81,7 @@ async def enrol_photo(
 def take_portrait(data: bytes) -> Portrait:
     """The framed picture and what was measured on it; FACE_MODEL_INCOMPATIBLE with reasons when the photo will not do."""
     photo = _decode(data)
-    box = _the_face(find_faces(photo))
-    mesh = find_mesh(photo, box)
-    if mesh is None:
-        raise refused([_no_face("a face was seen, but not clearly enough to find its parts")])
+    mesh = _the_face(find_faces(photo))
     framing = frame_head(mesh, (photo.shape[1], photo.shape[0]))
     cut_off = _cut_off(mesh, photo, framing)
     if cut_off:
@@ -91,7 +89,7 @@ def take_portrait(data: bytes) -> Portrait:
     picture = cut_out(photo, framing)
     points = mesh_of_square(picture)
     if points is None:
-        raise refused([_no_face("a face was seen, but not clearly enough to find its parts")])
+        raise refused([_NO_FACE])
     measurements = measure(picture, points, face_height_px=framing.face_length, uncovered=framing.uncovered)
     assessment = assess(measurements)
     if assessment.reasons:
@@ -117,19 +115,15 @@ def _decode(data: bytes) -> RgbImage:
         raise refused([Finding(_PICTURE_CODES[error.kind], str(error), len(data))]) from error
 
 
-def _the_face(boxes: list[FaceBox]) -> FaceBox:
-    if not boxes:
-        raise refused([_no_face("no face was found: show one face from the front, upright and well lit")])
-    if len(boxes) > 1 and boxes[0].area < DOMINANT * boxes[1].area:
-        raise refused([Finding("SEVERAL_FACES", "several faces are in the photo: send one that shows a single person", len(boxes))])
-    return boxes[0]
+def _the_face(meshes: list[Mesh]) -> Mesh:
+    if not meshes:
+        raise refused([_NO_FACE])
+    if len(meshes) > 1 and extent(meshes[0]) < DOMINANT * extent(meshes[1]):
+        raise refused([Finding("SEVERAL_FACES", "several faces are in the photo: send one that shows a single person", len(meshes))])
+    return meshes[0]
 
 
-def _no_face(message: str) -> Finding:
-    return Finding("NO_FACE", message, 0)
-
-
-def _cut_off(mesh: NDArray[np.float64], photo: RgbImage, framing: Framing) -> list[Finding]:
+def _cut_off(mesh: Mesh, photo: RgbImage, framing: Framing) -> list[Finding]:
     """The face itself must be on the photo; of the crown a fifth of a face may be missing."""
     margin = 0.02 * framing.face_length
     outside = _share_outside(mesh[list(FACE_OVAL), :2], photo, margin)

@@ -34,6 +34,9 @@ _SIDES: Final = (2.1, 1.95, 1.8, 1.65, 1.5)
 _SHIFTS: Final = (-0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15)
 """How far the crop may move off its ideal place to stay on the photo, in sides."""
 
+_AIR: Final = 0.02
+"""Least space above the crown and below the chin, in sides."""
+
 _TOP, _CHIN, _LEFT_CHEEK, _RIGHT_CHEEK, _LEFT_EYE, _RIGHT_EYE = 10, 152, 234, 454, 33, 263
 
 
@@ -57,13 +60,19 @@ class Framing:
         """Side of the picture to make: `FULL_SIDE`, or what the photo gives in steps of 16, at least `MIN_SIDE`."""
         return int(np.clip(round(self.side * 1.1 / 16) * 16, MIN_SIDE, FULL_SIDE))
 
+    def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of the photo `[n, 2]` in pixels of the picture."""
+        axes = np.column_stack((self.across, (-self.across[1], self.across[0])))
+        moved: NDArray[np.float64] = (points - self.corner) @ axes * (self.size / self.side)
+        return moved
+
 
 def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Framing:
     """The best square for the mesh `[478, 2 or 3]` in a photo of (width, height): on the photo first, ideal next."""
     flat = points[:, :2]
     across = _across(flat)
     down = np.array((-across[1], across[0]))
-    length = float((flat[_CHIN] - flat[_TOP]) @ down)
+    length = float(np.linalg.norm(flat[_CHIN] - flat[_TOP]))
     middle = (flat[_LEFT_CHEEK] + flat[_RIGHT_CHEEK] + flat[_LEFT_EYE] + flat[_RIGHT_EYE]) / 4
     crown = middle + down * float((flat[_TOP] - middle) @ down - CROWN_ABOVE_FACE * length)
     photo = np.array(((0, 0), (photo_size[0], 0), photo_size, (0, photo_size[1])), np.float32)
@@ -73,7 +82,7 @@ def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Fram
         corner = crown + across * side * (right - 0.5) + down * side * (lower - _crown_at(factor))
         return Framing(corner, across, side, _uncovered(corner, across, side, photo), length)
 
-    choices = ((framing(*choice), choice) for choice in product(_SIDES, _SHIFTS, _SHIFTS))
+    choices = ((framing(*choice), choice) for choice in product(_SIDES, _SHIFTS, _SHIFTS) if _shows_head(*choice))
     return min(choices, key=lambda item: _cost(*item))[0]
 
 
@@ -120,6 +129,12 @@ def _crown_at(factor: float) -> float:
     """In a tighter square the space above and below the head shrinks alike."""
     head = (1.0 + CROWN_ABOVE_FACE) / factor
     return _CROWN_AT * (1.0 - head) / (1.0 - (1.0 + CROWN_ABOVE_FACE) / _SIDES[0])
+
+
+def _shows_head(factor: float, right: float, lower: float) -> bool:
+    """Crown and chin stay in the picture with a little air."""
+    crown = _crown_at(factor) - lower
+    return crown >= _AIR and crown + (1.0 + CROWN_ABOVE_FACE) / factor <= 1.0 - _AIR
 
 
 def _uncovered(corner: NDArray[np.float64], across: NDArray[np.float64], side: float, photo: NDArray[np.float32]) -> float:

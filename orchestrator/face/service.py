@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.compatibility import Compatibility, check_compatibility
+from orchestrator.face.framing import cut_out, frame_head
 from orchestrator.face.ids import check_id
 from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
 from orchestrator.face.store import ROOT, FaceStore, active_model_key, face_prefix, version_of
 from orchestrator.models.base import FaceInputs, ModelAdapter
-from orchestrator.types import FaceModel, LipSyncModel
+from orchestrator.types import FaceModel, LipSyncModel, RgbImage
 
 FaceKey: TypeAlias = tuple[str, str]
 """User id and face model id."""
@@ -29,6 +33,17 @@ KEYPOINT_BYTES: Final = 200
 _READ_ATTEMPTS: Final = 3
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreprocessedFace:
+    """A face as networks like it: upright, centred, with margins."""
+
+    aligned_face: RgbImage
+    """`[side, side, 3]`, 256 to 512 pixels a side."""
+    landmarks: NDArray[np.float32]
+    """`[n, 2]`, pixels of `aligned_face`."""
+    embedding: tuple[float, ...]
+
+
 class _ActiveModel(msgspec.Struct, rename="camel"):
     active_model_id: str
 
@@ -36,6 +51,16 @@ class _ActiveModel(msgspec.Struct, rename="camel"):
 def face_bytes(face: FaceModel) -> int:
     """Memory a face model takes: the picture and the points; the rest is small."""
     return face.neutral_pose.nbytes + KEYPOINT_BYTES * len(face.keypoints) + 32 * sum(map(len, face.embeddings))
+
+
+def _preprocess(face: FaceModel) -> PreprocessedFace:
+    points = face.landmarks().astype(np.float64)
+    framing = frame_head(points, (face.resolution.width, face.resolution.height))
+    if not 8.0 <= framing.face_length <= 2.0 * max(face.neutral_pose.shape):
+        message = f"face model {face.id!r} cannot be used: keypoints.json: the points span no face in the picture"
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details={"file": "keypoints.json"})
+    embedding = face.embeddings[0] if face.embeddings else ()
+    return PreprocessedFace(cut_out(face.neutral_pose, framing), framing.to_picture(points).astype(np.float32), embedding)
 
 
 class FaceModelCacheService:
@@ -96,6 +121,11 @@ class FaceModelCacheService:
     def validate_compatibility(self, model: FaceModel) -> Compatibility:
         """Which lip-sync models can drive the face; see `compatibility`."""
         return check_compatibility(model)
+
+    async def get_preprocessed_data(self, user_id: str, model_id: str | None = None) -> PreprocessedFace:
+        """The face cut out and turned upright as at enrolment, whoever made the face model."""
+        face = await self.load_face_model(user_id, model_id)
+        return await asyncio.to_thread(_preprocess, face)
 
     async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int) -> Any:
         """What `adapter.prepare(face, size)` derives, made once in a worker thread and held by the face's version."""
