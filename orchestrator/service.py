@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -156,7 +157,9 @@ class LipSyncService:
         adapter = self._adapters[model]
         face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
         windows = turn.windows(adapter.spec, count)
-        deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
+        deadline = math.inf
+        if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
+            deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
         images, session.states[model] = await self._video.generate_frames(
             adapter, windows, face, session.states.get(model), deadline=deadline
         )

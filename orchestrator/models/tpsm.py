@@ -24,9 +24,6 @@ CENTRE_STEP: Final = 3
 LOOK_AHEAD_FRAMES: Final = 6
 """Mel frames that the network sees after an output step."""
 
-UPLOAD_ATTEMPTS: Final = 4
-"""Each model instance keeps its own cache of faces, so a new face may have to be sent to every one of them."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TpsmFace:
@@ -99,13 +96,17 @@ class Tpsm:
         return await self._draw(infer, motion, face), state
 
     async def _draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
-        request = {"motion": motion, "face": np.broadcast_to(face.digest, (len(motion), 32))}
-        for _ in range(UPLOAD_ATTEMPTS):
+        """Each instance of the renderer has its own cache; the one that lacks this face gets the maps with one row."""
+        drawn: list[Frames] = []
+        while len(motion):
             try:
-                return (await infer("tpsm", request))["frames"]
+                drawn.append((await infer("tpsm", {"motion": motion, "face": _rows(face.digest, len(motion))}))["frames"])
+                break
             except NotCached:
-                await infer("tpsm", {"motion": motion[:1], "face": face.digest[None], "maps": face.blob[None]})
-        return (await infer("tpsm", request))["frames"]
+                first = {"motion": motion[:1], "face": face.digest[None], "maps": face.blob[None]}
+                drawn.append((await infer("tpsm", first))["frames"])
+                motion = motion[1:]
+        return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
 
     def canary(self) -> dict[str, Tensors]:
         """Silence for the network, the built-in test card for the renderer."""
@@ -113,3 +114,7 @@ class Tpsm:
             "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, self.spec.features.n_mels), np.float32)},
             "tpsm": {"motion": np.zeros((1, len(MOTION_PARAMETERS)), np.float32), "face": np.zeros((1, 32), np.uint8)},
         }
+
+
+def _rows(digest: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    return np.broadcast_to(digest, (count, len(digest)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,13 +29,14 @@ class VideoGeneratorService:
     async def generate_frames(
         self, adapter: ModelAdapter, windows: FeatureWindows, face: Any, state: ModelState, *, deadline: float
     ) -> tuple[list[RgbImage], ModelState]:
-        """A picture per window, all from this model, or a `LipSyncError`; `deadline` is the loop's time."""
+        """A picture per window, all from this model, or a `LipSyncError`; `deadline` is the loop's time, infinite where
+        nothing has to be waited for."""
 
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
             return await self._inference.infer(model, inputs, deadline=deadline)
 
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 frames, state = await adapter.generate(infer, windows, face, state)
         except TimeoutError:
             message = f"{adapter.spec.model.value} did not answer within its deadline"

@@ -179,6 +179,14 @@ def test_a_model_that_is_down_from_the_start_leaves_the_last_resort() -> None:
     assert len(conversation.frames()) == 40
 
 
+def test_the_last_resort_has_no_deadline() -> None:
+    conversation = Conversation(inference=ScriptedInference())
+    conversation.static.script = [9.0]
+    play(two_seconds, conversation)
+    assert conversation.of(Failed) == []
+    assert len(conversation.frames()) == 40
+
+
 def test_a_failure_of_one_sessions_own_face_leaves_the_circuit_closed() -> None:
     conversation = Conversation()
     conversation.tpsm.script = [LipSyncErrorCode.VIDEO_GENERATION_FAILED]

@@ -1,0 +1,49 @@
+"""`lipsync serve` as a user starts it: a program of its own, with the embedded Triton."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+
+@contextmanager
+def serve(storage: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The service's URL and its process; ended as Ctrl+C ends it."""
+    command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", "--storage", str(storage), *flags]
+    log = storage / "serve.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "http://" in line, f"the service did not start:\n{log.read_text()[-3000:]}"
+            yield line.split()[4].rstrip("/"), psutil.Process(process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def triton_of(service: psutil.Process) -> psutil.Process:
+    """The `tritonserver` that the service runs now."""
+    return next(child for child in service.children() if child.name() == "tritonserver")
+
+
+def stubs_of(service: psutil.Process, model: str) -> list[psutil.Process]:
+    """The backend processes of one model."""
+    living = [child for child in triton_of(service).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if any(part.endswith(f"/{model}/1/model.py") for part in child.cmdline())]
+
+
