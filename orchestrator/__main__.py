@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
     parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
     _picture(parsers["bench"])
+    parsers["bench"].add_argument("--audio", type=Path, metavar="FILE", help="speech to send (default: the page's samples)")
     parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")
     return parser
 

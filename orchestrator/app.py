@@ -85,5 +85,6 @@ async def _service(app: web.Application, open_inference: OpenInference) -> Async
 
 
 async def _close_sockets(app: web.Application) -> None:
-    for socket in list(app[SOCKETS]):
+    sockets = app[SOCKETS]
+    for socket in list(sockets):
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service is shutting down")

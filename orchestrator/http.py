@@ -31,8 +31,8 @@ SERVICE: Final = web.AppKey("service", LipSyncService)
 SESSIONS: Final = web.AppKey("sessions", SessionRegistry)
 METRICS: Final = web.AppKey("metrics", Metrics)
 FACES: Final = web.AppKey("faces", FaceModelCacheService)
-STORE: Final = web.AppKey("store", FaceStore)  # type: ignore[type-abstract]
-SOCKETS: Final = web.AppKey("sockets", set[web.WebSocketResponse])
+STORE: Final = web.AppKey("store", FaceStore)
+SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
 
 PAGE: Final = Path(__file__).parent / "demo" / "page"
 

@@ -20,7 +20,7 @@ from orchestrator.session import Session
 from orchestrator.streaming.encoder import make_encoder
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
-from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame
+from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
 from orchestrator.video.service import VideoGeneratorService, cross_fade
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class LipSyncService:
         adapter = self._adapters.get(model)
         return adapter is not None and self.performance.is_closed(model) and await self._video.ready(adapter)
 
-    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int) -> list[GeneratedFrame]:
+    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int) -> list[RgbImage]:
         adapter = self._adapters[model]
         face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
         windows = turn.windows(adapter.spec, count)

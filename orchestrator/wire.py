@@ -194,11 +194,12 @@ _NAMED: Final = re.compile(r"`(?P<name>[A-Za-z]+)`")
 def parse(text: str | bytes) -> ClientMessage:
     """One client message; raises `LipSyncError` INVALID_MESSAGE that names the field."""
     try:
-        return _decoder.decode(text)
+        message: ClientMessage = _decoder.decode(text)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field("message", f"is not valid JSON ({error}); send one JSON object per WebSocket text message") from None
+    return message
 
 
 def session_of(text: str | bytes) -> str | None:

@@ -103,7 +103,7 @@ class Tpsm:
                 drawn.append((await infer("tpsm", {"motion": motion, "face": _rows(face.digest, len(motion))}))["frames"])
                 break
             except NotCached:
-                first = {"motion": motion[:1], "face": face.digest[None], "maps": face.blob[None]}
+                first: Tensors = {"motion": motion[:1], "face": face.digest[None], "maps": face.blob[None]}
                 drawn.append((await infer("tpsm", first))["frames"])
                 motion = motion[1:]
         return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)

@@ -77,7 +77,8 @@ class H264Encoder:
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
         """One access unit in Annex B."""
-        frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._pts, self._context.time_base
         frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
         self._pts += 1
