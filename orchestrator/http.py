@@ -134,7 +134,8 @@ async def get_face(request: web.Request) -> web.Response:
     face = await _load(request)
     compatibility = request.app[FACES].validate_compatibility(face)
     models = [model.value for model in compatibility.compatible_lip_sync_models]
-    return web.json_response(_face(face) | {"compatibleLipSyncModels": models, "issues": list(compatibility.issues)})
+    issues = [{"code": issue.code, "message": issue.message} for issue in compatibility.issues]
+    return web.json_response(_face(face) | {"compatibleLipSyncModels": models, "issues": issues})
 
 
 async def delete_face(request: web.Request) -> web.Response:
