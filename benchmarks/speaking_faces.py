@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.true_mouth import TrueMouth
+from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.package import parse_face_model
@@ -21,7 +22,7 @@ from orchestrator.inference import Tensors
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
 from orchestrator.models.tpsm import Tpsm, TpsmFace
-from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN
+from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN, aperture
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
 from orchestrator.streaming.encoder import H264Encoder
@@ -38,11 +39,13 @@ from orchestrator.types import (
 )
 
 _CHUNK: Final = SAMPLE_RATE_HZ // 10
+_MOST_FRAMES: Final = 8
 _QUALITY: Final = 80
 _DEADLINE_S: Final = 30.0
 _JAW_OF_OPENING: Final = 0.9
-_KEEPS_CLOSURES_S: Final = (-0.02, -0.01, 0.0, 0.01, 0.02)
-"""A closure this close to a frame's centre is shown in it, as the product does: at 20 fps it would else fall between frames."""
+_KEEPS_CLOSURES_S: Final = (-0.01, 0.0, 0.01)
+"""A closure this close to a frame's centre is shown in it: at 20 fps it would else fall between frames. Measured: a reach of
+10 ms finds every closure and leaves 0.976 of the correlation in speech, 20 ms leaves 0.929, none at all loses one closure in 20."""
 
 
 def drawn_portrait() -> FaceModel:
@@ -62,36 +65,43 @@ def photo() -> FaceModel:
         return asyncio.run(enrol_photo(png, user_id="check", face_id="astronaut", store=LocalFaceStore(Path(folder)), consent=True))
 
 
-def heard_frames(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> list[RgbImage]:
-    """Every frame of one turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence gate, renderer."""
-    return asyncio.run(_heard_frames(samples, face, fps, size, repository))
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What the product made of a sound: its pictures, and the mouth it meant to draw."""
+
+    frames: list[RgbImage]
+    aperture: Curve
+    """One value per frame: network, smoothing and silence gate, without the renderer and the detector."""
 
 
-async def _heard_frames(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> list[RgbImage]:
+def heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> Heard:
+    """One turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence gate, renderer."""
+    return asyncio.run(_heard(samples, face, fps, size, repository))
+
+
+async def _heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> Heard:
     turn = Turn("turn", 0, VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size)), 0.0, 0.0, 0.0)
-    frames: list[RgbImage] = []
+    adapter, frames, drawn = Tpsm(), list[RgbImage](), list[NDArray[Any]]()
     async with LocalInference(read_repository(repository)) as inference:
+
+        async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+            outputs = await inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S)
+            if model == "tpsm":
+                drawn.append(aperture(inputs["motion"]))
+            return outputs
+
+        async def draw_ready() -> None:
+            while count := turn.frames_ready(adapter.spec, _MOST_FRAMES):
+                images, _ = await adapter.generate(infer, turn.windows(adapter.spec, count), face, None)
+                turn.advance(list(images), LipSyncModel.TPSM, 0.0)
+                frames.extend(images)
+
         for start in range(0, len(samples), _CHUNK):
             turn.push(_chunk(samples[start : start + _CHUNK]), 0.0)
-            frames += await _next_frames(turn, face, inference)
+            await draw_ready()
         turn.finish(0.0)
-        while turn.next_frame < turn.frame_count:
-            frames += await _next_frames(turn, face, inference)
-    return frames
-
-
-async def _next_frames(turn: Turn, face: TpsmFace, inference: LocalInference) -> list[RgbImage]:
-    adapter = Tpsm()
-
-    async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
-        return await inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S)
-
-    count = turn.frames_ready(adapter.spec, 8)
-    if not count:
-        return []
-    images, _ = await adapter.generate(infer, turn.windows(adapter.spec, count), face, None)
-    turn.advance(list(images), LipSyncModel.TPSM, 0.0)
-    return list(images)
+        await draw_ready()
+    return Heard(frames, np.concatenate(drawn).astype(np.float64))
 
 
 def _chunk(samples: Samples) -> AudioChunk:
