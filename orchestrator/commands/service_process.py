@@ -1,0 +1,87 @@
+"""The real service as a child process, and where its CPU time goes: orchestrator, `tritonserver`, backend processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Final
+
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+
+STOP_TIMEOUT_S: Final = 15.0
+PARTS: Final = ("orchestrator", "tritonserver", "backend processes")
+_GREETING: Final = "A face speaks at "
+_LOG_TAIL_BYTES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """A service that listens."""
+
+    pid: int
+    url: str
+    """`http://host:port`."""
+    start_s: float
+    """From its start to its listening."""
+
+
+@contextmanager
+def running_service(arguments: Sequence[str]) -> Iterator[ServiceProcess]:
+    """`lipsync serve` with these arguments on a free port, stopped on leaving. Raises MODEL_LOAD_FAILED with the end of its log."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            url = _url(process.stdout, log)
+            yield ServiceProcess(process.pid, url, time.monotonic() - began)
+        finally:
+            _stop(process)
+
+
+def _url(output: IO[str], log: IO[bytes]) -> str:
+    for line in output:
+        if line.startswith(_GREETING):
+            return line.removeprefix(_GREETING).split("/  ")[0]
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+    tail = log.read().decode(errors="replace").strip()
+    raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"the service did not start: {tail}", recoverable=False)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def cpu_seconds(pid: int) -> dict[str, float]:
+    """CPU time that each part of the service under process `pid` has used so far, user and system together."""
+    import psutil
+
+    root = psutil.Process(pid)
+    spent = dict.fromkeys(PARTS, 0.0)
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            spent[_part(process.name(), process.pid == pid)] += times.user + times.system
+    return spent
+
+
+def _part(name: str, is_root: bool) -> str:
+    if is_root:
+        return PARTS[0]
+    return PARTS[1] if name.startswith("tritonserver") else PARTS[2]
