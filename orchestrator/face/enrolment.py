@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,9 @@ DOMINANT: Final = 2.0
 """With several faces, the largest is meant when it covers this many times the next one's area."""
 
 LAYOUT_VERSION: Final = "1"
+
+_STUDIO: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="enrolment")
+"""One photo at a time: large photos never fill the memory together, nor the worker threads that live sessions draw in."""
 
 _NO_FACE: Final = Finding("NO_FACE", "no face was found: show one face from the front, upright and well lit", 0)
 _PICTURE_CODES: Final = {"format": "NOT_A_PICTURE", "size": "PICTURE_TOO_LARGE", "damaged": "PICTURE_DAMAGED"}
@@ -68,7 +72,7 @@ async def enrol_photo(
     face_id = f"face-{hashlib.sha256(data).hexdigest()[:12]}" if face_id is None else check_id(face_id, "faceModelId")
     if consent is not True:
         raise invalid_field("consent", "must be true: the person in the photo has to agree to be animated")
-    portrait = await asyncio.to_thread(take_portrait, data)
+    portrait = await asyncio.get_running_loop().run_in_executor(_STUDIO, take_portrait, data)
     files = await asyncio.to_thread(_files, portrait, user_id, face_id, now or datetime.now(UTC))
     prefix = face_prefix(user_id, face_id)
     await store.replace(prefix, files)

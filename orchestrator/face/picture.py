@@ -7,7 +7,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 
 from orchestrator.types import Resolution, RgbImage
 
