@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.audio.opus import OpusDecoder
 from orchestrator.audio.opus_packet import OPUS_RATE_HZ, packet_samples
-from orchestrator.audio.pcm import PcmLayout, check_layout, mono_samples
+from orchestrator.audio.pcm import MIN_SAMPLE_RATE_HZ, PcmLayout, check_layout, mono_samples
 from orchestrator.audio.wav import WavPart, is_wav, read_wav
 from orchestrator.errors import LipSyncError, invalid_field
 from orchestrator.types import AudioChunk, AudioFormat, Samples
@@ -98,7 +98,7 @@ def estimated_duration_s(chunk: AudioChunk) -> float:
     if chunk.format is AudioFormat.OPUS:
         samples = 0 if chunk.data[:4] == b"OggS" else packet_samples(chunk.data)
         return samples / OPUS_RATE_HZ if samples else len(chunk.data) / 4000
-    layout, size = PcmLayout(max(1, chunk.sample_rate_hz), max(1, chunk.channels)), len(chunk.data)
+    layout, size = PcmLayout(max(MIN_SAMPLE_RATE_HZ, chunk.sample_rate_hz), max(1, chunk.channels)), len(chunk.data)
     if chunk.format is AudioFormat.WAV and is_wav(chunk.data):
         try:
             part = read_wav(chunk.data)

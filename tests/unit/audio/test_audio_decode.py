@@ -188,3 +188,22 @@ def test_a_chunks_duration_is_known_without_decoding_it(sent: AudioChunk, second
 def test_an_ogg_chunks_duration_is_estimated_within_a_factor() -> None:
     assert 0.3 < estimated_duration_s(chunk(OGG, kind=OPUS)) < 6.0
     assert len(ogg_pages(OGG)) >= 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_wav_and_junk_never_raise_anything_but_our_own_error(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    file = wav_header(16_000, 2, 24, 600, extensible=bool(seed % 2)) + bytes(600)
+    decoder = AudioDecoder()
+    for number in range(200):
+        data = bytearray(file if number % 4 else rng.bytes(rng.integers(1, 200)))
+        for position in rng.integers(0, min(len(data), 60), rng.integers(0, 4)):
+            data[position] = rng.integers(0, 256)
+        sent = chunk(bytes(data[: rng.integers(1, len(data) + 1)]), kind=list(AudioFormat)[number % 3])
+        assert estimated_duration_s(sent) >= 0.0
+        try:
+            samples = decoder.decode(sent)
+        except LipSyncError as error:
+            assert error.details["field"].startswith("audioChunk.")
+        else:
+            assert np.isfinite(samples).all()
