@@ -132,7 +132,7 @@ class Connection:
         if self._ring is not None or not self._sharing:
             return
         try:
-            ring = SlotRing(f"{self._shm_prefix}{uuid.uuid4().hex[:12]}")
+            ring = await asyncio.to_thread(SlotRing, f"{self._shm_prefix}{uuid.uuid4().hex[:12]}")  # zeroing it takes a while
         except OSError as error:
             self._sharing = False
             LOG.warning("no shared memory for tensors, they travel as bytes: %s", error)

@@ -22,7 +22,7 @@ START_TIMEOUT_S: Final = 30.0
 CONNECT_POLL_S: Final = 0.02
 LOAD_TIMEOUT_S: Final = 15.0
 UNLOAD_TIMEOUT_S: Final = 3.0
-CANARY_TIMEOUT_S: Final = 3.0
+CANARY_TIMEOUT_S: Final = 2.0
 """A first inference on a busy laptop has been seen to take a second."""
 
 PROBE_TIMEOUT_S: Final = 0.4

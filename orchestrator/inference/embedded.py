@@ -24,9 +24,8 @@ from orchestrator.inference import InferenceError
 from orchestrator.inference.canary import Canary, canary_of
 from orchestrator.inference.control import Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
-from orchestrator.inference.process import Launched, free_ports, kill_stubs, launch, launch_early
+from orchestrator.inference.process import Launched, Stub, free_ports, kill_stubs, launch, launch_early
 from orchestrator.inference.repository import ModelContract, read_repository
-from orchestrator.inference.statuses import DEAD_INSTANCE
 
 LOG = logging.getLogger(__name__)
 
@@ -127,11 +126,20 @@ class EmbeddedTriton:
         tail = self._process.tail()
         return TritonHealth(self._state, self.url, self.metrics_url, pid, self.restarts, unready, self.last_fault, tail)
 
+    def stubs(self) -> tuple[Stub, ...]:
+        """The backend processes that are alive now."""
+        return self._process.stubs()
+
     def report_failure(self, model: str, error: InferenceError) -> None:
-        """What a request met: a dead instance is believed at once, a few time-outs make the supervisor look."""
-        if DEAD_INSTANCE in error.message:
-            self._faults.report(Fault(model, "its backend process died"))
-        elif error.code is LipSyncErrorCode.TIMEOUT and self.has_ready(model):
+        """What a request met: unavailability or a few time-outs make the supervisor ask the model's canary.
+
+        Neither is believed unseen: a dead instance answers after a second, when the model may have been healed already.
+        """
+        if not self.has_ready(model):
+            return
+        if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
+            self._faults.report(Fault(model, error.message, suspected=True))
+        elif error.code is LipSyncErrorCode.TIMEOUT:
             self._faults.timed_out(model, asyncio.get_running_loop().time())
 
     # life
@@ -276,9 +284,14 @@ class EmbeddedTriton:
         self._state = TritonState.RUNNING
 
     async def _is_sound(self, model: str) -> bool:
+        """Raises `ServerFailed` where not even the server answers."""
         assert self._control is not None
         canary = self._canaries.get(model)
-        return canary is None or not await self._control.passes(self._contracts[model], canary)
+        if canary is None or not await self._control.passes(self._contracts[model], canary):
+            return True
+        if not await self._control.answers():
+            raise ServerFailed("does not answer")
+        return False
 
     async def _close_control(self) -> None:
         if self._control is not None:

@@ -62,10 +62,10 @@ class TritonInference:
         self._repository = repository
         self._shared_memory = shared_memory
         self._links: dict[int, _Link] = {}
+        self._lease: Lease | None = None
         self._turn = 0
 
     async def __aenter__(self) -> TritonInference:
-        self._lease = Lease()
         for server in self._polled:
             await server.start()
         return self
@@ -76,7 +76,8 @@ class TritonInference:
         for link in self._links.values():
             await link.connection.close()
         self._links.clear()
-        self._lease.release()
+        if self._lease is not None:
+            self._lease.release()
 
     async def ready(self, model: str) -> bool:
         """Whether any server had it ready at the last look."""
@@ -118,7 +119,16 @@ class TritonInference:
         link = self._links.get(index)
         if link is None or link.life != server.life:
             shared = is_loopback(server.url) if self._shared_memory is None else self._shared_memory
-            self._links[index] = _Link(Connection(server.url, shm_prefix=self._lease.prefix if shared else ""), server.life)
+            self._links[index] = _Link(Connection(server.url, shm_prefix=self._shm_prefix() if shared else ""), server.life)
             if link is not None:
                 await link.connection.close()
         return self._links[index].connection
+
+    def _shm_prefix(self) -> str:
+        """Empty on systems without POSIX shared memory in a folder."""
+        if self._lease is None:
+            try:
+                self._lease = Lease()
+            except OSError:
+                return ""
+        return self._lease.prefix

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,10 +18,11 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.inference import InferenceError
+from orchestrator.inference import InferenceError, embedded
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
 from orchestrator.inference.lease import SHM
 from orchestrator.inference.repository import read_repository
+from orchestrator.inference.statuses import DEAD_INSTANCE
 from orchestrator.inference.triton import TritonInference
 
 GENEROUS_S = 30.0
@@ -34,8 +33,8 @@ StubsOf = Callable[[int, str], list[int]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(make_repository: Callable[[], Path]) -> AsyncIterator[EmbeddedTriton]:
-    async with EmbeddedTriton(make_repository(), ("audio2motion", "tpsm")) as embedded:
-        yield embedded
+    async with EmbeddedTriton(make_repository(), ("audio2motion", "tpsm")) as supervised:
+        yield supervised
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -64,7 +63,7 @@ async def answered(inference: TritonInference) -> bool:
 
 async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
     async with asyncio.timeout(within_s):
-        while not (await result if asyncio.iscoroutine(result := condition()) else result):
+        while not (await result if asyncio.iscoroutine(result := condition()) else result):  # noqa: ASYNC110 - other processes set no events
             await asyncio.sleep(0.02)
 
 
@@ -102,7 +101,7 @@ async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
     assert not any(alive(orphan) for orphan in orphans)
 
 
-async def test_the_dead_instance_is_named_in_the_health_report(server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf) -> None:
+async def test_a_dead_instance_is_named_in_the_health_report(server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf) -> None:
     os.kill(stubs_of(server.health().pid, "tpsm")[0], signal.SIGKILL)
     await until(lambda: not server.has_ready("tpsm"))
     assert "backend process" in server.health().models["tpsm"] or "starting again" in server.health().models["tpsm"]
@@ -118,6 +117,27 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_reposi
         assert not server.has_ready("audio2motion")
         assert "model.onnx" in server.health().models["audio2motion"]
         assert "not in the model repository" in server.health().models["absent"]
+
+
+async def test_a_model_that_is_exported_later_is_loaded_then(make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "RETRY_FIRST_S", 0.1)
+    path = make_repository()
+    network = path / "audio2motion" / "1" / "model.onnx"
+    network.rename(path / "kept.onnx")
+    async with EmbeddedTriton(path, ("audio2motion", "painter")) as server:
+        assert "python -m export audio2motion" in server.health().models["audio2motion"]
+        (path / "kept.onnx").rename(network)
+        await until(lambda: server.has_ready("audio2motion"))
+        assert server.restarts == 0
+
+
+async def test_a_complaint_about_a_sound_model_changes_nothing(server: EmbeddedTriton, speaking: TritonInference) -> None:
+    before = server.health()
+    late = InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"tpsm: Stub process 'tpsm_0_0' {DEAD_INSTANCE}.", model="tpsm")
+    for _ in range(3):
+        server.report_failure("tpsm", late)
+        assert await answered(speaking)
+    assert server.health() == before
 
 
 async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]) -> None:
@@ -146,13 +166,14 @@ asyncio.run(main())
 async def test_a_killed_orchestrator_takes_the_server_with_it_and_the_next_one_cleans_up(make_repository: Callable[[], Path]) -> None:
     root = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", PARENT, str(make_repository())]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root})
-    with contextlib.closing(parent.stdout):
-        pid, prefix = (await asyncio.to_thread(parent.stdout.readline)).split()
+    pipe = asyncio.subprocess.PIPE
+    parent = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=os.environ | {"PYTHONPATH": root})
+    assert parent.stdout is not None
+    pid, prefix = (await parent.stdout.readline()).decode().split()
     family = [int(pid), *(child.pid for child in psutil.Process(int(pid)).children())]
     assert len(family) == 2
     parent.kill()
-    parent.wait()
+    await parent.wait()
     await until(lambda: not any(alive(each) for each in family))
     async with EmbeddedTriton(make_repository(), ("painter",)):
         assert not list(SHM.glob(f"{prefix}*"))

@@ -1,0 +1,170 @@
+"""Prints what the embedded Triton costs: start to ready, CPU per request against the same tensors in process, and healing.
+
+`python -m benchmarks.triton_hop [--requests 500]`. CPU is that of this process, the server and its backend processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from orchestrator.errors import LipSyncError
+from orchestrator.inference.canary import canary_of
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.process import Stub, launch_early
+from orchestrator.inference.repository import Repository, read_repository
+from orchestrator.inference.triton import TritonInference
+
+SHIPPED: Final = Path(__file__).parents[1] / "model_repository"
+MODELS: Final = ("audio2motion", "tpsm")
+BLANK_CONFIG: Final = """
+name: "blank" backend: "python" max_batch_size: 16
+input [ { name: "motion" data_type: TYPE_FP32 dims: [ 11 ] } ]
+output [ { name: "frames" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] } ]
+instance_group [ { count: 2 } ]
+dynamic_batching { max_queue_delay_microseconds: 0 }
+"""
+BLANK_MODEL: Final = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.frames = np.zeros((16, 256, 256, 3), np.uint8)
+
+    def execute(self, requests):
+        counts = [len(pb_utils.get_input_tensor_by_name(each, "motion").as_numpy()) for each in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("frames", self.frames[:count])]) for count in counts]
+"""
+
+
+def write_blank(folder: Path) -> Repository:
+    """A repository with one model that answers frames of 256x256 and computes nothing."""
+    (folder / "blank" / "1").mkdir(parents=True)
+    (folder / "blank" / "config.pbtxt").write_text(BLANK_CONFIG)
+    (folder / "blank" / "1" / "model.py").write_text(BLANK_MODEL)
+    return read_repository(folder)
+
+
+@asynccontextmanager
+async def connected(
+    repository: Repository, models: tuple[str, ...], *, shared_memory: bool
+) -> AsyncIterator[tuple[EmbeddedTriton, TritonInference]]:
+    """A fresh server and a client."""
+    async with (
+        EmbeddedTriton(repository.path, models) as server,
+        TritonInference([server], repository, shared_memory=shared_memory) as inference,
+    ):
+        yield server, inference
+
+
+async def start_to_ready(repeats: int) -> list[float]:
+    """Seconds from the launch to both models having passed their canaries."""
+    seconds = []
+    for _ in range(repeats):
+        began = time.monotonic()
+        async with EmbeddedTriton(SHIPPED, MODELS, launched=launch_early(SHIPPED, MODELS)) as server:
+            assert all(map(server.has_ready, MODELS)), server.health()
+            seconds.append(time.monotonic() - began)
+    return seconds
+
+
+async def hop(repository: Repository, *, frames: int, shared_memory: bool, requests: int) -> tuple[float, float]:
+    """CPU ms and median wall ms of one request after another."""
+    motion = {"motion": np.zeros((frames, 11), np.float32)}
+    async with connected(repository, ("blank",), shared_memory=shared_memory) as (server, inference):
+        await ask(inference, "blank", motion, 50)
+        family = [psutil.Process(), psutil.Process(server.health().pid), *psutil.Process(server.health().pid).children()]
+        before = sum(map(cpu_s, family))
+        walls = await ask(inference, "blank", motion, requests)
+        return 1000 * (sum(map(cpu_s, family)) - before) / requests, 1000 * statistics.median(walls)
+
+
+async def ask(inference: TritonInference, model: str, inputs: dict[str, NDArray[Any]], requests: int) -> list[float]:
+    """Wall seconds of each request."""
+    walls = []
+    for _ in range(requests):
+        began = time.perf_counter()
+        await inference.infer(model, inputs, deadline=time.monotonic() + 5)
+        walls.append(time.perf_counter() - began)
+    return walls
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """User and system time so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def healing() -> dict[str, float]:
+    """Seconds from each fault until both models answer again and go on to do so."""
+    seconds = {}
+    repository = read_repository(SHIPPED)
+    for name, number in (("stub killed", signal.SIGKILL), ("server killed", signal.SIGKILL), ("server stopped", signal.SIGSTOP)):
+        async with connected(repository, MODELS, shared_memory=True) as (server, inference):
+            await answered(inference, repository)
+            pid = server.health().pid
+            assert pid is not None
+            victim = renderer(server).pid if name.startswith("stub") else pid
+            began = time.monotonic()
+            os.kill(victim, number)
+            while server.has_ready("tpsm"):  # noqa: ASYNC110 - another process's death sets no event
+                await asyncio.sleep(0.01)
+            while not await answered(inference, repository):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            seconds[name] = time.monotonic() - began
+    return seconds
+
+
+def renderer(server: EmbeddedTriton) -> Stub:
+    """One of the backend processes that draw."""
+    return next(stub for stub in server.stubs() if stub.model == "tpsm")
+
+
+async def answered(inference: TritonInference, repository: Repository) -> bool:
+    """Whether both models are ready and bring their canaries' answers."""
+    for model in MODELS:
+        canary = canary_of(repository.models[model])
+        assert canary is not None
+        try:
+            if not await inference.ready(model):
+                return False
+            await inference.infer(model, canary.inputs, deadline=time.monotonic() + 1)
+        except LipSyncError:
+            return False
+    return True
+
+
+async def report(requests: int) -> None:
+    """Prints everything."""
+    starts = await start_to_ready(5)
+    print(f"start to ready, {' + '.join(MODELS)}: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s of {len(starts)}")
+    with tempfile.TemporaryDirectory() as folder:
+        repository = write_blank(Path(folder))
+        for frames in (1, 2, 4):
+            for shared_memory in (True, False):
+                cpu_ms, wall_ms = await hop(repository, frames=frames, shared_memory=shared_memory, requests=requests)
+                way = "shared memory" if shared_memory else "bytes"
+                per_frame = f"{cpu_ms / frames:.2f} per frame"
+                print(f"hop, {frames} x 256 x 256 x 3, {way:13}: {cpu_ms:.2f} ms CPU ({per_frame}), {wall_ms:.2f} ms wall")
+    for name, seconds in (await healing()).items():
+        print(f"healed after {name}: {seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=500, help="requests per measurement of the hop")
+    asyncio.run(report(parser.parse_args().requests))
