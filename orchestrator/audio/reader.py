@@ -104,12 +104,18 @@ def _decoded(container: Any, max_duration_s: float) -> Sound:
     import av
 
     codec = container.streams.audio[0].codec_context
+    if codec is None or not codec.sample_rate or not codec.layout.nb_channels:
+        raise _bad("the sound is coded in a way that cannot be read")
     rate = codec.sample_rate
     # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path does.
     to_floats = av.AudioResampler(format="fltp", layout="mono" if codec.layout.nb_channels == 1 else "stereo", rate=rate)
     parts: list[NDArray[np.float32]] = []
+    kinds: set[tuple[int, str, str]] = set()
     length = 0
     for frame in container.decode(audio=0):
+        kinds.add((frame.sample_rate, frame.layout.name, frame.format.name))
+        if len(kinds) > 1:
+            raise _bad("the file changes its rate, channels or coding midway")
         frame.pts = None
         for floats in to_floats.resample(frame):
             parts.append(floats.to_ndarray().astype(np.float32, copy=False))

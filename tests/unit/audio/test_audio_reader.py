@@ -42,6 +42,9 @@ def test_stereo_files_of_any_rate_become_mono_at_16_khz(rate: int, tmp_path: Pat
     assert np.abs(samples - tone(16_000, 0.5))[200:-200].max() < 1e-3
 
 
+AAC_48K, AAC_24K = (container_bytes(SPEECH[:9_600], rate, "adts", "aac", "fltp") for rate in (48_000, 24_000))
+
+
 def _wav(seconds: float) -> bytes:
     data = pcm16(tone(16_000, seconds))
     return wav_header(16_000, 1, 16, len(data)) + data
@@ -57,6 +60,9 @@ BAD = {
     "an MP4 of junk": b"\0\0\0\x20ftypisom" + b"\xff" * 200,
     "an MP3 tag of junk": b"ID3" + b"\xff" * 200,
     "a FLAC of junk": b"fLaC" + b"\xff" * 200,
+    "a WAV of an unknown coding": wav_header(16_000, 1, 16, 200, tag=0x7777) + bytes(200),
+    "a WAV of no channels": wav_header(16_000, 0, 16, 200) + bytes(200),
+    "an AAC that changes its rate": AAC_48K + AAC_24K,
     "a WAV with NaN": wav_header(16_000, 1, 32, 8, tag=3) + np.array([0, np.nan], "<f4").tobytes(),
 }
 
