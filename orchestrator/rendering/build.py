@@ -43,14 +43,14 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
     inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(photo, cavity_box), _light(photo, points))
     right, left = lids(points, photo)
     sway, pivot = _sway(in_frame, size)
-    maps = FaceMaps(
+    return FaceMaps(
         size=size,
         image=photo,
-        mouth_frame=np.array([*shape.frame.origin, *shape.frame.axis, shape.frame.unit, round_shrink(shape), shape.scale], dtype=np.float32),
+        mouth_frame=_mouth_numbers(shape),
         mouth_box=np.array(mouth_box, dtype=np.int32),
         common=common,
         layers=layers,
-        edges=np.zeros((0, 0, 2), dtype=np.uint8),
+        edges=_edges(shape, edge_box(size, mouth_box)),
         tuck_profile=opening_profile(_local(shape.frame, mouth_box, size // COARSE)[..., 0], shape).astype(np.float32),
         cavity_box=np.array(cavity_box, dtype=np.int32),
         cavity=inner.cavity,
@@ -63,7 +63,6 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         sway=sway,
         pivot=pivot,
     )
-    return FaceMaps(**{**{f: getattr(maps, f) for f in maps.__dataclass_fields__}, "edges": _edges(shape, edge_box(maps))})
 
 
 def _square(image: RgbImage, points: Points, side: int) -> tuple[RgbImage, Points]:
@@ -76,6 +75,11 @@ def _square(image: RgbImage, points: Points, side: int) -> tuple[RgbImage, Point
     cut = image[top : top + length, left : left + length]
     scaled = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if length > side else cv2.INTER_CUBIC)
     return np.ascontiguousarray(scaled, dtype=np.uint8), (points - (left, top) + 0.5) * (side / length) - 0.5
+
+
+def _mouth_numbers(shape: MouthShape) -> NDArray[np.float32]:
+    frame = shape.frame
+    return np.array([*frame.origin, *frame.axis, frame.unit, round_shrink(shape), shape.scale], dtype=np.float32)
 
 
 def _mouth_box(shape: MouthShape, size: int) -> tuple[int, int, int, int]:
@@ -129,10 +133,9 @@ def _edges(shape: MouthShape, box: tuple[int, int, int, int]) -> NDArray[np.uint
     local = shape.frame.to_local((np.stack([columns, rows], axis=-1) + 0.5) / 1.5 - 0.5)
     left, right = inner_corners(shape)
     reach = np.abs(local[..., 0] - (left + right) / 2.0) / ((right - left) / 2.0)
-    inset = 0.0 if shape.shut else 0.6 / shape.frame.unit
-    above = _distance(shape.upper_inner, local, -1.0) - inset
-    below = _distance(shape.lower_inner, local, 1.0) - inset + np.clip((reach - 0.965) / 0.04, 0.0, 1.0) * 0.32
-    return np.clip(np.rint(np.stack([above, below], axis=-1) * EDGE_CODE + 128.0), 0, 255).astype(np.uint8)
+    above = _distance(shape.upper_inner, local, -1.0)
+    below = _distance(shape.lower_inner, local, 1.0) + np.clip((reach - 0.965) / 0.04, 0.0, 1.0) * 0.32
+    return np.asarray(np.clip(np.rint(np.stack([above, below], axis=-1) * EDGE_CODE + 128.0), 0, 255), dtype=np.uint8)
 
 
 def _distance(lip: Points, local: Points, sign: float) -> NDArray[np.float64]:
@@ -154,7 +157,7 @@ def _cut(photo: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
     """The box (in frame pixels) of the photo at the frame's size."""
     size = photo.shape[0] * 2 // 3
     x, y, width, height = box
-    return cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)[y : y + height, x : x + width].astype(np.uint8)
+    return np.asarray(cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)[y : y + height, x : x + width], dtype=np.uint8)
 
 
 def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:

@@ -20,4 +20,5 @@ def canary_frame(motion: NDArray[np.float32]) -> NDArray[np.uint8]:
     steps = np.clip(np.rint(motion.astype(np.float64) * 256.0), -32768, 32767).astype(np.int64)
     weights = np.arange(1, len(MOTION_PARAMETERS) + 1, dtype=np.int64) * 7 + 1
     y, x, channel = np.meshgrid(np.arange(CANARY_SIZE), np.arange(CANARY_SIZE), np.arange(3), indexing="ij")
-    return ((x * 3 + y * 5 + channel * 11 + int(steps @ weights)) % 256).astype(np.uint8)
+    frame: NDArray[np.uint8] = ((x * 3 + y * 5 + channel * 11 + int(steps @ weights)) % 256).astype(np.uint8)
+    return frame

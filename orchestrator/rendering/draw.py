@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -22,6 +22,10 @@ LIP_SOFTNESS: Final = 1.3
 
 TUCK_DEPTH: Final = 0.13
 """How much of the lower lip rolls in under the teeth for f and v, in neutral half mouth widths."""
+
+LOWEST: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
+HIGHEST: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.float32)
+"""Motion is clipped to these: MOTION_PARAMETERS' ranges, and head movement that the margins have room for."""
 
 JAW_TRAVEL: Final = 0.60 * GAP
 """How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""
@@ -54,9 +58,8 @@ class FaceRenderer:
                 lid.draw(image, blink)
         size = self.maps.size
         moved = (head @ self._head.reshape(3, -1)).reshape(SWAY_NODES, SWAY_NODES, 2)
-        where = cv2.resize(moved * np.float32(1.5), (size, size), interpolation=cv2.INTER_LINEAR)
-        where += self._base
-        return cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
+        where = cv2.add(cv2.resize(moved * np.float32(1.5), (size, size), interpolation=cv2.INTER_LINEAR), self._base)
+        return np.asarray(_sample(image, where), dtype=np.uint8)
 
 
 class _Mouth:
@@ -67,7 +70,7 @@ class _Mouth:
         self._box = tuple(int(v) for v in maps.mouth_box)
         x, y, width, height = self._box
         self._step = max(maps.size // COARSE, 1)
-        left, top, edge_width, edge_height = edge_box(maps)
+        left, top, edge_width, edge_height = edge_box(maps.size, maps.mouth_box.tolist())
         photo = maps.image[top : top + edge_height, left : left + edge_width]
         self._upper = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 0]]))
         self._lower = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 1]]))
@@ -87,21 +90,20 @@ class _Mouth:
     def draw(self, row: Field, head: Field, frame: RgbImage) -> None:
         """Paint the mouth into `frame`."""
         upper_at, lower_at = self._sources(row, head)
-        upper = cv2.remap(self._upper, upper_at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-        lower = cv2.remap(self._lower, lower_at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-        upper_code = cv2.extractChannel(upper, 3)
-        upper_cover = cv2.LUT(upper_code, self._cover)
-        lower_cover = np.minimum(self._lower_cover(cv2.extractChannel(lower, 3), float(row[TUCK])), 1.0 - upper_cover)
+        upper, lower = _sample(self._upper, upper_at), _sample(self._lower, lower_at)
+        upper_code = np.asarray(cv2.extractChannel(upper, 3), dtype=np.uint8)
+        upper_cover = np.asarray(cv2.LUT(upper_code, self._cover), dtype=np.float32)
+        lower_code = np.asarray(cv2.extractChannel(lower, 3), dtype=np.uint8)
+        lower_cover = np.minimum(self._lower_cover(lower_code, float(row[TUCK])), 1.0 - upper_cover)
         face = cv2.blendLinear(upper, lower, upper_cover, lower_cover)
         x, y, width, height = self._box
-        cv2.cvtColor(face, cv2.COLOR_RGBA2RGB, dst=frame[y : y + height, x : x + width])
         frame[y : y + height, x : x + width] = face[..., :3]
         self._inner.draw(row, head, frame, 1.0 - upper_cover - lower_cover, upper_code)
 
     def _lower_cover(self, code: NDArray[np.uint8], tuck: float) -> Field:
         """The lower lip; tucked, its red rolls in under the teeth, so that its edge lies lower in the photo."""
         if tuck == 0.0:
-            return cv2.LUT(code, self._cover)  # type: ignore[return-value]
+            return np.asarray(cv2.LUT(code, self._cover), dtype=np.float32)
         inset = self._tuck_profile * np.float32(tuck * TUCK_DEPTH * self._scale * self._unit / LIP_SOFTNESS)
         return np.clip(cv2.LUT(code, self._distance) - inset, 0.0, 1.0)
 
@@ -110,18 +112,16 @@ class _Mouth:
         shape = self._nodes.shape[:2]
         swayed = self._nodes + (head @ self._head.reshape(3, -1)).reshape(*shape, 2)
         common = (self._common_weights(row) @ self._common).reshape(*shape, 2)
-        at = swayed + cv2.remap(common, swayed, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        at = swayed + _sample(common, swayed)
         layers = (_layer_weights(row) @ self._layers).reshape(*shape, 4)
-        moved = cv2.remap(layers, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        moved = _sample(layers, at)
         at -= self._nodes
         return self._full(at + moved[..., :2]), self._full(at + moved[..., 2:])
 
     def _full(self, coarse: Field) -> Field:
         _, _, width, height = self._box
         coarse *= np.float32(1.5 * self._step)
-        full = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-        full += self._base
-        return full  # type: ignore[return-value]
+        return np.asarray(cv2.add(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), self._base), dtype=np.float32)
 
     def _common_weights(self, row: Field) -> Field:
         """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this weight."""
@@ -157,7 +157,7 @@ class _Inner:
         inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * self._jaw_travel(row)), shown)
         inner = _over(inner, self._shifted(self._upper, sway), shown)
         code = np.ascontiguousarray(upper_code[self._in_box])
-        inner *= cv2.LUT(cv2.merge([code, code, code]), self._shadow)
+        inner *= np.asarray(cv2.LUT(cv2.merge([code, code, code]), self._shadow), dtype=np.float32)
         inner *= np.float32(1.0 - 0.35 * row[ROUND])
         window = frame[self._in_frame]
         window[...] = window + (inner - window) * opening[..., None] + np.float32(0.5)
@@ -169,7 +169,8 @@ class _Inner:
 
     def _shifted(self, layer: Field, shift: Field) -> Field:
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
-        return cv2.warpAffine(layer, matrix, self._size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
 class _Lid:
@@ -181,32 +182,37 @@ class _Lid:
         self._skin = maps[..., :3].astype(np.float32)
         self._under = (maps[..., 3].astype(np.float32) - 128.0) / HEIGHT_CODE
         self._height = maps[..., 4].astype(np.float32) / HEIGHT_CODE
-        self._cover = maps[..., 5].astype(np.float32) / 255.0
-        self._lash = maps[..., 6].astype(np.float32)[..., None] / 255.0
-        self._lash_color = lash.astype(np.float32)
-        self._pixels = max(width / 3.0, 1.0)
+        self._inverse_height = 1.0 / np.maximum(self._height, np.float32(0.05))
+        self._cover = np.clip((self._under + 0.50) / 0.24, 0.0, 1.0) * maps[..., 5] / np.float32(255.0)
+        self._crease = np.float32(0.10) * np.exp(-np.square((self._under + 0.10) / 0.07))
+        self._lash = maps[..., 6].astype(np.float32) / 255.0
+        self._lash_color = np.broadcast_to(lash.astype(np.float32), self._skin.shape).copy()
+        self._sharpness = max(width / 3.0, 1.0) / 1.5
 
     def draw(self, image: RgbImage, blink: float) -> None:
         """Close the lid by `blink` in `image`."""
         edge = self._height * np.float32(1.02 * blink) - self._under
-        cover = np.clip(edge * (self._pixels / 1.5) + 0.5, 0.0, 1.0) * np.clip((self._under + 0.50) / 0.24, 0.0, 1.0)
-        cover *= self._cover * min(1.0, 3.0 * blink)
-        globe = 1.0 - 0.07 * np.clip(1.0 - edge / np.maximum(self._height, 0.05), 0.0, 1.0)
-        globe -= np.float32(0.10 * blink) * np.exp(-np.square((self._under + 0.10) / 0.07))
-        lash = np.clip(1.25 - np.abs(edge - 0.03) / 0.075, 0.0, 1.0)[..., None] * self._lash
-        color = self._skin * globe[..., None]
-        color += (self._lash_color - color) * lash
+        cover = np.clip(edge * np.float32(self._sharpness) + np.float32(0.5), 0.0, 1.0) * self._cover
+        cover *= np.float32(min(1.0, 3.0 * blink))
+        lash = np.clip(1.25 - np.abs(edge - np.float32(0.03)) / np.float32(0.075), 0.0, 1.0) * self._lash
+        dark = np.float32(0.07) * np.clip(1.0 - edge * self._inverse_height, 0.0, 1.0) + np.float32(blink) * self._crease
+        shade = 1.0 - dark * (1.0 - lash)
+        color = cv2.multiply(cv2.blendLinear(self._skin, self._lash_color, 1.0 - lash, lash), cv2.merge([shade, shade, shade]))
         window = image[self._window]
-        window[...] = window + (color - window) * cover[..., None] + np.float32(0.5)
+        window[...] = cv2.blendLinear(color.astype(np.uint8), np.ascontiguousarray(window), cover, 1.0 - cover)
+
+
+def _sample(image: NDArray[Any], where: NDArray[Any]) -> NDArray[Any]:
+    """`image` at the positions `where` `[h, w, 2]`."""
+    return cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
 
 
 def _clipped(motion: NDArray[np.float32]) -> Field:
     if motion.shape != (len(MOTION_PARAMETERS),):
         raise ValueError(f"motion: shape {motion.shape}, expected ({len(MOTION_PARAMETERS)},)")
-    row = np.nan_to_num(motion.astype(np.float32), nan=0.0)
-    row[: BLINK + 1] = np.clip(row[: BLINK + 1], 0.0, 1.0)
-    row[SWAY_X : SWAY_Y + 1] = np.clip(row[SWAY_X : SWAY_Y + 1], -0.02, 0.02)
-    row[ROLL] = np.clip(row[ROLL], -0.05, 0.05)
+    row: Field = motion.astype(np.float32)
+    row[~np.isfinite(row)] = 0.0
+    np.clip(row, LOWEST, HIGHEST, out=row)
     return row
 
 
@@ -249,14 +255,14 @@ def _at(head: Field, size: int, x: float, y: float) -> Field:
 def _distance_table(unit: float) -> Field:
     """Cover for each coded distance before clipping to 0..1: a soft edge LIP_SOFTNESS pixels wide."""
     distance = (np.arange(256, dtype=np.float32) - 128.0) / EDGE_CODE
-    return (distance * (unit / LIP_SOFTNESS) + 0.5).astype(np.float32)
+    return np.asarray(distance * (unit / LIP_SOFTNESS) + 0.5, dtype=np.float32)
 
 
 def _shadow_table() -> Field:
     """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
     below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
     dark = np.array([0.66, 0.54, 0.50], dtype=np.float32)
-    return (dark + (1.0 - dark) * below**0.7).astype(np.float32)[:, None, :]
+    return np.asarray(dark + (1.0 - dark) * below**0.7, dtype=np.float32)[:, None, :]
 
 
 def _premultiplied(layer: NDArray[np.uint8]) -> Field:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final
@@ -116,11 +117,11 @@ ARRAYS: Final[tuple[tuple[str, str, int], ...]] = (
 """Name, type and number of dimensions of each array, in the order of the blob."""
 
 
-def edge_box(maps: FaceMaps) -> tuple[int, int, int, int]:
+def edge_box(size: int, mouth_box: Sequence[int]) -> tuple[int, int, int, int]:
     """x, y, width, height in image pixels of what the mouth box can show: the box and a margin for the sway."""
-    side = maps.image.shape[0]
-    x, y, width, height = (int(v) for v in maps.mouth_box)
-    margin = round(0.05 * maps.size)
+    side = size * 3 // 2
+    x, y, width, height = mouth_box
+    margin = round(0.05 * size)
     left, top = max(0, (x - margin) * 3 // 2), max(0, (y - margin) * 3 // 2)
     right, bottom = min(side, (x + width + margin) * 3 // 2), min(side, (y + height + margin) * 3 // 2)
     return left, top, right - left, bottom - top
@@ -161,7 +162,7 @@ def _check(maps: FaceMaps) -> None:
         raise ValueError("face maps: mouth_box does not fit the coarse grid")
     _expect("common", maps.common, (2, height // step, width // step, 2))
     _expect("layers", maps.layers, (6, height // step, width // step, 4))
-    _, _, edge_width, edge_height = edge_box(maps)
+    _, _, edge_width, edge_height = edge_box(size, maps.mouth_box.tolist())
     _expect("edges", maps.edges, (edge_height, edge_width, 2))
     _, _, width, height = (int(v) for v in maps.cavity_box)
     _expect("cavity", maps.cavity, (height, width, 3))

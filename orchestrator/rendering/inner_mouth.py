@@ -44,7 +44,10 @@ def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], ligh
     x = local[..., 0] / shape.scale
     y = (local[..., 1] - shape.seam[5, 1]) / shape.scale
     softness = 1.2 / (shape.frame.unit * shape.scale)
-    upper = _photo_teeth(shape, local, photo, softness) if not shape.shut else _upper_teeth(x, y, softness, light)
+    if not shape.shut and _shows_teeth(shape, local, photo):
+        upper = _photo_teeth(shape, local, photo, softness)
+    else:
+        upper = _upper_teeth(x, y, softness, light)
     return InnerMouth(_bytes(_cavity(x, y) * light), upper, _lower_jaw(x, y, softness, light))
 
 
@@ -83,15 +86,31 @@ def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.fl
 
 
 def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float) -> NDArray[np.uint8]:
-    """The photo between its lips; the lower lip's edge cuts it off, so it fades out there."""
+    """What the photo shows between its lips, cut off where the lower lip begins."""
+    return np.dstack([photo, _bytes(_between_lips(shape, local, 1.6 * softness * shape.scale) * 255.0)])
+
+
+def _shows_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8]) -> bool:
+    """Whether teeth fill most of what lies between the photo's lips; else its throat and tongue would stand in the way of the drawn ones."""
+    between = _between_lips(shape, local, 1e-3) > 0.5
+    return bool(between.any()) and float(_whiteness(photo)[between].mean()) > 0.5
+
+
+def _between_lips(shape: MouthShape, local: Points, soft: float) -> NDArray[np.float64]:
     x, y = local[..., 0], local[..., 1]
-    soft = 1.6 * softness * shape.scale
-    above = _step((y - curve(shape.upper_inner)(x)) / soft + 2.0)
-    below = _step((curve(shape.lower_inner)(x) - y) / soft - 1.0)
+    under = _step((y - curve(shape.upper_inner)(x)) / soft + 2.0)
+    over = _step((curve(shape.lower_inner)(x) - y) / soft - 1.0)
     left, right = shape.upper_inner[0, 0], shape.upper_inner[-1, 0]
-    inside = _step((x - left) / (3 * soft)) * _step((right - x) / (3 * soft))
-    cover = above * below * inside
-    return np.dstack([photo, _bytes(cover * 255.0)])
+    between: NDArray[np.float64] = under * over * _step((x - left) / (3 * soft)) * _step((right - x) / (3 * soft))
+    return between
+
+
+def _whiteness(photo: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """1 for the grey-white of teeth, 0 for lips, gums, tongue and the dark: neither reddish nor much darker than the rest."""
+    red, green = photo[..., 0].astype(np.float64), photo[..., 1].astype(np.float64)
+    pale = _step((0.24 - (red - green) / np.maximum(red, 1.0)) / 0.14)
+    bright = _step((green - 0.42 * np.percentile(green, 90)) / 30.0)
+    return pale * bright
 
 
 def _teeth_row(x: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

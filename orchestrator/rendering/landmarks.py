@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ CHEEKS: Final = (36, 266, 50, 280, 205, 425, 187, 411)
 FACE_SIDES: Final = (58, 288, 132, 361, 93, 323)
 NOSE_BASE: Final = (2, 98, 327, 94, 129, 358)
 FACE_OVAL: Final = (
-    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
-    + (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 RIGHT_EYE_UPPER: Final = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 RIGHT_EYE_LOWER: Final = (33, 7, 163, 144, 145, 153, 154, 155, 133)
@@ -43,7 +43,7 @@ class Frame:
     axis: tuple[float, float]
     unit: float
 
-    def to_local(self, points: NDArray[np.floating]) -> Points:
+    def to_local(self, points: NDArray[Any]) -> Points:
         """Pixels `[..., 2]` to local coordinates."""
         ax, ay = self.axis
         dx, dy = points[..., 0] - self.origin[0], points[..., 1] - self.origin[1]
@@ -57,7 +57,7 @@ class Frame:
 
     def to_pixels(self, points: Points) -> Points:
         """Local coordinates `[..., 2]` to pixels."""
-        return self.turn(points) + np.asarray(self.origin)
+        return self.turn(points) + np.asarray(self.origin, dtype=np.float64)
 
 
 def frame_between(left: Points, right: Points) -> Frame:
@@ -75,7 +75,7 @@ def pick(points: Points, indices: tuple[int, ...]) -> Points:
     return points[list(indices)]
 
 
-def checked(landmarks: NDArray[np.floating], width: int, height: int) -> Points:
+def checked(landmarks: NDArray[Any], width: int, height: int) -> Points:
     """Landmarks as float64, or ValueError when the count is wrong, a value is not finite or the face lies outside the picture."""
     if landmarks.ndim != 2 or landmarks.shape[1] != 2 or landmarks.shape[0] not in POINT_COUNTS:
         raise ValueError(f"landmarks: shape {landmarks.shape}, expected (468, 2) or (478, 2)")

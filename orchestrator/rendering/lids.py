@@ -69,7 +69,8 @@ def _skin(photo: NDArray[np.uint8], under_top: NDArray[np.float64], under_bottom
     sigma = max(0.5 * unit, 1.0)
     total = cv2.GaussianBlur(photo.astype(np.float32) * mask[..., None], (0, 0), sigma)
     weight = cv2.GaussianBlur(mask, (0, 0), sigma)
-    return np.clip(np.rint(total / weight[..., None] * 0.98), 0, 255).astype(np.uint8)
+    skin: NDArray[np.uint8] = np.clip(np.rint(total / weight[..., None] * 0.98), 0, 255).astype(np.uint8)
+    return skin
 
 
 def lash_color(photo: NDArray[np.uint8], landmarks: Points) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
-    lower = lower + (upper - lower) * _corners(shape, at)[:, None, None]
+    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[:, None, None]  # all but `rest`, which has to close the corners too
     return np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
 
 
@@ -93,7 +93,7 @@ def _upper_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     lip, outer = columns(shape.seam), shape.upper_outer
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
     unit, share = shape.scale, GAP * UPPER_SHARE * shape.scale
-    rest = columns(shape.upper_inner) - lip
+    rest = columns(shape.upper_inner) - lip - _overlap(shape)
     rest_outer = shape.upper_inner - shape.seam
     quiet = [np.zeros_like(c) for c in (shape.still, shape.cheeks, shape.chin)]
     values = {
@@ -114,7 +114,7 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
     drop = GAP * (1.0 - UPPER_SHARE) * unit
     gap_chin, jaw_chin = (-_down(travel * unit * _chin_profile(shape)) for travel in (CHIN_DROP_GAP, CHIN_DROP_JAW))
-    rest = columns(shape.lower_inner) - lip
+    rest = columns(shape.lower_inner) - lip + _overlap(shape)
     rest_outer = shape.lower_inner - shape.seam
     rest_chin = _down(0.12 * rest[len(rest) // 2, 1] * _chin_profile(shape))
     around = [shape.still, _below_chin(shape), shape.cheeks]
@@ -123,7 +123,8 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
         "rest": [rest] * 3 + [0.85 * rest_outer, rest_chin, rest_chin, *quiet],
         "gap": [_down(-drop * profile)] * 3 + [_down(-drop * profile_outer), gap_chin, gap_chin, *quiet],
         "oval": [_down(-drop * _rounder(profile))] * 3 + [_down(-drop * _rounder(profile_outer)), 0 * chin, 0 * chin, *quiet],
-        "jaw": [-_corner_drop(shape, profile)] * 3 + [-_corner_drop(shape, profile_outer), jaw_chin, jaw_chin, *quiet[:2], _cheek_drop(shape)],
+        "jaw": [-_corner_drop(shape, profile)] * 3
+        + [-_corner_drop(shape, profile_outer), jaw_chin, jaw_chin, *quiet[:2], _cheek_drop(shape)],
     }
     ways = [lip + _down(drop * profile * part) for part in (0.0, 0.5, 1.0)]
     moving = _solve(at, [*ways, outer, chin, chin - gap_chin - jaw_chin, *around], travelling)
@@ -132,6 +133,11 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
         "press": [0 * lip, _down(0.05 * unit * profile_outer), 0 * chin, *quiet],
     }
     return np.concatenate([moving, _solve(at, [lip, outer, chin, *around], pressing)], axis=1)
+
+
+def _overlap(shape: MouthShape) -> Points:
+    """Lips closed over a photo's teeth overlap a little, so that nothing shines through where the spline is not exact."""
+    return np.array([0.0, 0.0 if shape.shut else 0.2 / shape.frame.unit])
 
 
 def _down(distance: NDArray[np.float64]) -> Points:

@@ -32,6 +32,9 @@ SHUT_GAP: Final = 0.07
 NEUTRAL_WIDTH_OVER_EYES: Final = 0.80
 """A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas, Anthropometry of the Head and Face)."""
 
+EDGE_INSET_PX: Final = 0.7
+"""Where a photo shows teeth, the lips' edges are taken this far inside the lips, so that no bright rim goes with them."""
+
 SEALED: Final = 0.95
 """Beyond this part of the lip line, towards the corners, the lips stay together."""
 
@@ -66,6 +69,9 @@ def mouth_shape(landmarks: Points) -> MouthShape:
     gap = np.maximum(lower - upper, 0.0) * np.array([0.0, 1.0])
     shut = bool(gap[:, 1].max() < SHUT_GAP)
     seam = (upper + lower) / 2.0 if shut else upper + 0.42 * gap
+    if not shut:
+        inset = np.minimum(EDGE_INSET_PX / frame.unit, 0.25 * gap) * np.array([0.0, 1.0])
+        upper, lower = upper - inset, lower + inset
     eyes = local[[33, 133, 263, 362]]
     eye_span = float(abs(eyes[2:, 0].mean() - eyes[:2, 0].mean()))
     scale = float(np.clip(NEUTRAL_WIDTH_OVER_EYES * eye_span / 2.0, 0.7, 1.25))
@@ -110,7 +116,7 @@ def columns(points: Points, count: int = 19) -> Points:
 
 def curve(points: Points) -> PchipInterpolator:
     """A smooth y(x) through lip points from left to right, level beyond the ends."""
-    x = np.maximum.accumulate(points[:, 0] + 1e-3 * np.arange(len(points)))
+    x = np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points))
     x = np.concatenate([[x[0] - 8.0], x, [x[-1] + 8.0]])
     y = np.concatenate([points[:1, 1], points[:, 1], points[-1:, 1]])
     return PchipInterpolator(x, y, extrapolate=True)
