@@ -148,7 +148,10 @@ class LiveSession:
             if count <= 0:
                 return
             await self._pace(turn, turn.next_frame + count - 1)
-            await self._deliver(turn, await self._service.next_frames(self.session, turn, models, count), spec)
+            batch = await self._service.next_frames(self.session, turn, models, count)
+            await self._deliver(turn, batch, spec)
+            if count < BATCH_FRAMES and batch.switch is None:
+                return  # these were all
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
         outbox = self.session.outbox

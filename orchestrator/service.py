@@ -73,7 +73,8 @@ class LipSyncService:
         """Give the session a face, prepared for its first model and for the last resort."""
         if session.face is not None and face_model_id in (None, session.face.id):
             return
-        session.face = await self._faces.load_face_model(session.user_id, face_model_id)
+        face = await self._faces.load_face_model(session.user_id, face_model_id)
+        session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
 
     async def warm_up(self, session: Session, size: int) -> None:
         """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits for it."""
@@ -167,10 +168,9 @@ class LipSyncService:
 
     async def _usable(self, session: Session) -> set[LipSyncModel]:
         now = asyncio.get_running_loop().time()
-        supported = self._faces.validate_compatibility(_face_of(session)).compatible_lip_sync_models
         return {
             model
-            for model in supported
+            for model in session.compatible
             if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
         }
 

@@ -88,6 +88,8 @@ class Session:
         self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
         self.preference: LipSyncModel | None = None
         self.face: FaceModel | None = None
+        self.compatible: tuple[LipSyncModel, ...] = ()
+        """Models that can drive the face, found once when it is opened."""
         self.turn: Turn | None = None
         self.model: LipSyncModel | None = None
         """Drew the last frame."""

