@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
-
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "orchestrator" / "demo" / "page"
-
-START_TIMEOUT_S = 60.0
+from serving import serve
 
 QUIET_FLAGS = (
     "--no-sandbox",
@@ -80,34 +68,5 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the real service with its embedded Triton."""
-    folder = tmp_path_factory.mktemp("service")
-    port = _free_port()
-    command = [sys.executable, "-m", "orchestrator", "serve", "--port", str(port), "--storage", str(folder / "storage")]
-    environment = os.environ | {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            url = f"http://127.0.0.1:{port}/"
-            _wait_until_ready(url, process, folder / "log.txt")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}readyz", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail(f"the service did not become ready:\n{log.read_text()[-3000:]}")
+    with serve(tmp_path_factory.mktemp("storage")) as (url, _process):
+        yield f"{url}/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
-from conftest import PAGE
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+PAGE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page"
 SAMPLE = PAGE / "samples" / "hello.wav"
 
 PATIENCE_MS = 30_000
@@ -62,6 +63,18 @@ def _note(message: ConsoleMessage, problems: list[str]) -> None:
 def open_page(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_function("window.lipsync?.stats.connection === 'open'", timeout=PATIENCE_MS)
+    expect(page.locator("#placeholder")).to_be_hidden(timeout=PATIENCE_MS)
+
+
+def drop(page: Page, file: Path, media_type: str) -> None:
+    """Lets go of a file over the page, as a mouse would."""
+    script = """([base64, name, type]) => {
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], name, { type }));
+      for (const event of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(event, { bubbles: true, dataTransfer }));
+    }"""
+    page.evaluate(script, [base64.b64encode(file.read_bytes()).decode(), file.name, media_type])
 
 
 def choose(page: Page, name: str, value: str) -> None:
@@ -131,12 +144,29 @@ def test_a_sample_speaks_to_its_last_frame(
     assert demo.problems == []  # type: ignore[attr-defined]
 
 
-def test_a_dropped_recording_speaks(demo: Page) -> None:
-    demo.locator("#audio-file").set_input_files(SAMPLE)
-    demo.locator("body").click(position={"x": 5, "y": 5})
+def test_a_dropped_recording_speaks_once_the_browser_may_play_it(demo: Page) -> None:
+    drop(demo, SAMPLE, "audio/wav")
+    expect(demo.locator("#note")).to_have_text("Press anywhere to hear it.")
+    demo.locator("h1").click()
     wait_for_state(demo, "speaking")
     wait_for_state(demo, "idle")
     assert turn(demo)["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
+    assert demo.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_chosen_recording_speaks(demo: Page) -> None:
+    demo.locator("h1").click()
+    demo.locator("#audio-file").set_input_files(SAMPLE)
+    wait_for_state(demo, "speaking")
+
+
+def test_another_model_taking_over_is_noted(demo: Page) -> None:
+    demo.locator('[data-sample="how-it-works.wav"]').click()
+    wait_for_state(demo, "speaking")
+    demo.evaluate("window.lipsync.client.switchModel('static')")
+    expect(demo.locator("#note")).to_have_text("static draws now, as asked", timeout=PATIENCE_MS)
+    expect(demo.locator("#n-model")).to_have_text("static")
+    assert demo.evaluate("window.lipsync.stats.switches") == [{"from": "tpsm", "to": "static", "reason": "REQUESTED"}]
 
 
 def test_a_file_that_is_no_sound_is_refused_in_words(demo: Page, tmp_path: Path) -> None:
@@ -147,8 +177,11 @@ def test_a_file_that_is_no_sound_is_refused_in_words(demo: Page, tmp_path: Path)
     expect(demo.locator("#problem")).to_contain_text("cannot read that file as sound")
 
 
-def test_the_microphone_moves_the_face(launch: Callable[..., Browser], service: str, record_property: Callable[[str, object], None]) -> None:
-    browser = launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={SAMPLE}")
+def test_the_microphone_moves_the_face(
+    launch: Callable[..., Browser], service: str, record_property: Callable[[str, object], None]
+) -> None:
+    microphone = f"--use-file-for-fake-audio-capture={SAMPLE}"
+    browser = launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", microphone)
     page = browser.new_context().new_page()
     open_page(page, service)
     page.locator("#microphone").click()
@@ -190,12 +223,11 @@ def test_a_second_sample_takes_over_from_the_first(demo: Page) -> None:
     assert numbers["problems"] == []
 
 
-def test_a_photo_needs_consent_and_one_without_a_face_is_refused_with_reasons(demo: Page, tmp_path: Path) -> None:
+def test_a_dropped_photo_needs_consent_and_one_without_a_face_is_refused_with_reasons(demo: Page, tmp_path: Path) -> None:
     photo = tmp_path / "wall.jpg"
     grain = np.random.default_rng(1).integers(90, 160, (480, 480, 3), dtype=np.uint8)
     photo.write_bytes(simplejpeg.encode_jpeg(grain, 85))
-    demo.locator("#add-face").click()
-    demo.locator("#photo-file").set_input_files(photo)
+    drop(demo, photo, "image/jpeg")
     expect(demo.locator("#photo-preview")).to_be_visible()
     expect(demo.locator("#create-face")).to_be_disabled()
     demo.locator("#consent").check()

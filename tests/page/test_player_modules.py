@@ -6,11 +6,13 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PAGE
 from playwright.sync_api import Page
+
+PAGE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page"
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

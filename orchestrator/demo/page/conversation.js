@@ -14,14 +14,17 @@ import { AudioClock, FramePlayer } from "./player.js";
 const CUSHION_MIN_MS = 80;
 const CUSHION_MAX_MS = 400;
 
+/** The microphone's pictures are worth more early than smooth; a live picture that is late moves itself back. */
+const LIVE_CUSHION_MS = 40;
+
 /** Lateness that viewers begin to notice, and that makes the cushion grow. */
 const LATE_MS = 45;
 
 /** This many late pictures in a row are a rhythm, not a hiccup: a live picture is then shown later. */
 const LATE_IN_A_ROW = 5;
 
-/** The longest a visitor is left without a first picture. */
-const FIRST_FRAME_TIMEOUT_MS = 5000;
+/** The longest a visitor is left waiting for sound and picture to begin. */
+const START_TIMEOUT_MS = 5000;
 
 const REPORT_EVERY_MS = 1000;
 
@@ -54,7 +57,7 @@ export class Conversation extends EventTarget {
 
   /**
    * Starts a turn; one that is still going on is interrupted.
-   * @param {AudioContext} context running
+   * @param {AudioContext} context running, or about to
    * @param {object} source see audio-source.js
    * @param {{userId: string, faceModelId: string}} face
    * @param {{targetFps: number, resolution: {width: number, height: number}, format: "jpeg" | "h264", quality: number}} config
@@ -115,16 +118,19 @@ export class Conversation extends EventTarget {
     if (turn?.id !== frame.turnId) return image.close();
     this._stats.turn.framesDecoded += 1;
     this._player.push({ ...frame, data: null, image });
-    if (turn.startAt === null) this._start(turn);
+    this._startWhenReady(turn);
   }
 
-  _start(turn) {
-    turn.startAt = turn.context.currentTime + this._cushionMs / 1000;
+  /** Opening the sound device may take longer than the first picture; neither starts without the other. */
+  _startWhenReady(turn) {
+    if (turn.startAt !== null || this._player.size === 0 || turn.context.state !== "running") return;
+    const live = turn.source.kind === "microphone";
+    turn.startAt = turn.context.currentTime + (live ? LIVE_CUSHION_MS : this._cushionMs) / 1000;
     turn.source.playAt(turn.startAt);
     turn.clock.read(performance.now());
     const untilHeardMs = (turn.startAt - turn.clock.heardAt(performance.now())) * 1000;
     this._stats.turn.startDelayMs = Math.round(performance.now() + untilHeardMs - turn.pressedAt);
-    this._setState(turn.source.kind === "microphone" ? "listening" : "speaking");
+    this._setState(live ? "listening" : "speaking");
   }
 
   /** Runs once per screen refresh while a turn lasts. @param {number} now the refresh's time */
@@ -132,8 +138,9 @@ export class Conversation extends EventTarget {
     const turn = this._turn;
     if (turn?.id !== id) return;
     this._measureRefresh(now);
-    turn.clock.read(performance.now());
-    if (turn.startAt === null) this._checkFirstFrame(turn);
+    if (turn.context.state === "running") turn.clock.read(performance.now());
+    this._startWhenReady(turn);
+    if (turn.startAt === null) this._checkStart(turn);
     else this._show(turn, (turn.clock.heardAt(now) - turn.startAt) * 1000);
     turn.queue.pump();
     this._report(turn);
@@ -166,9 +173,10 @@ export class Conversation extends EventTarget {
     if (passedMs > 3 && passedMs < 40) this._refreshMs += (passedMs - this._refreshMs) / 20;
   }
 
-  _checkFirstFrame(turn) {
-    if (performance.now() - (turn.firstChunkAt ?? turn.pressedAt) < FIRST_FRAME_TIMEOUT_MS) return;
-    this._fail("TIMEOUT", "The service took the sound but sent no picture for five seconds.");
+  _checkStart(turn) {
+    if (performance.now() - (turn.firstChunkAt ?? turn.pressedAt) < START_TIMEOUT_MS) return;
+    if (this._player.size > 0) this._fail("NO_SOUND", "This browser did not open its sound output.");
+    else this._fail("TIMEOUT", "The service took the sound but sent no picture for five seconds.");
   }
 
   _report(turn) {
@@ -184,20 +192,24 @@ export class Conversation extends EventTarget {
     return turn.startAt === null || turn.source.kind === "microphone" || heardMs >= turn.source.durationMs;
   }
 
-  async _onEnd(message) {
+  _onEnd(message) {
     const turn = this._turn;
-    if (this._stats.turn.id === message.turnId) this._stats.ended(message.metrics);
+    if (this._stats.turn.id === message.turnId) this._stats.turn.metrics = message.metrics;
     if (turn?.id !== message.turnId) return;
-    await turn.queue.flush();
+    turn.queue.end();
     turn.ended = true;
   }
 
-  /** The next turn waits a little longer when this one's pictures were late, a little less when they were not. */
   _complete() {
-    const { p50, p95 } = this._stats.turn.avOffsetMs;
-    const late = p95 > LATE_MS && p50 < 0;
-    this._cushionMs = Math.max(CUSHION_MIN_MS, Math.min(CUSHION_MAX_MS, this._cushionMs + (late ? p95 : -CUSHION_MIN_MS / 2)));
+    if (this._turn.source.kind === "clip") this._adaptCushion(this._stats.turn.avOffsetMs);
     this._close();
+  }
+
+  /** The next clip waits longer when this one's pictures were late, less when they were not. */
+  _adaptCushion({ p50, p95 }) {
+    const late = p95 > LATE_MS && p50 < 0;
+    const wanted = this._cushionMs + (late ? p95 : -CUSHION_MIN_MS / 2);
+    this._cushionMs = Math.max(CUSHION_MIN_MS, Math.min(CUSHION_MAX_MS, wanted));
   }
 
   _onProblem(message) {

@@ -40,19 +40,13 @@ class JpegDecoder {
   constructor(onImage, onError) {
     this._onImage = onImage;
     this._onError = onError;
-    this._running = new Set();
   }
 
   decode(frame) {
-    const work = createImageBitmap(new Blob([frame.data], { type: "image/jpeg" }))
-      .then((image) => this._onImage(frame, image), this._onError)
-      .finally(() => this._running.delete(work));
-    this._running.add(work);
+    createImageBitmap(new Blob([frame.data], { type: "image/jpeg" })).then((image) => this._onImage(frame, image), this._onError);
   }
 
-  async flush() {
-    await Promise.all(this._running);
-  }
+  async flush() {}
 
   close() {}
 }
@@ -62,7 +56,6 @@ class H264Decoder {
     this._onImage = onImage;
     this._onError = onError;
     this._frames = new Map();
-    this._running = new Set();
     this._codec = "";
     this._decoder = new VideoDecoder({ output: (picture) => this._output(picture), error: onError });
   }
@@ -77,7 +70,6 @@ class H264Decoder {
 
   async flush() {
     if (this._decoder.state === "configured") await this._decoder.flush();
-    await Promise.all(this._running);
   }
 
   close() {
@@ -96,13 +88,9 @@ class H264Decoder {
   _output(picture) {
     const frame = this._frames.get(picture.timestamp);
     this._frames.delete(picture.timestamp);
-    const work = createImageBitmap(picture)
+    createImageBitmap(picture)
       .then((image) => this._onImage(frame, image), this._onError)
-      .finally(() => {
-        picture.close();
-        this._running.delete(work);
-      });
-    this._running.add(work);
+      .finally(() => picture.close());
   }
 }
 
@@ -116,6 +104,7 @@ export class DecodeQueue {
   constructor(format, { onImage, onError, waiting }) {
     this._coded = [];
     this._decoding = 0;
+    this._isLast = false;
     this._closed = false;
     this._waiting = waiting;
     const done = (frame, image) => {
@@ -123,11 +112,11 @@ export class DecodeQueue {
       if (this._closed || !frame) return image.close();
       onImage(frame, image);
     };
-    const failed = (error) => {
+    this._failed = (error) => {
       this._decoding = Math.max(0, this._decoding - 1);
       if (!this._closed) onError(error);
     };
-    this._decoder = format === "h264" ? new H264Decoder(done, failed) : new JpegDecoder(done, failed);
+    this._decoder = format === "h264" ? new H264Decoder(done, this._failed) : new JpegDecoder(done, this._failed);
   }
 
   push(frame) {
@@ -140,8 +129,14 @@ export class DecodeQueue {
   pump() {
     while (!this._closed && this._coded.length && this._decoding + this._waiting() < MAX_DECODED) {
       this._decoding += 1;
-      this._decoder.decode(this._coded.shift());
+      this._decode(this._coded.shift());
     }
+  }
+
+  /** No more frames will come. */
+  end() {
+    this._isLast = true;
+    if (this._coded.length === 0) this._flush();
   }
 
   /** True when every frame that came has been handed on. */
@@ -149,15 +144,24 @@ export class DecodeQueue {
     return this._coded.length === 0 && this._decoding === 0;
   }
 
-  /** Makes the decoder give back what it holds; for the end of a turn. */
-  async flush() {
-    if (!this._closed) await this._decoder.flush();
-  }
-
   close() {
     this._closed = true;
     this._coded = [];
     this._decoder.close();
+  }
+
+  _decode(frame) {
+    try {
+      this._decoder.decode(frame);
+    } catch (error) {
+      this._failed(error);
+    }
+    if (this._isLast && this._coded.length === 0) this._flush();
+  }
+
+  /** Makes the decoder give back what it may still hold; only then, for a flushed H.264 decoder wants a keyframe next. */
+  _flush() {
+    if (!this._closed) this._decoder.flush().catch(this._failed);
   }
 
   /** Later frames of a coded sequence are worth nothing without their keyframe. */

@@ -4,6 +4,11 @@ import { PhotoRefused, enrolFace, preparePhoto } from "./faces.js";
 
 const element = (id) => document.getElementById(id);
 
+/** @param {string} message the service's words, which begin like the middle of a sentence */
+function listItem(message) {
+  return Object.assign(document.createElement("li"), { textContent: `${message.charAt(0).toUpperCase()}${message.slice(1)}.` });
+}
+
 export class EnrolDialog {
   /** @param {(face: object) => void} onEnrolled */
   constructor(onEnrolled) {
@@ -87,7 +92,7 @@ export class EnrolDialog {
     const box = element("refused");
     const reasons = error instanceof PhotoRefused ? error.reasons : [];
     box.querySelector("p").textContent = error ? (reasons.length ? "This photo will not do:" : error.message) : "";
-    box.querySelector("ul").replaceChildren(...reasons.map(({ message }) => Object.assign(document.createElement("li"), { textContent: message })));
+    box.querySelector("ul").replaceChildren(...reasons.map(({ message }) => listItem(message)));
     box.hidden = !error;
   }
 }

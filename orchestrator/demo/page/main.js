@@ -16,10 +16,15 @@ import { Stats } from "./stats.js";
 
 const NUMBERS_EVERY_MS = 250;
 const NOTE_STAYS_MS = 6000;
-const JPEG_QUALITY = 85;
+const JPEG_QUALITY = 80;
 
 const STATE_WORDS = { idle: "Ready", starting: "One moment", speaking: "Speaking", listening: "Listening" };
-const SWITCH_WORDS = { TIMEOUT: "it took too long", GPU_UNAVAILABLE: "the GPU is away", VIDEO_GENERATION_FAILED: "it failed" };
+const SWITCH_WORDS = {
+  RECOVERED: (from, to) => `${to} is back and draws again`,
+  REQUESTED: (from, to) => `${to} draws now, as asked`,
+  TIMEOUT: (from, to) => `${from} took too long; ${to} draws until it is back`,
+  NOT_READY: (from, to) => `${from} is not ready; ${to} draws until it is`,
+};
 
 const element = (id) => document.getElementById(id);
 const canvas = element("face");
@@ -85,16 +90,21 @@ function createMeter(context, output) {
 
 // Speaking
 
-/** A browser keeps sound off until the visitor has pressed something; a file dropped first waits for that. */
-async function runningAudio() {
+/** Opens the sound device, which takes a tenth of a second or more; a browser refuses before the first press. */
+function openAudio() {
   audio ??= createAudioContext();
+  audio.resume();
+  return audio;
+}
+
+/** A file that is dropped before anything was pressed waits for that press. */
+async function allowedAudio() {
   const pressed = navigator.userActivation?.hasBeenActive ?? true;
   if (!pressed) {
     showNote("Press anywhere to hear it.");
     await new Promise((resolve) => addEventListener("click", resolve, { once: true }));
   }
-  await audio.resume();
-  return audio;
+  return openAudio();
 }
 
 const samples = new Map();
@@ -132,7 +142,7 @@ async function speakClip(readBytes) {
   const pressedAt = performance.now();
   hideProblem();
   try {
-    const [context, bytes] = await Promise.all([runningAudio(), readBytes()]);
+    const [context, bytes] = await Promise.all([allowedAudio(), readBytes()]);
     begin(context, new ClipSource(context, await decodeClip(context, bytes)), pressedAt);
   } catch (error) {
     showProblem(error.message);
@@ -149,7 +159,7 @@ async function toggleMicrophone() {
   const pressedAt = performance.now();
   hideProblem();
   try {
-    const context = await runningAudio();
+    const context = openAudio();
     const source = await MicrophoneSource.open(context, await openMicrophone());
     source.monitored = element("monitor").checked;
     begin(context, source, pressedAt);
@@ -216,10 +226,14 @@ function onProblem(problem) {
 function onSwitch({ from, to, reason }) {
   stats.switches.push({ from, to, reason });
   stats.switches.splice(0, stats.switches.length - 50);
-  showNote(`Now drawn by ${to}, no longer by ${from}: ${SWITCH_WORDS[reason] ?? reason.toLowerCase().replaceAll("_", " ")}.`);
+  const words = SWITCH_WORDS[reason] ?? (() => `${from} failed; ${to} draws until it is back`);
+  showNote(words(from, to));
 }
 
-const number = (value, unit, digits = 0) => (value === null || Number.isNaN(value) ? "–" : `${value.toFixed(digits)} ${unit}`);
+const number = (value, unit) => (value === null || Number.isNaN(value) ? "–" : `${value.toFixed(0)} ${unit}`);
+
+/** With a true minus sign, and never a signed zero. */
+const signed = (ms) => `${["−", "", "+"][Math.sign(Math.round(ms)) + 1]}${Math.abs(Math.round(ms))} ms`;
 
 function showNumbers() {
   const { turn } = stats;
@@ -228,10 +242,10 @@ function showNumbers() {
   element("n-model").textContent = stats.model ?? "–";
   element("n-fps").textContent = stats.state === "idle" && stats.fps === 0 ? "–" : `${stats.fps} / s`;
   element("n-first").textContent = number(turn.firstFrameMs, "ms");
-  element("n-latency-label").textContent = live ? "Speech to picture" : "Service latency";
-  element("n-latency").textContent = live ? number(turn.liveLatencyMs, "ms") : number(stats.serviceLatencyMs, "ms", 1);
+  element("n-latency-label").textContent = live ? "Speech to picture" : "Press to speech";
+  element("n-latency").textContent = number(live ? turn.liveLatencyMs : turn.startDelayMs, "ms");
   element("n-bytes").textContent = stats.bytesPerSecond ? number(stats.bytesPerSecond / 1000, "kB/s") : "–";
-  element("n-offset").textContent = p50 === null ? "–" : `${p50 >= 0.5 ? "+" : ""}${Math.round(p50) || 0} ms`;
+  element("n-offset").textContent = p50 === null ? "–" : signed(p50);
   element("n-spread").textContent = p95 === null ? "" : `95% within ${Math.round(p95)}`;
   drawOffsets(element("chart"), turn.offsets);
 }
@@ -360,6 +374,7 @@ function bind() {
     target.value = "";
   });
   element("add-face").addEventListener("click", () => enrolment.open());
+  for (const press of ["pointerdown", "keydown"]) addEventListener(press, openAudio, { once: true });
   addEventListener("keydown", (event) => event.key === "Escape" && !enrolment.isOpen && conversation.interrupt());
   addEventListener("online", () => client.connect());
   addEventListener("pagehide", () => client.close());

@@ -5,7 +5,6 @@
  *   connection        "connecting" | "open" | "waiting" | "closed"
  *   state             "idle" | "starting" | "speaking" | "listening"
  *   model             model of the newest frame; `switches` [{from, to, reason}] and `problems` [{errorCode, errorMessage}] of the page's life
- *   serviceLatencyMs  mean of the last complete turn, as the service measured it: look-ahead in, frame out
  *   fps               frames drawn in the last second
  *   bytesPerSecond    received in the last second
  *   turn              numbers of the current or last turn:
@@ -75,7 +74,6 @@ export class Stats {
     this.model = null;
     this.switches = [];
     this.problems = [];
-    this.serviceLatencyMs = null;
     this.turn = new TurnStats(null, null, null);
     this._bytes = new LastSecond();
     this._drawn = new LastSecond();
@@ -106,12 +104,6 @@ export class Stats {
     if (frame.sequenceNumber !== turn.framesReceived + turn.sequenceGaps) turn.sequenceGaps += 1;
     turn.framesReceived += 1;
     this.model = frame.model;
-  }
-
-  /** @param {object} metrics of `response_end` */
-  ended(metrics) {
-    this.turn.metrics = metrics;
-    this.serviceLatencyMs = metrics.averageLatencyMs;
   }
 
   /** @param {number | null} latencyMs capture to screen, for the microphone */
