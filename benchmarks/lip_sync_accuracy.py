@@ -1,6 +1,6 @@
 """Do the lips say what is heard? Renders unseen speech, decodes the video, reads the lips, and holds them to the phones.
 
-    python -m benchmarks.lip_sync_accuracy [--clips 6] [--faces drawing photo] [--fps 20] [--size 256]
+    python -m benchmarks.lip_sync_accuracy [--clips 6] [--faces drawing photo] [--fps 20] [--size 256] [--mp4]
 
 Rows "heard" are the whole product's decoded video. Rows "true" tell the renderer the true mouth and so show its ceiling;
 the row "meant" is the mouth that the network asked for, before any picture. Columns: correlation with the true lip gap
@@ -11,8 +11,9 @@ picture ahead), motion in silence over motion in speech, ms from the end of spee
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,12 @@ import numpy as np
 
 from benchmarks.lip_reading import lip_gaps
 from benchmarks.lip_scores import LipScore, mean_score, score, spread
-from benchmarks.speaking_faces import drawn_portrait, heard, photo, through_h264, told_frames
+from benchmarks.rendered_movies import rendered
+from benchmarks.speaking_faces import drawn_portrait, heard, photo, photo_file, through_h264, told_frames
 from benchmarks.spoken_clips import Clip, music_clip, noise_clip, speech_clips
 from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.face.store import DEMO_FACE
 from orchestrator.models.tpsm import TpsmFace, prepare_face
 from orchestrator.types import FaceModel
 
@@ -53,10 +56,16 @@ def main() -> None:
     """Prints a row per clip, the means, and which of the project's demands they meet."""
     arguments = _parser().parse_args()
     setting = Setting(arguments.fps, arguments.size, arguments.repository)
-    clips = speech_clips(arguments.clips)
+    try:
+        clips = speech_clips(arguments.clips)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
     print(_COLUMNS)
     for name in arguments.faces:
-        _check_face(name, prepare_face(FACES[name](), setting.size), clips, setting, only_true=arguments.only_true)
+        if arguments.mp4:
+            _check_movie(name, clips, setting)
+        else:
+            _check_face(name, prepare_face(FACES[name](), setting.size), clips, setting, only_true=arguments.only_true)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +75,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fps", type=float, default=20.0)
     parser.add_argument("--size", type=int, default=256, choices=(128, 256, 512))
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where audio2motion and tpsm are")
-    parser.add_argument("--only-true", action="store_true", help="leave the audio network out: the renderer's ceiling alone")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--only-true", action="store_true", help="leave the audio network out: the renderer's ceiling alone")
+    kind.add_argument("--mp4", action="store_true", help="check what `lipsync render` writes, its own sound included")
     return parser
+
+
+def _check_movie(name: str, clips: Sequence[Clip], setting: Setting) -> None:
+    """All clips in one movie, cut apart again for their scores."""
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(photo_file())
+        file.flush()
+        face = file.name if name == "photo" else DEMO_FACE
+        movie = rendered(np.concatenate([clip.samples for clip in clips]), face, setting.fps, setting.size)
+    gaps, begin, scores = lip_gaps(movie.frames), 0, []
+    for clip in clips:
+        end = begin + round(len(clip.samples) / SAMPLE_RATE_HZ * setting.fps)
+        scores.append(_scored(name, clip, "movie", gaps[begin:end], setting, late_s=movie.picture_late_s))
+        begin = end
+    _print_row(name, "mean", "movie", mean_score(scores))
+    print(f"{name:8} the movie's picture begins {movie.picture_late_s * 1000:+.1f} ms after its sound (counted in the offsets)")
 
 
 def _check_face(name: str, face: TpsmFace, clips: Sequence[Clip], setting: Setting, *, only_true: bool) -> None:
@@ -100,8 +127,9 @@ def _movement(clip: Clip, face: TpsmFace, setting: Setting) -> float:
     return spread(lip_gaps(through_h264(made.frames, setting.fps)))
 
 
-def _scored(face: str, clip: Clip, mouth: str, gaps: Curve, setting: Setting) -> LipScore:
+def _scored(face: str, clip: Clip, mouth: str, gaps: Curve, setting: Setting, *, late_s: float = 0.0) -> LipScore:
     scored = score(gaps, _mouth(clip), setting.fps)
+    scored = replace(scored, offset_ms=scored.offset_ms - 1000.0 * late_s)
     _print_row(face, clip.name, mouth, scored)
     return scored
 

@@ -57,12 +57,17 @@ def drawn_portrait() -> FaceModel:
 
 def photo() -> FaceModel:
     """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled as a user would."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalFaceStore(Path(folder))
+        return asyncio.run(enrol_photo(photo_file(), user_id="check", face_id="astronaut", store=store, consent=True))
+
+
+def photo_file() -> bytes:
+    """The astronaut as a PNG."""
     from skimage import data
 
     image = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)  # type: ignore[no-untyped-call]
-    png = cv2.imencode(".png", image)[1].tobytes()
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(enrol_photo(png, user_id="check", face_id="astronaut", store=LocalFaceStore(Path(folder)), consent=True))
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,5 +94,8 @@ def _string(hz: Curve) -> Curve:
 
 
 def _clip(name: str, spoken: Utterance) -> Clip:
-    framed = joined([spoken], [_LEAD_S, _TAIL_S])
-    return Clip(name, framed.samples, true_mouth(framed.phones, framed.duration_s))
+    whole_s = math.ceil(_LEAD_S + spoken.duration_s + _TAIL_S)  # so that joined clips begin on a frame at any frame rate
+    framed = joined([spoken], [_LEAD_S, whole_s - _LEAD_S - spoken.duration_s])
+    samples = np.zeros(whole_s * SAMPLE_RATE_HZ, np.float32)
+    samples[: len(framed.samples)] = framed.samples[: len(samples)]
+    return Clip(name, samples, true_mouth(framed.phones, whole_s))

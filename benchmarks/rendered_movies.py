@@ -1,0 +1,64 @@
+"""Speaking faces as `lipsync render` writes them: an MP4 whose own picture and sound are held against each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import scipy.fft
+
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.reader import read_audio
+from orchestrator.types import RgbImage, Samples
+
+_TIMEOUT_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RenderedMovie:
+    """A decoded MP4."""
+
+    frames: list[RgbImage]
+    picture_late_s: float
+    """How much later frame k is shown than `k / fps` after its sound begins."""
+
+
+def rendered(samples: Samples, face: str, fps: float, size: int) -> RenderedMovie:
+    """The command run on 16 kHz `samples`; `face` is what `--face` takes. CalledProcessError when it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound, movie = Path(folder, "sound.wav"), Path(folder, "movie.mp4")
+        _write_wav(sound, samples)
+        command = [sys.executable, "-m", "orchestrator", "render", str(sound), "--face", face, "-o", str(movie)]
+        subprocess.run([*command, "--fps", f"{fps:g}", "--size", str(size)], check=True, capture_output=True, timeout=_TIMEOUT_S)
+        frames, times_s = _pictures(movie)
+        late_s = float(np.mean(times_s - np.arange(len(times_s)) / fps)) - _sound_lag_s(read_audio(movie), samples)
+        return RenderedMovie(frames, late_s)
+
+
+def _write_wav(path: Path, samples: Samples) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def _pictures(movie: Path) -> tuple[list[RgbImage], np.ndarray]:  # type: ignore[type-arg]
+    with av.open(str(movie)) as container:
+        decoded = [(frame.to_ndarray(format="rgb24"), frame.time or 0.0) for frame in container.decode(video=0)]
+    return [np.ascontiguousarray(image) for image, _ in decoded], np.array([time_s for _, time_s in decoded])
+
+
+def _sound_lag_s(heard: Samples, sent: Samples) -> float:
+    """By the peak of the cross-correlation, to a sample (0.06 ms)."""
+    size = scipy.fft.next_fast_len(len(heard) + len(sent))
+    spectrum = scipy.fft.rfft(heard, size) * np.conj(scipy.fft.rfft(sent, size))
+    lag = int(np.argmax(scipy.fft.irfft(spectrum, size)))
+    return (lag if lag < size // 2 else lag - size) / SAMPLE_RATE_HZ
