@@ -224,8 +224,8 @@ def _layer_weights(row: Field) -> Field:
 
 def _identity(width: int, height: int, left: float, top: float) -> Field:
     """Image position of each pixel of a frame's part, whose own corner lies at `left`, `top` image pixels."""
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    return np.stack([(columns + 0.5) * 1.5 - 0.5 + left, (rows + 0.5) * 1.5 - 0.5 + top], axis=-1).astype(np.float32)
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.asarray(np.stack([(columns + 0.5) * 1.5 - 0.5 + left, (rows + 0.5) * 1.5 - 0.5 + top], axis=-1), dtype=np.float32)
 
 
 def _head_basis(maps: FaceMaps) -> Field:
@@ -236,14 +236,14 @@ def _head_basis(maps: FaceMaps) -> Field:
     zero = np.zeros_like(shift)
     rotation = np.stack([-(y - maps.pivot[1]) * roll, (x - maps.pivot[0]) * roll], axis=-1)
     basis = [np.stack([shift * maps.size, zero], axis=-1), np.stack([zero, shift * maps.size], axis=-1), rotation]
-    return np.stack(basis).astype(np.float32)
+    return np.asarray(np.stack(basis), dtype=np.float32)
 
 
 def _resample(basis: Field, size: int, box: tuple[int, ...], step: int) -> Field:
     """One head basis `[32, 32, 2]` on the coarse grid of the box."""
     x, y, width, height = box
     full = cv2.resize(basis, (size, size), interpolation=cv2.INTER_LINEAR)[y : y + height, x : x + width]
-    return cv2.resize(full, (width // step, height // step), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.resize(full, (width // step, height // step), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _at(head: Field, size: int, x: float, y: float) -> Field:

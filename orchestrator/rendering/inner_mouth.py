@@ -91,7 +91,7 @@ def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], sof
 
 
 def _shows_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8]) -> bool:
-    """Whether teeth fill most of what lies between the photo's lips; else its throat and tongue would stand in the way of the drawn ones."""
+    """Whether teeth fill most of what lies between the photo's lips; else its throat and tongue stand in the way of the drawn ones."""
     between = _between_lips(shape, local, 1e-3) > 0.5
     return bool(between.any()) and float(_whiteness(photo)[between].mean()) > 0.5
 

@@ -63,7 +63,8 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
     lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[:, None, None]  # all but `rest`, which has to close the corners too
-    return np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
+    fields: NDArray[np.float64] = np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
+    return fields
 
 
 def _widening(points: Points) -> Points:

@@ -1,0 +1,55 @@
+"""What drawing a face costs: solving its maps once, and each frame after that, on one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+
+from benchmarks.contact_sheet import motion_row
+from benchmarks.speaking_faces import drawn_portrait
+from orchestrator.motion import VISEMES
+from orchestrator.rendering.build import build_face_maps
+from orchestrator.rendering.draw import FaceRenderer
+
+SIZES: Final = (128, 256, 512)
+ROUNDS: Final = 15
+SWAY: Final = {"sway_x": 0.004, "sway_y": 0.002, "roll": 0.01}
+KINDS: Final = {
+    "rest": motion_row(VISEMES["sil"], **SWAY),
+    "speech": motion_row(VISEMES["aa"], **SWAY),
+    "speech + blink": motion_row(VISEMES["FF"], blink=0.6, **SWAY),
+}
+
+
+def main() -> None:
+    """Print a table; times are CPU milliseconds, the median of ROUNDS rounds."""
+    cv2.setNumThreads(1)
+    face = drawn_portrait()
+    print(f"{'size':>5} {'build':>8} {'maps KB':>8} " + " ".join(f"{kind:>15}" for kind in KINDS))
+    for size in SIZES:
+        build = cpu_ms(partial(build_face_maps, face.neutral_pose, face.landmarks(), size), 1)
+        maps = build_face_maps(face.neutral_pose, face.landmarks(), size)
+        renderer = FaceRenderer(maps)
+        draws = [cpu_ms(partial(renderer.draw, row), 60) for row in KINDS.values()]
+        print(f"{size:>5} {build:>8.1f} {len(maps.to_bytes()) / 1000:>8.0f} " + " ".join(f"{draw:>15.2f}" for draw in draws))
+
+
+def cpu_ms(work: Callable[[], object], repeats: int) -> float:
+    """CPU milliseconds of one call of `work`: the median over ROUNDS rounds of `repeats` calls, after a warm-up."""
+    work()
+    rounds = []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        for _ in range(repeats):
+            work()
+        rounds.append((time.process_time() - start) / repeats)
+    return float(np.median(rounds) * 1e3)
+
+
+if __name__ == "__main__":
+    main()
