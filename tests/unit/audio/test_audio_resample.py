@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soxr
 from audio_recordings import delay_samples, syllables, tone
 
+from orchestrator.audio.mel import MelSpec, log_mel
 from orchestrator.audio.resample import make_resampler, resampled_length
 from orchestrator.types import Samples
 
@@ -60,6 +62,14 @@ def test_tones_keep_amplitude_and_phase(rate: int, hz: float) -> None:
 def test_what_lies_above_the_band_is_gone_rather_than_folded_into_it(rate: int, hz: float) -> None:
     heard = resampled(tone(rate, 0.5, hz, amplitude=1.0), rate)[400:-400]
     assert 20 * np.log10(np.sqrt(2 * np.mean(heard**2))) < -55
+
+
+@pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
+def test_the_short_filter_gives_the_log_mel_of_a_long_one(rate: int) -> None:
+    hiss = np.random.default_rng(0).standard_normal(rate) * 0.1
+    ours, best = resampled(hiss, rate), soxr.resample(hiss, rate, 16_000, quality="VHQ").astype(np.float32)
+    difference = log_mel(ours, MelSpec()) - log_mel(best, MelSpec())
+    assert np.abs(difference.mean(axis=0)).max() < 0.1
 
 
 @pytest.mark.parametrize("rate", [rate for rate in SIMPLE_RATES if rate != 16_000])
