@@ -22,7 +22,7 @@
  */
 
 const RETRY_FIRST_MS = 500;
-const RETRY_LAST_MS = 8000;
+const RETRY_LAST_MS = 5000;
 
 /** Unsent bytes above which a socket cannot keep up with real time: about ten seconds of 48 kHz speech. */
 const MAX_UNSENT_BYTES = 1_300_000;

@@ -131,6 +131,7 @@ function pictureConfig() {
 function begin(context, source, pressedAt) {
   const { userId, faceModelId } = face;
   if (!client.connected) {
+    client.connect();
     source.stop();
     throw new Error("The service is away just now. It is being called again; try in a moment.");
   }
