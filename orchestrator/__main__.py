@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _enrolling(parsers["enroll"])
     for name in ("render", "enroll", "models", "bench", "doctor"):
         _common(parsers[name])
+    _listening(parsers["doctor"])
     parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
     parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
     _picture(parsers["bench"])
@@ -65,6 +66,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _serving(parser: argparse.ArgumentParser) -> None:
     _common(parser)
+    _listening(parser)
+
+
+def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="TCP port (default 8080; 0 takes a free one)")
     parser.add_argument("--triton-url", metavar="HOST:PORT", help="use this Triton (gRPC) instead of starting the embedded one")

@@ -28,7 +28,10 @@ LICENCES: Final[dict[LipSyncModel, Licence]] = {
 }
 """As the authors of the public checkpoints state them; `docs/models.md` has the sources."""
 
-OUR_WEIGHTS: Final = frozenset({"audio2motion", "tpsm"})
+SHIPPED: Final = frozenset({"tpsm"})
+"""Triton models that are programs of this repository: nothing makes them anew."""
+
+TRAINED_HERE: Final = frozenset({"audio2motion"})
 """Triton models that need no checkpoint of others."""
 
 
@@ -42,7 +45,9 @@ def why_not(model: LipSyncModel, repository: Repository) -> str:
 
 def export_command(triton_model: str) -> str:
     """Makes the file of one Triton model."""
-    checkpoint = "" if triton_model in OUR_WEIGHTS else " --checkpoint PATH"
+    if triton_model in SHIPPED:
+        return f"git checkout -- model_repository/{triton_model}"
+    checkpoint = "" if triton_model in TRAINED_HERE else " --checkpoint PATH"
     return f"python -m export {triton_model}{checkpoint}"
 
 

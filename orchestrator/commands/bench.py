@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from orchestrator.audio.reader import read_audio
-from orchestrator.commands.load_client import Load, SessionReport, all_latencies_ms, run_load
+from orchestrator.commands.bench_report import Measured, report
+from orchestrator.commands.load_client import Load, run_load
 from orchestrator.commands.render_cost import render_cost_ms
 from orchestrator.commands.service_process import ServiceProcess, cpu_seconds, running_service
 from orchestrator.commands.settings import settings
-from orchestrator.commands.terminal import explain, table
+from orchestrator.commands.terminal import explain
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.types import Samples
@@ -31,33 +30,6 @@ WARM_UP_S: Final = 1.0
 IDLE_S: Final = 2.0
 """How long the service is watched doing nothing, to know what it costs without sessions."""
 
-P95_TARGET_MS: Final = 100.0
-FIRST_FRAME_TARGET_MS: Final = 250.0
-CPU_TARGET_MS: Final = 4.0
-RENDER_TARGET_MS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Everything that one run found."""
-
-    service: ServiceProcess
-    warm_up: SessionReport
-    reports: list[SessionReport]
-    elapsed_s: float
-    cpu_s: dict[str, float]
-    """CPU time of each part during the load."""
-    idle_share: dict[str, float]
-    """CPU time of each part per second without sessions."""
-    client_cpu_s: float
-    stages: dict[tuple[str, str], tuple[float, float]]
-    """Seconds and batches of each stage and model."""
-
-    @property
-    def frames(self) -> int:
-        """Frames of all sessions."""
-        return sum(report.frames for report in self.reports)
-
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when every session got every frame."""
@@ -65,12 +37,11 @@ def run(options: argparse.Namespace) -> int:
         config = settings(options)
         speech = _speech(options.audio)
         with running_service(_serve_arguments(options)) as service:
-            measured = asyncio.run(_measure(service, options, speech))
-        cost_ms = asyncio.run(render_cost_ms(config, options.size))
+            measured = asyncio.run(_measure(service, config, options, speech))
     except (ConfigError, LipSyncError, OSError) as error:
         return explain(error)
-    print(_text(measured, options, cost_ms, config))
-    return 0 if all(report.complete for report in measured.reports) else 1
+    print(report(measured))
+    return 0 if all(session.complete for session in measured.reports) else 1
 
 
 def _speech(file: Path | None) -> Samples:
@@ -83,7 +54,7 @@ def _serve_arguments(options: argparse.Namespace) -> list[str]:
     return [text for flag, value in named.items() if value is not None for text in (flag, str(value))]
 
 
-async def _measure(service: ServiceProcess, options: argparse.Namespace, speech: Samples) -> Measured:
+async def _measure(service: ServiceProcess, config: ServiceConfig, options: argparse.Namespace, speech: Samples) -> Measured:
     load = Load(service.url, options.sessions, options.seconds, options.size, options.fps, options.format)
     first = Load(service.url, 1, WARM_UP_S, options.size, options.fps, options.format)
     print(f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...", file=sys.stderr)
@@ -96,6 +67,7 @@ async def _measure(service: ServiceProcess, options: argparse.Namespace, speech:
     elapsed_s, client_cpu_s = time.monotonic() - began, time.process_time() - client_began
     after = cpu_seconds(service.pid)
     return Measured(
+        load=load,
         service=service,
         warm_up=warm_up,
         reports=reports,
@@ -104,6 +76,7 @@ async def _measure(service: ServiceProcess, options: argparse.Namespace, speech:
         idle_share={part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()},
         client_cpu_s=client_cpu_s,
         stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
+        render_cost_ms=await render_cost_ms(config, options.size),
     )
 
 
@@ -130,88 +103,3 @@ def _stages_since(
 ) -> dict[tuple[str, str], tuple[float, float]]:
     none = (0.0, 0.0)
     return {key: (total - before.get(key, none)[0], count - before.get(key, none)[1]) for key, (total, count) in after.items()}
-
-
-def _text(measured: Measured, options: argparse.Namespace, cost_ms: float, config: ServiceConfig) -> str:
-    heading = f"{options.sessions} sessions of {options.seconds:g} s, {options.size}x{options.size}, {options.fps:g} fps, {options.format}"
-    return "\n\n".join(
-        [heading, _completeness(measured), _latencies(measured), _cpu(measured), _stage_table(measured), _verdict(measured, options, cost_ms)]
-    )
-
-
-def _completeness(measured: Measured) -> str:
-    expected = sum(report.expected_frames for report in measured.reports)
-    complete = sum(report.complete for report in measured.reports)
-    models = ", ".join(sorted(set().union(*(report.models for report in measured.reports))))
-    lines = [
-        f"frames     {measured.frames} of {expected}, {complete} of {len(measured.reports)} sessions complete, drawn by {models or 'nobody'}",
-        f"start      listening after {measured.service.start_s:.1f} s; first frame of the first session {measured.warm_up.first_frame_ms:.0f} ms",
-    ]
-    for number, report in enumerate(measured.reports):
-        lines += [f"session {number}: {trouble}" for trouble in report.troubles]
-    return "\n".join(lines)
-
-
-def _latencies(measured: Measured) -> str:
-    frames = all_latencies_ms(measured.reports)
-    firsts = [report.first_frame_ms for report in measured.reports if not math.isnan(report.first_frame_ms)]
-    rows = [("seen by clients, ms", "p50", "p95", "p99", "worst")]
-    rows += [(name, *_percentiles(values)) for name, values in (("look-ahead sent -> frame", frames), ("first chunk -> first frame", firsts))]
-    return table(rows, right=(1, 2, 3, 4))
-
-
-def _percentiles(values: Sequence[float]) -> tuple[str, str, str, str]:
-    if not values:
-        return ("-", "-", "-", "-")
-    p50, p95, p99, worst = (f"{value:.1f}" for value in np.percentile(values, (50, 95, 99, 100)))
-    return p50, p95, p99, worst
-
-
-def _cpu(measured: Measured) -> str:
-    rows = [("CPU of the service", "ms per frame", "idle %", "without idle")]
-    parts = tuple(measured.cpu_s)
-    rows += [(part, *_cpu_cells(measured, [part])) for part in parts]
-    rows.append(("whole service", *_cpu_cells(measured, parts)))
-    busy = measured.client_cpu_s / measured.elapsed_s
-    return table(rows, right=(1, 2, 3)) + f"\nthe clients took {100.0 * busy:.0f} % of one core themselves"
-
-
-def _cpu_cells(measured: Measured, parts: Sequence[str]) -> tuple[str, str, str]:
-    idle_share = sum(measured.idle_share.get(part, 0.0) for part in parts)
-    return f"{_cpu_ms(measured, parts):.2f}", f"{100.0 * idle_share:.1f}", f"{_cpu_ms(measured, parts, idle=False):.2f}"
-
-
-def _cpu_ms(measured: Measured, parts: Sequence[str], *, idle: bool = True) -> float:
-    """CPU milliseconds per frame, with or without what the service uses anyhow."""
-    spent_s = sum(measured.cpu_s[part] - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s) for part in parts)
-    return 1000.0 * spent_s / max(1, measured.frames)
-
-
-def _stage_table(measured: Measured) -> str:
-    rows = [("stage", "of", "batches", "mean ms")]
-    rows += [(stage, model, f"{count:.0f}", f"{1000.0 * total / count:.2f}") for (stage, model), (total, count) in sorted(measured.stages.items()) if count]
-    return table(rows, right=(2, 3))
-
-
-def _verdict(measured: Measured, options: argparse.Namespace, cost_ms: float) -> str:
-    within = sum(report.percentile_ms(95) <= P95_TARGET_MS for report in measured.reports)
-    firsts = [report.first_frame_ms for report in measured.reports]
-    first_ms = float(np.percentile(firsts, 95)) if firsts else math.nan
-    service_ms = _cpu_ms(measured, tuple(measured.cpu_s))
-    sessions = len(measured.reports)
-    rows = [
-        ("target", "measured", "limit", ""),
-        ("sessions with p95 within 100 ms", f"{within}", f"{sessions}", _mark(within == sessions)),
-        ("first frame, p95", f"{first_ms:.0f} ms", f"{FIRST_FRAME_TARGET_MS:.0f} ms", _mark(first_ms <= FIRST_FRAME_TARGET_MS)),
-        ("CPU of the service, per frame", f"{service_ms:.2f} ms", f"{CPU_TARGET_MS:g} ms", _mark(service_ms <= CPU_TARGET_MS)),
-        (f"drawing at {options.size} px, CPU per frame", f"{cost_ms:.2f} ms", *_render_limit(options.size, cost_ms)),
-    ]
-    return table(rows, right=(1, 2))
-
-
-def _render_limit(size: int, cost_ms: float) -> tuple[str, str]:
-    return (f"{RENDER_TARGET_MS:g} ms", _mark(cost_ms <= RENDER_TARGET_MS)) if size <= 256 else ("-", "")
-
-
-def _mark(met: bool) -> str:
-    return "met" if met else "missed"

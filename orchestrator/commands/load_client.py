@@ -114,7 +114,8 @@ def _excerpt(speech: Samples, load: Load, index: int) -> Samples:
     """Speech of the wanted length, going round where the recording ends."""
     count = round(load.seconds * SAMPLE_RATE_HZ)
     start = index * len(speech) // load.sessions
-    return speech[np.arange(start, start + count) % len(speech)]
+    excerpt: Samples = speech[np.arange(start, start + count) % len(speech)]
+    return excerpt
 
 
 class _Client:

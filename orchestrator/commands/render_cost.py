@@ -49,4 +49,5 @@ def _motion() -> NDArray[np.float32]:
     places = np.arange(FRAMES) / FRAMES_PER_VISEME % len(corners)
     mouth = np.stack([np.interp(places, np.arange(len(corners) + 1), np.append(column, column[0])) for column in corners.T], axis=1)
     idle = idle_motion(np.arange(FRAMES) / FPS, 1)
-    return np.concatenate([mouth, idle], axis=1).astype(np.float32)
+    motion: NDArray[np.float32] = np.concatenate([mouth, idle], axis=1).astype(np.float32)
+    return motion

@@ -1,0 +1,227 @@
+"""What this machine needs to serve faces: one small check each, with the command that mends what is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal
+
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError
+from orchestrator.inference.environment import INSTALL_HINT, find_wheel, refuse_numpy_2, server_environment
+from orchestrator.inference.lease import SHM
+
+PYTHONS: Final = ((3, 11), (3, 12))
+
+SHM_MIB: Final = 128
+"""One slot ring of 48 MiB, the server's own segments, and room for a restart."""
+
+CORES: Final = 2
+ENCODERS: Final = ("libx264", "aac")
+DECODERS: Final = ("libopus",)
+PICTURE_LIBRARIES: Final = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}
+"""Shared libraries that MediaPipe and its OpenCV load, and the Debian packages that bring them."""
+
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Something optional is absent."""
+    MISSING = "MISSING"
+    """`lipsync serve` cannot run, or not with its default model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's list."""
+
+    name: str
+    state: State
+    finding: str
+    mend: str = ""
+    """The command, or the step, that mends it."""
+
+
+def _checked(name: str, good: bool, finding: str, mend: str, *, optional: bool = False) -> Check:
+    if good:
+        return Check(name, State.OK, finding)
+    return Check(name, State.NOTE if optional else State.MISSING, finding, mend)
+
+
+def python(config: ServiceConfig) -> Check:
+    """The interpreter."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return _checked("Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11")
+
+
+def numpy(config: ServiceConfig) -> Check:
+    """numpy 2 makes the embedded server answer garbage."""
+    version = importlib.metadata.version("numpy")
+    try:
+        refuse_numpy_2()
+    except LipSyncError as error:
+        return Check("numpy", State.MISSING, error.message, "pip install 'numpy<2'")
+    return Check("numpy", State.OK, version)
+
+
+def tritonserver(config: ServiceConfig) -> Check:
+    """The wheel, unless another server is named."""
+    if config.triton_url:
+        return Check("tritonserver", State.OK, f"not needed: {config.triton_url} is used")
+    try:
+        wheel = find_wheel()
+    except LipSyncError as error:
+        return Check("tritonserver", State.MISSING, error.message, INSTALL_HINT)
+    return Check("tritonserver", State.OK, f"nvidia-pytriton {importlib.metadata.version('nvidia-pytriton')}, {wheel.server}")
+
+
+def server_libraries(config: ServiceConfig) -> Check:
+    """The shared libraries of the server and its backend process, the shared libpython among them."""
+    name = "libpython and others"
+    try:
+        wheel = find_wheel()
+    except LipSyncError:
+        return Check(name, State.NOTE, "not looked at without tritonserver")
+    ldd = shutil.which("ldd")
+    if ldd is None:
+        return Check(name, State.NOTE, "not looked at: there is no ldd", "apt-get install libc-bin")
+    lost = _unresolved(ldd, wheel.server, server_environment(wheel)) | _unresolved(ldd, wheel.stub, server_environment(wheel))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return _checked(name, not lost, "not found: " + ", ".join(sorted(lost)) if lost else "found", f"apt-get install libpython{version}")
+
+
+def _unresolved(ldd: str, binary: Path, environment: dict[str, str]) -> set[str]:
+    listed = subprocess.run([ldd, str(binary)], env=environment, capture_output=True, text=True, timeout=20.0, check=False).stdout
+    return {line.split()[0] for line in listed.splitlines() if "not found" in line}
+
+
+def mediapipe(config: ServiceConfig) -> Check:
+    """Only enrolling photos needs it."""
+    found = importlib.util.find_spec("mediapipe") is not None
+    finding = importlib.metadata.version("mediapipe") if found else "not installed: photos cannot be enrolled, enrolled faces can be used"
+    return _checked("mediapipe", found, finding, "pip install 'lipsync-service[enroll]'", optional=True)
+
+
+def picture_libraries(config: ServiceConfig) -> Check:
+    """System libraries under MediaPipe."""
+    lost = [library for library in PICTURE_LIBRARIES if not _loads(library)]
+    packages = " ".join(PICTURE_LIBRARIES[library] for library in lost)
+    finding = f"not found: {', '.join(lost)}; photos cannot be enrolled" if lost else ", ".join(PICTURE_LIBRARIES)
+    return _checked("libGL, libglib", not lost, finding, f"apt-get install {packages}", optional=True)
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def codecs(config: ServiceConfig) -> Check:
+    """What the installed PyAV can code and decode."""
+    import av
+
+    lost = [name for name in ENCODERS if not _has_codec(name, "w")] + [name for name in DECODERS if not _has_codec(name, "r")]
+    finding = f"PyAV {av.__version__} {'lacks' if lost else 'with'} {', '.join(lost or (*ENCODERS, *DECODERS))}"
+    return _checked("codecs", not lost, finding, "pip install --force-reinstall --only-binary :all: av")
+
+
+def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
+    from av.codec.codec import Codec, UnknownCodecError
+
+    try:
+        Codec(name, mode)
+    except UnknownCodecError:
+        return False
+    return True
+
+
+def port(config: ServiceConfig) -> Check:
+    """Whether `serve` could listen."""
+    name = f"port {config.port}"
+    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            return Check(name, State.MISSING, f"{config.host}: {error.strerror}", "lipsync serve --port 0, which takes a free one")
+    return Check(name, State.OK, f"free on {config.host}")
+
+
+def storage(config: ServiceConfig) -> Check:
+    """Whether faces can be stored, or at least made room for."""
+    folder = config.storage.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Check("storage", State.MISSING, f"{existing}: {error.strerror}", "lipsync serve --storage DIR, a folder you may write to")
+    return Check("storage", State.OK, str(folder) if existing == folder else f"{folder}, made when the first face is stored")
+
+
+def shared_memory(config: ServiceConfig) -> Check:
+    """Tensors travel through it; with too little they travel as bytes and the server may not start."""
+    if not SHM.is_dir():
+        return Check("shared memory", State.MISSING, f"there is no {SHM}", f"mount -t tmpfs -o size=1g tmpfs {SHM}")
+    free_mib = shutil.disk_usage(SHM).free >> 20
+    return _checked("shared memory", free_mib >= SHM_MIB, f"{free_mib} MiB free in {SHM}", f"mount -o remount,size=1g {SHM}")
+
+
+def cores(config: ServiceConfig) -> Check:
+    """How many sessions to expect."""
+    count = len(os.sched_getaffinity(0))
+    return _checked("CPU cores", count >= CORES, str(count), f"give it {CORES}: fewer sessions keep up otherwise", optional=True)
+
+
+def gpu(config: ServiceConfig) -> Check:
+    """The built-in model needs none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Check("GPU", State.NOTE, "none found; the built-in model needs none")
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20.0, check=False)
+    lines = answer.stdout.strip().splitlines()
+    works = answer.returncode == 0 and bool(lines)
+    return _checked("GPU", works, "; ".join(lines) or "nvidia-smi fails", "nvidia-smi, to see why", optional=True)
+
+
+def chromium(config: ServiceConfig) -> Check:
+    """Only the page's tests need one."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    finding = found or "none; only tests of the page need it"
+    return _checked("Chromium", found is not None, finding, "apt-get install chromium", optional=True)
+
+
+MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
+    python,
+    numpy,
+    tritonserver,
+    server_libraries,
+    codecs,
+    shared_memory,
+    storage,
+    port,
+    cores,
+    mediapipe,
+    picture_libraries,
+    gpu,
+    chromium,
+)
+"""In the order in which one would mend things. None of them imports numpy."""

@@ -1,0 +1,82 @@
+"""Do the models work here? Their files, the renderer itself, and a real start of the server with a question to each model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from orchestrator.commands.availability import export_command
+from orchestrator.commands.checks import Check, State
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, open_store
+from orchestrator.inference.embedded import EmbeddedTriton, TritonState
+from orchestrator.inference.repository import ContractError, read_repository
+from orchestrator.inference.triton import TritonInference
+from orchestrator.models import ADAPTERS
+from orchestrator.models.tpsm import prepare_face
+from orchestrator.motion import MOTION_PARAMETERS, OPEN
+from orchestrator.rendering.draw import FaceRenderer
+
+SIZE: Final = 128
+RESTORE: Final = "git checkout -- model_repository orchestrator/demo/faces"
+"""What comes with the package was changed or is gone."""
+
+
+async def files(config: ServiceConfig) -> Check:
+    """The files of the default model."""
+    name = "model files"
+    try:
+        repository = read_repository(config.model_repository)
+    except ContractError as error:
+        return Check(name, State.MISSING, str(error), RESTORE)
+    wanted = ADAPTERS[config.default_model].spec.triton_models if config.default_model in ADAPTERS else ()
+    lost = [model for model in wanted if model not in repository.present()]
+    if lost:
+        return Check(name, State.MISSING, f"{', '.join(lost)} in {config.model_repository}", "; ".join(map(export_command, lost)))
+    return Check(name, State.OK, f"{', '.join(repository.present())} in {config.model_repository}")
+
+
+async def renderer(config: ServiceConfig) -> Check:
+    """Draws the demo face twice: the mouth has to open."""
+    try:
+        face = await FaceModelCacheService(open_store(config.storage)).load_face_model(DEMO_USER, DEMO_FACE)
+    except LipSyncError as error:
+        return Check("renderer", State.MISSING, error.message, RESTORE)
+    drawing = FaceRenderer(prepare_face(face, SIZE).maps)
+    motion = np.zeros((2, len(MOTION_PARAMETERS)), np.float32)
+    motion[1, OPEN] = 1.0
+    shut, wide = (drawing.draw(row) for row in motion)
+    if (shut == wide).all():
+        return Check("renderer", State.MISSING, "the mouth does not open", RESTORE)
+    return Check("renderer", State.OK, "draws the demo face")
+
+
+async def server(config: ServiceConfig) -> Check:
+    """Start the embedded server, or ask the one that is named; each model has to answer as it should."""
+    name = "Triton answers"
+    wanted = ADAPTERS[config.default_model].spec.triton_models if config.default_model in ADAPTERS else ()
+    try:
+        if config.triton_url:
+            return await _named_server(name, config, wanted)
+        async with EmbeddedTriton(config.model_repository, wanted) as triton:
+            health = triton.health()
+    except (LipSyncError, ContractError, OSError, TimeoutError) as error:
+        return Check(name, State.MISSING, str(error) or type(error).__name__, "mend what is MISSING above")
+    if health.state is not TritonState.RUNNING:
+        return Check(name, State.MISSING, f"{health.last_fault}; its log ends: {health.log_tail}", "mend what is MISSING above")
+    faults = {model: reason for model, reason in health.models.items() if reason}
+    if faults:
+        return Check(name, State.MISSING, "; ".join(f"{model}: {reason}" for model, reason in faults.items()), RESTORE)
+    return Check(name, State.OK, f"started, and {', '.join(health.models)} answered as they should")
+
+
+async def _named_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
+    async with TritonInference([config.triton_url], read_repository(config.model_repository)) as inference:
+        lost = [model for model in wanted if not await inference.ready(model)]
+    mend = "start it with these models: tritonserver --model-repository=model_repository"
+    if lost:
+        return Check(name, State.MISSING, f"{config.triton_url} does not have {', '.join(lost)} ready", mend)
+    return Check(name, State.OK, f"{config.triton_url} has {', '.join(wanted)} ready")
