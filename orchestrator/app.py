@@ -18,11 +18,13 @@ from orchestrator.http import (
     CONFIG,
     FACES,
     MAX_FORM_BYTES,
+    MAX_UPLOADS,
     METRICS,
     SERVICE,
     SESSIONS,
     SOCKETS,
     STORE,
+    UPLOADS,
     add_routes,
     errors_as_json,
 )
@@ -49,6 +51,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
     app[METRICS] = Metrics()
     app[SESSIONS] = SessionRegistry(config.max_concurrent_sessions)
     app[SOCKETS] = set()
+    app[UPLOADS] = asyncio.Semaphore(MAX_UPLOADS)
     app[STORE] = open_store(config.storage)
     app[FACES] = build_faces(config, app)
     app.cleanup_ctx.append(lambda app: _service(app, open_inference))

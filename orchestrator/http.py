@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,11 @@ METRICS: Final = web.AppKey("metrics", Metrics)
 FACES: Final = web.AppKey("faces", FaceModelCacheService)
 STORE: Final = web.AppKey("store", FaceStore)
 SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
+
+UPLOADS: Final = web.AppKey("uploads", asyncio.Semaphore)
+"""Photos held in memory at once; further uploads wait in their sockets."""
+
+MAX_UPLOADS: Final = 4
 
 PAGE: Final = Path(__file__).parent / "demo" / "page"
 
@@ -109,18 +115,23 @@ async def model_performance(request: web.Request) -> web.Response:
 
 async def enrol(request: web.Request) -> web.Response:
     """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with reasons."""
+    async with request.app[UPLOADS]:
+        face = await _enrol(request)
+    return web.json_response(_face(face), status=201)
+
+
+async def _enrol(request: web.Request) -> FaceModel:
     form = await _read_form(request)
     photo = form.get("photo")
     if not photo:
         raise invalid_field("photo", "is missing; send the picture as the multipart field `photo`")
-    face = await enrol_photo(
+    return await enrol_photo(
         photo,
         user_id=request.match_info["user"],
         face_id=form["id"].decode(errors="replace") if "id" in form else None,
         store=request.app[STORE],
         consent=form.get("consent", b"").decode(errors="replace") == "true",
     )
-    return web.json_response(_face(face), status=201)
 
 
 async def list_faces(request: web.Request) -> web.Response:

@@ -1,0 +1,123 @@
+"""The HTTP side: health, models, faces enrolled from photos, and the page."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from ws_client import connect, syllables
+
+
+def astronaut_jpeg() -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def form(photo: bytes | None, **fields: str) -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    if photo is not None:
+        data.add_field("photo", photo, filename="photo.jpg", content_type="image/jpeg")
+    for name, value in fields.items():
+        data.add_field(name, value, content_type="text/plain")
+    return data
+
+
+async def post_photo(url: str, data: aiohttp.FormData, user: str = "anna") -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/v1/users/{user}/face-models", data=data) as answer:
+        return answer.status, await answer.json()
+
+
+async def get(url: str, path: str) -> tuple[int, str, bytes]:
+    async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
+        return answer.status, answer.content_type, await answer.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/demo/style.css", "text/css"),
+        ("/healthz", "application/json"),
+        ("/readyz", "application/json"),
+        ("/metrics", "text/plain"),
+        ("/v1/health", "application/json"),
+        ("/v1/models", "application/json"),
+        ("/v1/models/tpsm/performance", "application/json"),
+        ("/v1/users/demo/face-models", "application/json"),
+        ("/v1/users/demo/face-models/demo", "application/json"),
+        ("/v1/users/demo/face-models/demo/preview.jpg", "image/jpeg"),
+    ],
+)
+async def test_every_path_answers(service_url: str, path: str, kind: str) -> None:
+    status, content_type, body = await get(service_url, path)
+    assert (status, content_type) == (200, kind)
+    assert body
+
+
+async def test_a_photo_becomes_a_face_that_speaks(service_url: str) -> None:
+    status, face = await post_photo(service_url, form(astronaut_jpeg(), consent="true", id="portrait"))
+    assert status == 201
+    assert (face["id"], face["userId"]) == ("portrait", "anna")
+    assert 0 < face["qualityScore"] <= 100
+    async with connect(service_url) as client:
+        await client.speak(syllables(0.5), userId="anna", faceModelId="portrait")
+        await client.until("response_end")
+    assert {frame["model"] for frame in client.frames()} == {"tpsm"}
+
+
+async def test_an_enrolled_face_can_be_deleted(service_url: str) -> None:
+    await post_photo(service_url, form(astronaut_jpeg(), consent="true", id="portrait"))
+    path = "/v1/users/anna/face-models/portrait"
+    async with aiohttp.ClientSession() as http, http.delete(service_url + path) as answer:
+        assert answer.status == 204
+    assert (await get(service_url, path))[0] == 404
+
+
+def png_of_30_megapixels() -> bytes:
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 6000, 5000, 8, 2, 0, 0, 0)
+    return header + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("photo", "fields", "status", "told"),
+    [
+        (None, {"consent": "true"}, 400, "photo"),
+        (astronaut_jpeg(), {}, 400, "consent"),
+        (astronaut_jpeg(), {"consent": "no"}, 400, "consent"),
+        (astronaut_jpeg(), {"consent": "true", "id": "../up"}, 400, "faceModelId"),
+        (b"not a picture", {"consent": "true"}, 422, "NOT_A_PICTURE"),
+        (astronaut_jpeg()[:4000], {"consent": "true"}, 422, "PICTURE_DAMAGED"),
+        (png_of_30_megapixels(), {"consent": "true"}, 422, "PICTURE_TOO_LARGE"),
+        (cv2.imencode(".jpg", np.full((512, 512, 3), 90, np.uint8))[1].tobytes(), {"consent": "true"}, 422, "NO_FACE"),
+    ],
+    ids=["no photo", "no consent", "consent refused", "traversal", "text", "truncated", "30 megapixels", "no face"],
+)
+async def test_a_photo_that_cannot_be_used_is_refused_with_a_reason(
+    service_url: str, photo: bytes | None, fields: dict[str, str], status: int, told: str
+) -> None:
+    answered, body = await post_photo(service_url, form(photo, **fields))
+    assert answered == status
+    reasons = [reason["code"] for reason in body["details"].get("reasons", [])]
+    assert told in (body["details"].get("field"), *reasons), body
+
+
+@pytest.mark.parametrize("path", ["/v1/users/anna/face-models/nobody", "/v1/users/demo/face-models/nobody/preview.jpg", "/v1/models/magic/performance"])
+async def test_what_is_not_there_is_404(service_url: str, path: str) -> None:
+    assert (await get(service_url, path))[0] == 404
+
+
+async def test_a_foreign_page_may_not_connect(service_url: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{service_url}/v1/ws", headers={"Origin": "https://evil.example"})
+    assert refused.value.status == 403
+
+
+async def test_the_demo_face_cannot_be_deleted(service_url: str) -> None:
+    async with aiohttp.ClientSession() as http, http.delete(f"{service_url}/v1/users/demo/face-models/demo") as answer:
+        assert answer.status >= 400
+    assert (await get(service_url, "/v1/users/demo/face-models/demo"))[0] == 200
