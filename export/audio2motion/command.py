@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export audio2motion", description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here")
-    parser.add_argument("--blocks", type=int, default=240, help="blocks of about two minutes of speech")
+    parser.add_argument("--blocks", type=int, default=128, help="blocks of about three minutes of speech")
     parser.add_argument("--minutes", type=float, default=25, help="time to train on one core")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that synthesise")
     parser.add_argument("--seed", type=int, default=1)
@@ -73,7 +73,9 @@ def _report(options: argparse.Namespace) -> int:
 def _espeak_as_unseen_engine(options: argparse.Namespace) -> int:
     """A second network that never heard espeak, judged on espeak; it is not committed."""
     folder = options.work_dir / "train"
-    corpus.make(corpus.blocks(("festival", "flite"), options.blocks // 2), folder, options.seed, options.workers)
+    planned = [block for block in corpus.blocks(ENGINES, options.blocks) if block.engine not in ("espeak", "babble")]
+    planned += [block for block in corpus.blocks(("flite",), options.blocks // 4) if block.engine == "flite"]
+    corpus.make(planned, folder, options.seed, options.workers)
     path = options.work_dir / "without-espeak.onnx"
     _train(options, ("festival", "flite"), path)
     session = serving.open_model(path)

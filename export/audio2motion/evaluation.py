@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import onnxruntime
+import soxr
 
 from export.audio2motion import channel, espeak, flite, music, noises, texts
 from export.audio2motion.corpus import HELD_OUT_VARIANTS
@@ -78,9 +79,9 @@ def at_10_db(samples: Samples, index: int) -> Samples:
 
 
 def by_telephone(samples: Samples, index: int) -> Samples:
-    """The clip at a low level through the telephone band and Opus at 12 kbit/s."""
-    narrow = channel.band_limited(samples, np.random.default_rng([_SEED, index]))
-    coded = channel.aligned(channel.decode(channel.encode(narrow, "libopus", "ogg", 12_000), "ogg"), narrow)
+    """The clip at a low level, sampled at 8 kHz, and through Opus at 12 kbit/s."""
+    narrow = soxr.resample(soxr.resample(samples, SAMPLE_RATE_HZ, 8000), 8000, SAMPLE_RATE_HZ)
+    coded = channel.aligned(channel.decode(channel.encode(narrow, "libopus", "ogg", 12_000), "ogg"), samples)
     return channel.level(coded, -38.0)
 
 

@@ -10,18 +10,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from export.audio2motion.corpus import NOT_SPEECH
 from export.audio2motion.network import BEHIND_FRAMES, CONTEXT_FRAMES, LOOK_AHEAD_FRAMES
 from export.audio2motion.speech import Phone
-from export.audio2motion.targets import Targets, targets_of
+from export.audio2motion.targets import VISEME_NAMES, Targets, targets_of
 from orchestrator.audio.mel import MelSpec
 
 OUTPUTS: Final = 194
 CROP_FRAMES: Final = OUTPUTS + CONTEXT_FRAMES
-_NEPER_PER_DB: Final = float(np.log(10) / 10)
-"""Natural logarithm of power, per decibel."""
+NEGATIVE_SHARE: Final = 0.22
+"""Share of crops without speech."""
+_BANDS: Final = MelSpec().n_mels
 _FLOOR: Final = float(np.log(MelSpec().log_floor))
-_FULL_SCALE: Final = 2.6
-"""Loudest tenth of the bands' mean log power of speech at 0 dB of full scale, roughly."""
+_FULL_SCALE: Final = 4.6
+"""Mel power of white noise at 0 dB of full scale, roughly the same in all bands."""
+_BILABIAL: Final = VISEME_NAMES.index("PP")
 Array = NDArray[np.float32]
 
 
@@ -46,55 +49,72 @@ class Mixer:
         self._mel = np.concatenate([mel for mel, _ in loaded])
         self._mouth = np.concatenate([t.mouth.astype(np.float16) for _, targets in loaded for t in targets])
         self._viseme = np.concatenate([t.viseme for _, targets in loaded for t in targets])
-        self._noise = [_load_noise(folder, kind) for kind in ("noise", "music", "babble")]
+        kinds = NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]  # crowds are made of espeak voices
+        self._noise = [np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)]) for kind in kinds]
         self._rng = np.random.default_rng(seed)
+        self._hiss = self._rng.gamma(3.0, 1 / 3.0, 4_000_000).astype(np.float32)
 
     @property
     def speech_hours(self) -> float:
         return len(self._mel) / 360_000
 
-    def batch(self, count: int, *, negative_share: float = 0.14) -> Batch:
+    def batch(self, count: int) -> Batch:
         """Crops of speech in varied conditions; a share of them has no speech in it and asks for a shut mouth."""
         rng = self._rng
         at = rng.integers(0, len(self._mel) - CROP_FRAMES, count)[:, None] + np.arange(CROP_FRAMES)
-        mel = self._mel[at].astype(np.float32)
         middle = at[:, BEHIND_FRAMES : CROP_FRAMES - LOOK_AHEAD_FRAMES]
         mouth, viseme = self._mouth[middle].astype(np.float32), self._viseme[middle].astype(np.int64)
-        bilabial = (viseme == 1).astype(np.float32)
-        negative = rng.random(count) < negative_share
-        mel[negative] = _FLOOR
-        for row in np.flatnonzero(negative):
-            mouth[row], viseme[row], bilabial[row] = 0.0, 0, 0.0
-        mel += _colour(mel, rng)
-        mel = self._with_noise(mel, negative)
-        mel += rng.uniform(-24, 14, (count, 1, 1)).astype(np.float32) * _NEPER_PER_DB
-        _with_room(mel, rng)
-        self._with_edges(mel, mouth, viseme, bilabial)
-        return Batch(np.maximum(mel, _FLOOR), mouth, viseme, bilabial)
+        negative = rng.random(count) < NEGATIVE_SHARE
+        mouth[negative], viseme[negative] = 0.0, 0
+        power = self._sound(self._mel[at].astype(np.float32), negative)
+        mel = np.log(np.maximum(power, MelSpec().log_floor))
+        self._with_edges(mel, mouth, viseme)
+        return Batch(mel, mouth, viseme, (viseme == _BILABIAL).astype(np.float32))
 
-    def _with_noise(self, mel: Array, negative: NDArray[np.bool_]) -> Array:
-        """Adds noise power to power; two noises to a negative crop now and then."""
+    def _sound(self, speech: Array, negative: NDArray[np.bool_]) -> Array:
+        """Power of speech and noise in a room, at a random level; a negative has no speech in it."""
+        rng, count = self._rng, len(speech)
+        voice = np.exp(speech + _colour(speech, rng))
+        noise = self._noises(count)
+        down_db = np.where(rng.random(count) < 0.6, rng.uniform(0, 28, count), 200.0)
+        ratio = _loudness(voice) / _loudness(noise) * 10 ** (-down_db / 10)
+        noise *= np.where(negative, 10 ** rng.uniform(-1, 1, count), ratio)[:, None, None].astype(np.float32)
+        voice[negative] = 0.0
+        gain = 10 ** (rng.uniform(-24, 14, (count, 1, 1)) / 10)
+        power: Array = (voice + noise) * gain.astype(np.float32) * self._telephone(count) + self._room(count)
+        return power
+
+    def _noises(self, count: int) -> Array:
+        """Power of random crops of noise, music and crowds, each with a random frequency response."""
+        rng, crops = self._rng, []
+        shares = np.array((0.38, 0.45, 0.17))[: len(self._noise)]
+        for kind in rng.choice(len(self._noise), count, p=shares / shares.sum()):
+            start = rng.integers(0, len(self._noise[kind]) - CROP_FRAMES)
+            crops.append(self._noise[kind][start : start + CROP_FRAMES])
+        mel = np.stack(crops).astype(np.float32)
+        power: Array = np.exp(mel + _colour(mel, rng))
+        return power
+
+    def _telephone(self, count: int) -> Array:
+        """Gain `[n, 1, 80]` of a sharp band limit for a quarter of the crops, as low sampling rates and telephones have."""
+        rng, gain = self._rng, np.ones((count, _BANDS), np.float32)
+        for row in np.flatnonzero(rng.random(count) < 0.25):
+            gain[row, int(rng.choice([57, 58, 60, 62, rng.integers(55, 78)])) :] = 10 ** -rng.uniform(2, 9)
+            gain[row, : int(rng.choice([0, rng.integers(0, 7)]))] *= 10 ** -rng.uniform(1, 4)
+        return gain[:, None, :]
+
+    def _room(self, count: int) -> Array:
+        """Faint steady noise for two thirds of the crops, as every microphone has; digital silence for the rest."""
         rng = self._rng
-        for row in range(len(mel)):
-            if not negative[row] and rng.random() < 0.4:
-                continue
-            noise = self._noise_crop()
-            noise += _colour(noise[None], rng)[0]
-            if negative[row]:
-                mel[row] = noise + rng.uniform(-10, 10) * _NEPER_PER_DB
-            else:
-                down = (_loudness(mel[row]) - _loudness(noise)) - rng.uniform(0, 28) * _NEPER_PER_DB
-                mel[row] = np.logaddexp(mel[row], noise + down)
-        return mel
+        level = np.where(rng.random(count) < 0.66, 10 ** rng.uniform(-9.5, -5.0, count), 0.0) * _FULL_SCALE
+        slope = np.exp(np.linspace(1, 0, _BANDS)[None] * rng.uniform(0, 3, (count, 1)))
+        size = count * CROP_FRAMES * _BANDS
+        start = rng.integers(0, len(self._hiss) - size)
+        hiss = self._hiss[start : start + size].reshape(count, CROP_FRAMES, _BANDS)
+        power: Array = hiss * (level[:, None] * slope).astype(np.float32)[:, None, :]
+        return power
 
-    def _noise_crop(self) -> Array:
-        rng = self._rng
-        source = self._noise[rng.choice(3, p=(0.38, 0.42, 0.2))]
-        start = rng.integers(0, len(source) - CROP_FRAMES)
-        crop: Array = source[start : start + CROP_FRAMES].astype(np.float32)
-        return crop
-
-    def _with_edges(self, mel: Array, mouth: Array, viseme: NDArray[np.int64], bilabial: Array) -> None:
+    def _with_edges(self, mel: Array, mouth: Array, viseme: NDArray[np.int64]) -> None:
         """The start or the end of a turn inside some crops: digital silence beyond it, and the mouth shut there."""
         rng = self._rng
         for row in np.flatnonzero(rng.random(len(mel)) < 0.2):
@@ -102,7 +122,7 @@ class Mixer:
             beyond = np.arange(CROP_FRAMES) < edge if rng.random() < 0.5 else np.arange(CROP_FRAMES) >= edge
             mel[row, beyond] = _FLOOR
             shut = beyond[BEHIND_FRAMES : CROP_FRAMES - LOOK_AHEAD_FRAMES]
-            mouth[row, shut], viseme[row, shut], bilabial[row, shut] = 0.0, 0, 0.0
+            mouth[row, shut], viseme[row, shut] = 0.0, 0
 
 
 def _blocks(folder: Path, kind: str) -> list[Path]:
@@ -116,27 +136,17 @@ def _load_speech(path: Path) -> tuple[NDArray[np.float16], list[Targets]]:
     return mel, [targets_of([Phone(*phone) for phone in phones], frames) for frames, _, _, phones in clips]
 
 
-def _load_noise(folder: Path, kind: str) -> NDArray[np.float16]:
-    return np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)])
-
-
-def _loudness(mel: Array) -> float:
-    """Log power of a crop's loud frames."""
-    return float(np.quantile(np.logaddexp.reduce(mel[::4], axis=1), 0.8))
+def _loudness(power: Array) -> Array:
+    """Power of each crop's loud frames `[n]`."""
+    frames = power[:, ::4].sum(axis=2)
+    loud: Array = np.partition(frames, int(0.8 * frames.shape[1]), axis=1)[:, int(0.8 * frames.shape[1])]
+    return loud + 1e-12
 
 
 def _colour(mel: Array, rng: np.random.Generator) -> Array:
-    """A smooth random frequency response per crop, +-4 dB (standard deviation), `[n, 1, 80]`."""
-    knots = rng.normal(0, 4.0 * _NEPER_PER_DB, (len(mel), 7))
-    columns = np.linspace(0, 5.999, mel.shape[2])
+    """A smooth random frequency response per crop, 4 dB (standard deviation), in nepers of power `[n, 1, 80]`."""
+    knots = rng.normal(0, 4.0 * np.log(10) / 10, (len(mel), 7))
+    columns = np.linspace(0, 5.999, _BANDS)
     low = columns.astype(int)
     curve = knots[:, low] * (1 - (columns - low)) + knots[:, low + 1] * (columns - low)
     return curve[:, None, :].astype(np.float32)
-
-
-def _with_room(mel: Array, rng: np.random.Generator) -> None:
-    """Faint steady noise under two thirds of the crops, as every microphone has; the rest keeps digital silence."""
-    for row in np.flatnonzero(rng.random(len(mel)) < 0.66):
-        level = _FULL_SCALE + rng.uniform(-95, -50) * _NEPER_PER_DB
-        hiss = level + rng.gumbel(0, 0.4, mel[row].shape) + np.linspace(rng.uniform(0, 3), 0, mel.shape[2])
-        mel[row] = np.logaddexp(mel[row], hiss.astype(np.float32))

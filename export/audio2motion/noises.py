@@ -18,16 +18,19 @@ Generator = Callable[[int, np.random.Generator], Samples]
 
 def steady(count: int, rng: np.random.Generator) -> Samples:
     """Air, fans, tape: coloured noise whose level drifts."""
-    drift = gaussian_filter1d(rng.normal(size=count // 160 + 2), 60)
-    gain = np.exp(np.interp(np.arange(count), np.arange(len(drift)) * 160, drift / (drift.std() + 1e-9) * rng.uniform(0, 0.5)))
-    return (coloured(count, rng.uniform(-0.3, 2.2), rng) * gain).astype(np.float32)
+    return coloured(count, rng.uniform(-0.3, 2.2), rng) * _swell(count, 60.0, rng.uniform(0, 0.5), rng)
 
 
 def gusts(count: int, rng: np.random.Generator) -> Samples:
     """Wind, traffic, applause: noise whose level changes fast and far, at rates that speech has too."""
-    envelope = gaussian_filter1d(rng.normal(size=count // 160 + 2), rng.uniform(2, 40))
-    gain = np.exp(np.interp(np.arange(count), np.arange(len(envelope)) * 160, envelope / (envelope.std() + 1e-9) * rng.uniform(0.5, 1.8)))
-    return (coloured(count, rng.uniform(0, 2), rng) * gain).astype(np.float32)
+    return coloured(count, rng.uniform(0, 2), rng) * _swell(count, rng.uniform(2, 40), rng.uniform(0.5, 1.8), rng)
+
+
+def _swell(count: int, blur_frames: float, depth: float, rng: np.random.Generator) -> Samples:
+    """A random gain around 1 that changes over `blur_frames` of 10 ms; its logarithm has the spread `depth`."""
+    curve = gaussian_filter1d(rng.normal(size=count // 160 + 2), blur_frames)
+    curve = (curve - curve.mean()) / max(curve.std(), 1e-3) * depth
+    return np.exp(np.interp(np.arange(count), np.arange(len(curve)) * 160, curve)).astype(np.float32)
 
 
 def hum(count: int, rng: np.random.Generator) -> Samples:

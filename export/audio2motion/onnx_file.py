@@ -12,7 +12,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from export.audio2motion.network import WINDOW_FRAMES, Block, MouthNet
+from export.audio2motion.network import STEPS, WINDOW_FRAMES, Block, MouthNet
+from orchestrator.motion import MOUTH_PARAMETERS
 
 OPSET = 18
 
@@ -41,6 +42,8 @@ def export(network: MouthNet, path: Path) -> float:
             dynamic_axes={"mel": {0: "batch"}, "motion": {0: "batch"}}, dynamo=False,
         )  # fmt: skip
         model = onnx.load(draft)
+    for axis, size in ((1, STEPS), (2, len(MOUTH_PARAMETERS))):
+        model.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = size
     del model.metadata_props[:]
     model.doc_string = ""
     onnx.checker.check_model(model, full_check=True)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from export.audio2motion.mixing import Batch, Mixer
 from export.audio2motion.network import MouthNet
+from export.audio2motion.targets import VISEME_NAMES
 from orchestrator.motion import CLOSED, OPEN
 
 BATCH_CROPS: Final = 16
@@ -21,6 +22,7 @@ _SHUT: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
 _BILABIAL_WEIGHT: Final = 4.0
 """Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one."""
+_SILENCE: Final = VISEME_NAMES.index("sil")
 _PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
 
 
@@ -63,8 +65,10 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
     aperture = ((gap - true_gap).square() * pressed).mean()
     false_shut = (functional.relu(_SHUT + 0.04 - gap) * (true_gap > _SHUT + 0.06)).mean()
     missed_shut = (functional.relu(gap - _SHUT + 0.04) * (true_gap < 0.05) * bilabial).mean()
+    resting = torch.from_numpy(batch.viseme == _SILENCE) & (true_gap < 0.02)
+    false_open = (functional.relu(gap - 0.06) * resting).mean()
     named = functional.cross_entropy(visemes.float().flatten(0, 1), torch.from_numpy(batch.viseme).flatten())
-    return shape + speed + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 0.01 * named
+    return shape + speed + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 0.8 * false_open + 0.01 * named
 
 
 def _rate(done: float) -> float:
