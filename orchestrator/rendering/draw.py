@@ -158,7 +158,7 @@ class _Inner:
         inner = _over(inner, self._shifted(self._upper, sway), shown)
         code = np.ascontiguousarray(upper_code[self._in_box])
         inner *= np.asarray(cv2.LUT(cv2.merge([code, code, code]), self._shadow), dtype=np.float32)
-        inner *= np.float32(1.0 - 0.35 * row[ROUND])
+        inner *= np.float32(1.0 - 0.25 * row[ROUND])
         window = frame[self._in_frame]
         window[...] = window + (inner - window) * opening[..., None] + np.float32(0.5)
 
@@ -261,7 +261,7 @@ def _distance_table(unit: float) -> Field:
 def _shadow_table() -> Field:
     """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
     below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
-    dark = np.array([0.66, 0.54, 0.50], dtype=np.float32)
+    dark = np.array([0.80, 0.70, 0.66], dtype=np.float32)
     return np.asarray(dark + (1.0 - dark) * below**0.7, dtype=np.float32)[:, None, :]
 
 

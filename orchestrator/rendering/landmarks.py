@@ -18,6 +18,8 @@ LOWER_LIP_INNER: Final = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 LOWER_LIP_OUTER: Final = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 CHIN: Final = (172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397)
 CHEEKS: Final = (36, 266, 50, 280, 205, 425, 187, 411)
+FOLDS: Final = (206, 426, 216, 436, 207, 427)
+"""Beside the mouth, along the fold that runs down from the nose."""
 FACE_SIDES: Final = (58, 288, 132, 361, 93, 323)
 NOSE_BASE: Final = (2, 98, 327, 94, 129, 358)
 FACE_OVAL: Final = (

@@ -38,6 +38,9 @@ ROUND_SHRINK_SMILE: Final = 0.10
 
 WIDEN: Final = 0.13
 
+FOLD_SHARE: Final = 0.35
+"""How much of the corners' way the folds beside the mouth go along: pulled in fully they would stand as deep upright lines."""
+
 
 def round_shrink(shape: MouthShape) -> float:
     """Share of the mouth's width lost at full rounding."""
@@ -50,10 +53,11 @@ def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     opened = shape.seam + _down(0.6 * GAP * shape.scale * opening_profile(shape.seam[:, 0], shape))
     moved = np.vstack([lips, opened])
     anchors = np.vstack([shape.still, shape.chin, _below_chin(shape)])
-    fields = [
-        thin_plate(np.vstack([moved + way, anchors]), np.vstack([-way, np.zeros_like(anchors)]), at)
-        for way in (_widening(moved), _rounding(shape, moved))
-    ]
+    fields = []
+    for movement in (_widening, _rounding):
+        way, follow = movement(shape, moved), FOLD_SHARE * movement(shape, np.clip(shape.folds, -1.0, 1.0))
+        controls = np.vstack([moved + way, shape.folds + follow, anchors])
+        fields.append(thin_plate(controls, -np.vstack([way, follow, np.zeros_like(anchors)]), at))
     return np.stack(fields)
 
 
@@ -67,7 +71,8 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     return fields
 
 
-def _widening(points: Points) -> Points:
+def _widening(shape: MouthShape, points: Points) -> Points:
+    """Corners outwards and a little up."""
     reach = np.clip(np.abs(points[:, 0]), 0.0, 1.0)
     return np.stack([np.sign(points[:, 0]) * WIDEN * reach**1.5, -0.05 * reach**3], axis=1)
 

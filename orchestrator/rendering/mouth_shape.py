@@ -13,6 +13,7 @@ from orchestrator.rendering.landmarks import (
     CHEEKS,
     CHIN,
     FACE_SIDES,
+    FOLDS,
     LEFT_EYE_LOWER,
     LOWER_LIP_INNER,
     LOWER_LIP_OUTER,
@@ -52,6 +53,7 @@ class MouthShape:
     """`[11, 2]` where the lips meet at rest."""
     chin: Points
     cheeks: Points
+    folds: Points
     still: Points
     """Points that no mouth movement reaches: nose, lower lids, sides of the face."""
     shut: bool
@@ -85,6 +87,7 @@ def mouth_shape(landmarks: Points) -> MouthShape:
         seam=seam,
         chin=pick(local, CHIN),
         cheeks=pick(local, CHEEKS),
+        folds=pick(local, FOLDS),
         still=still,
         shut=shut,
         scale=scale,
