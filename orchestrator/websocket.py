@@ -10,6 +10,7 @@ import numpy as np
 from aiohttp import WSMsgType, web
 
 from orchestrator import wire
+from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
@@ -30,12 +31,9 @@ from orchestrator.session import (
     merged_config,
 )
 from orchestrator.turn import Turn
-from orchestrator.types import AudioChunk, AudioFormat, Resolution, VideoGenerationConfig
+from orchestrator.types import AudioChunk, Resolution, VideoGenerationConfig
 
 logger = logging.getLogger(__name__)
-
-OPUS_PACKET_MS = 20.0
-"""What an Opus chunk counts in the inbox before it is decoded; most packets are this long (RFC 6716)."""
 
 
 @dataclass(slots=True)
@@ -147,7 +145,7 @@ class Connection:
             face_model_id=face_model_id,
             chunk=chunk,
             arrived_s=asyncio.get_running_loop().time(),
-            duration_ms=0.0 if chunk is None else _duration_ms(chunk),
+            duration_ms=0.0 if chunk is None else 1000.0 * estimated_duration_s(chunk),
         )
 
     def _conversation(self, session_id: str) -> _Conversation:
@@ -262,9 +260,3 @@ def _turn_metrics(turn: Turn) -> wire.TurnMetrics:
         model_used=turn.model,
         model_switches=turn.switches,
     )
-
-
-def _duration_ms(chunk: AudioChunk) -> float:
-    if chunk.format is AudioFormat.OPUS:
-        return OPUS_PACKET_MS
-    return len(chunk.data) / (2.0 * max(1, chunk.channels) * max(8000, chunk.sample_rate_hz)) * 1000.0
