@@ -65,11 +65,11 @@ def _skin(photo: NDArray[np.uint8], under_top: NDArray[np.float64], under_bottom
     luma = photo @ np.array([0.299, 0.587, 0.114])
     surround = above | below
     lit = luma > np.percentile(luma[surround], 25) if surround.any() else surround
-    mask = (surround & lit).astype(np.float32) + np.float32(1e-4)
+    mask = (surround & lit) * np.where(above, np.float32(2.0), np.float32(1.0)) + np.float32(1e-4)
     sigma = max(0.5 * unit, 1.0)
     total = cv2.GaussianBlur(photo.astype(np.float32) * mask[..., None], (0, 0), sigma)
     weight = cv2.GaussianBlur(mask, (0, 0), sigma)
-    skin: NDArray[np.uint8] = np.clip(np.rint(total / weight[..., None] * 0.98), 0, 255).astype(np.uint8)
+    skin: NDArray[np.uint8] = np.clip(np.rint(total / weight[..., None] * 0.96), 0, 255).astype(np.uint8)
     return skin
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from orchestrator.demo.portrait.painting import EYE, LIP_LINE, SIDE, eye_at, portrait
-from orchestrator.demo.portrait.canvas import spline
+from orchestrator.demo.portrait.canvas import SIDE, spline
+from orchestrator.demo.portrait.painting import portrait
+from orchestrator.demo.portrait.palette import EYE, LIP_LINE, eye_at
 from orchestrator.face.landmarks import mesh_of_square
 from orchestrator.face.package import serialise_face_model
 from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, active_model_key, face_prefix
