@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+import skimage.data
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 PAGE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page"
@@ -238,6 +239,25 @@ def test_a_dropped_photo_needs_consent_and_one_without_a_face_is_refused_with_re
     assert demo.locator("#refused li").first.inner_text().strip() != ""
     demo.keyboard.press("Escape")
     expect(demo.locator("#enrol")).to_be_hidden()
+
+
+def test_a_photo_becomes_a_face_that_speaks_and_can_be_deleted(demo: Page, tmp_path: Path) -> None:
+    photo = tmp_path / "portrait.jpg"
+    photo.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(skimage.data.astronaut()), 92))
+    demo.locator("#add-face").click()
+    demo.locator("#photo-file").set_input_files(photo)
+    demo.locator("#consent").check()
+    demo.locator("#create-face").click()
+    expect(demo.locator("#enrol")).to_be_hidden(timeout=PATIENCE_MS)
+    expect(demo.get_by_label("Your face 1", exact=True)).to_be_checked()
+    demo.locator('[data-sample="hello.wav"]').click()
+    wait_for_state(demo, "speaking")
+    assert demo.evaluate(MOUTH_CHANGE, 3000) > MOVES
+    demo.get_by_label("Delete Your face 1").click()
+    expect(demo.locator('input[name="face"]')).to_have_count(1)
+    demo.reload()
+    expect(demo.locator('input[name="face"]')).to_have_count(1)
+    assert demo.problems == []  # type: ignore[attr-defined]
 
 
 def test_a_face_the_service_no_longer_has_is_not_offered(page: Page, service: str) -> None:

@@ -6,12 +6,14 @@
  */
 
 import { ClipSource, MicrophoneSource, createAudioContext, decodeClip, openMicrophone } from "./audio-source.js";
-import { drawOffsets } from "./chart.js";
 import { LipSyncClient } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { h264Obstacle } from "./decoder.js";
 import { EnrolDialog } from "./enrol-dialog.js";
-import { deleteFace, forgetFace, listFaces, posterUrl } from "./faces.js";
+import { posterUrl } from "./faces.js";
+import { FaceGallery } from "./gallery.js";
+import { showNumbers } from "./numbers.js";
+import { Stage } from "./stage.js";
 import { Stats } from "./stats.js";
 
 const NUMBERS_EVERY_MS = 250;
@@ -27,66 +29,18 @@ const SWITCH_WORDS = {
 };
 
 const element = (id) => document.getElementById(id);
-const canvas = element("face");
-const painter = canvas.getContext("2d");
 
 const socketUrl = new URL("../v1/ws", import.meta.url);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const stats = new Stats();
 const client = new LipSyncClient(socketUrl);
-const conversation = new Conversation(client, stats, paint);
+const stage = new Stage();
+const conversation = new Conversation(client, stats, ({ image }) => stage.paint(image));
 window.lipsync = { stats, client, conversation };
 
-let face = listFaces()[0];
 let audio = null;
 let microphone = null;
-let meter = null;
-
-// The picture
-
-function paint({ image }) {
-  if (canvas.width !== image.width || canvas.height !== image.height) {
-    canvas.width = image.width;
-    canvas.height = image.height;
-  }
-  painter.drawImage(image, 0, 0);
-  element("placeholder").toggleAttribute("hidden", true);
-  element("frame").style.setProperty("--level", meter?.level() ?? 0);
-}
-
-/** Shows the chosen face at rest; a canvas keeps its last picture between turns. */
-async function showPoster() {
-  const shown = face;
-  const poster = new Image();
-  poster.src = posterUrl(shown);
-  try {
-    await poster.decode();
-  } catch {
-    element("placeholder").toggleAttribute("hidden", false);
-    return;
-  }
-  if (shown !== face || conversation.state !== "idle") return;
-  const side = Math.min(poster.naturalWidth, poster.naturalHeight);
-  canvas.width = canvas.height = Math.min(1024, side);
-  const [left, top] = [(poster.naturalWidth - side) / 2, (poster.naturalHeight - side) / 2];
-  painter.drawImage(poster, left, top, side, side, 0, 0, canvas.width, canvas.height);
-  element("placeholder").toggleAttribute("hidden", true);
-}
-
-/** Loudness of what is heard, 0..1, for the ring around the face. */
-function createMeter(context, output) {
-  const analyser = new AnalyserNode(context, { fftSize: 512 });
-  const samples = new Float32Array(analyser.fftSize);
-  output.connect(analyser);
-  return {
-    level() {
-      analyser.getFloatTimeDomainData(samples);
-      const power = samples.reduce((sum, value) => sum + value * value, 0) / samples.length;
-      return Math.min(1, Math.sqrt(power) * 4).toFixed(2);
-    },
-  };
-}
 
 // Speaking
 
@@ -129,14 +83,14 @@ function pictureConfig() {
 }
 
 function begin(context, source, pressedAt) {
-  const { userId, faceModelId } = face;
+  const { userId, faceModelId } = gallery.chosen;
   if (!client.connected) {
     client.connect();
     source.stop();
     throw new Error("The service is away just now. It is being called again; try in a moment.");
   }
   conversation.begin(context, source, { userId, faceModelId }, pictureConfig(), pressedAt);
-  meter = createMeter(context, source.output);
+  stage.listenTo(source.output);
 }
 
 async function speakClip(readBytes) {
@@ -203,7 +157,7 @@ function showState({ state }) {
   if (state !== "idle") return;
   microphone = null;
   showMicrophone(false);
-  element("frame").style.setProperty("--level", 0);
+  stage.calm();
   document.querySelectorAll(".sample").forEach((sample) => sample.removeAttribute("aria-current"));
 }
 
@@ -231,74 +185,18 @@ function onSwitch({ from, to, reason }) {
   showNote(words(from, to));
 }
 
-const number = (value, unit) => (value === null || Number.isNaN(value) ? "–" : `${value.toFixed(0)} ${unit}`);
-
-/** With a true minus sign, and never a signed zero. */
-const signed = (ms) => `${["−", "", "+"][Math.sign(Math.round(ms)) + 1]}${Math.abs(Math.round(ms))} ms`;
-
-function showNumbers() {
-  const { turn } = stats;
-  const { p50, p95 } = turn.avOffsetMs;
-  const live = turn.source === "microphone";
-  element("n-model").textContent = stats.model ?? "–";
-  element("n-fps").textContent = stats.state === "idle" && stats.fps === 0 ? "–" : `${stats.fps} / s`;
-  element("n-first").textContent = number(turn.firstFrameMs, "ms");
-  element("n-latency-label").textContent = live ? "Speech to picture" : "Press to speech";
-  element("n-latency").textContent = number(live ? turn.liveLatencyMs : turn.startDelayMs, "ms");
-  element("n-bytes").textContent = stats.bytesPerSecond ? number(stats.bytesPerSecond / 1000, "kB/s") : "–";
-  element("n-offset").textContent = p50 === null ? "–" : signed(p50);
-  element("n-spread").textContent = p95 === null ? "" : `95% within ${Math.round(p95)}`;
-  drawOffsets(element("chart"), turn.offsets);
-}
-
 // Faces
 
-function faceChoice(choice) {
-  const label = document.createElement("div");
-  label.className = "face-choice";
-  const input = Object.assign(document.createElement("input"), { type: "radio", name: "face", value: choice.faceModelId });
-  input.checked = choice.faceModelId === face.faceModelId;
-  input.setAttribute("aria-label", choice.name);
-  input.title = choice.name;
-  input.addEventListener("change", () => chooseFace(choice));
-  const picture = Object.assign(document.createElement("img"), { src: posterUrl(choice), alt: "" });
-  picture.addEventListener("error", () => dropMissing(choice, picture));
-  label.append(input, picture);
-  if (choice.userId !== "demo") label.append(deleteButton(choice));
-  return label;
-}
-
-/** A face that the service no longer has must not be offered; one whose picture merely failed to load stays. */
-async function dropMissing(choice, picture) {
-  picture.replaceWith(Object.assign(document.createElement("span"), { className: "blank" }));
-  const response = await fetch(posterUrl(choice)).catch(() => null);
-  if (choice.userId === "demo" || response?.status !== 404) return;
-  forgetFace(choice);
-  chooseFace(face === choice ? listFaces()[0] : face);
-}
-
-function deleteButton(choice) {
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×", title: "Delete this face" });
-  button.setAttribute("aria-label", `Delete ${choice.name}`);
-  button.addEventListener("click", async () => {
-    try {
-      await deleteFace(choice);
-      chooseFace(listFaces()[0]);
-    } catch (error) {
-      showProblem(error.message);
-    }
-  });
-  return button;
-}
+const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem });
 
 function showFaces() {
-  element("faces").replaceChildren(...listFaces().map(faceChoice));
-  showPoster();
+  gallery.show();
+  if (conversation.state === "idle") stage.showPoster(posterUrl(gallery.chosen));
 }
 
 function chooseFace(choice) {
   conversation.interrupt();
-  face = choice;
+  gallery.chosen = choice;
   showFaces();
 }
 
@@ -387,6 +285,6 @@ watchDrops();
 offerH264();
 showSnippet();
 showFaces();
-showNumbers();
-setInterval(showNumbers, NUMBERS_EVERY_MS);
+showNumbers(stats);
+setInterval(() => showNumbers(stats), NUMBERS_EVERY_MS);
 client.connect();
