@@ -91,7 +91,7 @@ class ServerProcess:
         """Ends the server and its backend processes; blocks for some milliseconds.
 
         Asked politely it takes three seconds, one per poll of its own, and with a dead backend process for ever. It keeps
-        nothing that is worth the wait. Orphaned backend processes would hold its listening socket.
+        nothing that is worth the wait. Its backend processes would live on for a while, stopped ones for ever.
         """
         self.stubs()
         self.popen.kill()
