@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -34,6 +33,7 @@ from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService
 from orchestrator.session import SessionRegistry
 from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.types import LipSyncModel
 from orchestrator.video.service import VideoGeneratorService
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
 """Opens the inference for the application's life: a Triton, or this process."""
 
 SHUTDOWN_TIMEOUT_S = 5.0
+
+DEMO_USER = DEMO_FACE = "demo"
+"""The shipped portrait."""
 
 
 def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
@@ -78,13 +81,23 @@ async def _service(app: web.Application, open_inference: OpenInference) -> Async
             app[CONFIG], ADAPTERS, app[FACES], VideoGeneratorService(inference), VideoStreamingService(), app[METRICS]
         )
         app[SERVICE] = service
-        probes = asyncio.create_task(service.probe_failed_models(), name="probe failed models")
+        tasks = [
+            asyncio.create_task(service.probe_failed_models(), name="probe failed models"),
+            asyncio.create_task(_prepare_demo_face(app), name="prepare the demo face"),
+        ]
         try:
             yield
         finally:
-            probes.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await probes
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+async def _prepare_demo_face(app: web.Application) -> None:
+    """The face that most visitors see first should not make them wait."""
+    face = await app[FACES].load_face_model(DEMO_USER, DEMO_FACE)
+    for size in (256, 512):
+        await app[SERVICE].prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), size)
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -40,6 +40,9 @@ UPLOADS: Final = web.AppKey("uploads", asyncio.Semaphore)
 
 MAX_UPLOADS: Final = 4
 
+FIRST_SIZE: Final = 256
+"""Picture size for which a new face is prepared at once: the wire's default."""
+
 PAGE: Final = Path(__file__).parent / "demo" / "page"
 
 MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024
@@ -117,6 +120,7 @@ async def enrol(request: web.Request) -> web.Response:
     """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with reasons."""
     async with request.app[UPLOADS]:
         face = await _enrol(request)
+    await request.app[SERVICE].prepare_face(face, (request.app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
     return web.json_response(_face(face), status=201)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,9 +78,12 @@ class LipSyncService:
 
     async def warm_up(self, session: Session, size: int) -> None:
         """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits for it."""
-        face = _face_of(session)
         first = (await self.select_model(session))[0]
-        for model in dict.fromkeys((first, LipSyncModel.STATIC)):
+        await self.prepare_face(_face_of(session), (first, LipSyncModel.STATIC), size)
+
+    async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
+        """Derive what these models need of a face, ahead of its first frame."""
+        for model in dict.fromkeys(models):
             await self._faces.optimize_for_model(face, self._adapters[model], size)
 
     def spec(self, model: LipSyncModel) -> ModelSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -40,8 +41,9 @@ class TpsmFace:
         return 2 * int(self.blob.nbytes)
 
 
+@lru_cache(maxsize=4)
 def prepare_face(face: FaceModel, size: int) -> TpsmFace:
-    """Solve the splines of one face; see `orchestrator.rendering.build`."""
+    """Solve the splines of one face; see `orchestrator.rendering.build`. `tpsm` and `static` ask one after the other."""
     maps = build_face_maps(face.neutral_pose, face.landmarks(), size)
     blob = maps.to_bytes()
     return TpsmFace(
