@@ -13,7 +13,7 @@ import soxr
 from export.audio2motion import channel, espeak, flite, music, noises, texts
 from export.audio2motion.corpus import HELD_OUT_VARIANTS
 from export.audio2motion.metrics import Score, score_clip, total
-from export.audio2motion.serving import mouth_of
+from export.audio2motion.serving import LOOK_AHEAD_FRAMES, mouth_of
 from export.audio2motion.speech import Utterance, joined
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.motion import OPEN, aperture
@@ -62,12 +62,18 @@ def espeak_speech(languages: Sequence[str], per_language: int) -> TestSpeech:
     return TestSpeech(f"espeak unseen variants, {name}", tuple(spoken))
 
 
-def judge(session: onnxruntime.InferenceSession, speech: TestSpeech, spoil: Callable[[Samples, int], Samples] | None = None) -> Score:
+def judge(
+    session: onnxruntime.InferenceSession,
+    speech: TestSpeech,
+    spoil: Callable[[Samples, int], Samples] | None = None,
+    ahead_frames: int = LOOK_AHEAD_FRAMES,
+) -> Score:
     """The score of a set, each clip passed through `spoil(samples, clip number)` first."""
     scores = []
     for index, utterance in enumerate(speech.utterances):
         samples = channel.level(utterance.samples, -26.0)
-        scores.append(score_clip(mouth_of(session, spoil(samples, index) if spoil else samples), utterance.phones))
+        mouth = mouth_of(session, spoil(samples, index) if spoil else samples, ahead_frames)
+        scores.append(score_clip(mouth, utterance.phones))
     return total(scores)
 
 

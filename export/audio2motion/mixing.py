@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.audio2motion.corpus import NOT_SPEECH
-from export.audio2motion.network import BEHIND_FRAMES, CONTEXT_FRAMES, LOOK_AHEAD_FRAMES
+from export.audio2motion.network import CONTEXT_FRAMES
+from export.audio2motion.serving import LOOK_AHEAD_FRAMES
 from export.audio2motion.speech import Phone
 from export.audio2motion.targets import VISEME_NAMES, Targets, targets_of
 from orchestrator.audio.mel import MelSpec
@@ -41,7 +42,7 @@ class Batch:
 class Mixer:
     """All blocks of a folder in memory, and the random generator that draws batches from them."""
 
-    def __init__(self, folder: Path, engines: tuple[str, ...], seed: int) -> None:
+    def __init__(self, folder: Path, engines: tuple[str, ...], seed: int, ahead_frames: int = LOOK_AHEAD_FRAMES) -> None:
         paths = [path for engine in engines for path in _blocks(folder, engine)]
         if not paths:
             raise FileNotFoundError(f"no blocks of {', '.join(engines)} in {folder}")
@@ -51,6 +52,8 @@ class Mixer:
         self._viseme = np.concatenate([t.viseme for _, targets in loaded for t in targets])
         kinds = NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]  # crowds are made of espeak voices
         self._noise = [np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)]) for kind in kinds]
+        behind = CONTEXT_FRAMES - ahead_frames
+        self._outputs = slice(behind, behind + OUTPUTS)
         self._rng = np.random.default_rng(seed)
         self._hiss = self._rng.gamma(3.0, 1 / 3.0, 4_000_000).astype(np.float32)
 
@@ -62,7 +65,7 @@ class Mixer:
         """Crops of speech in varied conditions; a share of them has no speech in it and asks for a shut mouth."""
         rng = self._rng
         at = rng.integers(0, len(self._mel) - CROP_FRAMES, count)[:, None] + np.arange(CROP_FRAMES)
-        middle = at[:, BEHIND_FRAMES : CROP_FRAMES - LOOK_AHEAD_FRAMES]
+        middle = at[:, self._outputs]
         mouth, viseme = self._mouth[middle].astype(np.float32), self._viseme[middle].astype(np.int64)
         negative = rng.random(count) < NEGATIVE_SHARE
         mouth[negative], viseme[negative] = 0.0, 0
@@ -121,7 +124,7 @@ class Mixer:
             edge = int(rng.integers(0, CROP_FRAMES))
             beyond = np.arange(CROP_FRAMES) < edge if rng.random() < 0.5 else np.arange(CROP_FRAMES) >= edge
             mel[row, beyond] = _FLOOR
-            shut = beyond[BEHIND_FRAMES : CROP_FRAMES - LOOK_AHEAD_FRAMES]
+            shut = beyond[self._outputs]
             mouth[row, shut], viseme[row, shut] = 0.0, 0
 
 

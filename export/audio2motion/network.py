@@ -11,11 +11,8 @@ from orchestrator.motion import MOUTH_PARAMETERS
 
 WINDOW_FRAMES: Final = 80
 STEPS: Final = 8
-LOOK_AHEAD_FRAMES: Final = 6
-"""Mel frames between the last output step and the window's end."""
 CONTEXT_FRAMES: Final = WINDOW_FRAMES - STEPS
 """Frames a crop has more than its outputs: those before the first output, and the look-ahead."""
-BEHIND_FRAMES: Final = CONTEXT_FRAMES - LOOK_AHEAD_FRAMES
 _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)
 _BANDS: Final = 80
 _MEAN, _SCALE = -7.0, 4.0

@@ -14,7 +14,9 @@ from orchestrator.motion import MOUTH_PARAMETERS
 from orchestrator.types import Samples
 
 MODEL: Final = Path("model_repository/audio2motion/1/model.onnx")
-_WINDOW, _STEPS, _AHEAD = 80, 8, 6
+_WINDOW, _STEPS = 80, 8
+LOOK_AHEAD_FRAMES: Final = 6
+"""Mel frames between the last output step and the window's end."""
 _BATCH: Final = 16
 
 
@@ -25,18 +27,18 @@ def open_model(path: Path = MODEL) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def windows_of(mel: NDArray[np.float32]) -> NDArray[np.float32]:
+def windows_of(mel: NDArray[np.float32], ahead_frames: int = LOOK_AHEAD_FRAMES) -> NDArray[np.float32]:
     """Windows `[n, 80, 80]` whose 8 steps each follow on one another and cover `mel [frames, 80]`; silence is beyond its ends."""
     count = -(-len(mel) // _STEPS)
-    behind = _WINDOW - _AHEAD - _STEPS
-    after = count * _STEPS - len(mel) + _AHEAD
+    behind = _WINDOW - ahead_frames - _STEPS
+    after = count * _STEPS - len(mel) + ahead_frames
     padded = np.pad(mel, ((behind, after), (0, 0)), constant_values=float(np.log(MelSpec().log_floor)))
     return np.stack([padded[i * _STEPS : i * _STEPS + _WINDOW] for i in range(count)]).astype(np.float32)
 
 
-def mouth_of(session: onnxruntime.InferenceSession, samples: Samples) -> NDArray[np.float32]:
+def mouth_of(session: onnxruntime.InferenceSession, samples: Samples, ahead_frames: int = LOOK_AHEAD_FRAMES) -> NDArray[np.float32]:
     """Mouth parameters `[frames, 7]` at 100 Hz of a whole turn at 16 kHz."""
     mel = log_mel(samples, MelSpec())
-    windows = windows_of(mel)
+    windows = windows_of(mel, ahead_frames)
     parts = [session.run(["motion"], {"mel": windows[i : i + _BATCH]})[0] for i in range(0, len(windows), _BATCH)]
     return np.concatenate(parts).reshape(-1, len(MOUTH_PARAMETERS))[: len(mel)].astype(np.float32)
