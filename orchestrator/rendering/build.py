@@ -8,18 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.rendering.face_maps import COARSE, SIZES, FaceMaps, edge_box
+from orchestrator.rendering.face_maps import COARSE, EDGE_CODE, SIZES, SWAY_NODES, FaceMaps, edge_box
 from orchestrator.rendering.inner_mouth import inner_mouth
 from orchestrator.rendering.landmarks import FACE_OVAL, Frame, Points, checked, pick
 from orchestrator.rendering.lids import lash_color, lids
 from orchestrator.rendering.mouth_fields import common_fields, layer_fields, round_shrink
 from orchestrator.rendering.mouth_shape import MouthShape, curve, inner_corners, mouth_shape, opening_profile
 from orchestrator.types import RgbImage
-
-EDGE_CODE: Final = 400.0
-"""Steps of a coded distance per half mouth width; 128 is the lip's edge."""
-
-SWAY_NODES: Final = 32
 
 WELL_LIT_SKIN: Final = np.array([226.0, 180.0, 152.0])
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import BLINK, CLOSED, JAW, MOTION_PARAMETERS, OPEN, ROLL, ROUND, SWAY_X, SWAY_Y, TEETH, TUCK, WIDE
-from orchestrator.rendering.build import EDGE_CODE, SWAY_NODES
-from orchestrator.rendering.face_maps import COARSE, FaceMaps, edge_box
-from orchestrator.rendering.lids import HEIGHT_CODE
-from orchestrator.rendering.mouth_fields import GAP
+from orchestrator.motion import BLINK, MOTION_PARAMETERS, ROLL, SWAY_X, SWAY_Y
+from orchestrator.rendering.face_maps import SWAY_NODES, FaceMaps
+from orchestrator.rendering.lids import LidPainter
+from orchestrator.rendering.mouth_layers import MouthPainter
+from orchestrator.rendering.warp import Field, identity, sample
 from orchestrator.types import RgbImage
-
-Field = NDArray[np.float32]
-
-LIP_SOFTNESS: Final = 1.3
-"""Width of the lips' edge in pixels of the frame."""
-
-TUCK_DEPTH: Final = 0.13
-"""How much of the lower lip rolls in under the teeth for f and v, in neutral half mouth widths."""
 
 LOWEST: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
 HIGHEST: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.float32)
 """Motion is clipped to these: MOTION_PARAMETERS' ranges, and head movement that the margins have room for."""
-
-JAW_TRAVEL: Final = 0.60 * GAP
-"""How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""
 
 
 class FaceRenderer:
@@ -36,175 +25,35 @@ class FaceRenderer:
 
     def __init__(self, maps: FaceMaps) -> None:
         self.maps = maps
-        self._base = _identity(maps.size, maps.size, 0.0, 0.0)
+        self._base = identity(maps.size, maps.size, 0.0, 0.0)
         self._head = _head_basis(maps)
-        self._mouth = _Mouth(maps, self._head)
-        self._lids = [_Lid(maps.right_lid, maps.lid_boxes[0], maps.lash), _Lid(maps.left_lid, maps.lid_boxes[1], maps.lash)]
+        self._mouth = MouthPainter(maps, self._head)
+        self._lids = [LidPainter(maps.right_lid, maps.lid_boxes[0], maps.lash), LidPainter(maps.left_lid, maps.lid_boxes[1], maps.lash)]
 
     def draw(self, motion: NDArray[np.float32]) -> RgbImage:
         """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS; values outside their range are clipped."""
         row = _clipped(motion)
         head = np.array([-row[SWAY_X], -row[SWAY_Y], -row[ROLL]], dtype=np.float32)
-        frame = self._whole(float(row[BLINK]), head)
-        self._mouth.draw(row, head, frame)
+        image = self._blinking(float(row[BLINK]))
+        frame = self._whole(image, head)
+        self._mouth.draw(row, head, image, frame)
         return frame
 
-    def _whole(self, blink: float, head: Field) -> RgbImage:
-        """The photo with its lids and sway, its mouth as photographed."""
-        image = self.maps.image
-        if blink > 0.01:
-            image = image.copy()
-            for lid in self._lids:
-                lid.draw(image, blink)
+    def _blinking(self, blink: float) -> RgbImage:
+        """The photo with its lids as far down as `blink` says."""
+        if blink < 0.01:
+            return self.maps.image
+        image = self.maps.image.copy()
+        for lid in self._lids:
+            lid.draw(image, blink)
+        return image
+
+    def _whole(self, image: RgbImage, head: Field) -> RgbImage:
+        """The head's sway; the mouth is as photographed."""
         size = self.maps.size
         moved = (head @ self._head.reshape(3, -1)).reshape(SWAY_NODES, SWAY_NODES, 2)
         where = cv2.add(cv2.resize(moved * np.float32(1.5), (size, size), interpolation=cv2.INTER_LINEAR), self._base)
-        return np.asarray(_sample(image, where), dtype=np.uint8)
-
-
-class _Mouth:
-    """The part of the frame that the mouth moves."""
-
-    def __init__(self, maps: FaceMaps, head: Field) -> None:
-        self._maps = maps
-        self._box = tuple(int(v) for v in maps.mouth_box)
-        x, y, width, height = self._box
-        self._step = max(maps.size // COARSE, 1)
-        left, top, edge_width, edge_height = edge_box(maps.size, maps.mouth_box.tolist())
-        photo = maps.image[top : top + edge_height, left : left + edge_width]
-        self._upper = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 0]]))
-        self._lower = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 1]]))
-        self._base = _identity(width, height, 1.5 * x - left, 1.5 * y - top)
-        rows, columns = np.mgrid[0 : height // self._step, 0 : width // self._step]
-        self._nodes = np.stack([columns, rows], axis=-1).astype(np.float32)
-        self._head = np.stack([_resample(basis, maps.size, self._box, self._step) for basis in head]) / np.float32(self._step)
-        self._common = maps.common.reshape(len(maps.common), -1)
-        self._layers = maps.layers.reshape(len(maps.layers), -1)
-        self._unit = float(maps.mouth_frame[4])
-        self._scale = float(maps.mouth_frame[6])
-        self._distance = _distance_table(self._unit)
-        self._cover = np.clip(self._distance, 0.0, 1.0)
-        self._tuck_profile = cv2.resize(maps.tuck_profile, (width, height), interpolation=cv2.INTER_LINEAR)
-        self._inner = _Inner(maps, head)
-
-    def draw(self, row: Field, head: Field, frame: RgbImage) -> None:
-        """Paint the mouth into `frame`."""
-        upper_at, lower_at = self._sources(row, head)
-        upper, lower = _sample(self._upper, upper_at), _sample(self._lower, lower_at)
-        upper_code = np.asarray(cv2.extractChannel(upper, 3), dtype=np.uint8)
-        upper_cover = np.asarray(cv2.LUT(upper_code, self._cover), dtype=np.float32)
-        lower_code = np.asarray(cv2.extractChannel(lower, 3), dtype=np.uint8)
-        lower_cover = np.minimum(self._lower_cover(lower_code, float(row[TUCK])), 1.0 - upper_cover)
-        face = cv2.blendLinear(upper, lower, upper_cover, lower_cover)
-        x, y, width, height = self._box
-        frame[y : y + height, x : x + width] = face[..., :3]
-        self._inner.draw(row, head, frame, 1.0 - upper_cover - lower_cover, upper_code)
-
-    def _lower_cover(self, code: NDArray[np.uint8], tuck: float) -> Field:
-        """The lower lip; tucked, its red rolls in under the teeth, so that its edge lies lower in the photo."""
-        if tuck == 0.0:
-            return np.asarray(cv2.LUT(code, self._cover), dtype=np.float32)
-        inset = self._tuck_profile * np.float32(tuck * TUCK_DEPTH * self._scale * self._unit / LIP_SOFTNESS)
-        return np.clip(cv2.LUT(code, self._distance) - inset, 0.0, 1.0)
-
-    def _sources(self, row: Field, head: Field) -> tuple[Field, Field]:
-        """Where each pixel of the box comes from in the upper and lower layer: sway, then common, then layer displacement."""
-        shape = self._nodes.shape[:2]
-        swayed = self._nodes + (head @ self._head.reshape(3, -1)).reshape(*shape, 2)
-        common = (self._common_weights(row) @ self._common).reshape(*shape, 2)
-        at = swayed + _sample(common, swayed)
-        layers = (_layer_weights(row) @ self._layers).reshape(*shape, 4)
-        moved = _sample(layers, at)
-        at -= self._nodes
-        return self._full(at + moved[..., :2]), self._full(at + moved[..., 2:])
-
-    def _full(self, coarse: Field) -> Field:
-        _, _, width, height = self._box
-        coarse *= np.float32(1.5 * self._step)
-        return np.asarray(cv2.add(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), self._base), dtype=np.float32)
-
-    def _common_weights(self, row: Field) -> Field:
-        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this weight."""
-        shrink = float(self._maps.mouth_frame[5])
-        rounded = float(row[ROUND])
-        return np.array([row[WIDE], rounded * (1.0 - shrink) / (1.0 - shrink * rounded)], dtype=np.float32)
-
-
-class _Inner:
-    """Throat, tongue and teeth."""
-
-    def __init__(self, maps: FaceMaps, head: Field) -> None:
-        x, y, width, height = (int(v) for v in maps.cavity_box)
-        left, top, _, _ = (int(v) for v in maps.mouth_box)
-        self._in_frame = np.s_[y : y + height, x : x + width]
-        self._in_box = np.s_[y - top : y - top + height, x - left : x - left + width]
-        self._size = (width, height)
-        self._cavity = maps.cavity.astype(np.float32)
-        self._upper = _premultiplied(maps.upper_teeth)
-        self._lower = _premultiplied(maps.lower_jaw)
-        axis_x, axis_y = float(maps.mouth_frame[2]), float(maps.mouth_frame[3])
-        self._travel = float(maps.mouth_frame[4] * maps.mouth_frame[6]) * np.array([-axis_y, axis_x])
-        self._sway = _at(head, maps.size, float(maps.mouth_frame[0]), float(maps.mouth_frame[1]))
-        self._shadow = _shadow_table()
-
-    def draw(self, row: Field, head: Field, frame: RgbImage, opening: Field, upper_code: NDArray[np.uint8]) -> None:
-        """Paint what `opening` (0..1, `[h, w]` of the mouth box) shows into `frame`."""
-        opening = opening[self._in_box]
-        if float(opening.max()) < 0.004:
-            return
-        sway = head @ self._sway
-        shown = np.float32(1.0 - 0.8 * row[ROUND] * (1.0 - row[TEETH]))
-        inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * self._jaw_travel(row)), shown)
-        inner = _over(inner, self._shifted(self._upper, sway), shown)
-        code = np.ascontiguousarray(upper_code[self._in_box])
-        inner *= np.asarray(cv2.LUT(cv2.merge([code, code, code]), self._shadow), dtype=np.float32)
-        inner *= np.float32(1.0 - 0.25 * row[ROUND])
-        window = frame[self._in_frame]
-        window[...] = window + (inner - window) * opening[..., None] + np.float32(0.5)
-
-    def _jaw_travel(self, row: Field) -> float:
-        """Lower teeth follow the opening; `teeth` holds them near the upper ones."""
-        open_now = float(row[OPEN] * (1.0 - row[CLOSED]))
-        return JAW_TRAVEL * open_now * (1.0 - 0.75 * float(row[TEETH]) * max(0.0, 1.0 - 1.6 * open_now))
-
-    def _shifted(self, layer: Field, shift: Field) -> Field:
-        matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
-
-
-class _Lid:
-    """One eye's lid, drawn into the photo before it is warped."""
-
-    def __init__(self, maps: NDArray[np.uint8], box: NDArray[np.int32], lash: NDArray[np.uint8]) -> None:
-        x, y, width, height = (int(v) for v in box)
-        self._window = np.s_[y : y + height, x : x + width]
-        self._skin = maps[..., :3].astype(np.float32)
-        self._under = (maps[..., 3].astype(np.float32) - 128.0) / HEIGHT_CODE
-        self._height = maps[..., 4].astype(np.float32) / HEIGHT_CODE
-        self._inverse_height = 1.0 / np.maximum(self._height, np.float32(0.05))
-        self._cover = np.clip((self._under + 0.50) / 0.24, 0.0, 1.0) * maps[..., 5] / np.float32(255.0)
-        self._crease = np.float32(0.10) * np.exp(-np.square((self._under + 0.10) / 0.07))
-        self._lash = maps[..., 6].astype(np.float32) / 255.0
-        self._lash_color = np.broadcast_to(lash.astype(np.float32), self._skin.shape).copy()
-        self._sharpness = max(width / 3.0, 1.0) / 1.5
-
-    def draw(self, image: RgbImage, blink: float) -> None:
-        """Close the lid by `blink` in `image`."""
-        edge = self._height * np.float32(1.02 * blink) - self._under
-        cover = np.clip(edge * np.float32(self._sharpness) + np.float32(0.5), 0.0, 1.0) * self._cover
-        cover *= np.float32(min(1.0, 3.0 * blink))
-        lash = np.clip(1.25 - np.abs(edge - np.float32(0.03)) / np.float32(0.075), 0.0, 1.0) * self._lash
-        dark = np.float32(0.07) * np.clip(1.0 - edge * self._inverse_height, 0.0, 1.0) + np.float32(blink) * self._crease
-        shade = 1.0 - dark * (1.0 - lash)
-        color = cv2.multiply(cv2.blendLinear(self._skin, self._lash_color, 1.0 - lash, lash), cv2.merge([shade, shade, shade]))
-        window = image[self._window]
-        window[...] = cv2.blendLinear(color.astype(np.uint8), np.ascontiguousarray(window), cover, 1.0 - cover)
-
-
-def _sample(image: NDArray[Any], where: NDArray[Any]) -> NDArray[Any]:
-    """`image` at the positions `where` `[h, w, 2]`."""
-    return cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
+        return np.asarray(sample(image, where), dtype=np.uint8)
 
 
 def _clipped(motion: NDArray[np.float32]) -> Field:
@@ -216,18 +65,6 @@ def _clipped(motion: NDArray[np.float32]) -> Field:
     return row
 
 
-def _layer_weights(row: Field) -> Field:
-    open_now = row[OPEN] * (1.0 - row[CLOSED])
-    oval = open_now * (0.15 + 0.85 * row[ROUND])
-    return np.array([1.0, open_now, oval, row[JAW] * (1.0 - 0.5 * row[CLOSED]), row[TUCK], row[CLOSED]], dtype=np.float32)
-
-
-def _identity(width: int, height: int, left: float, top: float) -> Field:
-    """Image position of each pixel of a frame's part, whose own corner lies at `left`, `top` image pixels."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    return np.asarray(np.stack([(columns + 0.5) * 1.5 - 0.5 + left, (rows + 0.5) * 1.5 - 0.5 + top], axis=-1), dtype=np.float32)
-
-
 def _head_basis(maps: FaceMaps) -> Field:
     """`[3, 32, 32, 2]` frame pixels moved per unit of sway x, sway y and roll."""
     nodes = (np.arange(SWAY_NODES, dtype=np.float32) + 0.5) * maps.size / SWAY_NODES - 0.5
@@ -237,40 +74,3 @@ def _head_basis(maps: FaceMaps) -> Field:
     rotation = np.stack([-(y - maps.pivot[1]) * roll, (x - maps.pivot[0]) * roll], axis=-1)
     basis = [np.stack([shift * maps.size, zero], axis=-1), np.stack([zero, shift * maps.size], axis=-1), rotation]
     return np.asarray(np.stack(basis), dtype=np.float32)
-
-
-def _resample(basis: Field, size: int, box: tuple[int, ...], step: int) -> Field:
-    """One head basis `[32, 32, 2]` on the coarse grid of the box."""
-    x, y, width, height = box
-    full = cv2.resize(basis, (size, size), interpolation=cv2.INTER_LINEAR)[y : y + height, x : x + width]
-    return np.asarray(cv2.resize(full, (width // step, height // step), interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
-def _at(head: Field, size: int, x: float, y: float) -> Field:
-    """Head basis `[3, 2]` at one place."""
-    column, row = (int(np.clip(v * SWAY_NODES / size, 0, SWAY_NODES - 1)) for v in (x, y))
-    return head[:, row, column]
-
-
-def _distance_table(unit: float) -> Field:
-    """Cover for each coded distance before clipping to 0..1: a soft edge LIP_SOFTNESS pixels wide."""
-    distance = (np.arange(256, dtype=np.float32) - 128.0) / EDGE_CODE
-    return np.asarray(distance * (unit / LIP_SOFTNESS) + 0.5, dtype=np.float32)
-
-
-def _shadow_table() -> Field:
-    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
-    below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
-    dark = np.array([0.80, 0.70, 0.66], dtype=np.float32)
-    return np.asarray(dark + (1.0 - dark) * below**0.7, dtype=np.float32)[:, None, :]
-
-
-def _premultiplied(layer: NDArray[np.uint8]) -> Field:
-    color, cover = layer[..., :3].astype(np.float32), layer[..., 3:].astype(np.float32) / np.float32(255.0)
-    return np.dstack([color * cover, cover]).astype(np.float32)
-
-
-def _over(back: Field, front: Field, shown: np.float32) -> Field:
-    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed forward."""
-    composed: Field = back * (1.0 - shown * front[..., 3:]) + shown * front[..., :3]
-    return composed

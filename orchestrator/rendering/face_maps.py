@@ -16,6 +16,12 @@ SIZES: Final = (128, 256, 512)
 COARSE: Final = 128
 """Displacement maps have this many nodes along the picture's side; they are smooth, so finer ones would look the same."""
 
+EDGE_CODE: Final = 400.0
+"""Steps of a coded distance per half mouth width; 128 is the lip's edge."""
+
+SWAY_NODES: Final = 32
+"""Nodes of the sway map along the picture's side."""
+
 MAGIC: Final = b"LSFM\x01"
 MAX_BYTES: Final = 8 << 20
 
@@ -170,7 +176,7 @@ def _check(maps: FaceMaps) -> None:
     _expect("lower_jaw", maps.lower_jaw, (height, width, 4))
     for name, (_, _, width, height) in zip(("right_lid", "left_lid"), maps.lid_boxes.tolist(), strict=True):
         _expect(name, getattr(maps, name), (height, width, 7))
-    _expect("sway", maps.sway, (2, 32, 32))
+    _expect("sway", maps.sway, (2, SWAY_NODES, SWAY_NODES))
     for field in fields(maps):
         value = getattr(maps, field.name)
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not (np.isfinite(value) & (np.abs(value) < 1e4)).all():

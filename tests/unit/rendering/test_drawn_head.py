@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from rendering_faces import Face, motion
@@ -38,6 +39,18 @@ def test_closed_lids_hide_the_eyes_and_nothing_else(portrait: Face, renderer: Fa
     changed = np.nonzero((opened != shut).any(axis=2))[0]
     assert changed.min() > portrait.landmarks[105, 1] / 3.0
     assert changed.max() < portrait.landmarks[50, 1] / 3.0
+
+
+@pytest.mark.parametrize("degrees", [-15, 15])
+def test_a_tilted_head_blinks_too(portrait: Face, degrees: float) -> None:
+    turn = cv2.getRotationMatrix2D((384, 384), degrees, 1.0)
+    image = cv2.warpAffine(portrait.image, turn, (768, 768), borderMode=cv2.BORDER_REPLICATE)
+    landmarks = (portrait.landmarks @ turn[:, :2].T + turn[:, 2]).astype(np.float32)
+    renderer = FaceRenderer(build_face_maps(image, landmarks, 256))
+    opened, shut = renderer.draw(motion()), renderer.draw(motion(blink=1.0))
+    for x, y in landmarks[[468, 473]] / 3.0:
+        iris = np.s_[int(y) - 2 : int(y) + 2, int(x) - 2 : int(x) + 2]
+        assert shut[iris].mean() > opened[iris].mean() + 40
 
 
 def test_half_a_blink_lies_between_open_and_shut(renderer: FaceRenderer, portrait: Face) -> None:
