@@ -1,0 +1,38 @@
+"""Every model says whether it can be used, and what brings it where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.commands.availability import LICENCES, export_command, why_not
+from orchestrator.config import ServiceConfig
+from orchestrator.inference.repository import Repository, read_repository
+from orchestrator.models import ADAPTERS
+from orchestrator.types import LipSyncModel
+
+SHIPPED = read_repository(ServiceConfig().model_repository)
+
+
+@pytest.mark.parametrize("model", list(ADAPTERS), ids=str)
+def test_what_this_repository_ships_can_be_used(model: LipSyncModel) -> None:
+    assert why_not(model, SHIPPED) == ""
+
+
+def test_files_that_are_missing_are_named_with_the_command_that_makes_them(tmp_path: Path) -> None:
+    reason = why_not(LipSyncModel.TPSM, Repository(tmp_path / "models", {}))
+    assert "models/audio2motion/config.pbtxt is missing: python -m export audio2motion" in reason
+    assert "git checkout -- model_repository/tpsm" in reason
+
+
+def test_the_last_resort_needs_no_files(tmp_path: Path) -> None:
+    assert why_not(LipSyncModel.STATIC, Repository(tmp_path, {})) == ""
+
+
+def test_a_public_network_wants_its_checkpoint() -> None:
+    assert export_command("wav2lip") == "python -m export wav2lip --checkpoint PATH"
+
+
+def test_every_model_has_its_licences() -> None:
+    assert set(LICENCES) == set(LipSyncModel)
