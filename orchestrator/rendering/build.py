@@ -31,11 +31,12 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
     points = checked(landmarks, image.shape[1], image.shape[0])
     photo, points = _square(image, points, size * 3 // 2)
     in_frame = (points + 0.5) / 1.5 - 0.5
-    shape = mouth_shape(in_frame)
+    small = np.asarray(cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    shape = mouth_shape(in_frame, small)
     mouth_box = _mouth_box(shape, size)
     common, layers = _displacements(shape, mouth_box, size)
     cavity_box = _cavity_box(shape, mouth_box)
-    inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(photo, cavity_box), _light(photo, points))
+    inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(small, cavity_box), _light(photo, points))
     right, left = lids(points, photo)
     sway, pivot = _sway(in_frame, size)
     return FaceMaps(
@@ -148,11 +149,9 @@ def _local(frame: Frame, box: tuple[int, int, int, int], step: int = 1) -> Point
     return frame.to_local(centers + np.array([x0, y0]))
 
 
-def _cut(photo: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
-    """The box (in frame pixels) of the photo at the frame's size."""
-    size = photo.shape[0] * 2 // 3
+def _cut(picture: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
     x, y, width, height = box
-    return np.asarray(cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)[y : y + height, x : x + width], dtype=np.uint8)
+    return picture[y : y + height, x : x + width]
 
 
 def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
@@ -26,6 +27,7 @@ from orchestrator.rendering.landmarks import (
     frame_between,
     pick,
 )
+from orchestrator.types import RgbImage
 
 SHUT_GAP: Final = 0.07
 """A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
@@ -35,6 +37,9 @@ NEUTRAL_WIDTH_OVER_EYES: Final = 0.80
 
 EDGE_INSET_PX: Final = 0.7
 """Where a photo shows teeth, the lips' edges are taken this far inside the lips, so that no bright rim goes with them."""
+
+SEAM_SEARCH: Final = 0.10
+"""How far above and below the landmarks the line between closed lips is looked for, in half mouth widths."""
 
 SEALED: Final = 0.95
 """Beyond this part of the lip line, towards the corners, the lips stay together."""
@@ -63,14 +68,14 @@ class MouthShape:
     """0 for a relaxed mouth, 1 for a broad smile."""
 
 
-def mouth_shape(landmarks: Points) -> MouthShape:
-    """Read the mouth off landmarks `[468 or 478, 2]` in pixels; ValueError when it is degenerate."""
+def mouth_shape(landmarks: Points, photo: RgbImage) -> MouthShape:
+    """Read the mouth off landmarks `[468 or 478, 2]` in pixels of `photo`; ValueError when it is degenerate."""
     frame = frame_between(landmarks[UPPER_LIP_OUTER[0]], landmarks[UPPER_LIP_OUTER[-1]])
     local = frame.to_local(landmarks)
     upper, lower = pick(local, UPPER_LIP_INNER), pick(local, LOWER_LIP_INNER)
     gap = np.maximum(lower - upper, 0.0) * np.array([0.0, 1.0])
     shut = bool(gap[:, 1].max() < SHUT_GAP)
-    seam = (upper + lower) / 2.0 if shut else upper + 0.42 * gap
+    seam = _on_dark_line((upper + lower) / 2.0, frame, photo) if shut else upper + 0.42 * gap
     if not shut:
         inset = np.minimum(EDGE_INSET_PX / frame.unit, 0.25 * gap) * np.array([0.0, 1.0])
         upper, lower = upper - inset, lower + inset
@@ -93,6 +98,28 @@ def mouth_shape(landmarks: Points) -> MouthShape:
         scale=scale,
         smile=float(np.clip((1.0 / scale - 1.0) / 0.25, 0.0, 1.0)),
     )
+
+
+def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
+    """The seam moved onto the dark line between closed lips: a pixel off, and one lip would carry the line away."""
+    beside, reach = SEAM_SEARCH / 2.0, np.linspace(-SEAM_SEARCH, SEAM_SEARCH, 25)
+    luma = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), max(0.02 * frame.unit, 0.5))
+
+    def light(shift: float) -> NDArray[np.float64]:
+        places = seam[:, None, :] + np.stack([np.zeros_like(reach), reach + shift], axis=-1)
+        at = frame.to_pixels(places).astype(np.float32)
+        return np.asarray(cv2.remap(luma, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.float64)
+
+    here = light(0.0)
+    line = (light(-beside) + light(beside)) / 2.0 - here
+    dark = here.mean(axis=1, keepdims=True) - here
+    likely = 3.0 * line / max(float(np.abs(line).max()), 1.0) + 2.0 * dark / max(float(here.std()), 1.0)
+    weights = np.exp(likely - (reach / (0.8 * SEAM_SEARCH)) ** 2)
+    offsets = (weights * reach).sum(axis=1) / weights.sum(axis=1)
+    offsets[[0, -1]] = 0.0
+    moved = seam.copy()
+    moved[1:-1, 1] += np.convolve(offsets, (0.25, 0.5, 0.25), mode="valid")
+    return moved
 
 
 def inner_corners(shape: MouthShape) -> tuple[float, float]:
