@@ -44,11 +44,13 @@ def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], ligh
     x = local[..., 0] / shape.scale
     y = (local[..., 1] - shape.seam[5, 1]) / shape.scale
     softness = 1.2 / (shape.frame.unit * shape.scale)
-    if not shape.shut and _shows_teeth(shape, local, photo):
-        upper = _photo_teeth(shape, local, photo, softness)
-    else:
-        upper = _upper_teeth(x, y, softness, light)
-    return InnerMouth(_bytes(_cavity(x, y) * light), upper, _lower_jaw(x, y, softness, light))
+    cavity = _bytes(_cavity(x, y) * light)
+    white = _whiteness(photo) * _between_lips(shape, local, 1e-3)
+    if shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum():  # a photographed throat would hide the drawn one
+        teeth = TEETH * light
+        return InnerMouth(cavity, _upper_teeth(x, y, softness, teeth, light), _lower_jaw(x, y, softness, teeth, light))
+    teeth = (photo * white[..., None]).sum(axis=(0, 1)) / white.sum()
+    return InnerMouth(cavity, _photo_teeth(shape, local, photo, softness), _lower_jaw(x, y, softness, teeth, light))
 
 
 def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,23 +60,27 @@ def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     return cavity
 
 
-def _upper_teeth(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _upper_teeth(
+    x: NDArray[np.float64], y: NDArray[np.float64], softness: float, teeth: NDArray[np.float64], light: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, UPPER_TOOTH_EDGES)
     edge = UPPER_TEETH_BELOW_SEAM - 0.07 * x * x - 0.022 * np.abs(2.0 * within - 1.0) ** 4
     cover = _step((edge - y) / softness) * _step((0.88 - np.abs(x)) / 0.16)
     gum = _step((-0.26 - 0.05 * np.cos(within * np.pi * 2.0) - y) / (2.0 * softness))
     tone = (1.0 - 0.45 * np.clip(np.abs(x), 0.0, 1.0) ** 1.8) * (1.0 - 0.13 * ridge)
-    return _layer(TEETH, GUM, gum, tone, light, cover)
+    return _layer(teeth, GUM * light, gum, tone, cover)
 
 
-def _lower_jaw(x: NDArray[np.float64], y: NDArray[np.float64], softness: float, light: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _lower_jaw(
+    x: NDArray[np.float64], y: NDArray[np.float64], softness: float, teeth: NDArray[np.float64], light: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, LOWER_TOOTH_EDGES)
     edge = LOWER_TEETH_BELOW_SEAM + 0.05 * x * x + 0.016 * np.abs(2.0 * within - 1.0) ** 4
     cover = _step((y - edge) / softness) * _step((0.78 - np.abs(x)) / 0.14)
     gum = _step((y - edge - 0.30) / (2.0 * softness))
     tone = 0.80 * (1.0 - 0.5 * np.clip(np.abs(x), 0.0, 1.0) ** 1.6) * (1.0 - 0.18 * ridge)
-    teeth = _layer(TEETH, GUM * 0.8, gum, tone, light, cover)
-    return _over(teeth, _tongue(x, y, light))
+    row = _layer(teeth, GUM * light * 0.8, gum, tone, cover)
+    return _over(row, _tongue(x, y, light))
 
 
 def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -82,18 +88,12 @@ def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.fl
     cover = _step((y - top) / 0.16) * _step((0.70 - np.abs(x)) / 0.12)
     groove = 1.0 - 0.14 * np.exp(-((x / 0.07) ** 2))
     tone = (0.62 + 0.38 * np.clip((y - top) / 0.28, 0.0, 1.0)) * groove * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
-    return _layer(TONGUE, TONGUE, np.zeros_like(x), tone, light, cover)
+    return _layer(TONGUE * light, TONGUE * light, np.zeros_like(x), tone, cover)
 
 
 def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float) -> NDArray[np.uint8]:
     """What the photo shows between its lips, cut off where the lower lip begins."""
     return np.dstack([photo, _bytes(_between_lips(shape, local, 1.6 * softness * shape.scale) * 255.0)])
-
-
-def _shows_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8]) -> bool:
-    """Whether teeth fill most of what lies between the photo's lips; else its throat and tongue stand in the way of the drawn ones."""
-    between = _between_lips(shape, local, 1e-3) > 0.5
-    return bool(between.any()) and float(_whiteness(photo)[between].mean()) > 0.5
 
 
 def _between_lips(shape: MouthShape, local: Points, soft: float) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ def _between_lips(shape: MouthShape, local: Points, soft: float) -> NDArray[np.f
 
 
 def _whiteness(photo: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """1 for the grey-white of teeth, 0 for lips, gums, tongue and the dark: neither reddish nor much darker than the rest."""
+    """1 for the grey-white of teeth, 0 for lips, gums, tongue and the dark."""
     red, green = photo[..., 0].astype(np.float64), photo[..., 1].astype(np.float64)
     pale = _step((0.24 - (red - green) / np.maximum(red, 1.0)) / 0.14)
     bright = _step((green - 0.42 * np.percentile(green, 90)) / 30.0)
@@ -128,10 +128,9 @@ def _layer(
     second: NDArray[np.float64],
     share: NDArray[np.float64],
     tone: NDArray[np.float64],
-    light: NDArray[np.float64],
     cover: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
-    mixed = (color + (second - color) * share[..., None]) * tone[..., None] * light
+    mixed = (color + (second - color) * share[..., None]) * tone[..., None]
     return np.dstack([_bytes(mixed), _bytes(cover * 255.0)])
 
 

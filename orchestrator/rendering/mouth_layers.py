@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.motion import CLOSED, JAW, OPEN, ROUND, TEETH, TUCK, WIDE
 from orchestrator.rendering.face_maps import COARSE, EDGE_CODE, SWAY_NODES, FaceMaps, edge_box
 from orchestrator.rendering.mouth_fields import GAP
+from orchestrator.rendering.mouth_shape import smile_of
 from orchestrator.rendering.warp import Field, identity, sample
 from orchestrator.types import RgbImage
 
@@ -20,6 +21,9 @@ LIP_SOFTNESS: Final = 1.3
 
 TUCK_DEPTH: Final = 0.13
 """How much of the lower lip rolls in under the teeth for f and v, in neutral half mouth widths."""
+
+UNSMILE: Final = 0.35
+"""How far full opening rounds a photographed broad smile: nobody says "aa" with the corners that wide."""
 
 JAW_TRAVEL: Final = 0.60 * GAP
 """How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""
@@ -48,6 +52,7 @@ class MouthPainter:
         self._layers = maps.layers.reshape(len(maps.layers), -1)
         self._unit = float(maps.mouth_frame[4])
         self._scale = float(maps.mouth_frame[6])
+        self._smile = smile_of(self._scale)
         self._distance = _distance_table(self._unit)
         self._cover = np.clip(self._distance, 0.0, 1.0)
         self._tuck_profile = cv2.resize(maps.tuck_profile, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -98,9 +103,10 @@ class MouthPainter:
         return np.asarray(cv2.add(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), self._base), dtype=np.float32)
 
     def _common_weights(self, row: Field) -> Field:
-        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this weight."""
+        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this weight. Opening takes back a smile."""
         shrink = float(self._maps.mouth_frame[5])
         rounded = float(row[ROUND])
+        rounded += (1.0 - rounded) * UNSMILE * self._smile * float(row[OPEN] * (1.0 - row[CLOSED]))
         return np.array([row[WIDE], rounded * (1.0 - shrink) / (1.0 - shrink * rounded)], dtype=np.float32)
 
 

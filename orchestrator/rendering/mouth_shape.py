@@ -96,8 +96,13 @@ def mouth_shape(landmarks: Points, photo: RgbImage) -> MouthShape:
         still=still,
         shut=shut,
         scale=scale,
-        smile=float(np.clip((1.0 / scale - 1.0) / 0.25, 0.0, 1.0)),
+        smile=smile_of(scale),
     )
+
+
+def smile_of(scale: float) -> float:
+    """0 for a mouth of neutral width, 1 for one a quarter wider, by its `MouthShape.scale`."""
+    return float(np.clip((1.0 / max(scale, 0.1) - 1.0) / 0.25, 0.0, 1.0))
 
 
 def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
