@@ -6,7 +6,7 @@ import os
 import sys
 from importlib import import_module
 
-NETWORKS = {"audio2motion": "export.audio2motion.command"}
+NETWORKS = {"audio2motion": "export.audio2motion.command", "verify": "export.verify"}
 """Wire name of a network -> module with `main(arguments) -> exit status`."""
 
 

@@ -1,0 +1,1 @@
+"""Our own PyTorch modules of the public talking-head networks; state dicts load strictly under upstream's names."""
