@@ -1,0 +1,67 @@
+"""Frames from one model within a deadline, and the cross-fade between two."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from fakes import NothingInputs, ScriptedAdapter, ScriptedInference
+from virtual_time import run_virtual
+
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.models.base import FeatureWindows
+from orchestrator.types import LipSyncModel
+from orchestrator.video.service import CROSS_FADE_FRAMES, VideoGeneratorService, cross_fade
+
+
+def three_windows() -> FeatureWindows:
+    return FeatureWindows(np.zeros((3, 80, 80), np.float32), np.zeros(3, np.float32), np.zeros(3), np.zeros(3, np.bool_))
+
+
+async def generate(adapter: ScriptedAdapter, patience_s: float = 0.3) -> int:
+    deadline = asyncio.get_running_loop().time() + patience_s
+    video = VideoGeneratorService(ScriptedInference())
+    images, _ = await video.generate_frames(adapter, three_windows(), NothingInputs(16), None, deadline=deadline)
+    return len(images)
+
+
+def test_there_is_a_picture_for_every_window() -> None:
+    assert run_virtual(generate(ScriptedAdapter(LipSyncModel.TPSM))) == 3
+
+
+def test_a_model_that_takes_too_long_is_a_timeout() -> None:
+    with pytest.raises(LipSyncError) as caught:
+        run_virtual(generate(ScriptedAdapter(LipSyncModel.TPSM, script=[1.0])))
+    assert caught.value.code is LipSyncErrorCode.TIMEOUT
+
+
+def test_no_deadline_waits_as_long_as_it_takes() -> None:
+    assert run_virtual(generate(ScriptedAdapter(LipSyncModel.STATIC, script=[1000.0]), patience_s=float("inf"))) == 3
+
+
+def test_frames_of_another_count_or_kind_are_refused() -> None:
+    class Garbage(ScriptedAdapter):
+        async def generate(self, infer, windows, face, state):  # type: ignore[no-untyped-def]
+            return np.zeros((2, 16, 16, 3), np.uint8), state
+
+    with pytest.raises(LipSyncError) as caught:
+        run_virtual(generate(Garbage(LipSyncModel.TPSM)))
+    assert caught.value.code is LipSyncErrorCode.VIDEO_GENERATION_FAILED
+
+
+def test_a_probe_says_whether_the_model_answers() -> None:
+    async def probes(ready: set[str]) -> bool:
+        video = VideoGeneratorService(ScriptedInference(ready))
+        return await video.probe(ScriptedAdapter(LipSyncModel.TPSM), deadline=asyncio.get_running_loop().time() + 1)
+
+    assert run_virtual(probes({"tpsm"}))
+    assert not run_virtual(probes(set()))
+
+
+def test_a_cross_fade_grows_out_of_the_last_picture() -> None:
+    before, after = np.zeros((4, 4, 3), np.uint8), [np.full((4, 4, 3), 200, np.uint8)] * 5
+    levels = [int(image[0, 0, 0]) for image in cross_fade(before, after)]
+    assert levels == sorted(levels)
+    assert levels[0] == pytest.approx(200 / (CROSS_FADE_FRAMES + 1), abs=1)
+    assert levels[CROSS_FADE_FRAMES:] == [200, 200]
