@@ -16,6 +16,9 @@ from orchestrator.rendering.mouth_shape import smile_of
 from orchestrator.rendering.warp import Field, identity, sample
 from orchestrator.types import RgbImage
 
+RGB: Final = [0, 0, 1, 1, 2, 2]
+"""Channels for `cv2.mixChannels`: several times faster than numpy where one picture has four and the other three."""
+
 LIP_SOFTNESS: Final = 1.3
 """Width of the lips' edge in pixels of the frame."""
 
@@ -39,11 +42,12 @@ class MouthPainter:
         x, y, width, height = self._box
         self._step = max(maps.size // COARSE, 1)
         left, top, edge_width, edge_height = edge_box(maps.size, maps.mouth_box.tolist())
-        self._in_image = np.s_[top : top + edge_height, left : left + edge_width]
-        photo = maps.image[self._in_image]
+        self._corner = (left, top)
+        photo = maps.image[top : top + edge_height, left : left + edge_width]
         self._upper = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 0]]))
         self._lower = np.ascontiguousarray(np.dstack([photo, maps.edges[..., 1]]))
-        self._reaches_eyes = any(_overlap((left, top, edge_width, edge_height), box) for box in maps.lid_boxes.tolist())
+        shared = [_overlap((left, top, edge_width, edge_height), box) for box in maps.lid_boxes.tolist()]
+        self._eyes = [(x, y, width, height) for x, y, width, height in shared if width > 0 and height > 0]
         self._base = identity(width, height, 1.5 * x - left, 1.5 * y - top)
         rows, columns = np.mgrid[0 : height // self._step, 0 : width // self._step]
         self._nodes = np.stack([columns, rows], axis=-1).astype(np.float32)
@@ -68,15 +72,17 @@ class MouthPainter:
         lower_cover = np.minimum(self._lower_cover(lower_code, float(row[TUCK])), 1.0 - upper_cover)
         face = cv2.blendLinear(upper, lower, upper_cover, lower_cover)
         x, y, width, height = self._box
-        frame[y : y + height, x : x + width] = face[..., :3]
+        cv2.mixChannels([face], [frame[y : y + height, x : x + width]], RGB)
         self._inner.draw(row, head, frame, 1.0 - upper_cover - lower_cover, upper_code)
 
     def _with_lids(self, layer: NDArray[np.uint8], image: RgbImage) -> NDArray[np.uint8]:
         """A tilted head's mouth box reaches its eyes: then a blink has to be in the layers too."""
-        if image is self._maps.image or not self._reaches_eyes:
+        if image is self._maps.image or not self._eyes:
             return layer
-        layer = layer.copy()
-        layer[..., :3] = image[self._in_image]
+        layer, (left, top) = layer.copy(), self._corner
+        for x, y, width, height in self._eyes:
+            window = layer[y - top : y - top + height, x - left : x - left + width]
+            cv2.mixChannels([image[y : y + height, x : x + width]], [window], RGB)
         return layer
 
     def _lower_cover(self, code: NDArray[np.uint8], tuck: float) -> Field:
@@ -153,9 +159,11 @@ class _Inner:
         return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
-def _overlap(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Whether two boxes (x, y, width, height) share a pixel."""
-    return all(a < b + b_size and b < a + a_size for a, b, a_size, b_size in zip(first[:2], second[:2], first[2:], second[2:], strict=True))
+def _overlap(first: Sequence[int], second: Sequence[int]) -> tuple[int, int, int, int]:
+    """What two boxes (x, y, width, height) share; its width or height is not positive if they share nothing."""
+    left, top = max(first[0], second[0]), max(first[1], second[1])
+    right, bottom = min(first[0] + first[2], second[0] + second[2]), min(first[1] + first[3], second[1] + second[3])
+    return left, top, right - left, bottom - top
 
 
 def _layer_weights(row: Field) -> Field:
