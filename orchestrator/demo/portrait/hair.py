@@ -8,8 +8,9 @@ from orchestrator.demo.portrait.canvas import Path, Picture, gradient, mask_of, 
 from orchestrator.demo.portrait.palette import FACE, HAIR, HAIR_DARK, HAIR_LIGHT, aside
 
 MASS: Path = (
-    (392, 50), (474, 60), (546, 100), (594, 176), (613, 280), (620, 390), (640, 490), (652, 590), (628, 676), (566, 724), (500, 730),
-    (268, 730), (200, 724), (138, 676), (116, 590), (130, 490), (148, 390), (154, 280), (172, 176), (222, 100), (304, 58),
+    (394, 46), (476, 57), (546, 98), (592, 172), (612, 270), (616, 360), (632, 440), (634, 510), (652, 585), (644, 650), (606, 706),
+    (548, 728), (500, 730), (268, 730), (214, 728), (160, 706), (122, 650), (118, 585), (138, 510), (136, 440), (152, 360), (155, 270),
+    (174, 172), (222, 98), (306, 55),
 )  # fmt: skip
 LEFT_SHEET: Path = (
     (424, 74), (360, 58), (290, 70), (226, 114), (184, 190), (168, 290), (172, 372), (192, 424), (206, 380), (215, 320), (234, 268),
@@ -27,8 +28,8 @@ def paint_hair_behind(canvas: Picture) -> None:
     paint(canvas, gradient((200, 60), (600, 720), (HAIR, (68, 41, 31), HAIR_DARK)), mass)
     inner: Path = ((384, 150), (556, 220), (560, 420), (528, 600), (470, 700), (298, 700), (240, 600), (208, 420), (212, 220))
     shade(canvas, (0.50, 0.46, 0.45), mask_of(inner, 18), mass)
-    outer = ((20, 54), (150, 88), (216, 178), (232, 290), (238, 400), (254, 492), (266, 590), (244, 676), (190, 722))
-    edge = ((60, 100), (130, 150), (176, 230), (180, 320), (176, 410), (160, 500), (152, 590), (136, 660), (112, 712))
+    outer = ((20, 50), (150, 84), (214, 172), (230, 270), (234, 360), (249, 440), (251, 512), (268, 588), (258, 650), (206, 712))
+    edge = ((60, 100), (130, 150), (176, 230), (180, 310), (172, 380), (164, 450), (146, 520), (152, 590), (140, 650), (104, 712))
     for side in (-1.0, 1.0):
         _strands(canvas, np.random.default_rng(7), side, outer, edge, 210)
         _waves(canvas, side)
@@ -69,7 +70,7 @@ def _strands(canvas: Picture, rng: np.random.Generator, side: float, outer: Path
 def _waves(canvas: Picture, side: float) -> None:
     """Broad soft locks give the lengths their volume."""
     for x, tone, opacity in ((236, HAIR_LIGHT, 0.22), (214, HAIR_DARK, 0.40), (196, HAIR_LIGHT, 0.16), (176, HAIR_DARK, 0.34)):
-        lock = aside(side, (x - 14, 330), (x + 4, 430), (x + 8, 520), (x - 4, 610), (x - 30, 690))
+        lock = aside(side, (x - 16, 330), (x + 6, 430), (x - 2, 512), (x + 12, 600), (x - 26, 690))
         paint(canvas, tone, stroke_of(lock, (2, 12, 18, 14, 2), 5), opacity if side < 0 else 0.7 * opacity)
 
 
@@ -91,7 +92,7 @@ def _loose(canvas: Picture) -> None:
     for side in (-1.0, 1.0):
         for _ in range(22):
             height = float(rng.uniform(230, 570))
-            reach = float(np.interp(height, (176, 280, 390, 490, 590), (210, 228, 235, 255, 267)))
+            reach = float(np.interp(height, (176, 270, 360, 440, 510, 588), (210, 229, 233, 249, 251, 268)))
             bend = float(rng.uniform(-4, 9))
             hair = aside(side, (reach - 16, height - 40), (reach + bend * 0.5, height), (reach + bend, height + 44))
             strand(canvas, hair, mixed(HAIR, HAIR_LIGHT, float(rng.random())), 1.4, 0.5)
