@@ -68,6 +68,10 @@ class FaceMaps:
     pivot: NDArray[np.float32]
     """`[2]` the point the head rolls about."""
 
+    def __post_init__(self) -> None:
+        for name, _, _ in ARRAYS:
+            getattr(self, name).setflags(write=False)
+
     def to_bytes(self) -> bytes:
         """Header, then for each array its dimensions and its little-endian bytes."""
         parts = [_HEADER.pack(MAGIC, self.size)]
@@ -161,6 +165,8 @@ def _check(maps: FaceMaps) -> None:
         (maps.lid_boxes[-1], side, "lid_boxes"),
     ):
         _expect_inside(name, box, limit)
+    if not _within(maps.cavity_box.tolist(), maps.mouth_box.tolist()):
+        raise ValueError("face maps: cavity_box lies outside mouth_box")
     step = max(size // COARSE, 1)
     _, _, width, height = (int(v) for v in maps.mouth_box)
     _expect("tuck_profile", maps.tuck_profile, (height // step, width // step))
@@ -186,6 +192,10 @@ def _check(maps: FaceMaps) -> None:
 def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"face maps: {name} has shape {array.shape}, expected {shape}")
+
+
+def _within(inner: Sequence[int], outer: Sequence[int]) -> bool:
+    return all(o <= i and i + i_size <= o + o_size for i, o, i_size, o_size in zip(inner[:2], outer[:2], inner[2:], outer[2:], strict=True))
 
 
 def _expect_inside(name: str, box: NDArray[np.int32], limit: int) -> None:

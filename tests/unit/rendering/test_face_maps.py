@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -81,6 +82,17 @@ def test_boxes_outside_the_picture_are_refused(renderer: FaceRenderer, name: str
     blob[offset + 8 : offset + 12] = struct.pack("<i", value)
     with pytest.raises(ValueError, match="face maps"):
         FaceMaps.from_bytes(bytes(blob))
+
+
+def test_a_cavity_beside_the_mouth_is_refused(renderer: FaceRenderer) -> None:
+    moved = replace(renderer.maps, cavity_box=renderer.maps.cavity_box + np.array([60, 0, 0, 0], dtype=np.int32))
+    with pytest.raises(ValueError, match="cavity_box"):
+        FaceMaps.from_bytes(moved.to_bytes())
+
+
+def test_maps_cannot_be_changed(renderer: FaceRenderer) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        renderer.maps.image[0, 0] = 0
 
 
 @pytest.mark.parametrize("name", ["common", "layers", "mouth_frame", "sway", "pivot", "tuck_profile"])
