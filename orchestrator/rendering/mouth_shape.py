@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from orchestrator.rendering.landmarks import (
     CHEEKS,
@@ -27,6 +26,9 @@ from orchestrator.rendering.landmarks import (
     frame_between,
     pick,
 )
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 from orchestrator.types import RgbImage
 
 SHUT_GAP: Final = 0.07
@@ -151,6 +153,9 @@ def columns(points: Points, count: int = 19) -> Points:
 
 def curve(points: Points) -> PchipInterpolator:
     """A smooth y(x) through lip points from left to right, level beyond the ends."""
+    # Half a second of imports: only who builds a face pays it, not every process that draws one.
+    from scipy.interpolate import PchipInterpolator
+
     x = np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points))
     x = np.concatenate([[x[0] - 8.0], x, [x[-1] + 8.0]])
     y = np.concatenate([points[:1, 1], points[:, 1], points[-1:, 1]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from orchestrator.rendering.landmarks import Points
@@ -24,7 +23,7 @@ def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDA
     system[:count, count:] = affine
     system[count:, :count] = affine.T
     right = np.vstack([values, np.zeros((3, values.shape[1]))])
-    weights = scipy.linalg.solve(system, right, assume_a="sym", check_finite=False)
+    weights = np.linalg.solve(system, right)
     basis = np.hstack([_kernel(at, controls), np.ones((len(at), 1)), at])
     field: NDArray[np.float64] = basis @ weights
     return field
