@@ -26,10 +26,10 @@ from orchestrator.rendering.landmarks import (
     frame_between,
     pick,
 )
+from orchestrator.types import RgbImage
 
 if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
-from orchestrator.types import RgbImage
 
 SHUT_GAP: Final = 0.07
 """A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
