@@ -1,0 +1,121 @@
+"""A face prepared for Wav2Lip: the crop that the network repaints, and how its patch goes back into the picture unseen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.models.base import Frames
+from orchestrator.types import RgbImage
+
+FACE_SIZE: Final = 96
+"""Side of the network's picture in pixels; its lower half is what the network invents."""
+
+CHIN_MARGIN: Final = 0.06
+"""Room below the chin, in box heights, for an opening jaw: upstream's 10 pixels under a face of some 170."""
+
+FADE_IN: Final = (0.44, 0.58)
+"""Where the patch begins to show and where it covers, in box heights from above: from mid nose to above the upper lip."""
+
+SIDE_FADE: Final = 0.14
+CHIN_FADE: Final = 0.08
+"""Widths of the fades at the sides (box widths) and below (box heights)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Pixels of a picture; `bottom` and `right` are the first ones outside."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.right - self.left
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wav2LipFace:
+    """One face at one size."""
+
+    picture: RgbImage
+    """The face at rest."""
+    box: FaceBox
+    crop: RgbImage
+    """`[96, 96, 3]`, RGB: the network's input."""
+    patch_weight: NDArray[np.float32]
+    """`[box height, box width]`, 0..1: how much of the patch shows."""
+    picture_weight: NDArray[np.float32]
+    """The rest of it."""
+
+    @property
+    def nbytes(self) -> int:
+        """All arrays."""
+        return sum(array.nbytes for array in (self.picture, self.crop, self.patch_weight, self.picture_weight))
+
+
+def prepare_wav2lip_face(picture: RgbImage, landmarks: NDArray[np.float32]) -> Wav2LipFace:
+    """The face of `picture [h, w, 3]` with `landmarks [n, 2]` in its pixels. ValueError when they enclose no face in it."""
+    box = face_box(landmarks, picture.shape[0], picture.shape[1])
+    weight = feathered_mask(box.height, box.width)
+    return Wav2LipFace(picture, box, network_crop(picture, box), weight, 1.0 - weight)
+
+
+def face_box(landmarks: NDArray[np.float32], height: int, width: int) -> FaceBox:
+    """The box a face detector would draw, from the extent of the face mesh, cut to a picture of `height` x `width`."""
+    left, top = np.floor(landmarks.min(axis=0))
+    right, bottom = np.ceil(landmarks.max(axis=0)) + 1
+    lower = bottom + round((bottom - top) * CHIN_MARGIN)
+    box = FaceBox(max(0, int(top)), min(height, int(lower)), max(0, int(left)), min(width, int(right)))
+    if min(box.height, box.width) < FACE_SIZE // 4:
+        raise ValueError(f"landmarks: a face of {box.width} x {box.height} pixels in the picture, expected at least {FACE_SIZE // 4}")
+    return box
+
+
+def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
+    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its training."""
+    crop = cv2.resize(picture[box.top : box.bottom, box.left : box.right], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(crop, np.uint8)
+
+
+def feathered_mask(height: int, width: int) -> NDArray[np.float32]:
+    """How much of a patch shows, `[height, width]`: all of the mouth and chin, nothing at the border and above the nose.
+
+    The upper half stays the picture's own: the network only copies it, at a fraction of the resolution.
+    """
+    y = (np.arange(height, dtype=np.float32) + 0.5) / height
+    x = (np.arange(width, dtype=np.float32) + 0.5) / width
+    rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step((1.0 - y) / CHIN_FADE)
+    columns = _smooth_step(np.minimum(x, 1.0 - x) / SIDE_FADE)
+    mask: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
+    return mask
+
+
+def paste_back(face: Wav2LipFace, patches: NDArray[np.uint8]) -> Frames:
+    """Pictures `[n, h, w, 3]` of the face with the network's `patches [n, 96, 96, 3]` (RGB) in place."""
+    box = face.box
+    frames: Frames = np.repeat(face.picture[None], len(patches), axis=0)
+    first = int(box.height * FADE_IN[0])  # above it nothing of the patch shows
+    weights = np.ascontiguousarray(face.patch_weight[first:]), np.ascontiguousarray(face.picture_weight[first:])
+    for frame, patch in zip(frames, patches, strict=True):
+        large = cv2.resize(patch, (box.width, box.height), interpolation=cv2.INTER_CUBIC)[first:]
+        region = frame[box.top + first : box.bottom, box.left : box.right]
+        region[:] = cv2.blendLinear(large, np.ascontiguousarray(region), *weights)
+    return frames
+
+
+def _smooth_step(t: NDArray[np.float32]) -> NDArray[np.float32]:
+    t = np.clip(t, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
