@@ -28,6 +28,7 @@ from orchestrator.http import (
     errors_as_json,
 )
 from orchestrator.inference import Inference
+from orchestrator.inference.timed import TimedInference
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService
@@ -77,9 +78,8 @@ def build_faces(config: ServiceConfig, app: web.Application) -> FaceModelCacheSe
 
 async def _service(app: web.Application, open_inference: OpenInference) -> AsyncIterator[None]:
     async with open_inference() as inference:
-        service = LipSyncService(
-            app[CONFIG], ADAPTERS, app[FACES], VideoGeneratorService(inference), VideoStreamingService(), app[METRICS]
-        )
+        video = VideoGeneratorService(TimedInference(inference, app[METRICS]))
+        service = LipSyncService(app[CONFIG], ADAPTERS, app[FACES], video, VideoStreamingService(), app[METRICS])
         app[SERVICE] = service
         tasks = [
             asyncio.create_task(service.probe_failed_models(), name="probe failed models"),

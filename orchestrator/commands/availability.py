@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,15 +41,23 @@ def why_not(model: LipSyncModel, repository: Repository) -> str:
     if model not in ADAPTERS:
         return "not part of this version"
     absent = [name for name in ADAPTERS[model].spec.triton_models if not _present(name, repository)]
-    return "; ".join(f"{_file(name, repository)} is missing: {export_command(name)}" for name in absent)
+    if not absent:
+        return ""
+    missing = ", ".join(_file(name, repository) for name in absent)
+    return f"missing {missing}: {' && '.join(commands_for(model, absent))}"
 
 
-def export_command(triton_model: str) -> str:
-    """Makes the file of one Triton model."""
+def commands_for(model: LipSyncModel, absent: Sequence[str]) -> tuple[str, ...]:
+    """What brings the Triton models `absent` of `model`; a public network's parts come from one checkpoint by one command."""
+    return tuple(dict.fromkeys(_command(model, name) for name in absent))
+
+
+def _command(model: LipSyncModel, triton_model: str) -> str:
     if triton_model in SHIPPED:
         return f"git checkout -- model_repository/{triton_model}"
-    checkpoint = "" if triton_model in TRAINED_HERE else " --checkpoint PATH"
-    return f"python -m export {triton_model}{checkpoint}"
+    if triton_model in TRAINED_HERE:
+        return f"python -m export {triton_model}"
+    return f"python -m export {model.value} --checkpoint PATH"
 
 
 def _present(name: str, repository: Repository) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.commands.availability import export_command
+from orchestrator.commands.availability import commands_for
 from orchestrator.commands.checks import Check, State
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
@@ -35,7 +35,8 @@ async def files(config: ServiceConfig) -> Check:
     wanted = ADAPTERS[config.default_model].spec.triton_models if config.default_model in ADAPTERS else ()
     lost = [model for model in wanted if model not in repository.present()]
     if lost:
-        return Check(name, State.MISSING, f"{', '.join(lost)} in {config.model_repository}", "; ".join(map(export_command, lost)))
+        mend = " && ".join(commands_for(config.default_model, lost))
+        return Check(name, State.MISSING, f"{', '.join(lost)} not in {config.model_repository}", mend)
     return Check(name, State.OK, f"{', '.join(repository.present())} in {config.model_repository}")
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from orchestrator.streaming.encoder import Encoder
 from orchestrator.types import GeneratedFrame, Resolution, StreamingFrame, VideoFormat
 
-
 INLINE_SIZE: Final = 256
 """Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and back."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commands.availability import LICENCES, export_command, why_not
+from orchestrator.commands.availability import LICENCES, commands_for, why_not
 from orchestrator.config import ServiceConfig
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.models import ADAPTERS
@@ -22,16 +22,16 @@ def test_what_this_repository_ships_can_be_used(model: LipSyncModel) -> None:
 
 def test_files_that_are_missing_are_named_with_the_command_that_makes_them(tmp_path: Path) -> None:
     reason = why_not(LipSyncModel.TPSM, Repository(tmp_path / "models", {}))
-    assert "models/audio2motion/config.pbtxt is missing: python -m export audio2motion" in reason
-    assert "git checkout -- model_repository/tpsm" in reason
+    assert "missing models/audio2motion/config.pbtxt, models/tpsm/config.pbtxt: python -m export audio2motion && git checkout" in reason
 
 
 def test_the_last_resort_needs_no_files(tmp_path: Path) -> None:
     assert why_not(LipSyncModel.STATIC, Repository(tmp_path, {})) == ""
 
 
-def test_a_public_network_wants_its_checkpoint() -> None:
-    assert export_command("wav2lip") == "python -m export wav2lip --checkpoint PATH"
+def test_the_parts_of_a_public_network_come_from_one_checkpoint() -> None:
+    commands = commands_for(LipSyncModel.AUDIO2HEAD, ("audio2head_pose", "audio2head_motion"))
+    assert commands == ("python -m export audio2head --checkpoint PATH",)
 
 
 def test_every_model_has_its_licences() -> None:
