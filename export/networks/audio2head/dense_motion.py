@@ -1,0 +1,84 @@
+"""Where every pixel of the frame comes from: key point motions blended by a network (upstream `modules/dense_motion.py`)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.networks.audio2head.key_points import KEY_POINTS, KeyPoints, inverse_2x2
+from export.networks.audio2head.layers import AntiAliasDown, Hourglass, coordinate_grid
+
+HEAT_VARIANCE: Final = 0.01
+MOTIONS: Final = KEY_POINTS + 1
+"""One per key point, and the one that leaves everything in place."""
+
+
+class Motion(NamedTuple):
+    """Motion of `[B]` frames at 64 x 64."""
+
+    flow: Tensor
+    """`[B, 64, 64, 2]`: where in the source each pixel lies, (x, y) in -1..1."""
+    occlusion: Tensor
+    """`[B, 1, 64, 64]`, 0..1: how much of what lies there can be used."""
+    mask: Tensor
+    """`[B, 11, 64, 64]`, sum 1: share of each motion."""
+    warped: Tensor
+    """`[B, 11, 3, 64, 64]`: the small picture moved by each motion."""
+
+
+class DenseMotionNetwork(nn.Module):
+    """Sees each motion's effect on the small picture, and decides where it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hourglass = Hourglass(inputs=4 * MOTIONS, base=64, widest=1024)
+        self.mask = nn.Conv2d(self.hourglass.outputs, MOTIONS, 7, padding=3)
+        self.occlusion = nn.Conv2d(self.hourglass.outputs, 1, 7, padding=3)
+        self.down = AntiAliasDown(3)
+
+    def forward(self, small: Tensor, source: KeyPoints, driving: KeyPoints) -> Motion:
+        """Motion of a quarter-size picture `[B, 3, 64, 64]` from the source's key points to the frame's."""
+        height, width = small.shape[-2:]
+        grids = motion_grids(height, width, source, driving)
+        warped = warp_by_each(small, grids)
+        heat = heat_difference(height, width, source, driving)
+        features = self.hourglass(torch.cat([heat[:, :, None], warped], dim=2).reshape(-1, 4 * MOTIONS, height, width))
+        mask = torch.softmax(self.mask(features), dim=1)
+        flow = (grids * mask[..., None]).sum(dim=1)
+        return Motion(flow, torch.sigmoid(self.occlusion(features)), mask, warped)
+
+
+def heat_difference(height: int, width: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
+    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, h, w]`; the first map is zero."""
+    spots = _spots(height, width, driving.value) - _spots(height, width, source.value)
+    return torch.cat([torch.zeros_like(spots[:, :1]), spots], dim=1)
+
+
+def motion_grids(height: int, width: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
+    """Each motion's source places, `[B, 11, h, w, 2]`: the identity, then key point by key point its affine change."""
+    grid = coordinate_grid(height, width).to(source.value.device)
+    affine = torch.matmul(source.jacobian, inverse_2x2(driving.jacobian))[:, :, None, None]
+    offset = grid - driving.value[:, :, None, None]
+    moved = torch.matmul(affine, offset[..., None])[..., 0] + source.value[:, :, None, None]
+    return torch.cat([grid.expand_as(moved[:, :1]), moved], dim=1)
+
+
+def warp_by_each(picture: Tensor, grids: Tensor) -> Tensor:
+    """`[B, 3, h, w]` sampled by each of `[B, 11, h, w, 2]`, as `[B, 11, 3, h, w]`."""
+    batch, motions, height, width, _ = grids.shape
+    channels = picture.shape[1]
+    repeated = picture[:, None].expand(batch, motions, channels, height, width).reshape(-1, channels, height, width)
+    return sample(repeated, grids.reshape(-1, height, width, 2)).reshape(-1, motions, channels, height, width)
+
+
+def sample(picture: Tensor, flow: Tensor) -> Tensor:
+    """`[B, C, H, W]` at the places `[B, h, w, 2]`, bilinear, zero outside."""
+    return functional.grid_sample(picture, flow, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _spots(height: int, width: int, value: Tensor) -> Tensor:
+    distance = coordinate_grid(height, width).to(value.device) - value[:, :, None, None]
+    return torch.exp(-0.5 * (distance**2).sum(dim=-1) / HEAT_VARIANCE)

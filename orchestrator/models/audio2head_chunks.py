@@ -1,0 +1,50 @@
+"""Which 64-frame chunk of Audio2Head gives which video frame, and what audio and pose it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_FRAMES: Final = 64
+"""Frames the network sees at once (25 per second)."""
+CHUNK_STEP: Final = 32
+CHUNK_MARGIN: Final = 16
+"""Frames at each end of a chunk that a neighbour chunk gives, because it sees more around them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Frames `first .. first + 63` as the network sees them."""
+
+    first: int
+    """Video frame of local frame 0."""
+    kept: range
+    """Local frames that this chunk gives."""
+
+
+def chunks(frames: int) -> tuple[Chunk, ...]:
+    """Every chunk of an utterance of `frames` video frames; each frame is kept by exactly one."""
+    return tuple(_chunk(first, frames) for first in range(0, frames, CHUNK_STEP) if first == 0 or first + CHUNK_MARGIN < frames)
+
+
+def _chunk(first: int, frames: int) -> Chunk:
+    begin = 0 if first == 0 else CHUNK_MARGIN
+    return Chunk(first, range(begin, min(CHUNK_FRAMES - CHUNK_MARGIN, frames - first)))
+
+
+def chunk_audio(blocks: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+    """Audio blocks `[64, 4, 41]` of the chunk out of `[frames, 4, 41]`; zeros behind the end."""
+    shown = np.zeros((CHUNK_FRAMES, *blocks.shape[1:]), np.float32)
+    own = blocks[chunk.first : chunk.first + CHUNK_FRAMES]
+    shown[: len(own)] = own
+    return shown
+
+
+def chunk_poses(poses: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+    """Poses `[64, 6]` of the chunk out of `[frames + 1, 6]`; the last one stands behind the end."""
+    index = np.minimum(np.arange(chunk.first, chunk.first + CHUNK_FRAMES), len(poses) - 1)
+    chosen: NDArray[np.float32] = poses[index]
+    return chosen
