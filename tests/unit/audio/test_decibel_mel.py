@@ -1,0 +1,77 @@
+"""Wav2Lip's mel against upstream's records, and streamed against whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.reference import Reference
+from orchestrator.audio.decibel_mel import DecibelMelStream, decibel_mel
+from orchestrator.audio.mel import filter_bank
+from orchestrator.models.wav2lip_features import MEL, WINDOW_FRAMES, chunk_starts, windows
+
+RECORDS = Path(__file__).parents[2] / "data" / "reference" / "wav2lip"
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference(RECORDS, seed=1)
+
+
+@pytest.mark.parametrize(("key", "samples"), [("mel.out", 16_000), ("mel.out_12345", 12_345)])
+def test_the_mel_is_the_one_the_checkpoints_were_trained_on(reference: Reference, key: str, samples: int) -> None:
+    mel = decibel_mel(reference.inputs["wave"][:samples], MEL)
+    assert reference.error(key, mel.T) <= reference.tolerance(key)
+
+
+def test_the_filter_bank_is_upstream_s(reference: Reference) -> None:
+    assert reference.error("mel.basis", filter_bank(MEL)) <= reference.tolerance("mel.basis")
+
+
+@pytest.mark.parametrize("piece", [1, 37, 160, 200, 401, 1600, 20_000])
+def test_any_chunking_gives_the_whole_signal_s_mel(reference: Reference, piece: int) -> None:
+    wave = reference.inputs["wave"][: 16_000 if piece > 1 else 1700]
+    stream = DecibelMelStream(MEL)
+    rows = [stream.push(wave[start : start + piece]) for start in range(0, len(wave), piece)]
+    streamed = np.concatenate([*rows, stream.finish()])
+    np.testing.assert_allclose(streamed, decibel_mel(wave, MEL), atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 399, 400, 401, 402, 599, 600, 800])
+def test_a_signal_of_any_length_streams_like_the_whole(reference: Reference, samples: int) -> None:
+    wave = reference.inputs["wave"][1000 : 1000 + samples]
+    stream = DecibelMelStream(MEL)
+    streamed = np.concatenate([stream.push(wave), stream.finish()])
+    np.testing.assert_allclose(streamed, decibel_mel(wave, MEL), atol=1e-6)
+
+
+def test_a_frame_waits_for_half_a_window_and_not_longer() -> None:
+    stream = DecibelMelStream(MEL)
+    assert len(stream.push(np.zeros(400, np.float32))) == 0
+    assert len(stream.push(np.zeros(1, np.float32))) == 1
+    assert len(stream.push(np.zeros(199, np.float32))) == 1
+
+
+def test_digital_silence_is_the_lowest_value() -> None:
+    assert (decibel_mel(np.zeros(4000, np.float32), MEL) == -4.0).all()
+
+
+@pytest.mark.parametrize(
+    ("index", "frames", "fps"), [(0, 331, 25.0), (1, 331, 30.0), (2, 331, 29.97), (3, 331, 24.0), (4, 90, 60.0), (5, 16, 25.0)]
+)
+def test_windows_start_where_upstream_s_do(reference: Reference, index: int, frames: int, fps: float) -> None:
+    np.testing.assert_array_equal(chunk_starts(frames, fps), reference.records[f"chunks.{index}"])
+
+
+def test_too_little_audio_for_a_window_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match="pad the audio to 3000 samples"):
+        chunk_starts(WINDOW_FRAMES - 1, 25.0)
+
+
+def test_a_window_holds_bands_by_time() -> None:
+    mel = np.arange(40 * 80, dtype=np.float32).reshape(40, 80)
+    batch = windows(mel, np.array([0, 7], np.int32))
+    assert batch.shape == (2, 1, 80, WINDOW_FRAMES)
+    np.testing.assert_array_equal(batch[1, 0, :, 3], mel[10])
