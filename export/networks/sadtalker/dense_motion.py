@@ -63,7 +63,7 @@ class DenseMotion(nn.Module):
 
     def evidence(self, compressed: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:
         """`[B, 80, D, H, W]`: for each translation a heat map and the photo's volume warped by it."""
-        grid = identity_grid(*compressed.shape[2:], like=compressed)
+        grid = identity_grid(compressed)
         heat = functional.pad(_heat(driving, grid) - _heat(source, grid), (0, 0, 0, 0, 0, 0, 1, 0))
         return torch.cat((heat[:, :, None], translated(compressed, shifts)), dim=2).flatten(1, 2)
 
@@ -78,7 +78,7 @@ def _flow(mask: Tensor, shifts: Tensor) -> Tensor:
     """Sum of the translated grids, weighted by the mask `[B, 16, D, H, W]` after the cut."""
     batch, _, depth, height, width = mask.shape
     kept = torch.where(mask < MASK_CUT, torch.zeros_like(mask), mask).flatten(2).transpose(1, 2)
-    moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(depth, height, width, mask).reshape(-1, 3)
+    moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(mask).reshape(-1, 3)
     return moved.reshape(batch, depth, height, width, 3)
 
 

@@ -16,9 +16,9 @@ def axis_coordinates(size: int, like: Tensor) -> Tensor:
     return 2.0 * (torch.arange(size, dtype=like.dtype, device=like.device) / (size - 1)) - 1.0
 
 
-def identity_grid(depth: int, height: int, width: int, like: Tensor) -> Tensor:
-    """`[depth, height, width, 3]` of (x, y, z)."""
-    z, y, x = torch.meshgrid(*(axis_coordinates(size, like) for size in (depth, height, width)), indexing="ij")
+def identity_grid(volume: Tensor) -> Tensor:
+    """`[D, H, W, 3]` of (x, y, z) for the last three axes of a volume."""
+    z, y, x = torch.meshgrid(*(axis_coordinates(size, volume) for size in volume.shape[-3:]), indexing="ij")
     return torch.stack((x, y, z), dim=-1)
 
 

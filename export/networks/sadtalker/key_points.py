@@ -34,8 +34,7 @@ class KeyPointExtractor(nn.Module):
         """Centres of gravity of the 15 attention maps."""
         logits = self.kp(self.predictor(self.down(picture)))
         attention = functional.softmax(logits.flatten(2) / TEMPERATURE, dim=2)
-        grid = identity_grid(*logits.shape[2:], like=logits)
-        return torch.matmul(attention, grid.reshape(-1, 3))
+        return torch.matmul(attention, identity_grid(logits).reshape(-1, 3))
 
 
 class QuarterSize(nn.Module):
