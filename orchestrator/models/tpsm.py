@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orchestrator.inference import NotCached, Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelSpec, ModelState
-from orchestrator.motion import CLOSED, MOTION_PARAMETERS, MOUTH_PARAMETERS
+from orchestrator.motion import CLOSED, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN, aperture
 from orchestrator.rendering.build import build_face_maps
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.idle import idle_motion
@@ -24,6 +24,14 @@ CENTRE_STEP: Final = 3
 """The output step that lies on the mel frame at the video frame's centre."""
 LOOK_AHEAD_FRAMES: Final = 6
 """Mel frames that the network sees after an output step."""
+
+
+SMOOTHING_STEPS: Final = 2.5
+CLOSURE_REACH_STEPS: Final = 1.0
+CONTACT: Final = 0.1
+"""The network hedges: where a closure is short it predicts a small gap, where none is a small closure. Below this both count
+as none. With the three values closures in decoded video rise from 0.70 to 0.91 of all, at no loss of correlation
+(`python -m benchmarks.lip_sync_accuracy`, held-out voices)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +65,18 @@ def prepare_face(face: FaceModel, size: int) -> TpsmFace:
 def at_frame_centres(steps: NDArray[np.float32], phase: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mouth parameters `[n, 7]` at the frame centres from 100 Hz steps `[n, 8, 7]`.
 
-    A triangle of +-20 ms around the centre smooths the steps; closures survive it because `closed` keeps its maximum
-    over the same span and pulls the opening down with it.
+    A triangle of +-25 ms around the centre smooths the steps. `closed` keeps its maximum over +-10 ms instead, so that a
+    short closure is not smoothed away, and gaps that are nearly none become none.
     """
     distance = np.abs(np.arange(STEPS, dtype=np.float32)[None, :] - CENTRE_STEP - phase[:, None])
-    weights = np.maximum(0.0, 1.0 - distance / 2.5)
+    weights = np.maximum(0.0, 1.0 - distance / SMOOTHING_STEPS)
     weights /= weights.sum(axis=1, keepdims=True)
     mouth: NDArray[np.float32] = np.einsum("ns,nsp->np", weights, steps).astype(np.float32)
-    near = distance <= 2.0
-    mouth[:, CLOSED] = np.where(near, steps[:, :, CLOSED], 0.0).max(axis=1)
+    nearest = np.where(distance <= CLOSURE_REACH_STEPS, steps[:, :, CLOSED], 0.0).max(axis=1)
+    mouth[:, CLOSED] = (nearest - CONTACT) / (1.0 - CONTACT)
+    mouth = np.clip(mouth, 0.0, 1.0)
+    gap = np.maximum(0.0, (aperture(mouth) - CONTACT) / (1.0 - CONTACT))
+    mouth[:, OPEN] = gap / np.maximum(1.0 - mouth[:, CLOSED], CONTACT)
     return np.clip(mouth, 0.0, 1.0)
 
 

@@ -27,13 +27,13 @@ def centre(values: list[float], phase: float, column: int = OPEN) -> float:
 
 
 def test_a_constant_mouth_stays_what_it_is() -> None:
-    assert centre([0.5] * STEPS, 0.3) == pytest.approx(0.5)
+    assert centre([0.5] * STEPS, 0.3, JAW) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.25, 0.5, 0.75])
 def test_a_ramp_is_read_exactly_at_the_centre(phase: float) -> None:
     ramp = [0.1 * step for step in range(STEPS)]
-    assert centre(ramp, phase) == pytest.approx(0.1 * (CENTRE_STEP + phase), abs=0.005)
+    assert centre(ramp, phase, JAW) == pytest.approx(0.1 * (CENTRE_STEP + phase), abs=0.005)
 
 
 def test_a_short_closure_survives_the_smoothing() -> None:
@@ -41,6 +41,13 @@ def test_a_short_closure_survives_the_smoothing() -> None:
     closure[CENTRE_STEP] = 1.0
     assert centre(closure, 0.0, CLOSED) == pytest.approx(1.0)
     assert centre(closure, 0.0, JAW) < 0.6
+
+
+def test_lips_that_nearly_touch_touch_and_open_ones_stay_open() -> None:
+    assert centre([0.08] * STEPS, 0.0) == 0.0
+    assert centre([1.0] * STEPS, 0.0) == pytest.approx(1.0)
+    gaps = [centre([level] * STEPS, 0.0) for level in (0.1, 0.2, 0.4, 0.8)]
+    assert gaps == sorted(gaps)
 
 
 def test_a_distant_closure_does_not_close_the_frame() -> None:
@@ -62,7 +69,7 @@ class Renderers:
         self.asked.append(model)
         if model == "audio2motion":
             self.mel_rows += len(inputs["mel"])
-            return {"motion": np.full((len(inputs["mel"]), STEPS, len(MOUTH_PARAMETERS)), 0.5, np.float32)}
+            return {"motion": np.repeat(steps_of([0.6] * STEPS), len(inputs["mel"]), axis=0)}
         cache = self.caches[self.asked.count("tpsm") % 2]
         if "maps" in inputs:
             assert len(inputs["motion"]) == 1
