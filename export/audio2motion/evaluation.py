@@ -111,6 +111,7 @@ def stillness_table(session: onnxruntime.InferenceSession, clips: int = 40) -> d
 
     return {
         "music, family never trained on": stillness(session, music.unseen_music, clips),
+        "music, second family never trained on": stillness(session, music.unseen_combs, clips),
         "music, new pieces of trained families": stillness(session, music.arrangement, clips),
         "noise, new draws": stillness(session, any_noise, clips),
         "digital silence": stillness(session, silence, 1),

@@ -54,18 +54,19 @@ def additive(count: int, rng: np.random.Generator) -> Samples:
     harmonics = np.arange(1, int(rng.integers(2, 24)))
     weights = harmonics ** -rng.uniform(0.4, 2.0) * np.exp(rng.normal(0, 0.7, len(harmonics)))
     body_hz, body_width = rng.uniform(200, 3000, 3), rng.uniform(0.1, 0.6)
-    vibrato_hz, depth, glide = rng.uniform(3, 8), rng.choice([0.0, rng.uniform(0, 0.02)]), rng.choice([0.0, rng.uniform(0, 0.1)])
+    vibrato_hz, depth, glide = rng.uniform(3, 8), rng.choice([0.0, rng.uniform(0, 0.05)]), rng.choice([0.0, rng.uniform(-0.3, 0.3)])
+    glide_s, tremolo = rng.uniform(0.02, 0.4), rng.choice([0.0, rng.uniform(0, 0.9)])
     attack_s, decay = rng.uniform(0.005, 0.3), rng.choice([0.0, rng.uniform(0.2, 6)])
 
     def play(hz: float, length_s: float) -> Tone:
         n = int(length_s * SAMPLE_RATE_HZ)
         times_s = np.arange(n) / SAMPLE_RATE_HZ
-        bend = 1 + depth * np.sin(2 * np.pi * vibrato_hz * times_s) - glide * np.exp(-times_s / 0.06)
+        bend = 1 + depth * np.sin(2 * np.pi * vibrato_hz * times_s) - glide * np.exp(-times_s / glide_s)
         phase = 2 * np.pi * hz * np.cumsum(bend) / SAMPLE_RATE_HZ
         used = harmonics[harmonics * hz < 7800]
         gains = weights[: len(used)] * (0.15 + np.exp(-((np.log(used[:, None] * hz / body_hz) / body_width) ** 2)).sum(1))
         tones: Tone = sum((g * np.sin(k * phase) for k, g in zip(used, gains, strict=True)), np.zeros(n))
-        return tones * _envelope(n, attack_s, decay)
+        return tones * _envelope(n, attack_s, decay) * (1 - tremolo * np.sin(np.pi * vibrato_hz * times_s) ** 2)
 
     return _mix(_melody(rng, count / SAMPLE_RATE_HZ), count, play).astype(np.float32)
 
@@ -118,6 +119,25 @@ def filtered_saw(count: int, rng: np.random.Generator) -> Samples:
     return wave.astype(np.float32)
 
 
+def distorted(count: int, rng: np.random.Generator) -> Samples:
+    """Electric guitars and leads: another family, overdriven, with its chords beating against each other."""
+    clean = FAMILIES[rng.integers(3)](count, rng)
+    drive = rng.uniform(1, 12)
+    return np.tanh(clean / (clean.std() + 1e-6) * drive + rng.uniform(0, 0.5)).astype(np.float32)
+
+
+def pulse_sequence(count: int, rng: np.random.Generator) -> Samples:
+    """Sequencers: fast repeated patterns of pulse waves whose width and cut-off move, as in dance music."""
+    step, pattern = int(rng.uniform(0.07, 0.25) * SAMPLE_RATE_HZ), rng.integers(-12, 13, int(rng.choice([4, 6, 8, 16])))
+    notes = np.repeat(np.resize(pattern, count // step + 1), step)[:count]
+    phase = np.cumsum(rng.uniform(80, 500) * 2 ** (notes / 12)) / SAMPLE_RATE_HZ
+    width = 0.5 + rng.uniform(0, 0.45) * np.sin(2 * np.pi * rng.uniform(0.1, 3) * np.arange(count) / SAMPLE_RATE_HZ)
+    gate = np.exp(-((np.arange(count) % step) / step) * rng.uniform(0, 6))
+    pulse = ((phase % 1.0) < width).astype(np.float64) - width
+    band = butter(2, [60, float(rng.uniform(800, 6000))], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    return (sosfilt(band, pulse) * gate).astype(np.float32)
+
+
 def drums(count: int, rng: np.random.Generator) -> Samples:
     """Kick, snare and hi-hat patterns."""
     wave, step = np.zeros(count), max(1, int(rng.uniform(0.08, 0.25) * SAMPLE_RATE_HZ))
@@ -145,7 +165,7 @@ def arrangement(count: int, rng: np.random.Generator) -> Samples:
     return in_room(mixed, rng) if rng.random() < 0.5 else mixed
 
 
-FAMILIES: Final[tuple[Generator, ...]] = (additive, frequency_modulated, plucked, filtered_saw, drums)
+FAMILIES: Final[tuple[Generator, ...]] = (additive, frequency_modulated, plucked, filtered_saw, drums, additive, distorted, pulse_sequence)
 
 
 def unseen_music(count: int, rng: np.random.Generator) -> Samples:
@@ -163,3 +183,17 @@ def unseen_music(count: int, rng: np.random.Generator) -> Samples:
         bells[start : start + len(t)] += sum(np.sin(2 * np.pi * base_hz * r * t) * np.exp(-t * (2 + r)) for r in (1, 2.76, 5.4))
     beat = rng.normal(size=count) * np.exp(-((times_s * rng.uniform(1.5, 4)) % 1.0) * 12) * 0.4
     return (lead * rng.uniform(0.2, 1) + bells * rng.uniform(0.2, 1) + beat).astype(np.float32)
+
+
+def unseen_combs(count: int, rng: np.random.Generator) -> Samples:
+    """For judging only, and kept for the end: noise and clicks sung by tuned comb filters over a pulsing sub-bass."""
+    times_s = np.arange(count) / SAMPLE_RATE_HZ
+    exciter = rng.normal(size=count) * 0.1 + (rng.random(count) < 0.0008) * 4.0
+    wave = np.zeros(count)
+    for semitones in rng.choice([0, 3, 4, 7, 9, 12, 14], 3, replace=False):
+        delay = int(SAMPLE_RATE_HZ / (rng.choice([110.0, 147.0, 196.0]) * 2 ** (semitones / 12)))
+        comb = np.zeros(delay + 1)
+        comb[0], comb[delay] = 1.0, -rng.uniform(0.95, 0.99)
+        wave += lfilter([1.0], comb, exciter) * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.1, 2.5) * times_s + rng.uniform(0, 6)))
+    bass = np.sin(2 * np.pi * 55 * times_s) * np.exp(-((times_s * 2) % 1.0) * 4)
+    return (wave / (wave.std() + 1e-6) + bass).astype(np.float32)

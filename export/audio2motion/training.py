@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from typing import Final
 
@@ -17,10 +18,10 @@ from orchestrator.motion import CLOSED, OPEN
 
 BATCH_CROPS: Final = 16
 _PEAK_RATE: Final = 3e-3
-_WARM_UP: Final = 0.03
+_WARM_UP, _SECOND_ROUND = 0.02, 0.65
 _SHUT: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
-_BILABIAL_WEIGHT: Final = 4.0
+_BILABIAL_WEIGHT: Final = 5.5
 """Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one."""
 _SILENCE: Final = VISEME_NAMES.index("sil")
 _PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
@@ -68,13 +69,18 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
     resting = torch.from_numpy(batch.viseme == _SILENCE) & (true_gap < 0.02)
     false_open = (functional.relu(gap - 0.06) * resting).mean()
     named = functional.cross_entropy(visemes.float().flatten(0, 1), torch.from_numpy(batch.viseme).flatten())
-    return shape + speed + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 0.8 * false_open + 0.01 * named
+    return shape + speed + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 1.2 * false_open + 0.01 * named
 
 
 def _rate(done: float) -> float:
-    if done < _WARM_UP:
-        return _PEAK_RATE * done / _WARM_UP
-    return float(_PEAK_RATE * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (done - _WARM_UP) / (1 - _WARM_UP)))) + 1e-6)
+    """A short rise, a cosine down to nothing, and once more from a lower peak for the last third of the time."""
+    if done < _SECOND_ROUND:
+        return _PEAK_RATE * min(done / _WARM_UP, _cosine(done / _SECOND_ROUND)) + 1e-6
+    return 0.4 * _PEAK_RATE * _cosine((done - _SECOND_ROUND) / (1 - _SECOND_ROUND)) + 1e-6
+
+
+def _cosine(done: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 @torch.no_grad()
