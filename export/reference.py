@@ -86,12 +86,15 @@ class Reference:
                 errors.append(abs(float(value) - float(self.records[f"{key}.{name}"])))
         return float(max(errors))
 
-    def tolerance(self, key: str) -> float:
-        """What the error may be."""
-        noise = self.manifest["outputs"][key].get("noise_abs")
-        if noise is None and self.records[key].dtype == np.uint8:
-            return PICTURE_TOLERANCE
-        return max(TOLERANCE_FLOOR, NOISE_FACTOR * float(noise or 0.0))
+    def measured(self, key: str) -> bool:
+        """Whether the manifest states the record's own rounding noise."""
+        return "noise_abs" in self.manifest["outputs"][key]
+
+    def tolerance(self, key: str, unmeasured: float = TOLERANCE_FLOOR) -> float:
+        """What the error may be; `unmeasured` where the manifest states no noise and the record is no picture in bytes."""
+        if self.measured(key):
+            return max(TOLERANCE_FLOOR, NOISE_FACTOR * float(self.manifest["outputs"][key]["noise_abs"]))
+        return PICTURE_TOLERANCE if self.records[key].dtype == np.uint8 else unmeasured
 
 
 def digest(state: State) -> str:

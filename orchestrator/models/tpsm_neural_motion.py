@@ -27,13 +27,14 @@ def resize_picture(picture: NDArray[np.uint8], size: int = PICTURE_SIZE) -> NDAr
     factors = np.array([values.shape[0] / size, values.shape[1] / size, 1.0])
     if (factors > 1).any():
         values = ndimage.gaussian_filter(values, np.maximum(0.0, (factors - 1) / 2), mode="mirror")
-    resized = ndimage.zoom(values, 1 / factors, order=1, mode="mirror", grid_mode=True)
+    resized: NDArray[np.float64] = ndimage.zoom(values, 1 / factors, order=1, mode="mirror", grid_mode=True)
     return resized.astype(np.float32)
 
 
 def quantise_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """0..1 -> 0..255, rounded to the nearest level (halves to even)."""
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    levels: NDArray[np.floating[Any]] = np.rint(np.clip(picture, 0, 1) * 255)
+    return levels.astype(np.uint8)
 
 
 def hull_area(points: NDArray[np.floating[Any]]) -> float:

@@ -6,8 +6,10 @@ yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,10 +49,9 @@ class GaussianDown(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        steps = torch.arange(2 * self.radius + 1, dtype=torch.float32) - self.radius
-        row = torch.exp(-steps.square() / (2 * self.sigma**2))
-        kernel = row[:, None] * row
-        self.register_buffer("weight", (kernel / kernel.sum()).expand(3, 1, -1, -1).clone())
+        row = np.exp(-np.square(np.arange(-self.radius, self.radius + 1)) / (2 * self.sigma**2))
+        kernel = np.outer(row, row) / np.square(row.sum())
+        self.register_buffer("weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1))))
 
     def forward(self, picture: Tensor) -> Tensor:
         return functional.conv2d(picture, self.weight, stride=4, padding=self.radius, groups=3)
@@ -61,8 +62,7 @@ class HourglassEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        pairs = zip(ENCODER_CHANNELS[:-1], ENCODER_CHANNELS[1:], strict=True)
-        self.down_blocks = nn.ModuleList(DownBlock(inside, outside) for inside, outside in pairs)
+        self.down_blocks = nn.ModuleList(DownBlock(inside, outside) for inside, outside in pairwise(ENCODER_CHANNELS))
 
     def forward(self, maps: Tensor) -> list[Tensor]:
         sizes = [maps]
@@ -109,7 +109,7 @@ class DenseMotionNetwork(nn.Module):
         self.down = GaussianDown()
         self.hourglass = Hourglass()
         self.maps = nn.Conv2d(channels[0], GRIDS, 7, padding=3)
-        self.up = nn.ModuleList(UpBlock(inside, outside) for inside, outside in zip(channels[:-1], channels[1:], strict=True))
+        self.up = nn.ModuleList(UpBlock(inside, outside) for inside, outside in pairwise(channels))
         occlusion_inputs = (DECODER_CHANNELS[-2] + ENCODER_CHANNELS[1], *channels)
         self.occlusion = nn.ModuleList(nn.Conv2d(inputs, 1, 7, padding=3) for inputs in occlusion_inputs)
 

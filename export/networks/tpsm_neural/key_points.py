@@ -6,6 +6,7 @@ yoyo-nb/Thin-Plate-Spline-Motion-Model; the last follows "Motion Representations
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -66,6 +67,6 @@ class AvdNetwork(nn.Module):
 def _perceptron(*widths: int) -> nn.Sequential:
     """Linear layers with batch norm and ReLU between them."""
     layers: list[nn.Module] = []
-    for width_in, width_out in zip(widths[:-2], widths[1:-1], strict=True):
+    for width_in, width_out in pairwise(widths[:-1]):
         layers += [nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
