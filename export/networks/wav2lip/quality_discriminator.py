@@ -23,7 +23,7 @@ class QualityDiscriminator(nn.Module):
         lower = frames.transpose(1, 2).transpose(0, 1).flatten(0, 1)[:, :, frames.shape[3] // 2 :]
         for stage in self.face_encoder_blocks:
             lower = stage(lower)
-        return self.binary_pred(lower).flatten(1)
+        return self.binary_pred(lower)[:, :, 0, 0]
 
 
 def _stages() -> list[nn.Sequential]:

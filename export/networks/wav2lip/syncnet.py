@@ -25,8 +25,8 @@ class SyncNet(nn.Module):
 
     def forward(self, mel: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         """The embeddings; their cosine is in 0..1, since the last activation is a ReLU."""
-        audio = functional.normalize(self.audio_encoder(mel).flatten(1), dim=1)
-        return audio, functional.normalize(self.face_encoder(window).flatten(1), dim=1)
+        audio = functional.normalize(self.audio_encoder(mel)[:, :, 0, 0], dim=1)
+        return audio, functional.normalize(self.face_encoder(window)[:, :, 0, 0], dim=1)
 
 
 def _face_encoder() -> list[ConvBlock]:

@@ -1,0 +1,147 @@
+"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of pictures inside the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from export.networks.wav2lip.generator import Generator
+from export.networks.wav2lip.quality_discriminator import QualityDiscriminator
+from export.networks.wav2lip.s3fd import S3fd
+from export.networks.wav2lip.syncnet import SyncNet
+
+FACE_SIZE: Final = 96
+
+FEATURE_STAGES: Final = 7
+
+FIRST_PAINTED_ROW: Final = 39
+"""Rows of a patch above it are not computed by `ServedMouth`; the live path shows none of them (its mask begins at row 42)."""
+
+DECODER_CROPS: Final = {4: 3, 5: 8, 6: 18}
+"""First row that a decoder stage reads of the stage before.
+
+A transposed convolution on rows from i gives exact rows from 2i, each 3x3 convolution after it spoils one more at the cut: a
+stage is exact from 2i + 2. The output block's input begins there, at 38, and it spoils one row itself.
+"""
+
+
+class ServedGenerator(nn.Module):
+    """`mel [B, 16, 80]` (oldest frame first) and `face [B, 96, 96, 3]` (RGB bytes) to `patch [B, 96, 96, 3]` (RGB bytes)."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.encoder = ServedFaceEncoder(generator)
+        self.decoder = ServedDecoder(generator)
+
+    def forward(self, mel: Tensor, face: Tensor) -> Tensor:
+        """The face with the mouth repainted."""
+        return self.decoder(mel, *self.encoder(face))
+
+
+class ServedFaceEncoder(nn.Module):
+    """`face [B, 96, 96, 3]` (RGB bytes) to seven features; the same for every frame of a still face."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+        upper = torch.zeros(1, 1, FACE_SIZE, 1)
+        upper[:, :, : FACE_SIZE // 2] = 1.0
+        self.register_buffer("upper_half", upper, persistent=False)
+
+    def forward(self, face: Tensor) -> tuple[Tensor, ...]:
+        """`[B, 16, 96, 96]` down to `[B, 512, 1, 1]`."""
+        crop = bgr(face) / 255.0
+        return tuple(self.generator.encode_face(torch.cat((crop * self.upper_half, crop), dim=1)))
+
+
+class ServedDecoder(nn.Module):
+    """`mel [B, 16, 80]` and a face's seven features to `patch [B, 96, 96, 3]` (RGB bytes)."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, mel: Tensor, *features: Tensor) -> Tensor:
+        """Truncated to bytes, as upstream does."""
+        audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
+        return to_bytes(self.generator.decode(audio, features))
+
+
+class ServedMouth(nn.Module):
+    """The same tensors as `ServedGenerator`, a quarter cheaper: rows above `FIRST_PAINTED_ROW` are the face's own."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.encoder = ServedFaceEncoder(generator)
+        self.generator = generator
+
+    def forward(self, mel: Tensor, face: Tensor) -> Tensor:
+        """The rows that it paints equal `ServedGenerator`'s."""
+        audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
+        painted = to_bytes(lower_picture(self.generator, audio, self.encoder(face)))
+        return torch.cat((face[:, :FIRST_PAINTED_ROW], painted), dim=1)
+
+
+class ServedSyncNet(nn.Module):
+    """`mel [B, 16, 80]` and `faces [B, 5, 96, 96, 3]` (RGB bytes) to `sync [B, 1]`, 0..1, and both embeddings `[B, 512]`."""
+
+    def __init__(self, syncnet: SyncNet) -> None:
+        super().__init__()
+        self.syncnet = syncnet
+
+    def forward(self, mel: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The five faces are consecutive at 25 frames per second; the mel starts with the first."""
+        lower = bgr(faces.flatten(0, 1)[:, FACE_SIZE // 2 :]) / 255.0
+        window = lower.reshape(-1, 15, FACE_SIZE // 2, FACE_SIZE)
+        audio, face = self.syncnet(mel.transpose(1, 2).unsqueeze(1), window)
+        return (audio * face).sum(dim=1, keepdim=True), audio, face
+
+
+class ServedQualityDiscriminator(nn.Module):
+    """`face [B, 96, 96, 3]` (RGB bytes) to `real [B, 1]`, the probability that its mouth is not painted."""
+
+    def __init__(self, discriminator: QualityDiscriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, face: Tensor) -> Tensor:
+        """One frame a row; frames do not depend on one another."""
+        return self.discriminator((bgr(face) / 255.0).unsqueeze(2))
+
+
+class ServedFaceDetector(nn.Module):
+    """`picture [B, H, W, 3]` (RGB bytes) to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` of six levels, classes first."""
+
+    def __init__(self, detector: S3fd) -> None:
+        super().__init__()
+        self.detector = detector
+        self.register_buffer("offsets", torch.tensor((104.0, 117.0, 123.0)), persistent=False)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        """Decoded by `export.networks.wav2lip.detection`."""
+        levels = self.detector((picture.to(torch.float32) - self.offsets).permute(0, 3, 1, 2))
+        return tuple(output for level in levels for output in level)
+
+
+def bgr(picture: Tensor) -> Tensor:
+    """`[B, H, W, 3]` RGB bytes as `[B, 3, H, W]` BGR float32, 0..255."""
+    return picture.permute(0, 3, 1, 2).to(torch.float32)[:, [2, 1, 0]]
+
+
+def to_bytes(picture: Tensor) -> Tensor:
+    """`[B, 3, H, W]` BGR, 0..1, as `[B, H, W, 3]` RGB bytes."""
+    return (picture * 255.0)[:, [2, 1, 0]].permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def lower_picture(generator: Generator, audio: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """`generator.decode` from row `FIRST_PAINTED_ROW` on: each stage is run on the rows that the next ones need."""
+    top, x = 0, generator.face_decoder_blocks[0](audio)
+    for index, skip in enumerate(reversed(features[1:]), start=1):
+        crop = DECODER_CROPS.get(index, 0)
+        joined = torch.cat((x[:, :, crop - top :], skip[:, :, crop:]), dim=1)
+        x, top = generator.face_decoder_blocks[index](joined), 2 * crop
+    first = FIRST_PAINTED_ROW - 1
+    return generator.output_block(torch.cat((x[:, :, first - top :], features[0][:, :, first:]), dim=1))[:, :, 1:]
