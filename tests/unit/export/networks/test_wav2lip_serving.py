@@ -1,0 +1,87 @@
+"""Wav2Lip as it is served: the tensors of its `config.pbtxt`, bytes at the borders, only the rows that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+
+from export.networks.wav2lip import onnx  # noqa: E402
+from export.networks.wav2lip.generator import Generator  # noqa: E402
+from export.networks.wav2lip.quality_discriminator import QualityDiscriminator  # noqa: E402
+from export.networks.wav2lip.s3fd import S3fd  # noqa: E402
+from export.networks.wav2lip.serving import FIRST_PAINTED_ROW, ServedGenerator, ServedMouth  # noqa: E402
+from export.networks.wav2lip.syncnet import SyncNet  # noqa: E402
+from export.reference import Reference  # noqa: E402
+from orchestrator.inference.repository import read_model  # noqa: E402
+from orchestrator.models.wav2lip_face import FADE_IN  # noqa: E402
+
+ROOT = Path(__file__).parents[4]
+EXPORTS: dict[str, tuple[Callable[..., Any], type[torch.nn.Module]]] = {
+    "wav2lip": (onnx.mouth_export, Generator),
+    "wav2lip_syncnet": (onnx.syncnet_export, SyncNet),
+    "wav2lip_quality": (onnx.quality_export, QualityDiscriminator),
+    "wav2lip_s3fd": (onnx.detector_export, S3fd),
+}
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return Reference(ROOT / "tests" / "data" / "reference" / "wav2lip", seed=1).fill(Generator(), "generator").requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_configuration_names_the_tensors_of_its_network(name: str) -> None:
+    make, network = EXPORTS[name]
+    contract = read_model(ROOT / "model_repository" / name / "config.pbtxt")
+    with torch.device("meta"):
+        empty = network()
+    export = make(empty.to_empty(device="cpu"))  # shapes and types do not depend on the weights
+    with torch.no_grad():
+        outputs = export.module(*export.inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    for promised, names, tensors in (
+        (contract.inputs, export.input_names, export.inputs),
+        (contract.outputs, export.output_names, outputs),
+    ):
+        assert [tensor.name for tensor in promised] == list(names)
+        for tensor, actual in zip(promised, tensors, strict=True):
+            assert str(actual.dtype) == f"torch.{tensor.dtype}"
+            free = export.free_axes.get(tensor.name, {})
+            assert tensor.dims == tuple(-1 if axis in free else side for axis, side in enumerate(actual.shape) if axis)
+
+
+def test_the_rows_that_are_shown_equal_the_whole_network_s(generator: Generator) -> None:
+    torch.manual_seed(1)
+    mel, face = torch.rand(1, 16, 80) * 8.0 - 4.0, torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
+    whole, shown = ServedGenerator(generator).eval()(mel, face), ServedMouth(generator).eval()(mel, face)
+    assert (whole.int() - shown.int())[:, FIRST_PAINTED_ROW:].abs().max() <= 1
+    assert torch.equal(shown[:, :FIRST_PAINTED_ROW], face[:, :FIRST_PAINTED_ROW])
+
+
+def test_the_mask_shows_painted_rows_alone() -> None:
+    cubic_reach = 2
+    assert FIRST_PAINTED_ROW + cubic_reach <= FADE_IN[0] * 96
+
+
+def test_bytes_in_and_out_are_upstream_s_numbers(generator: Generator) -> None:
+    torch.manual_seed(2)
+    mel, face = torch.rand(1, 16, 80) * 8.0 - 4.0, torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
+    crop = face.flip(-1).permute(0, 3, 1, 2) / 255.0
+    masked = crop.clone()
+    masked[:, :, 48:] = 0.0
+    painted = generator(mel.transpose(1, 2)[:, None], torch.cat((masked, crop), dim=1))
+    expected = (painted * 255.0).to(torch.uint8).permute(0, 2, 3, 1).flip(-1)
+    assert (ServedGenerator(generator).eval()(mel, face).int() - expected.int()).abs().max() <= 1
+
+
+def test_folding_leaves_no_norm_after_a_transposed_convolution(generator: Generator) -> None:
+    folded = onnx.folded(generator)
+    assert len([key for key in folded.state_dict() if key.endswith("running_var")]) == 45 - 1
+    torch.manual_seed(3)
+    mel, face = torch.rand(1, 1, 80, 16), torch.rand(1, 6, 96, 96)
+    assert torch.allclose(generator(mel, face), folded(mel, face), atol=1e-5)
