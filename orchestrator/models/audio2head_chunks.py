@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Row = TypeVar("Row", np.float32, np.uint8)
 
 CHUNK_FRAMES: Final = 64
 """Frames the network sees at once (25 per second)."""
@@ -43,8 +45,8 @@ def chunk_audio(blocks: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32
     return shown
 
 
-def chunk_poses(poses: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-    """Poses `[64, 6]` of the chunk out of `[frames + 1, 6]`; the last one stands behind the end."""
+def chunk_poses(poses: NDArray[Row], chunk: Chunk) -> NDArray[Row]:
+    """Poses or their pictures `[64, ...]` of the chunk out of `[frames + 1, ...]`; the last one stands behind the end."""
     index = np.minimum(np.arange(chunk.first, chunk.first + CHUNK_FRAMES), len(poses) - 1)
-    chosen: NDArray[np.float32] = poses[index]
+    chosen: NDArray[Row] = poses[index]
     return chosen

@@ -46,7 +46,8 @@ def feature_rows(signal: NDArray[np.float64], pitch_hz: NDArray[np.float64]) -> 
     cepstra, filters = cepstra_and_filters(signal)
     rows = min(len(cepstra), len(pitch_hz))
     columns = [cepstra[:rows], filters[:rows], filled(pitch_hz)[:rows, None], (pitch_hz > 0)[:rows, None]]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    features: NDArray[np.float32] = np.concatenate(columns, axis=1).astype(np.float32)
+    return features
 
 
 def frame_blocks(rows: NDArray[np.float32]) -> NDArray[np.float32]:

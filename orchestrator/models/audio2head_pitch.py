@@ -51,7 +51,8 @@ def harvest(signal: Array) -> Array:
     rough = _overlapped(_agreed(_band_pitches(halved, times_s)))
     contour = smoothed(best_contour(without_strays(_refined(halved, rough, times_s))))
     chosen = np.minimum(steps - 1, _rounded(np.arange(frames) * PERIOD_S * 1000.0))
-    return contour[chosen]
+    pitch_hz: Array = contour[chosen]
+    return pitch_hz
 
 
 def _halved(signal: Array) -> Array:
@@ -63,8 +64,9 @@ def _halved(signal: Array) -> Array:
     low = scipy.signal.lfilter(b, a, scipy.signal.lfilter(b, a, extended)[::-1])[::-1]
     outputs = (len(held) - 1) // DECIMATION + 1
     first = DECIMATION - DECIMATION * outputs + len(held) + reflected - 1
-    halved: Array = low[first::DECIMATION][margin // DECIMATION :][: -(-len(signal) // DECIMATION)]
-    return halved - halved.mean()
+    halved = low[first::DECIMATION][margin // DECIMATION :][: -(-len(signal) // DECIMATION)]
+    centred: Array = halved - halved.mean()
+    return centred
 
 
 def _band_pitches(signal: Array, times_s: Array) -> Array:
@@ -182,5 +184,5 @@ def _turns(size: int) -> NDArray[np.complex128]:
 
 def _rounded(value: Array | float) -> NDArray[np.int64]:
     """To the nearest integer, halves away from zero."""
-    value = np.asarray(value)
-    return np.trunc(value + np.copysign(0.5, value)).astype(np.int64)
+    nearest: NDArray[np.int64] = np.trunc(value + np.copysign(0.5, value)).astype(np.int64)
+    return nearest

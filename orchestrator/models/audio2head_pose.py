@@ -23,6 +23,7 @@ CORNERS: Final = np.array(
 EDGES: Final = ((1, 6), (2, 7), (3, 8))
 """Corners joined beside the polyline through all of them."""
 THICKNESS: Final = 2
+WHITE: Final = (255.0,)
 
 
 def denormalised(pose: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ def box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
     """
     points = box_points(pose)
     picture = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.polylines(picture, [points], True, 255, THICKNESS)
+    cv2.polylines(picture, [points], True, WHITE, THICKNESS)
     for first, second in EDGES:
-        cv2.line(picture, points[first].tolist(), points[second].tolist(), 255, THICKNESS)
+        cv2.line(picture, points[first].tolist(), points[second].tolist(), WHITE, THICKNESS)
     return picture

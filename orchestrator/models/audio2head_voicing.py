@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -161,7 +162,7 @@ def _score(pitch: Array, steps: range, candidates: Candidates) -> float:
 def _bridged(contour: Array) -> Array:
     """Short gaps filled in a straight line, from 1 Hz above the end before to 1 Hz below the beginning after."""
     bridged, sections = contour.copy(), _sections(contour)
-    for (_, last), (first, _) in zip(sections[:-1], sections[1:], strict=True):
+    for (_, last), (first, _) in pairwise(sections):
         gap = first - last - 1
         if gap < BRIDGED_STEPS:
             low, high = contour[last] + 1.0, contour[first] - 1.0

@@ -40,8 +40,8 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 
 def network_picture(picture: NDArray[np.uint8]) -> Tensor:
-    """RGB `[256, 256, 3]` as the networks take it, `[1, 3, 256, 256]`, 0..1."""
-    return torch.from_numpy(picture.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None].contiguous()
+    """RGB `[256, 256, 3]` as the networks take it, `[1, 3, 256, 256]`, 0..1; multiplied as scikit-image does it, not divided."""
+    return torch.from_numpy(picture * np.float32(1 / 255)).permute(2, 0, 1)[None].contiguous()
 
 
 def poses(networks: Audio2Head, picture: Tensor, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,11 +61,12 @@ def frames(networks: Audio2Head, picture: Tensor, driving: KeyPoints) -> NDArray
     """RGB frames `[n, 256, 256, 3]` of key points `[n, 10, 2]`; the source's share is computed once."""
     source = networks.kp_detector(picture)
     features, small = networks.generator.encode(picture)
-    rendered = [
-        networks.generator.render(*repeated(len(value), features, small), KeyPoints(*repeated(len(value), *source)), KeyPoints(value, jacobian))
-        for value, jacobian in zip(driving.value.split(FRAMES_PER_CALL), driving.jacobian.split(FRAMES_PER_CALL), strict=True)
-    ]
-    return frame_bytes(torch.cat([frame for frame, _ in rendered]))
+    rendered: list[NDArray[np.uint8]] = []
+    for value, jacobian in zip(driving.value.split(FRAMES_PER_CALL), driving.jacobian.split(FRAMES_PER_CALL), strict=True):
+        features_n, small_n, source_value, source_jacobian = repeated(len(value), features, small, *source)
+        frame, _ = networks.generator.render(features_n, small_n, KeyPoints(source_value, source_jacobian), KeyPoints(value, jacobian))
+        rendered.append(frame_bytes(frame))
+    return np.concatenate(rendered)
 
 
 def repeated(count: int, *tensors: Tensor) -> tuple[Tensor, ...]:

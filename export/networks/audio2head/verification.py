@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,9 +20,8 @@ from export.networks.audio2head.synthetic_speech import speech
 from export.reference import Reference
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES, chunk_poses, chunks
 from orchestrator.models.audio2head_features import feature_rows, frame_blocks, normalised
-from orchestrator.models.audio2head_lines import box_picture_4_13
 from orchestrator.models.audio2head_pitch import harvest
-from orchestrator.models.audio2head_pose import SIZE, box_picture, box_points, denormalised
+from orchestrator.models.audio2head_pose import EDGES, SIZE, THICKNESS, WHITE, box_picture, box_points, denormalised
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 
@@ -64,7 +64,7 @@ def pose_box_outputs(reference: Reference) -> Outputs:
     yield "pose_boxes.pose", poses
     yield "pose_boxes.box_points", np.stack([box_points(pose) for pose in poses])
     yield "pose_boxes.box_bits", bits(np.stack([box_picture(pose) for pose in poses]))
-    yield "pose_boxes.box_bits_opencv_ge_4_13", bits(np.stack([box_picture_4_13(pose) for pose in poses]))
+    yield "pose_boxes.box_bits_opencv_ge_4_13", bits(np.stack([clipped_box_picture(pose) for pose in poses]))
 
 
 def constant_outputs(networks: Audio2Head) -> Outputs:
@@ -123,19 +123,22 @@ def audio2kp_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
 
 
 def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
-    """Upstream's whole program: speech and a picture to every frame."""
+    """Upstream's whole program in two halves: speech to pose pictures, and the recorded pose pictures to every frame.
+
+    A corner is truncated to whole pixels, so that one rounding error of a pose could change a picture, and with it everything behind it.
+    """
     signal = normalised(reference.records["raw.wav_int16"])
     blocks = frame_blocks(feature_rows(signal, harvest(signal)))
     picture = pipeline.network_picture(reference.inputs["source_u8"])
     poses = pipeline.poses(networks, picture, blocks)
     yield "e2e_program.pose", poses
+    boxes = np.stack([box_picture(pose) for pose in poses])
+    chosen = chunks(len(blocks))
+    yield "e2e_program.box_bits_chunk0", bits(chunk_poses(boxes, chosen[0]))
+    boxes[:CHUNK_FRAMES] = pictures(reference.records["e2e_program.box_bits_chunk0"])[: len(boxes)]
     kept: list[KeyPoints] = []
-    for index, chunk in enumerate(chunks(len(blocks))):
-        boxes = np.stack([box_picture(pose) for pose in chunk_poses(poses, chunk)])
-        if index == 0:
-            yield "e2e_program.box_bits_chunk0", bits(boxes)
-            boxes = pictures(reference.records["e2e_program.box_bits_chunk0"])
-        points = pipeline.chunk_key_points(networks, picture, blocks, boxes, chunk)
+    for index, chunk in enumerate(chosen):
+        points = pipeline.chunk_key_points(networks, picture, blocks, chunk_poses(boxes, chunk), chunk)
         yield f"e2e_program.kp_value_chunk{index}", points.value.numpy()
         yield f"e2e_program.kp_jacobian_chunk{index}", points.jacobian.numpy()
         kept.append(KeyPoints(*(part[0, chunk.kept.start : chunk.kept.stop] for part in points)))
@@ -148,6 +151,21 @@ def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
 def tensor(reference: Reference, name: str) -> Tensor:
     """A seeded input."""
     return torch.from_numpy(reference.inputs[name])
+
+
+def clipped_box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """`box_picture` as OpenCV draws it since 4.13: a thick line's ends are first moved, in whole pixels, to its thickness off the picture.
+
+    Where a line leaves the picture its slope changes a little. Kept to show by how much; the network is never shown it.
+    """
+    points, near = box_points(pose), (-THICKNESS, -THICKNESS, SIZE + 2 * THICKNESS, SIZE + 2 * THICKNESS)
+    lines = [*zip(points, np.roll(points, -1, axis=0), strict=True), *((points[first], points[second]) for first, second in EDGES)]
+    picture = np.zeros((SIZE, SIZE), np.uint8)
+    for begin, end in lines:
+        visible, begin, end = cv2.clipLine(near, begin.tolist(), end.tolist())
+        if visible:
+            cv2.line(picture, begin, end, WHITE, THICKNESS)
+    return picture
 
 
 def bits(boxes: NDArray[np.uint8]) -> NDArray[np.uint8]:
