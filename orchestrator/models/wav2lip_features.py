@@ -37,9 +37,3 @@ def chunk_starts(mel_frames: int, fps: float) -> NDArray[np.int32]:
     # Multiplied in upstream's order: another rounding would move a window at some frame rates.
     starts = (np.arange(most) * (MEL_FRAMES_PER_S / fps)).astype(np.int32)
     return np.append(starts[starts <= last], np.int32(last))
-
-
-def windows(mel: NDArray[np.float32], starts: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Network inputs `[n, 1, 80, 16]` from mel frames `[frames, 80]`."""
-    rows = starts[:, None] + np.arange(WINDOW_FRAMES)
-    return np.ascontiguousarray(mel[rows].transpose(0, 2, 1)[:, None])

@@ -10,7 +10,7 @@ import pytest
 from export.reference import Reference
 from orchestrator.audio.decibel_mel import DecibelMelStream, decibel_mel
 from orchestrator.audio.mel import filter_bank
-from orchestrator.models.wav2lip_features import MEL, WINDOW_FRAMES, chunk_starts, windows
+from orchestrator.models.wav2lip_features import MEL, WINDOW_FRAMES, chunk_starts
 
 RECORDS = Path(__file__).parents[2] / "data" / "reference" / "wav2lip"
 
@@ -68,10 +68,3 @@ def test_windows_start_where_upstream_s_do(reference: Reference, index: int, fra
 def test_too_little_audio_for_a_window_is_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match="pad the audio to 3000 samples"):
         chunk_starts(WINDOW_FRAMES - 1, 25.0)
-
-
-def test_a_window_holds_bands_by_time() -> None:
-    mel = np.arange(40 * 80, dtype=np.float32).reshape(40, 80)
-    batch = windows(mel, np.array([0, 7], np.int32))
-    assert batch.shape == (2, 1, 80, WINDOW_FRAMES)
-    np.testing.assert_array_equal(batch[1, 0, :, 3], mel[10])
