@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.networks.sadtalker.blocks import Down3d, Up3d
+from export.networks.sadtalker.blocks import Down3d, Up3d, spatial_sizes
 from export.networks.sadtalker.grids import identity_grid, translated
 from export.networks.sadtalker.key_points import DEPTH, KEY_POINTS
 
@@ -55,17 +55,23 @@ class DenseMotion(nn.Module):
 
     def forward(self, compressed: Tensor, source: Tensor, driving: Tensor) -> Motion:
         """`compressed` of the photo, key points `[B, 15, 3]` of photo and frame."""
-        shifts = functional.pad(source - driving, (0, 0, 1, 0))
+        shifts = _after_background(source - driving)
         decoded = self.hourglass(self.evidence(compressed, source, driving, shifts))
         mask = functional.softmax(self.mask(decoded), dim=1)
-        occlusion = torch.sigmoid(self.occlusion(decoded.flatten(1, 2)))
+        occlusion = torch.sigmoid(self.occlusion(decoded.reshape(-1, 112 * DEPTH, *spatial_sizes(decoded)[1:])))
         return Motion(mask, _flow(mask, shifts), occlusion)
 
     def evidence(self, compressed: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:
         """`[B, 80, D, H, W]`: for each translation a heat map and the photo's volume warped by it."""
         grid = identity_grid(compressed)
-        heat = functional.pad(_heat(driving, grid) - _heat(source, grid), (0, 0, 0, 0, 0, 0, 1, 0))
-        return torch.cat((heat[:, :, None], translated(compressed, shifts)), dim=2).flatten(1, 2)
+        heat = _after_background(_heat(driving, grid) - _heat(source, grid))
+        seen = torch.cat((heat[:, :, None], translated(compressed, shifts)), dim=2)
+        return seen.reshape(-1, MOTIONS * (1 + COMPRESSED), *spatial_sizes(compressed))
+
+
+def _after_background(x: Tensor) -> Tensor:
+    """`[B, 15, ...]` to `[B, 16, ...]`: zeros for the background come first."""
+    return torch.cat((torch.zeros_like(x[:, :1]), x), dim=1)
 
 
 def _heat(points: Tensor, grid: Tensor) -> Tensor:
@@ -76,10 +82,11 @@ def _heat(points: Tensor, grid: Tensor) -> Tensor:
 
 def _flow(mask: Tensor, shifts: Tensor) -> Tensor:
     """Sum of the translated grids, weighted by the mask `[B, 16, D, H, W]` after the cut."""
-    batch, _, depth, height, width = mask.shape
-    kept = torch.where(mask < MASK_CUT, torch.zeros_like(mask), mask).flatten(2).transpose(1, 2)
+    depth, height, width = spatial_sizes(mask)
+    flat = mask.reshape(-1, MOTIONS, depth * height * width).transpose(1, 2)
+    kept = torch.where(flat < MASK_CUT, torch.zeros_like(flat), flat)
     moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(mask).reshape(-1, 3)
-    return moved.reshape(batch, depth, height, width, 3)
+    return moved.reshape(-1, depth, height, width, 3)
 
 
 class Hourglass(nn.Module):

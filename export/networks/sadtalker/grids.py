@@ -7,8 +7,12 @@ identity warp; the checkpoints were trained with it.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
+
+from export.networks.sadtalker.blocks import spatial_sizes
 
 
 def axis_coordinates(size: int, like: Tensor) -> Tensor:
@@ -17,8 +21,8 @@ def axis_coordinates(size: int, like: Tensor) -> Tensor:
 
 
 def identity_grid(volume: Tensor) -> Tensor:
-    """`[D, H, W, 3]` of (x, y, z) for the last three axes of a volume."""
-    z, y, x = torch.meshgrid(*(axis_coordinates(size, volume) for size in volume.shape[-3:]), indexing="ij")
+    """`[D, H, W, 3]` of (x, y, z) for a volume `[B, C, D, H, W]`."""
+    z, y, x = torch.meshgrid(*(axis_coordinates(size, volume) for size in spatial_sizes(volume)), indexing="ij")
     return torch.stack((x, y, z), dim=-1)
 
 
@@ -27,21 +31,18 @@ def translated(volume: Tensor, shifts: Tensor) -> Tensor:
 
     A translation separates, so trilinear sampling with zeros outside is one small matrix product per axis.
     """
-    batch, channels, depth, height, width = volume.shape
-    count = shifts.shape[1]
-    along_x, along_y, along_z = (
-        _interpolation(size, shifts[..., axis]) for axis, size in enumerate((width, height, depth))
-    )
-    warped = torch.matmul(volume[:, None], along_x.transpose(-1, -2)[:, :, None, None])
-    warped = torch.matmul(along_y[:, :, None, None], warped)
-    flat = warped.reshape(batch, count, channels, depth, height * width)
-    return torch.matmul(along_z[:, :, None], flat).reshape(batch, count, channels, depth, height, width)
+    depth, height, width = spatial_sizes(volume)
+    along_x, along_y, along_z = (_interpolation(size, shifts[..., axis]) for axis, size in enumerate((width, height, depth)))
+    moved = torch.matmul(volume[:, None], along_x.transpose(-1, -2)[:, :, None, None])
+    moved = torch.matmul(along_y[:, :, None, None], moved)
+    count, channels = int(shifts.shape[1]), int(volume.shape[1])
+    flat = moved.reshape(-1, count, channels, depth, height * width)
+    return torch.matmul(along_z[:, :, None], flat).reshape(-1, count, channels, depth, height, width)
 
 
 def _interpolation(size: int, shift: Tensor) -> Tensor:
     """Weights `[B, K, size, size]` of the cells (last axis) that each output reads; shifts `[B, K]`."""
-    coordinates = axis_coordinates(size, shift) + shift[..., None]
-    positions = _position(coordinates, size)
+    positions = _position(axis_coordinates(size, shift) + shift[..., None], size)
     cells = torch.arange(size, dtype=shift.dtype, device=shift.device)
     return (1.0 - (positions[..., None] - cells).abs()).clamp(min=0.0)
 
@@ -52,24 +53,30 @@ def _position(coordinate: Tensor, size: int) -> Tensor:
 
 
 def warped(volume: Tensor, grid: Tensor) -> Tensor:
-    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D', H', W', 3]` with zeros outside: `[B, C, D', H', W']`.
+    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D, H, W, 3]` with zeros outside: `[B, C, D, H, W]`.
 
     Trilinear: the eight cells around each point are gathered and weighted.
     """
-    batch, channels, depth, height, width = volume.shape
-    sizes = (width, height, depth)
-    points = grid.reshape(batch, -1, 3)
-    positions = [_position(points[..., axis], sizes[axis]) for axis in range(3)]
-    floors = [position.floor() for position in positions]
-    cells = volume.reshape(batch, channels, depth * height * width)
-    total = torch.zeros_like(points[:, None, :, 0])
-    for corner in range(8):
-        index, weight = torch.zeros_like(floors[0]), torch.ones_like(floors[0])
-        for axis in (2, 1, 0):
-            cell = floors[axis] + float(corner >> axis & 1)
-            inside = (cell >= 0.0) & (cell <= sizes[axis] - 1.0)
-            weight = weight * (1.0 - (positions[axis] - cell).abs()) * inside.to(weight.dtype)
-            index = index * sizes[axis] + cell.clamp(0.0, sizes[axis] - 1.0)
-        picked = torch.gather(cells, 2, index.long()[:, None].expand(-1, channels, -1))
-        total = total + picked * weight[:, None]
-    return total.reshape(batch, channels, *grid.shape[1:4])
+    channels, sizes = int(volume.shape[1]), spatial_sizes(volume)
+    count = sizes[0] * sizes[1] * sizes[2]
+    points = grid.reshape(-1, count, 3)
+    positions = [_position(points[..., axis], size) for axis, size in enumerate(reversed(sizes))]
+    first = torch.arange(volume.shape[0], device=volume.device)[:, None] * count
+    cells = volume.reshape(-1, channels, count).transpose(1, 2).reshape(-1, channels)
+    total = torch.zeros_like(points[..., :1])
+    for corner in itertools.product((0.0, 1.0), repeat=3):
+        index, weight = _corner(positions, sizes[::-1], corner)
+        rows = cells.index_select(0, (index + first).reshape(-1))
+        total = total + rows.reshape(-1, count, channels) * weight[..., None]
+    return total.transpose(1, 2).reshape(-1, channels, *sizes)
+
+
+def _corner(positions: list[Tensor], sizes: tuple[int, ...], corner: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Number of one of the eight cells around each position, `[B, N]`, and its weight; 0 outside. Axes are (x, y, z)."""
+    index, weight = torch.zeros_like(positions[0]), torch.ones_like(positions[0])
+    for position, size, step in reversed(list(zip(positions, sizes, corner, strict=True))):
+        cell = position.floor() + step
+        inside = (cell >= 0.0) & (cell <= size - 1.0)
+        weight = weight * (1.0 - (position - cell).abs()) * inside.to(weight.dtype)
+        index = index * size + cell.clamp(0.0, size - 1.0)
+    return index.long(), weight

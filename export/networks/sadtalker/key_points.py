@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.networks.sadtalker.blocks import Down2d, Up3d
+from export.networks.sadtalker.blocks import Down2d, Up3d, spatial_sizes
 from export.networks.sadtalker.grids import identity_grid
 
 KEY_POINTS: Final = 15
@@ -34,7 +34,8 @@ class KeyPointExtractor(nn.Module):
         """Centres of gravity of the 15 attention maps."""
         logits = self.kp(self.predictor(self.down(picture)))
         attention = functional.softmax(logits.flatten(2) / TEMPERATURE, dim=2)
-        return torch.matmul(attention, identity_grid(logits).reshape(-1, 3))
+        # Summed in pairs: a matrix product over 65536 cells is four times as far from the exact sum.
+        return (attention[..., None] * identity_grid(logits).reshape(-1, 3)).sum(dim=2)
 
 
 class QuarterSize(nn.Module):
@@ -67,4 +68,4 @@ class KeyPointHourglass(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         """Features of the volume in front of the camera."""
         flat = self.conv(self.down_blocks(picture))
-        return self.up_blocks(flat.reshape(flat.shape[0], WIDTHS[-1], DEPTH, *flat.shape[2:]))
+        return self.up_blocks(flat.reshape(-1, WIDTHS[-1], DEPTH, *spatial_sizes(flat)))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.networks.sadtalker.key_points import KEY_POINTS
+
 ANGLE_BINS: Final = 66
 """Bins of three degrees, the first at -99."""
 
@@ -90,4 +92,4 @@ def moved_key_points(canonical: Tensor, motion: HeadMotion, view_degrees: Tensor
         angles = (view_degrees[:, 0], view_degrees[:, 1], view_degrees[:, 2])
     turned = canonical @ rotation(*angles).transpose(1, 2)
     vertical = motion.translation * motion.translation.new_tensor([0.0, 1.0, 0.0])
-    return turned + vertical[:, None] + motion.expression.reshape(-1, canonical.shape[1], 3)
+    return turned + vertical[:, None] + motion.expression.reshape(-1, KEY_POINTS, 3)

@@ -45,7 +45,7 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """`[B, T, 1, 80, 16]` to `[B, T, 512]`."""
-        return self.audio_encoder(mel.flatten(0, 1)).reshape(-1, mel.shape[1], EMBEDDING)
+        return self.audio_encoder(mel.flatten(0, 1)).reshape(-1, int(mel.shape[1]), EMBEDDING)
 
 
 class ConditionalVae(nn.Module):

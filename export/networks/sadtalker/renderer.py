@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from export.networks.sadtalker.blocks import ConvNorm2d, Down2d, Residual3d
+from export.networks.sadtalker.blocks import ConvNorm2d, Down2d, Residual3d, spatial_sizes
 from export.networks.sadtalker.dense_motion import DenseMotion, Motion
 from export.networks.sadtalker.grids import warped
 from export.networks.sadtalker.key_points import DEPTH
@@ -47,11 +47,12 @@ class FaceRenderer(nn.Module):
         for block in self.down_blocks:
             x = block(x)
         x = self.second(x)
-        feature = self.resblocks_3d(x.reshape(x.shape[0], -1, DEPTH, *x.shape[2:]))
+        feature = self.resblocks_3d(x.reshape(-1, 32, DEPTH, *spatial_sizes(x)))
         return EncodedPhoto(feature, self.dense_motion_network.compressed(feature))
 
     def forward(self, photo: EncodedPhoto, source: Tensor, driving: Tensor) -> tuple[Tensor, Motion]:
         """Key points `[B, 15, 3]` of photo and frame to the frame `[B, 3, 4H, 4W]`, RGB 0..1."""
         motion = self.dense_motion_network(photo.compressed, source, driving)
-        moved = warped(photo.feature, motion.flow).flatten(1, 2)
-        return self.decoder(self.fourth(self.third(moved)) * motion.occlusion), motion
+        moved = warped(photo.feature, motion.flow)
+        flat = moved.reshape(-1, 32 * DEPTH, *spatial_sizes(moved)[1:])
+        return self.decoder(self.fourth(self.third(flat)) * motion.occlusion), motion

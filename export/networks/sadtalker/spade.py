@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.networks.sadtalker.blocks import spatial_sizes
+
 LABELS: Final = 256
 HIDDEN: Final = 128
 MIDDLE: Final = 512
@@ -61,7 +63,8 @@ class Spade(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """The modulated map."""
-        hidden = self.mlp_shared(functional.interpolate(labels, size=x.shape[2:], mode="nearest"))
+        scale = spatial_sizes(x)[0] // spatial_sizes(labels)[0]
+        hidden = self.mlp_shared(functional.interpolate(labels, scale_factor=scale))
         return functional.instance_norm(x) * (1.0 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden)
 
 

@@ -45,20 +45,20 @@ def outputs(reference: Reference) -> Outputs:
 
 
 def cheap_outputs(reference: Reference) -> Outputs:
-    """Everything but the key point extractor and the renderer: seconds."""
+    """What the small networks give, and no network at all: a few seconds."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)
     yield from steps(reference)
-    yield from _mappings(networks, inputs)
     yield from _key_point_motion(inputs)
     yield from _expression(networks, inputs)
     yield from _pose(networks, inputs)
     yield from pose_sequences(reference, networks)
-    yield "face_3drecon.coeff", networks("face_3drecon")(inputs["face224"]).numpy()
 
 
 def heavy_outputs(reference: Reference) -> Outputs:
-    """The key point extractor, the renderer and what is rendered end to end: about a minute of a processor core."""
+    """The large networks and what is rendered end to end: about a minute of a processor core."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)
+    yield "face_3drecon.coeff", networks("face_3drecon")(inputs["face224"]).numpy()
+    yield from _mappings(networks, inputs)
     extractor = networks("kp_extractor")
     yield "const.kp_extractor.down.weight", extractor.state_dict()["down.weight"].numpy()
     yield "kp_extractor.value", extractor(inputs["source_image"]).numpy()

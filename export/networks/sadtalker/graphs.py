@@ -1,0 +1,111 @@
+"""The networks as they are served: pictures as bytes, names a person can read, what depends on the photo alone split off."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from export.networks.sadtalker.blocks import spatial_sizes
+from export.networks.sadtalker.expression import AudioToExpression
+from export.networks.sadtalker.key_points import KEY_POINTS, KeyPointExtractor
+from export.networks.sadtalker.mapping import CoefficientMapping, moved_key_points
+from export.networks.sadtalker.pose import FRAMES, POSE, AudioToPose
+from export.networks.sadtalker.reconstruction import FaceReconstruction
+from export.networks.sadtalker.renderer import EncodedPhoto, FaceRenderer
+from export.networks.sadtalker.spade import SpectralConv2d
+
+
+def unit_picture(picture: Tensor) -> Tensor:
+    """Bytes `[B, H, W, 3]` to `[B, 3, H, W]`, 0..1."""
+    return picture.permute(0, 3, 1, 2).float() / 255.0
+
+
+def byte_picture(picture: Tensor) -> Tensor:
+    """`[B, 3, H, W]`, 0..1, to bytes `[B, H, W, 3]`, rounded to the nearest."""
+    levels = (picture * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
+    # The constant shape is for the graph: the exporter cannot infer it.
+    return levels.reshape(-1, *spatial_sizes(picture), 3)
+
+
+class PhotoGraph(nn.Module):
+    """All that the renderer and the mapping need of a photo; once per face."""
+
+    def __init__(self, renderer: FaceRenderer, extractor: KeyPointExtractor) -> None:
+        super().__init__()
+        self.renderer, self.extractor = renderer, extractor
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bytes `[B, 256, 256, 3]` to feature volume, compressed volume and canonical key points."""
+        unit = unit_picture(picture)
+        photo = self.renderer.encode(unit)
+        return photo.feature, photo.compressed, self.extractor(unit).reshape(-1, KEY_POINTS, 3)
+
+
+class RendererGraph(nn.Module):
+    """One frame per row."""
+
+    def __init__(self, renderer: FaceRenderer) -> None:
+        super().__init__()
+        self.renderer = renderer
+
+    def forward(self, feature: Tensor, compressed: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of photo and frame, to bytes `[B, 256, 256, 3]`."""
+        frame, _ = self.renderer(EncodedPhoto(feature, compressed), source, driving)
+        return byte_picture(frame)
+
+
+class KeyPointGraph(nn.Module):
+    """Coefficients to the key points of the same moment."""
+
+    def __init__(self, mapping: CoefficientMapping) -> None:
+        super().__init__()
+        self.mapping = mapping
+
+    def forward(self, coefficients: Tensor, canonical: Tensor) -> Tensor:
+        """Windows `[B, C, 27]` and canonical key points `[B, 15, 3]` to key points `[B, 15, 3]`."""
+        return moved_key_points(canonical, self.mapping(coefficients)).reshape(-1, KEY_POINTS, 3)
+
+
+class ExpressionGraph(nn.Module):
+    """Speech to expression, frame by frame."""
+
+    def __init__(self, network: AudioToExpression) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor, reference: Tensor, blink: Tensor) -> Tensor:
+        """Mel `[B, 80, 16]`, the photo's expression `[B, 64]`, lids `[B, 1]` to `[B, 64]`."""
+        return self.network(mel[:, None], reference, blink)
+
+
+class PoseGraph(nn.Module):
+    """Speech to 32 frames of head motion."""
+
+    def __init__(self, network: AudioToPose) -> None:
+        super().__init__()
+        self.audio_encoder, self.decoder = network.audio_encoder, network.netG.decoder
+
+    def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
+        """Mel `[B, 32, 80, 16]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]` to `[B, 32, 6]`."""
+        return self.decoder(self.audio_encoder(mel[:, :, None]), noise, style[:, 0], reference).reshape(-1, FRAMES, POSE)
+
+
+class ReconstructionGraph(nn.Module):
+    """An aligned face to its 3DMM coefficients; once per face."""
+
+    def __init__(self, network: FaceReconstruction) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, face: Tensor) -> Tensor:
+        """Bytes `[B, 224, 224, 3]` to `[B, 257]`."""
+        return self.network(unit_picture(face))
+
+
+def fold_spectral_norms(renderer: FaceRenderer) -> FaceRenderer:
+    """Replaces the spectral-norm convolutions by plain ones, in place: the state dict is no longer upstream's."""
+    for parent in list(renderer.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, SpectralConv2d):
+                setattr(parent, name, child.folded())
+    return renderer
