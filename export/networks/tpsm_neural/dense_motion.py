@@ -134,8 +134,8 @@ class DenseMotionNetwork(nn.Module):
 
 def transformations(driving_points: Tensor, source_points: Tensor, grid: Tensor, background: Tensor | None) -> Tensor:
     """Every grid from driving to source coordinates: points `[B, 50, 2]`, pixels `[H, W, 2]` -> `[B, 11, H, W, 2]`."""
-    shape = (SPLINES, POINTS_PER_SPLINE)
-    splines = fit_splines(driving_points.unflatten(1, shape), source_points.unflatten(1, shape))
+    shape = (-1, SPLINES, POINTS_PER_SPLINE, 2)
+    splines = fit_splines(driving_points.reshape(shape), source_points.reshape(shape))
     moved = apply_splines(splines, grid)
     still = torch.zeros_like(moved[:, :1]) + grid if background is None else apply_affine(background, grid)
     return torch.cat((still, moved), dim=1)
@@ -144,7 +144,7 @@ def transformations(driving_points: Tensor, source_points: Tensor, grid: Tensor,
 def deform(small: Tensor, grids: Tensor) -> Tensor:
     """The small source `[B, 3, H, W]` seen through each grid `[B, 11, H, W, 2]`: `[B, 11, 3, H, W]`."""
     pictures = small[:, None].expand(-1, GRIDS, -1, -1, -1).flatten(0, 1)
-    return sample(pictures, grids.flatten(0, 1)).unflatten(0, (-1, GRIDS))
+    return sample(pictures, grids.flatten(0, 1)).reshape(-1, GRIDS, *small.shape[1:])
 
 
 def sample(maps: Tensor, grid: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class KeyPointDetector(nn.Module):
         self.fg_encoder = ResNet18(3, KEY_POINTS * 2)
 
     def forward(self, picture: Tensor) -> Tensor:
-        return (torch.sigmoid(self.fg_encoder(picture)) * 2 - 1).unflatten(1, (KEY_POINTS, 2))
+        return (torch.sigmoid(self.fg_encoder(picture)) * 2 - 1).reshape(-1, KEY_POINTS, 2)
 
 
 class BackgroundPredictor(nn.Module):
@@ -45,8 +45,8 @@ class BackgroundPredictor(nn.Module):
         self.bg_encoder = ResNet18(6, 6)
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
-        rows = self.bg_encoder(torch.cat((source, driving), dim=1)).unflatten(1, (2, 3))
-        last = rows.new_tensor([[0.0, 0.0, 1.0]]).expand(rows.shape[0], 1, 3)
+        rows = self.bg_encoder(torch.cat((source, driving), dim=1)).reshape(-1, 2, 3)
+        last = torch.zeros_like(rows[:, :1]) + torch.tensor([0.0, 0.0, 1.0], dtype=rows.dtype, device=rows.device)
         return torch.cat((rows, last), dim=1)
 
 
@@ -61,7 +61,7 @@ class AvdNetwork(nn.Module):
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         codes = torch.cat((self.pose_encoder(driving.flatten(1)), self.id_encoder(source.flatten(1))), dim=1)
-        return self.decoder(codes).unflatten(1, (KEY_POINTS, 2))
+        return self.decoder(codes).reshape(-1, KEY_POINTS, 2)
 
 
 def _perceptron(*widths: int) -> nn.Sequential:

@@ -57,7 +57,7 @@ def apply_splines(splines: Splines, grid: Tensor) -> Tensor:
     points = grid.reshape(1, 1, -1, 2)
     moved = points @ splines.theta[..., :2].transpose(-1, -2) + splines.theta[..., None, :, 2]
     moved = moved + _radial(_square_distances(points, splines.centres)) @ splines.weights
-    return moved.unflatten(2, (height, width))
+    return moved.reshape(-1, moved.shape[1], height, width, 2)
 
 
 def apply_affine(matrix: Tensor, grid: Tensor) -> Tensor:

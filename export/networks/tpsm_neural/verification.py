@@ -110,7 +110,7 @@ def synthetic_stages(reference: Reference) -> Outputs:
     source, driving = inputs["kp_a"], inputs["kp_a"] + inputs["kp_offset"]
     small = DenseMotionNetwork().down(inputs["source"])
     grid = coordinate_grid(small.shape[2], small.shape[3], small)
-    splines = fit_splines(*(points.unflatten(1, (SPLINES, POINTS_PER_SPLINE)) for points in (driving, source)))
+    splines = fit_splines(*(points.reshape(-1, SPLINES, POINTS_PER_SPLINE, 2) for points in (driving, source)))
     yield "synthetic.down", small.numpy()
     yield "synthetic.heatmap", heat_maps(driving, source, grid).numpy()
     yield "synthetic.tps_theta", splines.theta.numpy()
