@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,10 +46,9 @@ class QuarterSize(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        offsets = torch.arange(13, dtype=torch.float32) - 6.0
-        profile = torch.exp(-(offsets**2) / (2.0 * 1.5**2))
-        kernel = profile[:, None] * profile[None, :]
-        self.register_buffer("weight", (kernel / kernel.sum()).expand(3, 1, 13, 13).clone())
+        profile = np.exp(-(np.arange(-6.0, 7.0) ** 2) / (2.0 * 1.5**2))
+        kernel = np.outer(profile, profile) / profile.sum() ** 2
+        self.register_buffer("weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1))))
 
     def forward(self, picture: Tensor) -> Tensor:
         """`[B, 3, H, W]` to `[B, 3, H/4, W/4]`."""

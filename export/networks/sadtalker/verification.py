@@ -37,13 +37,14 @@ class SeededNetworks:
         return self._filled[name]
 
 
+@torch.inference_mode()
 def outputs(reference: Reference) -> Outputs:
     """Every record, the cheap ones first."""
-    with torch.inference_mode():
-        yield from cheap_outputs(reference)
-        yield from heavy_outputs(reference)
+    yield from cheap_outputs(reference)
+    yield from heavy_outputs(reference)
 
 
+@torch.inference_mode()
 def cheap_outputs(reference: Reference) -> Outputs:
     """What the small networks give, and no network at all: a few seconds."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)
@@ -54,6 +55,7 @@ def cheap_outputs(reference: Reference) -> Outputs:
     yield from pose_sequences(reference, networks)
 
 
+@torch.inference_mode()
 def heavy_outputs(reference: Reference) -> Outputs:
     """The large networks and what is rendered end to end: about a minute of a processor core."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)

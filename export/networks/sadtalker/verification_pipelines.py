@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.networks.sadtalker.graphs import byte_picture
 from export.networks.sadtalker.mapping import moved_key_points
 from export.networks.sadtalker.renderer import EncodedPhoto
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
@@ -68,14 +69,15 @@ def _rendered(reference: Reference, networks: Networks) -> Outputs:
     picture = torch.from_numpy(reference.inputs["source_image"][:1])
     windows = torch.from_numpy(reference.inputs["target_semantics"][0])
     row = reference.inputs["source_semantics"][0, :, 0]
-    canonical, source, photo = _prepared(networks, picture, row)
+    canonical, photo = _prepared(networks, picture)
+    source = _own_key_points(networks, canonical, row)
     driving = moved_key_points(canonical.expand(2, -1, -1), networks("mapping70")(windows))
     frames = torch.cat([networks("generator")(photo, source, points[None])[0] for points in driving])
     yield "e2e_render.kp_canonical", canonical.numpy()
     yield "e2e_render.kp_source", source.numpy()
     yield "e2e_render.kp_driving_frame1", driving[1:].numpy()
     yield "e2e_render.prediction", frames[None].numpy()
-    yield "e2e_render.frame_u8", grey_levels(frames[1]).numpy()
+    yield "e2e_render.frame_u8", byte_picture(frames[1:])[0].numpy()
     view = moved_key_points(canonical, networks("mapping70")(windows[:1]), torch.tensor([FREE_VIEW_DEGREES]))
     yield "e2e_render.prediction_free_view", networks("generator")(photo, source, view)[0][None].numpy()
 
@@ -83,23 +85,21 @@ def _rendered(reference: Reference, networks: Networks) -> Outputs:
 def _spoken(reference: Reference, networks: Networks) -> Outputs:
     picture = torch.from_numpy(reference.inputs["source_u8"]).permute(2, 0, 1)[None] / 255.0
     generated, source_row = spoken_coefficients(reference, networks), reference.records["raw.source_coeff73"][0]
+    canonical, photo = _prepared(networks, picture)
     for name, width, still in (("crop", 70, False), ("full_still", 73, True)):
         rows = driving_rows(generated, source_row, width=width, expression_scale=SPOKEN_EXPRESSION_SCALE, still=still)
         window = coefficient_windows(rows)[SPOKEN_FRAME : SPOKEN_FRAME + 1]
         yield f"e2e_audio_to_frame.target_semantics_{name}", window
-        canonical, source, photo = _prepared(networks, picture, source_row[:width])
+        source = _own_key_points(networks, canonical, source_row[:width])
         driving = moved_key_points(canonical, networks(f"mapping{width}")(torch.from_numpy(window)))
         yield f"e2e_audio_to_frame.frame_{name}", networks("generator")(photo, source, driving)[0].numpy()
 
 
-def _prepared(networks: Networks, picture: Tensor, row: NDArray[np.float32]) -> tuple[Tensor, Tensor, EncodedPhoto]:
-    """Canonical and own key points `[1, 15, 3]` of a picture `[1, 3, 256, 256]` with coefficients `row`, and its encoding."""
-    canonical: Tensor = networks("kp_extractor")(picture)
-    motion = networks(f"mapping{len(row)}")(torch.from_numpy(still_window(row))[None])
-    photo: EncodedPhoto = networks("generator").encode(picture)
-    return canonical, moved_key_points(canonical, motion), photo
+def _prepared(networks: Networks, picture: Tensor) -> tuple[Tensor, EncodedPhoto]:
+    """Canonical key points `[1, 15, 3]` and encoding of a picture `[1, 3, 256, 256]`."""
+    return networks("kp_extractor")(picture), networks("generator").encode(picture)
 
 
-def grey_levels(picture: Tensor) -> Tensor:
-    """`[..., 3, H, W]`, 0..1, to `[..., H, W, 3]` uint8, rounded to the nearest."""
-    return (picture * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).movedim(-3, -1)
+def _own_key_points(networks: Networks, canonical: Tensor, row: NDArray[np.float32]) -> Tensor:
+    """`[1, 15, 3]` of a photo with coefficients `row` of 70 or 73."""
+    return moved_key_points(canonical, networks(f"mapping{len(row)}")(torch.from_numpy(still_window(row))[None]))

@@ -1,0 +1,21 @@
+"""Every output that upstream's SadTalker recorded, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+
+from export.networks.sadtalker.verification import outputs
+from export.reference import Reference
+
+RECORDS = Path(__file__).parents[2] / "data" / "reference" / "sadtalker"
+
+
+def test_every_recorded_output_is_met() -> None:
+    reference = Reference(RECORDS, seed=1)
+    compared = {key: (reference.error(key, output), reference.tolerance(key)) for key, output in outputs(reference)}
+    assert compared.keys() == set(reference.expected)
+    assert {key: pair for key, pair in compared.items() if pair[0] > pair[1]} == {}
