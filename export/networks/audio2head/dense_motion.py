@@ -12,6 +12,8 @@ from export.networks.audio2head.key_points import KEY_POINTS, KeyPoints, inverse
 from export.networks.audio2head.layers import AntiAliasDown, Hourglass, coordinate_grid
 
 HEAT_VARIANCE: Final = 0.01
+MOTION_SIZE: Final = 64
+"""Side of the maps of motion; the picture has four times as much."""
 MOTIONS: Final = KEY_POINTS + 1
 """One per key point, and the one that leaves everything in place."""
 
@@ -41,25 +43,24 @@ class DenseMotionNetwork(nn.Module):
 
     def forward(self, small: Tensor, source: KeyPoints, driving: KeyPoints) -> Motion:
         """Motion of a quarter-size picture `[B, 3, 64, 64]` from the source's key points to the frame's."""
-        height, width = small.shape[-2:]
-        grids = motion_grids(height, width, source, driving)
+        grids = motion_grids(MOTION_SIZE, source, driving)
         warped = warp_by_each(small, grids)
-        heat = heat_difference(height, width, source, driving)
-        features = self.hourglass(torch.cat([heat[:, :, None], warped], dim=2).reshape(-1, 4 * MOTIONS, height, width))
+        heat = heat_difference(MOTION_SIZE, source, driving)
+        features = self.hourglass(torch.cat([heat[:, :, None], warped], dim=2).reshape(-1, 4 * MOTIONS, MOTION_SIZE, MOTION_SIZE))
         mask = torch.softmax(self.mask(features), dim=1)
         flow = (grids * mask[..., None]).sum(dim=1)
         return Motion(flow, torch.sigmoid(self.occlusion(features)), mask, warped)
 
 
-def heat_difference(height: int, width: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, h, w]`; the first map is zero."""
-    spots = _spots(height, width, driving.value) - _spots(height, width, source.value)
+def heat_difference(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
+    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, size, size]`; the first map is zero."""
+    spots = _spots(size, driving.value) - _spots(size, source.value)
     return torch.cat([torch.zeros_like(spots[:, :1]), spots], dim=1)
 
 
-def motion_grids(height: int, width: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Each motion's source places, `[B, 11, h, w, 2]`: the identity, then key point by key point its affine change."""
-    grid = coordinate_grid(height, width).to(source.value.device)
+def motion_grids(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
+    """Each motion's source places, `[B, 11, size, size, 2]`: the identity, then key point by key point its affine change."""
+    grid = coordinate_grid(size, size).to(source.value.device)
     affine = torch.matmul(source.jacobian, inverse_2x2(driving.jacobian))[:, :, None, None]
     offset = grid - driving.value[:, :, None, None]
     moved = torch.matmul(affine, offset[..., None])[..., 0] + source.value[:, :, None, None]
@@ -67,11 +68,10 @@ def motion_grids(height: int, width: int, source: KeyPoints, driving: KeyPoints)
 
 
 def warp_by_each(picture: Tensor, grids: Tensor) -> Tensor:
-    """`[B, 3, h, w]` sampled by each of `[B, 11, h, w, 2]`, as `[B, 11, 3, h, w]`."""
-    batch, motions, height, width, _ = grids.shape
-    channels = picture.shape[1]
-    repeated = picture[:, None].expand(batch, motions, channels, height, width).reshape(-1, channels, height, width)
-    return sample(repeated, grids.reshape(-1, height, width, 2)).reshape(-1, motions, channels, height, width)
+    """`[B, 3, 64, 64]` sampled by each of `[B, 11, 64, 64, 2]`, as `[B, 11, 3, 64, 64]`."""
+    repeated = picture[:, None].expand(-1, MOTIONS, 3, MOTION_SIZE, MOTION_SIZE).reshape(-1, 3, MOTION_SIZE, MOTION_SIZE)
+    warped = sample(repeated, grids.reshape(-1, MOTION_SIZE, MOTION_SIZE, 2))
+    return warped.reshape(-1, MOTIONS, 3, MOTION_SIZE, MOTION_SIZE)
 
 
 def sample(picture: Tensor, flow: Tensor) -> Tensor:
@@ -79,6 +79,6 @@ def sample(picture: Tensor, flow: Tensor) -> Tensor:
     return functional.grid_sample(picture, flow, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _spots(height: int, width: int, value: Tensor) -> Tensor:
-    distance = coordinate_grid(height, width).to(value.device) - value[:, :, None, None]
+def _spots(size: int, value: Tensor) -> Tensor:
+    distance = coordinate_grid(size, size).to(value.device) - value[:, :, None, None]
     return torch.exp(-0.5 * (distance**2).sum(dim=-1) / HEAT_VARIANCE)

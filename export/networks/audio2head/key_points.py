@@ -10,6 +10,8 @@ from torch import Tensor
 from export.networks.audio2head.layers import coordinate_grid
 
 KEY_POINTS: Final = 10
+MAP_SIZE: Final = 58
+"""Side of the maps: 64 less what a 7 x 7 convolution without padding loses."""
 TEMPERATURE: Final = 0.1
 
 
@@ -23,17 +25,16 @@ class KeyPoints(NamedTuple):
 
 
 def soft_key_points(logits: Tensor, jacobian_maps: Tensor) -> KeyPoints:
-    """Key points of `logits` `[B, 10, h, w]` and `jacobian_maps` `[B, 40, h, w]` (four a key point, row major).
+    """Key points of `logits` `[B, 10, 58, 58]` and `jacobian_maps` `[B, 40, 58, 58]` (four a key point, row major).
 
     Both are means over the map, weighted by its softmax at temperature 0.1, which stays in float32.
     """
-    batch, points, height, width = logits.shape
-    weights = torch.softmax(logits.reshape(batch, points, height * width) / TEMPERATURE, dim=2)
-    grid = coordinate_grid(height, width).to(logits.device).reshape(height * width, 2)
+    weights = torch.softmax(logits.reshape(-1, KEY_POINTS, MAP_SIZE**2) / TEMPERATURE, dim=2)
+    grid = coordinate_grid(MAP_SIZE, MAP_SIZE).to(logits.device).reshape(MAP_SIZE**2, 2)
     value = (weights[..., None] * grid).sum(dim=2)
-    entries = jacobian_maps.reshape(batch, points, 4, height * width)
+    entries = jacobian_maps.reshape(-1, KEY_POINTS, 4, MAP_SIZE**2)
     jacobian = (weights[:, :, None] * entries).sum(dim=3)
-    return KeyPoints(value, jacobian.reshape(batch, points, 2, 2))
+    return KeyPoints(value, jacobian.reshape(-1, KEY_POINTS, 2, 2))
 
 
 def identity_bias() -> Tensor:
