@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import mmap
@@ -12,8 +13,18 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
+
+NUMPY_NUMBERS: Final = (
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (np.dtype, "numpy.dtype"),
+    (codecs.encode, "_codecs.encode"),
+    *{type(np.dtype(kind)): None for kind in ("float64", "float32", "int64", "int32", "bool")},
+)
+"""What a pickled number of numpy asks for; trainers store the best loss as such beside the weights. None of it runs code."""
 
 
 class WrongCheckpointError(Exception):
@@ -130,12 +141,14 @@ def _torchscript(path: Path) -> dict[Any, Any]:
 
 def _torch_load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([*NUMPY_NUMBERS]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {name.group(1)}" if name else _first_line(error)
         raise WrongCheckpointError(
-            f"{path.name} is a pickle that would run code when it is loaded ({reason}); expected nothing but tensors, so it is refused"
+            f"{path.name} is a pickle that would run code when it is loaded ({reason}); expected nothing but tensors and numbers, so it is "
+            "refused; if you trust its origin, save its state dict alone and use that"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise WrongCheckpointError(f"{path.name} is a PyTorch file that is cut short or damaged ({_first_line(error)})") from error
