@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+REBUILD_NUMBER: Final[Any] = np.float64(0).__reduce__()[0]
+"""The function that makes a number of a pickle's; its module has one name in numpy 1 and another in numpy 2."""
+
 NUMPY_NUMBERS: Final = (
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (REBUILD_NUMBER, "numpy.core.multiarray.scalar"),
+    (REBUILD_NUMBER, "numpy._core.multiarray.scalar"),
     (np.dtype, "numpy.dtype"),
     (codecs.encode, "_codecs.encode"),
     *{type(np.dtype(kind)): None for kind in ("float64", "float32", "int64", "int32", "bool")},
