@@ -42,16 +42,28 @@ class PhotoGraph(nn.Module):
 
 
 class RendererGraph(nn.Module):
-    """One frame per row."""
+    """A chunk of frames of one face per row, so that the face's volumes travel once."""
 
     def __init__(self, renderer: FaceRenderer) -> None:
         super().__init__()
         self.renderer = renderer
 
     def forward(self, feature: Tensor, compressed: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of photo and frame, to bytes `[B, 256, 256, 3]`."""
-        frame, _ = self.renderer(EncodedPhoto(feature, compressed), source, driving)
-        return byte_picture(frame)
+        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of the photo and `[B, N, 15, 3]` of the frames.
+
+        Returns bytes `[B, N, 256, 256, 3]`.
+        """
+        frames = driving.shape[1]
+        photo = EncodedPhoto(_for_each_frame(feature, frames), _for_each_frame(compressed, frames))
+        pictures, _ = self.renderer(photo, _for_each_frame(source, frames), driving.reshape(-1, KEY_POINTS, 3))
+        side = spatial_sizes(pictures)
+        return byte_picture(pictures).reshape(-1, frames, *side, 3)
+
+
+def _for_each_frame(tensor: Tensor, frames: int) -> Tensor:
+    """`[B, ...]` to `[B * frames, ...]`, each row repeated."""
+    rest = [int(size) for size in tensor.shape[1:]]
+    return tensor[:, None].expand(-1, frames, *rest).reshape(-1, *rest)
 
 
 class KeyPointGraph(nn.Module):
@@ -74,8 +86,8 @@ class ExpressionGraph(nn.Module):
         self.network = network
 
     def forward(self, mel: Tensor, reference: Tensor, blink: Tensor) -> Tensor:
-        """Mel `[B, 80, 16]`, the photo's expression `[B, 64]`, lids `[B, 1]` to `[B, 64]`."""
-        return self.network(mel[:, None], reference, blink)
+        """Mel `[B, 16, 80]`, the photo's expression `[B, 64]`, lids `[B, 1]` to `[B, 64]`."""
+        return self.network(mel.transpose(1, 2)[:, None], reference, blink)
 
 
 class PoseGraph(nn.Module):
@@ -86,8 +98,8 @@ class PoseGraph(nn.Module):
         self.audio_encoder, self.decoder = network.audio_encoder, network.netG.decoder
 
     def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Mel `[B, 32, 80, 16]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]` to `[B, 32, 6]`."""
-        return self.decoder(self.audio_encoder(mel[:, :, None]), noise, style[:, 0], reference).reshape(-1, FRAMES, POSE)
+        """Mel `[B, 32, 16, 80]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]` to `[B, 32, 6]`."""
+        return self.decoder(self.audio_encoder(mel.transpose(2, 3)[:, :, None]), noise, style[:, 0], reference).reshape(-1, FRAMES, POSE)
 
 
 class ReconstructionGraph(nn.Module):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,10 @@ from export.networks.sadtalker.pose import FRAMES, LATENT, POSE, STYLES, AudioTo
 from export.networks.sadtalker.reconstruction import FaceReconstruction
 from export.networks.sadtalker.renderer import FaceRenderer
 
-OPSET = 18
+OPSET: Final = 18
+GREY_LEVEL: Final = 1.0
+"""Tolerance of byte pictures: a value half-way between two levels may be rounded to either."""
+
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -40,6 +43,13 @@ class GraphExport:
     """Example inputs by name, in the module's order."""
     outputs: dict[str, float]
     """Output names in the module's order, each with the largest difference ONNX Runtime may have from torch."""
+    free: dict[str, str] = field(default_factory=dict)
+    """Name of axis 1 where its length is free, by tensor."""
+
+    @property
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """The axes whose length is free, as `torch.onnx.export` wants them."""
+        return {name: {0: "batch"} | ({1: self.free[name]} if name in self.free else {}) for name in (*self.inputs, *self.outputs)}
 
 
 def graph_exports(networks: Mapping[str, nn.Module], batch: int) -> tuple[GraphExport, ...]:
@@ -67,14 +77,15 @@ def photo_export(renderer: FaceRenderer, extractor: KeyPointExtractor, batch: in
 
 
 def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator) -> GraphExport:
-    """`sadtalker_renderer`: every frame; a grey level may round the other way."""
+    """`sadtalker_renderer`: every frame."""
     inputs = {
         "feature_volume": _uniform((batch, 32, 16, 64, 64), -1.0, 1.0, random),
         "compressed_volume": _uniform((batch, 4, 16, 64, 64), 0.0, 1.0, random),
         "source_key_points": _key_points(batch, random),
-        "driving_key_points": _key_points(batch, random),
+        "driving_key_points": _uniform((batch, 2, KEY_POINTS, 3), -0.8, 0.8, random),
     }
-    return GraphExport("sadtalker_renderer", RendererGraph(renderer).eval(), inputs, {"frame": 1.0})
+    free = {"driving_key_points": "frames", "frames": "frames"}
+    return GraphExport("sadtalker_renderer", RendererGraph(renderer).eval(), inputs, {"frames": GREY_LEVEL}, free)
 
 
 def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random: torch.Generator) -> GraphExport:
@@ -90,7 +101,7 @@ def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random:
 def expression_export(network: AudioToExpression, batch: int, random: torch.Generator) -> GraphExport:
     """`sadtalker_expression`: every frame."""
     inputs = {
-        "mel": _uniform((batch, 80, 16), -4.0, 4.0, random),
+        "mel": _uniform((batch, 16, 80), -4.0, 4.0, random),
         "reference_expression": _uniform((batch, 64), -1.0, 1.0, random),
         "blink": _uniform((batch, 1), 0.0, 1.0, random),
     }
@@ -100,7 +111,7 @@ def expression_export(network: AudioToExpression, batch: int, random: torch.Gene
 def pose_export(network: AudioToPose, batch: int, random: torch.Generator) -> GraphExport:
     """`sadtalker_pose`: once per 32 frames."""
     inputs = {
-        "mel": _uniform((batch, FRAMES, 80, 16), -4.0, 4.0, random),
+        "mel": _uniform((batch, FRAMES, 16, 80), -4.0, 4.0, random),
         "noise": torch.randn((batch, LATENT), generator=random),
         "style": torch.randint(0, STYLES, (batch, 1), generator=random),
         "reference_pose": _uniform((batch, POSE), -0.5, 0.5, random),
