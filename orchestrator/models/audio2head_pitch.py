@@ -34,6 +34,8 @@ OVERLAP_STEPS: Final = 3
 """A candidate is tried this many steps before and after its own as well."""
 HARMONICS: Final = 6
 MIN_SCORE: Final = 2.5
+REFINED_AT_ONCE: Final = 512
+"""Candidates; bounds the memory (some 20 MB), whatever the length of the sound."""
 NUTTALL: Final = (0.355768, 0.487396, 0.144232, 0.012604)
 """Nuttall's four-term window with a continuous first derivative; scipy's own `nuttall` is another one."""
 
@@ -146,9 +148,11 @@ def _refined(signal: Array, rough: Array, times_s: Array) -> Candidates:
     pitch, score = np.zeros_like(rough), np.zeros_like(rough)
     half = (1.5 * RATE_HZ / rough[step, column] + 1.0).astype(int)
     for length in np.unique(half):
-        chosen = half == length
-        at = (step[chosen], column[chosen])
-        pitch[at], score[at] = _refine(signal, rough[at], times_s[at[0]], int(length))
+        chosen = np.flatnonzero(half == length)
+        for begin in range(0, len(chosen), REFINED_AT_ONCE):
+            some = chosen[begin : begin + REFINED_AT_ONCE]
+            at = (step[some], column[some])
+            pitch[at], score[at] = _refine(signal, rough[at], times_s[at[0]], int(length))
     kept = (pitch >= FLOOR_HZ) & (pitch <= CEILING_HZ) & (score >= MIN_SCORE)
     return Candidates(np.where(kept, pitch, 0.0), np.where(kept, score, 0.0))
 

@@ -52,11 +52,11 @@ class _Track:
 def without_strays(candidates: Candidates) -> Candidates:
     """Drop candidates that nothing similar precedes or follows; the first and last step stay."""
     pitch = candidates.pitch_hz
-    inner = pitch[1:-1, :, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = [np.abs(inner - other[:, None, :]).min(axis=2) / inner[..., 0] for other in (pitch[2:], pitch[:-2])]
     lost = np.zeros(pitch.shape, bool)
-    lost[1:-1] = (pitch[1:-1] > 0) & (np.minimum(*change) > STRAY_CHANGE)
+    for column in range(pitch.shape[1]):
+        own = pitch[1:-1, column]
+        change = np.minimum(*(np.abs(own[:, None] - other).min(axis=1) for other in (pitch[2:], pitch[:-2])))
+        lost[1:-1, column] = (own > 0) & (change > STRAY_CHANGE * own)
     return Candidates(np.where(lost, 0.0, pitch), np.where(lost, 0.0, candidates.score))
 
 

@@ -18,7 +18,7 @@ from export.networks.audio2head.key_points import KeyPoints, soft_key_points
 from export.networks.audio2head.pipeline import NETWORKS, Audio2Head
 from export.networks.audio2head.synthetic_speech import speech
 from export.reference import Reference
-from orchestrator.models.audio2head_chunks import CHUNK_FRAMES, chunk_poses, chunks
+from orchestrator.models.audio2head_chunks import chunk_poses, chunks
 from orchestrator.models.audio2head_features import feature_rows, frame_blocks, normalised
 from orchestrator.models.audio2head_pitch import harvest
 from orchestrator.models.audio2head_pose import EDGES, SIZE, THICKNESS, WHITE, box_picture, box_points, denormalised
@@ -123,19 +123,17 @@ def audio2kp_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
 
 
 def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
-    """Upstream's whole program in two halves: speech to pose pictures, and the recorded pose pictures to every frame.
+    """Upstream's whole program in two halves: speech to poses, and the recorded poses to every frame.
 
-    A corner is truncated to whole pixels, so that one rounding error of a pose could change a picture, and with it everything behind it.
+    A corner is truncated to whole pixels, so that the last bit of a pose could change a picture, and with it everything behind it.
     """
     signal = normalised(reference.records["raw.wav_int16"])
     blocks = frame_blocks(feature_rows(signal, harvest(signal)))
     picture = pipeline.network_picture(reference.inputs["source_u8"])
-    poses = pipeline.poses(networks, picture, blocks)
-    yield "e2e_program.pose", poses
-    boxes = np.stack([box_picture(pose) for pose in poses])
+    yield "e2e_program.pose", pipeline.poses(networks, picture, blocks)
+    boxes = np.stack([box_picture(pose) for pose in reference.records["e2e_program.pose"]])
     chosen = chunks(len(blocks))
     yield "e2e_program.box_bits_chunk0", bits(chunk_poses(boxes, chosen[0]))
-    boxes[:CHUNK_FRAMES] = pictures(reference.records["e2e_program.box_bits_chunk0"])[: len(boxes)]
     kept: list[KeyPoints] = []
     for index, chunk in enumerate(chosen):
         points = pipeline.chunk_key_points(networks, picture, blocks, chunk_poses(boxes, chunk), chunk)
@@ -171,8 +169,3 @@ def clipped_box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
 def bits(boxes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pose pictures `[n, 256, 256]` as `[n, 8192]`, a bit per pixel."""
     return np.packbits(boxes.reshape(len(boxes), -1) > 0, axis=1)
-
-
-def pictures(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pose pictures `[64, 256, 256]` of 0 and 255 from their bits."""
-    return np.unpackbits(packed, axis=1).reshape(CHUNK_FRAMES, SIZE, SIZE) * np.uint8(255)
