@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,40 +29,59 @@ SWAY_PERIODS_S = (11.3, 7.1, 4.3)
 SWAY_SHARES = (0.55, 0.3, 0.15)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sine:
+    """One of the slow movements that add up along an axis."""
+
+    amplitude: float
+    period_s: float
+    phase_rad: float
+
+
 def idle_motion(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
-    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`; equal seeds and times give equal rows."""
-    times = np.asarray(times_s, dtype=np.float64)
-    rows = np.empty((len(times), 4), dtype=np.float32)
-    rows[:, 0] = _blink(times, seed)
-    rows[:, 1] = SWAY_AMPLITUDE * _slow_sines(times, seed, 1)
-    rows[:, 2] = 0.7 * SWAY_AMPLITUDE * _slow_sines(times, seed, 2)
-    rows[:, 3] = ROLL_AMPLITUDE_RAD * _slow_sines(times, seed, 3)
-    return rows
+    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`; equal seeds and times give equal rows.
+
+    Plain floats: a request has two to four rows, and for so few numpy costs ten times what the sums do.
+    """
+    axes = _axes(seed)
+    rows = [(_blink(time_s, seed), *(_sum_of_sines(axis, time_s) for axis in axes)) for time_s in times_s.tolist()]
+    return np.array(rows, dtype=np.float32).reshape(-1, 4)
 
 
-def _blink(times: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    slots = np.floor(times / BLINK_SLOT_S).astype(np.int64)
-    offsets = {slot: BLINK_SLOT_S * (0.25 + 0.5 * _uniform(seed, int(slot))) for slot in np.unique(slots)}
-    since = times - slots * BLINK_SLOT_S - np.array([offsets[slot] for slot in slots])
-    closing = _smooth(since / BLINK_CLOSE_S)
-    opening = _smooth((since - BLINK_CLOSE_S - BLINK_HOLD_S) / BLINK_OPEN_S)
-    lids: NDArray[np.float64] = closing - opening
-    return lids
+def _blink(time_s: float, seed: int) -> float:
+    slot = math.floor(time_s / BLINK_SLOT_S)
+    since_s = time_s - slot * BLINK_SLOT_S - _blink_offset_s(seed, slot)
+    return _smooth(since_s / BLINK_CLOSE_S) - _smooth((since_s - BLINK_CLOSE_S - BLINK_HOLD_S) / BLINK_OPEN_S)
 
 
-def _slow_sines(times: NDArray[np.float64], seed: int, axis: int) -> NDArray[np.float64]:
-    total = np.zeros_like(times)
-    for number, (period, share) in enumerate(zip(SWAY_PERIODS_S, SWAY_SHARES, strict=True)):
-        phase = 2.0 * np.pi * _uniform(seed, -1000 * axis - number)
+@lru_cache(maxsize=1024)
+def _blink_offset_s(seed: int, slot: int) -> float:
+    return BLINK_SLOT_S * (0.25 + 0.5 * _uniform(seed, slot))
+
+
+@lru_cache(maxsize=256)
+def _axes(seed: int) -> tuple[tuple[_Sine, ...], ...]:
+    """The sines of sway_x, sway_y and roll."""
+    amplitudes = (SWAY_AMPLITUDE, 0.7 * SWAY_AMPLITUDE, ROLL_AMPLITUDE_RAD)
+    return tuple(_sines(amplitude, seed, axis) for axis, amplitude in enumerate(amplitudes, start=1))
+
+
+def _sines(amplitude: float, seed: int, axis: int) -> tuple[_Sine, ...]:
+    sines = []
+    for number, (period_s, share) in enumerate(zip(SWAY_PERIODS_S, SWAY_SHARES, strict=True)):
+        phase_rad = 2.0 * math.pi * _uniform(seed, -1000 * axis - number)
         stretch = 0.9 + 0.2 * _uniform(seed, -5000 - 1000 * axis - number)
-        total += share * np.sin(2.0 * np.pi * times / (period * stretch) + phase)
-    return total
+        sines.append(_Sine(amplitude * share, period_s * stretch, phase_rad))
+    return tuple(sines)
 
 
-def _smooth(phase: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(phase, 0.0, 1.0)
-    ramp: NDArray[np.float64] = clipped * clipped * (3.0 - 2.0 * clipped)
-    return ramp
+def _sum_of_sines(sines: tuple[_Sine, ...], time_s: float) -> float:
+    return sum([sine.amplitude * math.sin(2.0 * math.pi * time_s / sine.period_s + sine.phase_rad) for sine in sines])
+
+
+def _smooth(phase: float) -> float:
+    clipped = min(max(phase, 0.0), 1.0)
+    return clipped * clipped * (3.0 - 2.0 * clipped)
 
 
 def _uniform(seed: int, number: int) -> float:
