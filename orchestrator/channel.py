@@ -15,7 +15,10 @@ class ChannelClosedError(Exception):
 
 
 class Channel(Generic[T]):
-    """A FIFO whose capacity counts `weight(item)`: milliseconds of audio, frames, or whatever the caller measures."""
+    """A FIFO whose capacity counts `weight(item)`: milliseconds of audio, frames, or whatever the caller measures.
+
+    Tasks of one event loop share it without a lock: nothing below awaits between a look and the change that follows it.
+    """
 
     def __init__(self, capacity: float, weight: Callable[[T], float]) -> None:
         self._capacity = capacity
@@ -23,7 +26,8 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._load = 0.0
         self._closed = False
-        self._changed = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
+        """Readers and writers until the next change; each then looks again."""
 
     @property
     def fill(self) -> float:
@@ -39,59 +43,74 @@ class Channel(Generic[T]):
 
     async def put(self, item: T) -> None:
         """Wait for room, then append. An item heavier than the channel passes once the channel is empty."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or not self._items or self._fits(item))
-            if self._closed:
-                raise ChannelClosedError
-            self._append(item)
-            self._changed.notify_all()
+        while self._items and not self._closed and not self._fits(item):
+            await self._change()
+        if self._closed:
+            raise ChannelClosedError
+        self._append(item)
+        self._wake()
 
     async def offer(self, item: T, droppable: Callable[[T], bool]) -> list[T]:
         """Append at once and return what had to go: the oldest droppable items, oldest first.
 
         Where nothing droppable is left, the item is appended all the same: only weightless items are never droppable.
         """
+        if self._closed:
+            raise ChannelClosedError
         dropped: list[T] = []
-        async with self._changed:
-            if self._closed:
-                raise ChannelClosedError
-            while self._items and not self._fits(item):
-                victim = next((index for index, old in enumerate(self._items) if droppable(old)), None)
-                if victim is None:
-                    break
-                dropped.append(self._items[victim])
-                self._load -= self._weight(self._items[victim])
-                del self._items[victim]
-            self._append(item)
-            self._changed.notify_all()
+        while self._items and not self._fits(item):
+            victim = next((index for index, old in enumerate(self._items) if droppable(old)), None)
+            if victim is None:
+                break
+            dropped.append(self._items[victim])
+            self._load -= self._weight(self._items[victim])
+            del self._items[victim]
+        self._append(item)
+        self._wake()
         return dropped
 
     async def get(self) -> T:
         """The oldest item; raises `ChannelClosedError` when the channel is closed and empty."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._items) or self._closed)
-            if not self._items:
+        while not self._items:
+            if self._closed:
                 raise ChannelClosedError
-            item = self._items.popleft()
-            self._load -= self._weight(item)
-            self._changed.notify_all()
-            return item
+            await self._change()
+        item = self._items.popleft()
+        self._load -= self._weight(item)
+        self._wake()
+        return item
 
     async def discard(self, unwanted: Callable[[T], bool]) -> int:
         """Remove every unwanted item and say how many there were."""
-        async with self._changed:
-            kept = deque(item for item in self._items if not unwanted(item))
-            removed = len(self._items) - len(kept)
-            self._items = kept
-            self._load = sum(self._weight(item) for item in kept)
-            self._changed.notify_all()
-            return removed
+        kept = deque(item for item in self._items if not unwanted(item))
+        removed = len(self._items) - len(kept)
+        self._items = kept
+        self._load = sum(self._weight(item) for item in kept)
+        self._wake()
+        return removed
 
     async def close(self) -> None:
         """Let readers finish what is queued; refuse further items."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self._wake()
+
+    async def _change(self) -> None:
+        """Until something is added, taken or closed; the caller has to look again, for another task may have been faster."""
+        change = asyncio.get_running_loop().create_future()
+        self._waiting.append(change)
+        try:
+            await change
+        except asyncio.CancelledError:
+            if change in self._waiting:
+                self._waiting.remove(change)
+            raise
+
+    def _wake(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for change in waiting:
+                if not change.done():  # a task that was cancelled waits no more
+                    change.set_result(None)
 
     def _fits(self, item: T) -> bool:
         return self._load + self._weight(item) <= self._capacity

@@ -97,3 +97,15 @@ def test_discard_removes_what_is_unwanted_and_makes_room() -> None:
         return await channel.discard(lambda item: item % 2 == 1), channel.fill
 
     assert run_virtual(script()) == (2, 0.2)
+
+
+def test_a_reader_that_gave_up_takes_nothing_from_the_next_one() -> None:
+    async def script() -> int:
+        channel = of_ten()
+        impatient, patient = asyncio.create_task(channel.get()), asyncio.create_task(channel.get())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await channel.put(7)
+        return await patient
+
+    assert run_virtual(script()) == 7
