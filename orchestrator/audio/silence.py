@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from orchestrator.audio.history import RowHistory
@@ -50,8 +52,8 @@ class LevelHistory:
         A block is silent below -75 dBFS, or below -60 dBFS when it stays within 6 dB of the quietest tenth of the last 2 s.
         The answer depends only on audio before `end_s`, never on how it was cut into chunks.
         """
-        begin = max(self._levels.first, int(np.floor(start_s * BLOCKS_PER_S)))
-        end = min(self._levels.end, int(np.ceil(end_s * BLOCKS_PER_S)))
+        begin = max(self._levels.first, math.floor(start_s * BLOCKS_PER_S))
+        end = min(self._levels.end, math.ceil(end_s * BLOCKS_PER_S))
         if begin >= end:
             return True
         loudest = float(self._levels.rows(begin, end).max())

@@ -84,7 +84,7 @@ class AudioStream:
         self._push_16k(np.zeros(self._spec.win_length, np.float32))
 
     def mel_window(self, last_frame: int, frames: int) -> NDArray[np.float32]:
-        """Log-mel `[frames, n_mels]` of frames `last_frame - frames + 1 .. last_frame`, oldest first.
+        """Log-mel `[frames, n_mels]` of frames `last_frame - frames + 1 .. last_frame`, oldest first; valid until the next push.
 
         Frames that see no sample of the turn hold the logarithm's floor. Raises `ValueError` for frames not ready or let go.
         """
@@ -93,6 +93,8 @@ class AudioStream:
             raise ValueError(f"mel frame {last_frame} is not ready; {self._mel.end} are")
         if begin < self._mel.first and self._mel.first > self._first_frame:
             raise ValueError(f"mel frame {begin} was let go; {self._mel.first} is the oldest kept")
+        if self._mel.first <= begin and end <= self._mel.end:
+            return self._mel.rows(begin, end)
         window = np.full((frames, self._spec.n_mels), np.log(self._spec.log_floor), np.float32)
         kept_begin, kept_end = max(begin, self._mel.first), min(end, self._mel.end)
         if kept_begin < kept_end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[s
         if slot is not None and tensor.name in offsets:
             source, offset = slot.view, offsets[tensor.name]
         dtype = DATATYPES[tensor.datatype]
-        count = int(np.prod(tensor.shape))
+        count = math.prod(tensor.shape)
         outputs[tensor.name] = np.frombuffer(source, dtype, count, offset).reshape(tuple(tensor.shape)).copy()
     return outputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class TensorContract:
         """Size of a batch, or None where the shape is known from the answer only."""
         if any(dim < 0 for dim in self.dims):
             return None
-        return batch * int(np.prod(self.dims)) * self.dtype.itemsize
+        return batch * math.prod(self.dims) * self.dtype.itemsize
 
     def check(self, array: NDArray[Any]) -> None:
         """Raises `ContractError` unless `array` is `[batch, *dims]` of the right type."""
