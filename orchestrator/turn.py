@@ -91,6 +91,7 @@ class Turn:
         times_s = (self.next_frame + np.arange(count) + 0.5) / self.fps
         return FeatureWindows(
             mel=np.stack([self.audio.mel_window(slot + ahead, frames) for slot, _ in centres]),
+            slot=np.array([slot for slot, _ in centres], dtype=np.int64),
             phase=np.array([phase for _, phase in centres], dtype=np.float32),
             idle_s=times_s + self._idle_s,
             silent=np.array([self._is_silent(time_s, spec) for time_s in times_s], dtype=np.bool_),

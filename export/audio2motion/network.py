@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from orchestrator.motion import MOUTH_PARAMETERS
 
-WINDOW_FRAMES: Final = 80
-STEPS: Final = 8
+WINDOW_FRAMES: Final = 88
+STEPS: Final = 16
 CONTEXT_FRAMES: Final = WINDOW_FRAMES - STEPS
 """Frames a crop has more than its outputs: those before the first output, and the look-ahead."""
 _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)

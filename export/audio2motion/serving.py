@@ -14,7 +14,7 @@ from orchestrator.motion import MOUTH_PARAMETERS
 from orchestrator.types import Samples
 
 MODEL: Final = Path("model_repository/audio2motion/1/model.onnx")
-_WINDOW, _STEPS = 80, 8
+_WINDOW, _STEPS = 88, 16
 LOOK_AHEAD_FRAMES: Final = 6
 """Mel frames between the last output step and the window's end."""
 _BATCH: Final = 16
@@ -28,7 +28,7 @@ def open_model(path: Path = MODEL) -> onnxruntime.InferenceSession:
 
 
 def windows_of(mel: NDArray[np.float32], ahead_frames: int = LOOK_AHEAD_FRAMES) -> NDArray[np.float32]:
-    """Windows `[n, 80, 80]` whose 8 steps each follow on one another and cover `mel [frames, 80]`; silence is beyond its ends."""
+    """Windows `[n, 88, 80]` whose 16 steps each follow on one another and cover `mel [frames, 80]`; silence is beyond its ends."""
     count = -(-len(mel) // _STEPS)
     behind = _WINDOW - ahead_frames - _STEPS
     after = count * _STEPS - len(mel) + ahead_frames

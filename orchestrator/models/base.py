@@ -60,6 +60,8 @@ class FeatureWindows:
 
     mel: NDArray[np.float32]
     """`[n, window.frames, n_mels]`, oldest mel frame first."""
+    slot: NDArray[np.int64]
+    """`[n]`: the mel frame of the turn at or before each video frame's centre."""
     phase: NDArray[np.float32]
     """`[n]`, 0..1: how far the video frame's centre lies past the mel frame it was rounded down to, in hops."""
     idle_s: NDArray[np.float64]

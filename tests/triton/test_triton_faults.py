@@ -54,7 +54,7 @@ async def answered(inference: TritonInference) -> bool:
     if not (await inference.ready("audio2motion") and await inference.ready("tpsm")):
         return False
     try:
-        await inference.infer("audio2motion", {"mel": np.zeros((1, 80, 80), np.float32)}, deadline=time.monotonic() + 1)
+        await inference.infer("audio2motion", {"mel": np.zeros((1, 88, 80), np.float32)}, deadline=time.monotonic() + 1)
         await inference.infer("tpsm", canary(), deadline=time.monotonic() + 1)
     except LipSyncError:
         return False

@@ -21,8 +21,8 @@ def session() -> onnxruntime.InferenceSession:
 
 def test_tensors_are_named_and_shaped_as_the_configuration_says(session: onnxruntime.InferenceSession) -> None:
     (mel,), (motion,) = session.get_inputs(), session.get_outputs()
-    assert (mel.name, mel.shape, mel.type) == ("mel", ["batch", 80, 80], "tensor(float)")
-    assert (motion.name, motion.shape, motion.type) == ("motion", ["batch", 8, len(MOUTH_PARAMETERS)], "tensor(float)")
+    assert (mel.name, mel.shape, mel.type) == ("mel", ["batch", 88, 80], "tensor(float)")
+    assert (motion.name, motion.shape, motion.type) == ("motion", ["batch", 16, len(MOUTH_PARAMETERS)], "tensor(float)")
 
 
 def test_the_file_is_small_and_speaks_of_nothing_but_the_network() -> None:
@@ -33,7 +33,7 @@ def test_the_file_is_small_and_speaks_of_nothing_but_the_network() -> None:
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_a_window_gives_the_same_alone_and_in_company(session: onnxruntime.InferenceSession, batch: int) -> None:
-    mel = np.random.default_rng(1).normal(-8, 4, (8, 80, 80)).astype(np.float32)
+    mel = np.random.default_rng(1).normal(-8, 4, (8, 88, 80)).astype(np.float32)
     together = session.run(["motion"], {"mel": mel[:batch]})[0]
     alone = np.concatenate([session.run(["motion"], {"mel": row[None]})[0] for row in mel[:batch]])
     assert together == pytest.approx(alone, abs=1e-5)
@@ -56,8 +56,8 @@ def test_windows_follow_on_one_another_without_a_seam(session: onnxruntime.Infer
     rng = np.random.default_rng(3)
     mel = rng.normal(-8, 3, (200, 80)).astype(np.float32)
     windows = serving.windows_of(mel)
-    assert windows.shape == (25, 80, 80)
-    assert np.array_equal(windows[10][66:74], mel[80:88]), "steps 0-7 lie on frames 66-73 of their window"
+    assert windows.shape == (13, 88, 80)
+    assert np.array_equal(windows[5][66:82], mel[80:96]), "steps 0-15 lie on frames 66-81 of their window"
 
 
 def test_a_vowel_like_buzz_opens_the_mouth_and_it_shuts_after(session: onnxruntime.InferenceSession) -> None:
@@ -77,6 +77,6 @@ def test_the_network_in_torch_has_the_window_of_the_contract() -> None:
 
     network = MouthNet(16).eval()
     with torch.no_grad():
-        assert network(torch.zeros(3, 80, 80)).shape == (3, 8, 7)
+        assert network(torch.zeros(3, 88, 80)).shape == (3, 16, 7)
         crop = torch.randn(1, 96, 80)
         assert torch.allclose(network(crop)[:, 16:], network(crop[:, 16:]), atol=1e-5), "a window sees no more than itself"

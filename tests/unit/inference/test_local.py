@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Repository:
     shutil.copytree(SHIPPED / "tpsm", tmp_path / "tpsm")
     (tmp_path / "audio2motion").mkdir()
     shutil.copy(SHIPPED / "audio2motion" / "config.pbtxt", tmp_path / "audio2motion")
-    write_projection(tmp_path / "audio2motion" / "1" / "model.onnx", rows=80, columns=80, steps=8, parameters=7)
+    write_projection(tmp_path / "audio2motion" / "1" / "model.onnx", rows=88, columns=80, steps=16, parameters=7)
     (tmp_path / "sleeper" / "1").mkdir(parents=True)
     tensors = 'input [{ name: "x" data_type: TYPE_FP32 dims: [1] }] output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]'
     (tmp_path / "sleeper" / "config.pbtxt").write_text(f'name: "sleeper" backend: "python" max_batch_size: 1 {tensors}')

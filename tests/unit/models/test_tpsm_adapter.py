@@ -69,7 +69,7 @@ class Renderers:
         self.asked.append(model)
         if model == "audio2motion":
             self.mel_rows += len(inputs["mel"])
-            return {"motion": np.repeat(steps_of([0.6] * STEPS), len(inputs["mel"]), axis=0)}
+            return {"motion": np.repeat(np.tile(steps_of([0.6] * STEPS), (1, 2, 1)), len(inputs["mel"]), axis=0)}
         cache = self.caches[self.asked.count("tpsm") % 2]
         if "maps" in inputs:
             assert len(inputs["motion"]) == 1
@@ -89,7 +89,8 @@ def some_face() -> TpsmFace:
 def windows(silent: list[bool]) -> FeatureWindows:
     count = len(silent)
     return FeatureWindows(
-        mel=np.zeros((count, 80, 80), np.float32),
+        mel=np.zeros((count, 88, 80), np.float32),
+        slot=np.arange(count) * 5 + 2,
         phase=np.zeros(count, np.float32),
         idle_s=np.arange(count) / 20.0,
         silent=np.array(silent),
@@ -115,6 +116,35 @@ def test_silent_windows_do_not_ask_the_network() -> None:
     renderers.asked.clear()
     asyncio.run(Tpsm().generate(renderers.infer, windows([True, True]), some_face(), None))
     assert "audio2motion" not in renderers.asked
+
+
+@pytest.mark.parametrize(("slots", "asked"), [([2], 1), ([2, 7], 1), ([2, 7, 12], 2), ([2, 7, 12, 17], 2), ([2, 11], 2), ([0, 4, 30], 3)])
+def test_neighbouring_frames_share_a_window_and_each_gets_its_own_steps(slots: list[int], asked: int) -> None:
+    """The network here answers the time of each step; so must every frame's mouth."""
+
+    class Clock(Renderers):
+        async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
+            if model != "audio2motion":
+                return await super().infer(model, inputs)
+            self.mel_rows += len(inputs["mel"])
+            motion = np.zeros((len(inputs["mel"]), 16, len(MOUTH_PARAMETERS)), np.float32)
+            motion[:, :, JAW] = (inputs["mel"][:, -1, :1] - 10 + 4 - 15 + np.arange(16)) / 100.0
+            return {"motion": motion}
+
+    given = windows([False] * len(slots))
+    given.slot[:] = slots
+    given.mel[:, -1, 0] = given.slot + 10
+    clock, seen = Clock(), []
+    drawing = clock.infer
+
+    async def infer(model: str, inputs: Tensors) -> dict[str, Any]:
+        if model == "tpsm" and "maps" not in inputs:
+            seen.append(inputs["motion"][:, JAW] * 100.0)
+        return await drawing(model, inputs)
+
+    asyncio.run(Tpsm().generate(infer, given, some_face(), None))
+    assert clock.mel_rows == asked
+    assert seen[0] == pytest.approx(slots, abs=0.3)
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:

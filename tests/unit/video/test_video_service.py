@@ -16,7 +16,7 @@ from orchestrator.video.service import CROSS_FADE_FRAMES, VideoGeneratorService,
 
 
 def three_windows() -> FeatureWindows:
-    return FeatureWindows(np.zeros((3, 80, 80), np.float32), np.zeros(3, np.float32), np.zeros(3), np.zeros(3, np.bool_))
+    return FeatureWindows(np.zeros((3, 88, 80), np.float32), np.arange(3), np.zeros(3, np.float32), np.zeros(3), np.zeros(3, np.bool_))
 
 
 async def generate(adapter: ScriptedAdapter, patience_s: float = 0.3) -> int:
