@@ -37,9 +37,7 @@ def seeded_input(name: str, shape: tuple[int, ...], seed: int, low: float = 0.0,
     return (low + (high - low) * uniform).astype(np.float32)
 
 
-def seeded_texture(
-    name: str, shape: tuple[int, ...], seed: int, low: float, high: float, cell: tuple[int, int]
-) -> NDArray[np.float32]:
+def seeded_texture(name: str, shape: tuple[int, ...], seed: int, low: float, high: float, cell: tuple[int, int]) -> NDArray[np.float32]:
     """A coarse grid (3/4) with fine noise (1/4): unlike pure noise it does not average out in deep networks."""
     grid = (*shape[:-2], -(-shape[-2] // cell[0]), -(-shape[-1] // cell[1]))
     coarse = _generator(f"input:{seed}:{name}.coarse").random(grid).repeat(cell[0], axis=-2).repeat(cell[1], axis=-1)

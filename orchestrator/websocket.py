@@ -155,9 +155,7 @@ class Connection:
         return conversation
 
     def _open(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> _Conversation:
-        session = Session(
-            request.session_id, request.user_id, inbox_ms=self._config.inbox_ms, outbox_frames=self._config.outbox_frames
-        )
+        session = Session(request.session_id, request.user_id, inbox_ms=self._config.inbox_ms, outbox_frames=self._config.outbox_frames)
         self._sessions.add(session)
         self._metrics.sessions.set(len(self._sessions))
         live = LiveSession(session, self._service, pacing_lead_s=self._config.pacing_lead_ms / 1000.0)

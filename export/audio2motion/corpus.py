@@ -127,5 +127,3 @@ def _not_speech(kind: str, rng: np.random.Generator) -> NDArray[np.generic]:
         waves = [noises.NOISES[rng.integers(len(noises.NOISES))](count, rng) for _ in range(_NOISE_CLIPS)]
     through = [through_channel(wave, noises.steady(count, rng), rng) for wave in waves]
     return np.concatenate([log_mel(level(wave, -26.0), MEL) for wave in through]).astype(np.float16)
-
-

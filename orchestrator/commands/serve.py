@@ -85,12 +85,4 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
 
 def served_models(repository: Path) -> tuple[str, ...]:
     """Models of the repository whose files are there; a glance at the folders, without the libraries that read them."""
-    return tuple(
-        sorted(
-            config.parent.name
-            for config in repository.glob("*/config.pbtxt")
-            if any(config.parent.glob("[0-9]*/model.*"))
-        )
-    )
-
-
+    return tuple(sorted(config.parent.name for config in repository.glob("*/config.pbtxt") if any(config.parent.glob("[0-9]*/model.*"))))

@@ -46,9 +46,7 @@ class Static:
         maps = prepare_face(face, size)
         return StaticFace(maps, FaceRenderer(maps.maps))
 
-    async def generate(
-        self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState
-    ) -> tuple[Frames, ModelState]:
+    async def generate(self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""
         idle = idle_motion(windows.idle_s, face.face.seed)
         motion = np.concatenate([np.zeros((len(windows), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)

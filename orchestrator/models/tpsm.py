@@ -86,7 +86,7 @@ def at_frame_centres(steps: NDArray[np.float32], phase: NDArray[np.float32]) -> 
 
 
 class Tpsm:
-    """Mouth parameters from 0.8 s of log-mel, drawn by a warp of the photo; two networks, no state."""
+    """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no state."""
 
     spec = ModelSpec(
         model=LipSyncModel.TPSM,
@@ -101,9 +101,7 @@ class Tpsm:
         """Face maps of the photo at `size`."""
         return prepare_face(face, size)
 
-    async def generate(
-        self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState
-    ) -> tuple[Frames, ModelState]:
+    async def generate(self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState) -> tuple[Frames, ModelState]:
         """Silent windows rest without asking the audio network."""
         mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
         speaking = ~windows.silent
@@ -140,9 +138,7 @@ class Tpsm:
         }
 
 
-async def _mouths(
-    infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]
-) -> NDArray[np.float32]:
+async def _mouths(infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mouths of frames; a frame whose steps the next frame's window holds as well does not send its own."""
     asked = [row for row in range(len(slot)) if not _is_covered(slot, row)]
     answered = (await infer("audio2motion", {"mel": mel[asked]}))["motion"]

@@ -45,5 +45,3 @@ def stubs_of(service: psutil.Process, model: str) -> list[psutil.Process]:
     """The backend processes of one model."""
     living = [child for child in triton_of(service).children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in living if any(part.endswith(f"/{model}/1/model.py") for part in child.cmdline())]
-
-

@@ -36,7 +36,9 @@ class WsClient:
     async def send(self, message: dict[str, Any] | str) -> None:
         await self.socket.send_str(message if isinstance(message, str) else json.dumps(message))
 
-    async def say(self, data: bytes, number: int = 0, *, session: str = "session-1", chunk: dict[str, Any] | None = None, **fields: Any) -> None:
+    async def say(
+        self, data: bytes, number: int = 0, *, session: str = "session-1", chunk: dict[str, Any] | None = None, **fields: Any
+    ) -> None:
         audio = {
             "data": base64.b64encode(data).decode(),
             "timestamp": FIRST_TIMESTAMP_MS + round(number * CHUNK_S * 1000),
@@ -45,7 +47,13 @@ class WsClient:
             "channels": 1,
             "format": "pcm",
         }
-        message = {"type": "lipsync_audio", "sessionId": session, "userId": "demo", "faceModelId": "demo", "audioChunk": audio | (chunk or {})}
+        message = {
+            "type": "lipsync_audio",
+            "sessionId": session,
+            "userId": "demo",
+            "faceModelId": "demo",
+            "audioChunk": audio | (chunk or {}),
+        }
         await self.send(message | fields)
 
     async def speak(self, audio: bytes, *, session: str = "session-1", real_time: bool = False, end: bool = True, **fields: Any) -> None:

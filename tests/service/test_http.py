@@ -105,7 +105,9 @@ async def test_a_photo_that_cannot_be_used_is_refused_with_a_reason(
     assert told in (body["details"].get("field"), *reasons), body
 
 
-@pytest.mark.parametrize("path", ["/v1/users/anna/face-models/nobody", "/v1/users/demo/face-models/nobody/preview.jpg", "/v1/models/magic/performance"])
+@pytest.mark.parametrize(
+    "path", ["/v1/users/anna/face-models/nobody", "/v1/users/demo/face-models/nobody/preview.jpg", "/v1/models/magic/performance"]
+)
 async def test_what_is_not_there_is_404(service_url: str, path: str) -> None:
     assert (await get(service_url, path))[0] == 404
 

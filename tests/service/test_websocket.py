@@ -57,7 +57,9 @@ async def test_the_mouth_moves_with_the_voice_and_rests_in_silence(service_url: 
     async with connect(service_url) as client:
         await client.speak(bytes(32000) + syllables(1.0) + bytes(32000))
         await client.until("response_end")
-    pictures = [simplejpeg.decode_jpeg(base64.b64decode(frame["frameData"]), "GRAY")[140:220, 80:180].astype(float) for frame in client.frames()]
+    pictures = [
+        simplejpeg.decode_jpeg(base64.b64decode(frame["frameData"]), "GRAY")[140:220, 80:180].astype(float) for frame in client.frames()
+    ]
     steps = np.array([np.abs(after - before).mean() for before, after in itertools.pairwise(pictures)])
     assert steps[20:39].max() > 4 * steps[:17].max()
     assert steps[45:].max() < 0.25 * steps[20:39].max()
@@ -144,7 +146,9 @@ async def test_bad_audio_is_named_and_every_session_goes_on(service_url: str, da
 
 def nan_wav() -> bytes:
     samples = np.full(1600, np.nan, "<f4").tobytes()
-    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", len(samples))
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", len(samples)
+    )
     return header + samples
 
 

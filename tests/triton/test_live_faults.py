@@ -44,7 +44,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psu
 
 
 @pytest.mark.parametrize("hurt", [kill_a_stub, kill_every_stub, kill_the_server, stop_the_server])
-async def test_the_stream_goes_on_and_the_model_comes_back(running: tuple[str, psutil.Process], hurt: Callable[[psutil.Process], None]) -> None:
+async def test_the_stream_goes_on_and_the_model_comes_back(
+    running: tuple[str, psutil.Process], hurt: Callable[[psutil.Process], None]
+) -> None:
     url, service = running
     async with connect(url) as client:
         speaking = asyncio.create_task(client.speak(syllables(TURN_S), real_time=True))

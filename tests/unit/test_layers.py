@@ -78,4 +78,3 @@ def test_only_one_place_imports(library: str, place: str) -> None:
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
     assert all(importer.startswith(place) for importer in importers), importers
-

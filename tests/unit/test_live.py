@@ -153,7 +153,10 @@ def test_a_model_that_times_out_costs_no_frame_and_comes_back() -> None:
     conversation.tpsm.script = [0.0, 0.0, 9.0]
     play(two_seconds, conversation)
     assert [out.frame.sequence_number for out in conversation.frames()] == list(range(40))
-    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [(TPSM, STATIC, "TIMEOUT"), (STATIC, TPSM, "RECOVERED")]
+    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [
+        (TPSM, STATIC, "TIMEOUT"),
+        (STATIC, TPSM, "RECOVERED"),
+    ]
     used = [out.frame.lip_sync_model for out in conversation.frames()]
     assert used.index(STATIC) > 0
     assert used[-1] is TPSM
@@ -224,7 +227,11 @@ def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
         await conversation.end()
 
     conversation = play(interrupted)
-    late = [left_s for left_s, out in conversation.sent if isinstance(out, OutgoingFrame) and out.turn.id == "turn-a" and left_s > interrupted_at[0]]
+    late = [
+        left_s
+        for left_s, out in conversation.sent
+        if isinstance(out, OutgoingFrame) and out.turn.id == "turn-a" and left_s > interrupted_at[0]
+    ]
     assert late == []
     assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", True), ("turn-b", False)]
     second = [out.frame.sequence_number for out in conversation.frames() if out.turn.id == "turn-b"]

@@ -110,7 +110,9 @@ def test_only_the_offered_sizes_are_drawn(size: dict[str, int]) -> None:
     assert caught.value.details["field"] == "config.resolution"
 
 
-@pytest.mark.parametrize("path", ["type", "sessionId", "userId", "audioChunk", "audioChunk.data", "audioChunk.timestamp", "audioChunk.format"])
+@pytest.mark.parametrize(
+    "path", ["type", "sessionId", "userId", "audioChunk", "audioChunk.data", "audioChunk.timestamp", "audioChunk.format"]
+)
 def test_a_missing_field_is_named(path: str) -> None:
     message = seed_message()
     target: dict[str, Any] = message
@@ -123,7 +125,9 @@ def test_a_missing_field_is_named(path: str) -> None:
     assert caught.value.details["field"] == path
 
 
-@pytest.mark.parametrize("text", ["", "hello", "{", "[]", "null", "7", '"text"', '{"type": "dance"}', '{"type": null}', "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "{", "[]", "null", "7", '"text"', '{"type": "dance"}', '{"type": null}', "[" * 100_000, "\ud800"]
+)
 def test_what_is_no_message_is_refused(text: str) -> None:
     with pytest.raises(LipSyncError) as caught:
         wire.parse(text.encode("utf-8", "surrogatepass"))
@@ -143,7 +147,10 @@ def test_a_refused_message_is_told_to_the_session_it_names() -> None:
         ('{"type": "end_utterance", "sessionId": "s", "timestamp": 1705312201000}', wire.EndUtterance),
         ('{"type": "interruption", "sessionId": "s", "timestamp": 1705312201000, "turnIndex": 1}', wire.Interruption),
         ('{"type": "switch_model", "sessionId": "s", "model": "wav2lip"}', wire.SwitchModel),
-        ('{"type": "client_report", "sessionId": "s", "bandwidthKbps": 800, "packetLossPercent": 1.5, "avOffsetMs": -8}', wire.ClientReport),
+        (
+            '{"type": "client_report", "sessionId": "s", "bandwidthKbps": 800, "packetLossPercent": 1.5, "avOffsetMs": -8}',
+            wire.ClientReport,
+        ),
         ('{"type": "end_session", "sessionId": "s"}', wire.EndSession),
     ],
 )
@@ -152,7 +159,9 @@ def test_control_messages_are_understood(text: str, kind: type) -> None:
 
 
 def test_a_video_message_reads_as_the_specification_shows_it() -> None:
-    message = wire.ResponseVideo("s", "turn-001", b"\x00\x01", 0, 1705312200050, 1705312200000, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False)
+    message = wire.ResponseVideo(
+        "s", "turn-001", b"\x00\x01", 0, 1705312200050, 1705312200000, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False
+    )
     assert json.loads(wire.dump(message)) == {
         "type": "response_video",
         "sessionId": "s",
@@ -172,7 +181,13 @@ def test_a_video_message_reads_as_the_specification_shows_it() -> None:
 
 def test_a_switch_is_told_with_from_and_to() -> None:
     message = wire.ModelSwitched("s", LipSyncModel.TPSM, LipSyncModel.STATIC, "TIMEOUT")
-    assert json.loads(wire.dump(message)) == {"type": "model_switched", "sessionId": "s", "from": "tpsm", "to": "static", "reason": "TIMEOUT"}
+    assert json.loads(wire.dump(message)) == {
+        "type": "model_switched",
+        "sessionId": "s",
+        "from": "tpsm",
+        "to": "static",
+        "reason": "TIMEOUT",
+    }
 
 
 def test_an_error_carries_code_and_field() -> None:

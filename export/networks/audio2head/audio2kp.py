@@ -59,6 +59,4 @@ class Audio2Kp(nn.Module):
 
 def frame_by_frame(points: KeyPoints) -> KeyPoints:
     """Key points of `[B * 64]` frames with an axis of their own for the frames of a chunk."""
-    return KeyPoints(
-        points.value.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2), points.jacobian.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2, 2)
-    )
+    return KeyPoints(points.value.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2), points.jacobian.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2, 2))

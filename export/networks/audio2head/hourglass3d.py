@@ -81,9 +81,7 @@ class Decoder3d(nn.Module):
         super().__init__()
         outputs = [finest, *widths[1:-1]]
         inputs = [2 * width for width in widths[1:-1]] + [widths[-1]]
-        self.res_blocks = nn.ModuleList(
-            nn.Sequential(ResidualBlock3d(width), nn.BatchNorm3d(width), nn.ReLU()) for width in widths[-2::-1]
-        )
+        self.res_blocks = nn.ModuleList(nn.Sequential(ResidualBlock3d(width), nn.BatchNorm3d(width), nn.ReLU()) for width in widths[-2::-1])
         self.up_blocks = nn.ModuleList(UpBlock3d(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True))
 
     def forward(self, maps: list[Tensor]) -> Tensor:

@@ -50,9 +50,7 @@ def test_page_runs_join_without_a_seam(with_head: bool) -> None:
 
 def test_pages_of_a_few_packets_join_without_a_seam() -> None:
     packets = [packet for page in read_pages(FILE)[2:] for packet in page.complete]
-    runs = [
-        repaged(packets[i : i + 5], serial=7, sequence=2 + i, granule=960 * (i + 5), flags=0) for i in range(0, len(packets), 5)
-    ]
+    runs = [repaged(packets[i : i + 5], serial=7, sequence=2 + i, granule=960 * (i + 5), flags=0) for i in range(0, len(packets), 5)]
     head = [repaged([HEAD[0][28:]], serial=7, sequence=0, granule=0, flags=2), repaged([b"OpusTags" + bytes(900)], 7, 1, 0, 0)]
     samples = decoded(b"".join(head), *runs)
     whole = decoded(FILE)

@@ -43,9 +43,7 @@ class Toy(nn.Module):
 
 def seeded(module: nn.Module | None = None) -> dict[str, Tensor]:
     """The toy's tensors by the weight rule."""
-    tensors = {
-        key: {"shape": list(value.shape), "dtype": str(value.dtype)[6:]} for key, value in (module or Toy()).state_dict().items()
-    }
+    tensors = {key: {"shape": list(value.shape), "dtype": str(value.dtype)[6:]} for key, value in (module or Toy()).state_dict().items()}
     return {key: torch.from_numpy(np.array(value)) for key, value in seeded_state(tensors, seed=1, gain=1.0).items()}
 
 

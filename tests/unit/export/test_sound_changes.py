@@ -11,9 +11,7 @@ from export.audio2motion import channel, music, noises
 from export.audio2motion.speech import PAUSE, Phone, Utterance, contiguous
 from export.audio2motion.world import VoiceChange, changed_voices, stretch
 
-CHANGE = VoiceChange(
-    tract_scale=1.15, pitch_hz=190.0, pitch_range=1.0, breath=0.9, smear_ms=5.0, speed=0.8, unevenness=0.2, seed=3
-)
+CHANGE = VoiceChange(tract_scale=1.15, pitch_hz=190.0, pitch_range=1.0, breath=0.9, smear_ms=5.0, speed=0.8, unevenness=0.2, seed=3)
 
 
 def pulses(rng: np.random.Generator) -> np.ndarray:

@@ -65,7 +65,10 @@ def test_jpeg_has_the_size_of_the_picture_and_its_colours() -> None:
 
 
 def test_more_quality_is_more_bytes() -> None:
-    sizes = [len(make_encoder(VideoFormat.JPEG, 256, 20.0, quality).encode(moving_picture(0), force_keyframe=False).data) for quality in (0, 50, 100)]
+    sizes = [
+        len(make_encoder(VideoFormat.JPEG, 256, 20.0, quality).encode(moving_picture(0), force_keyframe=False).data)
+        for quality in (0, 50, 100)
+    ]
     assert sizes == sorted(sizes)
     assert crf_of(80) == 23
     assert crf_of(100) < crf_of(50) < crf_of(0) <= 51
