@@ -1,18 +1,18 @@
-"""Draws frames of one face: a frame is a linear sum of its maps, two layers, the inner mouth between them, lids and sway."""
+"""Draws frames of one face: the photo warped by the head's sway and the mouth's fields, the lips and what is between them, lids."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.motion import BLINK, MOTION_PARAMETERS, ROLL, SWAY_X, SWAY_Y
 from orchestrator.rendering.face_maps import SWAY_NODES, FaceMaps
 from orchestrator.rendering.lids import LidPainter
-from orchestrator.rendering.mouth_layers import MouthPainter
-from orchestrator.rendering.warp import Field, identity, sample
+from orchestrator.rendering.mouth_layers import LipPainter
+from orchestrator.rendering.mouth_warp import MouthWarp
+from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample_into
 from orchestrator.types import RgbImage
 
 LOWEST: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
@@ -21,23 +21,37 @@ HIGHEST: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.flo
 
 
 class FaceRenderer:
-    """Draws one face; keeps nothing between frames, so frames may be drawn in any order."""
+    """Draws one face; keeps nothing between frames, so frames may be drawn in any order and in any thread."""
 
     def __init__(self, maps: FaceMaps) -> None:
         self.maps = maps
-        self._base = identity(maps.size, maps.size, 0.0, 0.0)
-        self._head = _head_basis(maps)
-        self._mouth = MouthPainter(maps, self._head)
+        head = _head_basis(maps)
+        self._pitch = maps.size // SWAY_NODES
+        self._head = _head_positions(head, self._pitch)
+        x, y, width, height = (int(v) for v in maps.mouth_box)
+        self._mouth_window = np.s_[y : y + height, x : x + width]
+        self._mouth = MouthWarp(maps, head)
+        self._lips = LipPainter(maps, head, self._mouth.lip_box)
         self._lids = [LidPainter(maps.right_lid, maps.lid_boxes[0], maps.lash), LidPainter(maps.left_lid, maps.lid_boxes[1], maps.lash)]
 
     def draw(self, motion: NDArray[np.float32]) -> RgbImage:
         """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS; values outside their range are clipped."""
-        row = _clipped(motion)
-        head = np.array([-row[SWAY_X], -row[SWAY_Y], -row[ROLL]], dtype=np.float32)
-        image = self._blinking(float(row[BLINK]))
-        frame = self._whole(image, head)
-        self._mouth.draw(row, head, image, frame)
+        frame = np.empty((self.maps.size, self.maps.size, 3), dtype=np.uint8)
+        self.draw_into(motion, frame)
         return frame
+
+    def draw_into(self, motion: NDArray[np.float32], frame: RgbImage) -> None:
+        """`draw` into `frame`, C-contiguous; ValueError when its shape or type is another."""
+        if frame.shape != (self.maps.size, self.maps.size, 3) or frame.dtype != np.uint8 or not frame.flags.c_contiguous:
+            raise ValueError(f"frame: shape {frame.shape} of {frame.dtype}, expected [{self.maps.size}, {self.maps.size}, 3] of uint8")
+        row: list[float] = _clipped(motion).tolist()
+        head = np.array([-row[SWAY_X], -row[SWAY_Y], -row[ROLL], 1.0], dtype=np.float32)
+        image = self._blinking(row[BLINK])
+        mouth = self._mouth.sources(row, head)
+        where = dense((head @ self._head).reshape(SWAY_NODES + 2, SWAY_NODES + 2, 2), self._pitch)
+        where[self._mouth_window] = mouth.box
+        sample_into(image, where, frame)
+        self._lips.draw(row, head, image, mouth, frame)
 
     def _blinking(self, blink: float) -> RgbImage:
         """The photo with its lids as far down as `blink` says."""
@@ -47,13 +61,6 @@ class FaceRenderer:
         for lid in self._lids:
             lid.draw(image, blink)
         return image
-
-    def _whole(self, image: RgbImage, head: Field) -> RgbImage:
-        """The head's sway; the mouth is as photographed."""
-        size = self.maps.size
-        moved = (head @ self._head.reshape(3, -1)).reshape(SWAY_NODES, SWAY_NODES, 2)
-        where = cv2.add(cv2.resize(moved * np.float32(1.5), (size, size), interpolation=cv2.INTER_LINEAR), self._base)
-        return np.asarray(sample(image, where), dtype=np.uint8)
 
 
 def _clipped(motion: NDArray[np.float32]) -> Field:
@@ -74,3 +81,10 @@ def _head_basis(maps: FaceMaps) -> Field:
     rotation = np.stack([-(y - maps.pivot[1]) * roll, (x - maps.pivot[0]) * roll], axis=-1)
     basis = [np.stack([shift * maps.size, zero], axis=-1), np.stack([zero, shift * maps.size], axis=-1), rotation]
     return np.asarray(np.stack(basis), dtype=np.float32)
+
+
+def _head_positions(head: Field, pitch: int) -> Field:
+    """`[4, 34 * 34 * 2]`: the head basis in image pixels on a ringed grid, and each node's own position, which always counts fully."""
+    still = (ring_nodes(SWAY_NODES, SWAY_NODES) - 0.5) * np.float32(1.5 * pitch) - np.float32(0.5)
+    positions: Field = np.concatenate([ringed(head) * np.float32(1.5), still[None]])
+    return positions.reshape(len(head) + 1, -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -28,6 +30,26 @@ def test_drawing_leaves_no_trace(portrait: Face) -> None:
     assert np.array_equal(first, kept)
     assert np.array_equal(renderer.draw(motion("aa", blink=0.6)), kept)
     assert renderer.maps.to_bytes() == blob
+
+
+def test_a_frame_may_be_drawn_into_a_row_of_a_larger_array(renderer: FaceRenderer) -> None:
+    frames = np.full((3, 256, 256, 3), 77, dtype=np.uint8)
+    renderer.draw_into(motion("aa"), frames[1])
+    assert np.array_equal(frames[1], renderer.draw(motion("aa")))
+    assert (frames[[0, 2]] == 77).all()
+
+
+@pytest.mark.parametrize("frame", [np.zeros((256, 256, 4), np.uint8), np.zeros((256, 256, 3), np.int8), np.zeros((256, 512, 3), np.uint8)[:, ::2]])
+def test_an_array_that_holds_no_frame_is_refused(renderer: FaceRenderer, frame: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="frame"):
+        renderer.draw_into(motion(), frame)
+
+
+def test_threads_that_share_a_face_do_not_disturb_each_other(renderer: FaceRenderer) -> None:
+    rows = [motion(name, blink=0.4, sway_x=0.01) for name in VISEMES] * 4
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(renderer.draw, rows))
+    assert all(np.array_equal(frame, renderer.draw(row)) for frame, row in zip(together, rows, strict=True))
 
 
 def test_closed_lids_hide_the_eyes_and_nothing_else(portrait: Face, renderer: FaceRenderer) -> None:
