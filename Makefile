@@ -11,12 +11,18 @@ export MKL_NUM_THREADS := 1
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# mediapipe brings an OpenCV that needs a desktop's libraries; the headless one, laid over it, does not.
+HEADLESS := $(PIP) --force-reinstall --no-deps 'opencv-python-headless>=4.11,<4.12'
+
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,enroll]'
+	$(PIP) --editable '.[embedded,enroll]'
+	$(HEADLESS)
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,enroll,dev]'
+	$(PIP) --editable '.[embedded,enroll,dev]'
+	$(HEADLESS)
 	touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed
