@@ -21,7 +21,7 @@ def test_the_shipped_models_are_read_with_names_types_and_shapes() -> None:
     models = read_repository(SHIPPED).models
     (mel,), (motion,) = models["audio2motion"].inputs, models["audio2motion"].outputs
     assert (mel.name, mel.dtype, mel.dims) == ("mel", np.float32, (88, 80))
-    assert (motion.name, motion.dims, motion.bytes_for(2)) == ("motion", (8, 7), 2 * 8 * 7 * 4)
+    assert (motion.name, motion.dims, motion.bytes_for(2)) == ("motion", (16, 7), 2 * 16 * 7 * 4)
     tpsm = models["tpsm"]
     assert (tpsm.backend, tpsm.instances) == ("python", 2)
     assert [tensor.optional for tensor in tpsm.inputs] == [False, False, True]
