@@ -56,9 +56,7 @@ def blink_ratio(frames: int, random: Random) -> NDArray[np.float32]:
     return ratio
 
 
-def reference_rows(
-    source: NDArray[np.float32], frames: int, blinking: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+def reference_rows(source: NDArray[np.float32], frames: int, blinking: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The photo's coefficients `[>= 70]` for every frame, `[frames, 70]`.
 
     `blinking` are coefficients `[n, >= 64]` of a filmed face: its expression replaces the photo's, repeated as often as needed.

@@ -16,9 +16,7 @@ class PoseUNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1)
-        )
+        self.input_layer = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1))
         self.input_skip = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1))
         self.residual_conv_1 = Residual(32, 64, _TIME_HALVED)
         self.residual_conv_2 = Residual(64, 128, _TIME_HALVED)
