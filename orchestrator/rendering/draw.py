@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -28,9 +29,8 @@ class FaceRenderer:
         head = _head_basis(maps)
         self._pitch = maps.size // SWAY_NODES
         self._head = _head_positions(head, self._pitch)
-        x, y, width, height = (int(v) for v in maps.mouth_box)
-        self._mouth_window = np.s_[y : y + height, x : x + width]
         self._mouth = MouthWarp(maps, head)
+        self._mouth_window, self._lip_window = _window(maps.mouth_box.tolist()), _window(self._mouth.lip_box)
         self._lips = LipPainter(maps, head, self._mouth.lip_box)
         self._lids = [LidPainter(maps.right_lid, maps.lid_boxes[0], maps.lash), LidPainter(maps.left_lid, maps.lid_boxes[1], maps.lash)]
 
@@ -50,6 +50,7 @@ class FaceRenderer:
         mouth = self._mouth.sources(row, head)
         where = dense((head @ self._head).reshape(SWAY_NODES + 2, SWAY_NODES + 2, 2), self._pitch)
         where[self._mouth_window] = mouth.box
+        where[self._lip_window] = mouth.upper
         sample_into(image, where, frame)
         self._lips.draw(row, head, image, mouth, frame)
 
@@ -61,6 +62,11 @@ class FaceRenderer:
         for lid in self._lids:
             lid.draw(image, blink)
         return image
+
+
+def _window(box: Sequence[int]) -> tuple[slice, slice]:
+    x, y, width, height = box
+    return np.s_[y : y + height, x : x + width]
 
 
 def _clipped(motion: NDArray[np.float32]) -> Field:

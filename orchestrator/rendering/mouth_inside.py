@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,15 +19,19 @@ JAW_TRAVEL: Final = 0.60 * GAP
 """How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""
 
 
+Covers: TypeAlias = tuple[Field, Field]
+"""Shares `[h, w]`, together 1, of each pixel that the lips cover and that they leave open."""
+
+
 class InsidePainter:
-    """The inside of one mouth; pictures are kept in planes, red, green and blue, since covers and shadows go for whole planes."""
+    """The inside of one mouth; so small a picture is cheapest in bytes, whose rounding stays under two grey levels."""
 
     def __init__(self, maps: FaceMaps, head: Field) -> None:
         x, y, width, height = (int(v) for v in maps.cavity_box)
         self.window = np.s_[y : y + height, x : x + width]
         """The part of the frame that can show the inside."""
         self._size = (width, height)
-        self._cavity = np.ascontiguousarray(np.moveaxis(maps.cavity, -1, 0), dtype=np.float32)
+        self._cavity = maps.cavity
         self._upper = _premultiplied(maps.upper_teeth)
         self._lower = _premultiplied(maps.lower_jaw)
         axis_x, axis_y = float(maps.mouth_frame[2]), float(maps.mouth_frame[3])
@@ -35,28 +39,23 @@ class InsidePainter:
         self._sway = _at(head, maps.size, float(maps.mouth_frame[0]), float(maps.mouth_frame[1]))
         self._shadow = _shadow_table()
 
-    def draw(self, row: Sequence[float], head: Field, window: RgbImage, opening: Field, upper_code: NDArray[np.uint8]) -> None:
-        """Paint what `opening` (0..1, `[h, w]`) shows into `window`; `upper_code` `[h, w]` are distances to the upper lip's edge."""
+    def draw(self, row: Sequence[float], head: Field, window: RgbImage, covers: Covers, upper_code: NDArray[np.uint8]) -> None:
+        """Paint what the lips leave open into `window`; `upper_code` `[h, w]` are distances to the upper lip's edge."""
+        lips, opening = covers
         if float(opening.max()) < 0.004:
             return
         sway = head[: len(self._sway)] @ self._sway
-        shown = np.float32(1.0 - 0.8 * row[ROUND] * (1.0 - row[TEETH]))
-        inner = self._cavity.copy()
-        _lay_over(inner, self._shifted(self._lower, sway - self._travel * _jaw_travel(row)), shown)
-        _lay_over(inner, self._shifted(self._upper, sway), shown)
-        inner *= np.take(self._shadow * np.float32(1.0 - 0.25 * row[ROUND]), upper_code, axis=1)
-        inner += np.float32(0.5)
-        picture = cv2.merge(list(inner.astype(np.uint8)))
-        cv2.blendLinear(picture, window, opening, np.float32(1.0) - opening, dst=window)
+        shown = 1.0 - 0.8 * row[ROUND] * (1.0 - row[TEETH])
+        inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * _jaw_travel(row)), shown)
+        inner = _over(inner, self._shifted(self._upper, sway), shown)
+        shadow = cv2.LUT(cv2.merge([upper_code, upper_code, upper_code]), self._shadow)
+        shaded = cv2.multiply(inner, shadow, scale=(1.0 - 0.25 * row[ROUND]) / 255.0)
+        cv2.blendLinear(shaded, window, opening, lips, dst=window)
 
-    def _shifted(self, layer: Field, shift: Field) -> Field:
-        """`[4, h, w]`: colours and cover of a layer, moved."""
+    def _shifted(self, layer: NDArray[np.uint8], shift: Field) -> NDArray[np.uint8]:
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        planes = np.empty((4, *moved.shape[:2]), dtype=np.float32)
-        cv2.mixChannels([moved], list(planes), [0, 0, 1, 1, 2, 2, 3, 3])
-        return planes
+        return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def _jaw_travel(row: Sequence[float]) -> float:
@@ -71,20 +70,21 @@ def _at(head: Field, size: int, x: float, y: float) -> Field:
     return head[:, row, column]
 
 
-def _shadow_table() -> Field:
-    """Light inside the mouth `[3, 256]` by the distance under the upper lip's edge; light that reaches in deep is warm."""
-    below = np.clip((128.0 - np.arange(256, dtype=np.float32)) / (0.26 * EDGE_CODE), 0.0, 1.0)
-    dark = np.array([[0.80], [0.70], [0.66]], dtype=np.float32)
-    return np.asarray(dark + (1.0 - dark) * below**0.7, dtype=np.float32)
+def _shadow_table() -> NDArray[np.uint8]:
+    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
+    below = np.clip((128.0 - np.arange(256)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
+    dark = np.array([0.80, 0.70, 0.66])
+    return np.asarray(np.rint(255.0 * (dark + (1.0 - dark) * below**0.7)), dtype=np.uint8)[:, None, :]
 
 
-def _premultiplied(layer: NDArray[np.uint8]) -> Field:
-    color, cover = layer[..., :3].astype(np.float32), layer[..., 3:].astype(np.float32) / np.float32(255.0)
-    return np.dstack([color * cover, cover]).astype(np.float32)
+def _premultiplied(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    cover = layer[..., 3:]
+    return np.dstack([np.rint(layer[..., :3] * (cover / 255.0)).astype(np.uint8), cover])
 
 
-def _lay_over(back: Field, front: Field, shown: np.float32) -> None:
-    """`front` `[4, h, w]` over `back` `[3, h, w]`, in place, fading with `shown`: teeth recede behind lips that are pushed forward."""
-    front *= shown
-    back *= np.float32(1.0) - front[3]
-    back += front[:3]
+def _over(back: RgbImage, front: NDArray[np.uint8], shown: float) -> RgbImage:
+    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed forward."""
+    cover = np.empty_like(back)
+    cv2.mixChannels([front], [cover], [3, 0, 3, 1, 3, 2])
+    left = cv2.subtract(back, cv2.multiply(back, cover, scale=shown / 255.0))
+    return np.asarray(cv2.addWeighted(left, 1.0, cv2.cvtColor(front, cv2.COLOR_RGBA2RGB), shown, 0.0), dtype=np.uint8)

@@ -40,15 +40,15 @@ class LipPainter:
         self._in_lips = np.s_[inside_y - y : inside_y - y + inside_height, inside_x - x : inside_x - x + inside_width]
 
     def draw(self, row: Sequence[float], head: Field, image: RgbImage, sources: MouthSources, frame: RgbImage) -> None:
-        """Paint the lips into `frame`; `image` is the photo with its lids."""
+        """Paint the lips into `frame`, which shows the upper layer there; `image` is the photo with its lids."""
         upper_code = self._code(self._upper_edge, sources.upper)
         upper_cover = np.asarray(cv2.LUT(upper_code, self._cover), dtype=np.float32)
-        below_upper = np.float32(1.0) - upper_cover
-        lower_cover = np.minimum(self._lower_cover(self._code(self._lower_edge, sources.lower), row[TUCK]), below_upper)
-        upper, lower = sample(image, sources.upper), sample(image, sources.lower)
-        cv2.blendLinear(upper, lower, upper_cover, lower_cover, dst=frame[self._window])
-        opening = (below_upper - lower_cover)[self._in_lips]
-        self._inside.draw(row, head, frame[self._inside.window], opening, upper_code[self._in_lips])
+        lower_cover = self._lower_cover(self._code(self._lower_edge, sources.lower), row[TUCK])
+        lower_cover = np.minimum(lower_cover, np.float32(1.0) - upper_cover)
+        window = frame[self._window]
+        cv2.blendLinear(window, sample(image, sources.lower), upper_cover, lower_cover, dst=window)
+        lips = upper_cover[self._in_lips] + lower_cover[self._in_lips]
+        self._inside.draw(row, head, frame[self._inside.window], (lips, np.float32(1.0) - lips), upper_code[self._in_lips])
 
     def _code(self, edge: NDArray[np.uint8], where: Field) -> NDArray[np.uint8]:
         """Coded distances to a lip's edge, which are kept for the surroundings of the mouth only."""

@@ -31,11 +31,12 @@ def ringed(grid: Field) -> Field:
 def ring_nodes(width: int, height: int) -> Field:
     """Column and row `[height + 2, width + 2, 2]` of each node of a ringed grid, counted from the ring's corner."""
     rows, columns = np.mgrid[0 : height + 2, 0 : width + 2]
-    return np.stack([columns, rows], axis=-1).astype(np.float32)
+    return np.asarray(np.stack([columns, rows], axis=-1), dtype=np.float32)
 
 
 def dense(grid: Field, pitch: int) -> Field:
     """A ringed grid `[h + 2, w + 2, 2]` for each pixel `[h * pitch, w * pitch, 2]`; nodes lie in the middle of `pitch` x `pitch` pixels."""
     height, width = grid.shape[:2]
-    pixels: Field = np.asarray(cv2.resize(grid, (width * pitch, height * pitch), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-    return pixels[pitch:-pitch, pitch:-pitch]
+    pixels: Any = cv2.resize(grid, (width * pitch, height * pitch), interpolation=cv2.INTER_LINEAR)
+    inner: Field = pixels[pitch:-pitch, pitch:-pitch]
+    return inner

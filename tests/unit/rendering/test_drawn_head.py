@@ -39,7 +39,9 @@ def test_a_frame_may_be_drawn_into_a_row_of_a_larger_array(renderer: FaceRendere
     assert (frames[[0, 2]] == 77).all()
 
 
-@pytest.mark.parametrize("frame", [np.zeros((256, 256, 4), np.uint8), np.zeros((256, 256, 3), np.int8), np.zeros((256, 512, 3), np.uint8)[:, ::2]])
+@pytest.mark.parametrize(
+    "frame", [np.zeros((256, 256, 4), np.uint8), np.zeros((256, 256, 3), np.int8), np.zeros((256, 512, 3), np.uint8)[:, ::2]]
+)
 def test_an_array_that_holds_no_frame_is_refused(renderer: FaceRenderer, frame: np.ndarray) -> None:
     with pytest.raises(ValueError, match="frame"):
         renderer.draw_into(motion(), frame)
