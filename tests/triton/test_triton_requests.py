@@ -33,7 +33,7 @@ def painting(side: int = 32, count: int = 1, sleep_ms: float = 0.0, blob: NDArra
 
 
 def mel(count: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).normal(size=(count, 80, 80)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(count, 88, 80)).astype(np.float32)
 
 
 async def executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
@@ -182,7 +182,7 @@ async def test_an_unknown_face_can_be_told_from_an_unknown_model(inference: Trit
 
 async def test_a_wrong_shape_is_found_before_the_server_is_asked(embedded_triton: EmbeddedTriton, inference: TritonInference) -> None:
     before = await executions(embedded_triton, "audio2motion")
-    with pytest.raises(InferenceError, match=r"\[batch, 80, 80\] wanted") as raised:
+    with pytest.raises(InferenceError, match=r"\[batch, 88, 80\] wanted") as raised:
         await inference.infer("audio2motion", {"mel": np.zeros((1, 16, 80), np.float32)}, deadline=soon())
     assert raised.value.code is LipSyncErrorCode.VIDEO_GENERATION_FAILED
     assert await executions(embedded_triton, "audio2motion") == before
