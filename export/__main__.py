@@ -1,4 +1,4 @@
-"""`python -m export NETWORK ...`: hands the rest of the command line to that network's own command."""
+"""`python -m export NAME ...`: hands the rest of the command line to the command of that name."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import os
 import sys
 from importlib import import_module
 
+from export import command
+
 NETWORKS = {"audio2motion": "export.audio2motion.command", "verify": "export.verify"}
-"""Wire name of a network -> module with `main(arguments) -> exit status`."""
+"""Name -> module with `main(arguments) -> exit status`; the public models share `export.command`."""
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] not in NETWORKS:
-        print(f"usage: python -m export {{{','.join(NETWORKS)}}} [options]", file=sys.stderr)
+    names = (*NETWORKS, *command.MODELS)
+    if not arguments or arguments[0] not in names:
+        print(f"usage: python -m export {{{','.join(names)}}} [options]", file=sys.stderr)
         return 2
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # read when numpy is first imported; worker processes inherit it
+    if arguments[0] in command.MODELS:
+        return command.main(arguments[0], arguments[1:])
     status: int = import_module(NETWORKS[arguments[0]]).main(arguments[1:])
     return status
 

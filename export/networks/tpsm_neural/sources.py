@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from export.base import PublicNetwork
+from export.networks.tpsm_neural.dense_motion import DenseMotionNetwork
+from export.networks.tpsm_neural.inpainting import InpaintingNetwork
+from export.networks.tpsm_neural.key_points import AvdNetwork, BackgroundPredictor, KeyPointDetector
 from export.weights import WeightsSource
 
 ORIGIN: Final = "github.com/yoyo-nb/Thin-Plate-Spline-Motion-Model, vox.pth.tar (about 335 MiB)"
@@ -15,14 +19,15 @@ def _source(network: str, section: str) -> WeightsSource:
     return WeightsSource(network, (section,), ORIGIN, LICENCE)
 
 
-SOURCES: Final = {
-    "kp_detector": _source("TPSM's key point detector", "kp_detector"),
-    "dense_motion_network": _source("TPSM's dense motion network", "dense_motion_network"),
-    "inpainting_network": _source("TPSM's inpainting network", "inpainting_network"),
-    "avd_network": _source("TPSM's AVD network", "avd_network"),
-    "bg_predictor": _source("TPSM's background predictor", "bg_predictor"),
+NETWORKS: Final = {
+    "kp_detector": PublicNetwork(_source("TPSM's key point detector", "kp_detector"), KeyPointDetector),
+    "dense_motion_network": PublicNetwork(
+        _source("TPSM's dense motion network", "dense_motion_network"), DenseMotionNetwork, constants=frozenset({"down.weight"})
+    ),
+    "inpainting_network": PublicNetwork(_source("TPSM's inpainting network", "inpainting_network"), InpaintingNetwork),
+    "avd_network": PublicNetwork(_source("TPSM's AVD network", "avd_network"), AvdNetwork),
+    "bg_predictor": PublicNetwork(
+        _source("TPSM's background predictor", "bg_predictor"), BackgroundPredictor, gains={"bg_encoder.fc.weight": 0.3}
+    ),
 }
 """By section of the file; other public files (taichi, ted, mgif) have other shapes and are refused."""
-
-OPTIONAL: Final = frozenset({"avd_network", "bg_predictor"})
-"""Not needed for relative motion; a file may lack them."""

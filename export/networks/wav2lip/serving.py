@@ -15,8 +15,6 @@ from export.networks.wav2lip.syncnet import SyncNet
 
 FACE_SIZE: Final = 96
 
-FEATURE_STAGES: Final = 7
-
 FIRST_PAINTED_ROW: Final = 39
 """Rows of a patch above it are not computed by `ServedMouth`; the live path shows none of them (its mask begins at row 42)."""
 

@@ -1,10 +1,8 @@
-"""Wav2Lip as it is served: the tensors of its `config.pbtxt`, bytes at the borders, only the rows that are shown."""
+"""Wav2Lip as it is served: bytes at the borders, only the rows that are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,47 +10,16 @@ torch = pytest.importorskip("torch", reason="torch is not installed; it comes wi
 
 from export.networks.wav2lip import onnx  # noqa: E402
 from export.networks.wav2lip.generator import Generator  # noqa: E402
-from export.networks.wav2lip.quality_discriminator import QualityDiscriminator  # noqa: E402
-from export.networks.wav2lip.s3fd import S3fd  # noqa: E402
 from export.networks.wav2lip.serving import FIRST_PAINTED_ROW, ServedGenerator, ServedMouth  # noqa: E402
-from export.networks.wav2lip.syncnet import SyncNet  # noqa: E402
 from export.reference import Reference  # noqa: E402
-from orchestrator.inference.repository import read_model  # noqa: E402
 from orchestrator.models.wav2lip_face import FADE_IN  # noqa: E402
 
 ROOT = Path(__file__).parents[4]
-EXPORTS: dict[str, tuple[Callable[..., Any], type[torch.nn.Module]]] = {
-    "wav2lip": (onnx.mouth_export, Generator),
-    "wav2lip_syncnet": (onnx.syncnet_export, SyncNet),
-    "wav2lip_quality": (onnx.quality_export, QualityDiscriminator),
-    "wav2lip_s3fd": (onnx.detector_export, S3fd),
-}
 
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     return Reference(ROOT / "tests" / "data" / "reference" / "wav2lip", seed=1).fill(Generator(), "generator").requires_grad_(False)
-
-
-@pytest.mark.parametrize("name", EXPORTS)
-def test_a_configuration_names_the_tensors_of_its_network(name: str) -> None:
-    make, network = EXPORTS[name]
-    contract = read_model(ROOT / "model_repository" / name / "config.pbtxt")
-    with torch.device("meta"):
-        empty = network()
-    export = make(empty.to_empty(device="cpu"))  # shapes and types do not depend on the weights
-    with torch.no_grad():
-        outputs = export.module(*export.inputs)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    for promised, names, tensors in (
-        (contract.inputs, export.input_names, export.inputs),
-        (contract.outputs, export.output_names, outputs),
-    ):
-        assert [tensor.name for tensor in promised] == list(names)
-        for tensor, actual in zip(promised, tensors, strict=True):
-            assert str(actual.dtype) == f"torch.{tensor.dtype}"
-            free = export.free_axes.get(tensor.name, {})
-            assert tensor.dims == tuple(-1 if axis in free else side for axis, side in enumerate(actual.shape) if axis)
 
 
 def test_the_rows_that_are_shown_equal_the_whole_network_s(generator: Generator) -> None:

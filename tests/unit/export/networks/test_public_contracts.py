@@ -1,0 +1,66 @@
+"""What is exported of the public models is what their `config.pbtxt` files promise, and seeded weights follow upstream's records."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+
+from export.base import Graph, PublicNetwork  # noqa: E402
+from export.command import MODELS  # noqa: E402
+from export.seeded import seeded_state  # noqa: E402
+from orchestrator.inference.repository import read_model  # noqa: E402
+
+ROOT = Path(__file__).parents[4]
+RECORDS = {"wav2lip": "wav2lip", "sadtalker": "sadtalker", "audio2head": "audio2head", "tpsm-neural": "tpsm"}
+GRAPHS = [(model, graph) for model, package in MODELS.items() for graph in import_module(f"{package}.onnx").GRAPHS]
+
+
+def networks(model: str) -> dict[str, PublicNetwork]:
+    found: dict[str, PublicNetwork] = import_module(f"{MODELS[model]}.sources").NETWORKS
+    return found
+
+
+@pytest.mark.parametrize(("model", "graph"), GRAPHS, ids=[graph.name for _, graph in GRAPHS])
+def test_a_configuration_names_the_tensors_of_its_graph(model: str, graph: Graph) -> None:
+    contract = read_model(ROOT / "model_repository" / graph.name / "config.pbtxt")
+    examples = torch.Generator().manual_seed(0)
+    with torch.device("meta"), torch.no_grad():  # shapes and types do not depend on the weights
+        parts = {part: networks(model)[part].build().eval() for part in graph.parts}
+        spec = graph.spec(parts, 2, examples)
+        outputs = spec.module(*(tensor.to("meta") for tensor in spec.inputs.values()))
+    results = dict(zip(spec.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+    for promised, tensors in ((contract.inputs, spec.inputs), (contract.outputs, results)):
+        assert [tensor.name for tensor in promised] == list(tensors)
+        for tensor in promised:
+            actual, free = tensors[tensor.name], spec.dynamic_axes[tensor.name]
+            assert str(actual.dtype) == f"torch.{tensor.dtype}", tensor.name
+            assert tensor.dims == tuple(-1 if axis in free else side for axis, side in enumerate(actual.shape) if axis), tensor.name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_seeded_weights_follow_the_rule_of_upstream_s_records(model: str) -> None:
+    manifest: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "reference" / RECORDS[model] / "manifest.json").read_text())
+    assert networks(model).keys() == manifest["networks"].keys()
+    for name, network in networks(model).items():
+        recorded = manifest["networks"][name]
+        assert network.gain == recorded["gain"], name
+        assert network.constants == {key for key, spec in recorded["state"].items() if spec.get("constant")}, name
+        assert network.gains == {key: spec["gain"] for key, spec in recorded["state"].items() if "gain" in spec}, name
+
+
+def test_a_seeded_network_has_the_weights_of_the_records() -> None:
+    from export.sources import seeded_networks
+
+    recorded = json.loads((ROOT / "tests" / "data" / "reference" / "tpsm" / "manifest.json").read_text())["networks"]["avd_network"]
+    filled = seeded_networks(networks("tpsm-neural"), ["avd_network"], seed=1)["avd_network"]
+    for key, values in seeded_state(recorded["state"], seed=1, gain=recorded["gain"]).items():
+        np.testing.assert_array_equal(filled.module.state_dict()[key].numpy(), values, err_msg=key)
+    assert "seeded 1" in filled.label
+    assert filled.provenance["seeded"] == 1
