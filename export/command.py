@@ -91,7 +91,7 @@ def _export(name: str, options: argparse.Namespace) -> None:
         if all(part in networks for part in graph.parts):
             _export_graph(graph, networks, options)
         else:
-            print(f"{graph.name}: left out, no checkpoint given holds its weights")
+            print(f"{graph.name}: left out, no checkpoint given holds weights that fit it")
 
 
 def _selected(graphs: Sequence[Graph], names: tuple[str, ...]) -> list[Graph]:

@@ -56,7 +56,7 @@ def write_onnx(spec: ExportSpec, path: Path, provenance: Mapping[str, str]) -> N
             dynamo=False,
         )
     model = onnx.load(str(path))
-    _name_axes(model, spec, example)
+    _name_axes(model, spec)
     _label(model, spec.name, provenance)
     onnx.save(model, str(path))
     onnx.checker.check_model(str(path), full_check=True)
@@ -122,8 +122,9 @@ def _same(where: str, what: str, found: list[Any], wanted: list[Any]) -> None:
         raise ExportError(f"{where}: {what} {found}, expected {wanted}")
 
 
-def _name_axes(model: onnx.ModelProto, spec: ExportSpec, example: Mapping[str, Tensor]) -> None:
+def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
     """The tracer leaves invented names on output axes that it could not follow; they are constant, or those declared."""
+    example = spec.rows(1, halved=True)
     shapes = [*(tuple(tensor.shape) for tensor in example.values()), *(array.shape for array in _run(spec, example))]
     for value, shape in zip((*model.graph.input, *model.graph.output), shapes, strict=True):
         axes = spec.dynamic_axes[value.name]
