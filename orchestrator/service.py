@@ -171,11 +171,7 @@ class LipSyncService:
 
     async def _usable(self, session: Session) -> set[LipSyncModel]:
         now = asyncio.get_running_loop().time()
-        return {
-            model
-            for model in session.compatible
-            if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
-        }
+        return {model for model in session.compatible if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)}
 
     def _record_failure(self, session: Session, model: LipSyncModel, error: LipSyncError, now: float) -> None:
         logger.warning("session %s: %s failed: %s: %s", session.id, model.value, error.code.value, error.message)

@@ -19,7 +19,7 @@ from orchestrator.audio.mel import MelSpec
 
 OUTPUTS: Final = 194
 CROP_FRAMES: Final = OUTPUTS + CONTEXT_FRAMES
-NEGATIVE_SHARE: Final = 0.26
+NEGATIVE_SHARE: Final = 0.3
 """Share of crops without speech."""
 _BANDS: Final = MelSpec().n_mels
 _FLOOR: Final = float(np.log(MelSpec().log_floor))
