@@ -20,7 +20,7 @@ from torch import Tensor
 REBUILD_NUMBER: Final[Any] = np.float64(0).__reduce__()[0]
 """The function that makes a number of a pickle's; its module has one name in numpy 1 and another in numpy 2."""
 
-NUMPY_NUMBERS: Final = (
+NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
     (REBUILD_NUMBER, "numpy.core.multiarray.scalar"),
     (REBUILD_NUMBER, "numpy._core.multiarray.scalar"),
     (np.dtype, "numpy.dtype"),

@@ -51,6 +51,7 @@ def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> Mouth
             print(f"\rtraining {100 * done:3.0f} %, step {step}, loss {losses:.4f}", end="", flush=True)
     print()
     with torch.no_grad():
+        assert averaged.mouth.bias is not None
         averaged.mouth.bias[[CLOSED, CLOSED + len(MOUTH_PARAMETERS)]] += _CLOSED_BIAS  # both frames of a pair
     return averaged.eval()
 

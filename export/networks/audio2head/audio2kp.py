@@ -32,6 +32,7 @@ class Audio2Kp(nn.Module):
         self.predictor = Hourglass3d(INPUT_MAPS, base=32, widest=512)
         self.kp = nn.Conv3d(self.predictor.outputs, KEY_POINTS, 7, padding=(3, 0, 0))
         self.jacobian = nn.Conv2d(self.predictor.outputs, 4 * KEY_POINTS, 7)
+        assert self.jacobian.bias is not None
         with torch.no_grad():
             self.jacobian.bias.copy_(identity_bias())
 

@@ -18,6 +18,7 @@ class KpDetector(nn.Module):
         self.kp = nn.Conv2d(self.predictor.outputs, KEY_POINTS, 7)
         self.jacobian = nn.Conv2d(self.predictor.outputs, 4 * KEY_POINTS, 7)
         self.down = AntiAliasDown(3)
+        assert self.jacobian.bias is not None
         with torch.no_grad():
             self.jacobian.bias.copy_(identity_bias())
 

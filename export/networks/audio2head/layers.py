@@ -17,6 +17,8 @@ DOWN_FACTOR: Final = 4
 class AntiAliasDown(nn.Module):
     """A quarter of the size: every fourth pixel of the picture behind a 13 x 13 Gaussian, whose kernel is a buffer."""
 
+    weight: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels

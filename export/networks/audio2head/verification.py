@@ -69,12 +69,15 @@ def pose_box_outputs(reference: Reference) -> Outputs:
 
 def constant_outputs(networks: Audio2Head) -> Outputs:
     """What modules start from and checkpoints need not change."""
+    detector_bias, audio_bias = networks.kp_detector.jacobian.bias, networks.audio2kp.jacobian.bias
+    assert detector_bias is not None
+    assert audio_bias is not None
     yield "const.kp_detector.down.weight", networks.kp_detector.down.weight.numpy()
-    yield "const.kp_detector.jacobian.bias", networks.kp_detector.jacobian.bias.detach().numpy()
+    yield "const.kp_detector.jacobian.bias", detector_bias.detach().numpy()
     yield "const.generator.dense_motion_network.down.weight", networks.generator.dense_motion_network.down.weight.numpy()
     yield "const.audio2kp.down_id.weight", networks.audio2kp.down_id.weight.numpy()
     yield "const.audio2kp.down_pose.weight_row0", networks.audio2kp.down_pose.weight[:1].numpy()
-    yield "const.audio2kp.jacobian.bias", networks.audio2kp.jacobian.bias.detach().numpy()
+    yield "const.audio2kp.jacobian.bias", audio_bias.detach().numpy()
 
 
 def pose_outputs(reference: Reference, networks: Audio2Head) -> Outputs:

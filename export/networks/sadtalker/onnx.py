@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.base import ExportSpec, Graph
 from export.networks.sadtalker.expression import AudioToExpression
@@ -51,9 +51,10 @@ def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator)
 
 def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random: torch.Generator) -> ExportSpec:
     """`sadtalker_key_points`, or `_full` with the crop's numbers: every frame."""
-    coefficients = mapping.first[0].in_channels
+    first = mapping.first[0]
+    assert isinstance(first, nn.Conv1d)
     inputs = {
-        "coefficients": _uniform((batch, coefficients, 27), -0.5, 0.5, random),
+        "coefficients": _uniform((batch, first.in_channels, 27), -0.5, 0.5, random),
         "canonical_key_points": _key_points(batch, random),
     }
     return ExportSpec(name, KeyPointGraph(mapping).eval(), inputs, {"key_points": 1e-5})

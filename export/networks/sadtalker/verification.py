@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from export.networks.sadtalker.catalogue import NETWORKS
 from export.networks.sadtalker.mapping import HeadMotion, degrees, moved_key_points, rotation
+from export.networks.sadtalker.renderer import FaceRenderer
 from export.networks.sadtalker.spade import SpectralConv2d
 from export.networks.sadtalker.verification_pipelines import end_to_end, pose_sequences
 from export.networks.sadtalker.verification_steps import steps
@@ -131,6 +132,7 @@ STAGES = {
 
 def _renderer(renderer: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
     """The whole renderer, watched at its recorded stages."""
+    assert isinstance(renderer, FaceRenderer)
     seen: dict[str, Tensor] = {}
     hooks = [_watch(renderer.get_submodule(path), key, seen) for key, path in STAGES.items()]
     hooks.append(_watch_input(renderer.get_submodule("dense_motion_network.hourglass"), "act_hg_in", seen))

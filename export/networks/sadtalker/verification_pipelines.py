@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from export.networks.sadtalker.graphs import byte_picture
 from export.networks.sadtalker.mapping import moved_key_points
-from export.networks.sadtalker.renderer import EncodedPhoto
+from export.networks.sadtalker.renderer import EncodedPhoto, FaceRenderer
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
 from export.networks.sadtalker.verification_steps import SPEECH_FRAMES, SPEECH_SAMPLES
 from export.reference import Reference
@@ -97,7 +97,9 @@ def _spoken(reference: Reference, networks: Networks) -> Outputs:
 
 def _prepared(networks: Networks, picture: Tensor) -> tuple[Tensor, EncodedPhoto]:
     """Canonical key points `[1, 15, 3]` and encoding of a picture `[1, 3, 256, 256]`."""
-    return networks("kp_extractor")(picture), networks("generator").encode(picture)
+    renderer = networks("generator")
+    assert isinstance(renderer, FaceRenderer)
+    return networks("kp_extractor")(picture), renderer.encode(picture)
 
 
 def _own_key_points(networks: Networks, canonical: Tensor, row: NDArray[np.float32]) -> Tensor:

@@ -46,6 +46,7 @@ class GaussianDown(nn.Module):
 
     sigma: Final = 1.5
     radius: Final = 6
+    weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -69,4 +69,4 @@ def _perceptron(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(widths[:-1]):
         layers += [nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))

@@ -72,6 +72,8 @@ def folded(generator: Generator) -> Generator:
     for block in copied.modules():
         if isinstance(block, UpConvBlock):
             convolution, norm = block.conv_block
+            assert isinstance(convolution, nn.ConvTranspose2d)
+            assert isinstance(norm, nn.BatchNorm2d)
             block.conv_block = nn.Sequential(fuse_conv_bn_eval(convolution, norm, transpose=True))
     return copied
 

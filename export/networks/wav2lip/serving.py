@@ -42,6 +42,8 @@ class ServedGenerator(nn.Module):
 class ServedFaceEncoder(nn.Module):
     """`face [B, 96, 96, 3]` (RGB bytes) to seven features; the same for every frame of a still face."""
 
+    upper_half: Tensor
+
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
@@ -112,6 +114,8 @@ class ServedQualityDiscriminator(nn.Module):
 
 class ServedFaceDetector(nn.Module):
     """`picture [B, H, W, 3]` (RGB bytes) to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` of six levels, classes first."""
+
+    offsets: Tensor
 
     def __init__(self, detector: S3fd) -> None:
         super().__init__()
