@@ -74,16 +74,15 @@ async def test_two_sessions_on_one_connection_are_kept_apart(service_url: str) -
     assert len(client.frames(session="b")) == 30
 
 
-async def test_interruption_is_obeyed_within_100_ms(service_url: str) -> None:
-    loop = asyncio.get_running_loop()
+async def test_after_an_interruption_only_frames_in_flight_arrive(service_url: str) -> None:
     async with connect(service_url) as client:
         await client.speak(syllables(10.0), turnId="long", end=False)
         while len(client.frames()) < 15:
             await client.next()
         await client.send({"type": "interruption", "sessionId": "session-1", "timestamp": 0, "turnIndex": 0})
-        told_s = loop.time()
-        while (await client.next())["type"] != "response_end":
-            assert loop.time() - told_s < 0.1
+        before = len(client.frames())
+        await client.until("response_end")
+        assert len(client.frames()) - before <= 8
         assert client.received[-1]["interrupted"]
         await client.speak(syllables(1.0), turnId="next")
         await client.until("response_end", turnId="next")
