@@ -120,8 +120,7 @@ class LiveSession:
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
         session = self.session
-        await self._service.warm_up(session, item.config.resolution.width)
-        first = (await self._service.select_model(session))[0]
+        first = await self._service.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
         turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0

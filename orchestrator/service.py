@@ -76,10 +76,11 @@ class LipSyncService:
         face = await self._faces.load_face_model(session.user_id, face_model_id)
         session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
 
-    async def warm_up(self, session: Session, size: int) -> None:
-        """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits for it."""
+    async def warm_up(self, session: Session, size: int) -> LipSyncModel:
+        """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits; the first candidate."""
         first = (await self.select_model(session))[0]
         await self.prepare_face(_face_of(session), (first, LipSyncModel.STATIC), size)
+        return first
 
     async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
         """Derive what these models need of a face, ahead of its first frame."""

@@ -20,7 +20,6 @@ from orchestrator.service import LipSyncService
 from orchestrator.session import (
     Failed,
     InboxItem,
-    Outgoing,
     OutgoingFrame,
     Session,
     SessionRegistry,
@@ -218,16 +217,14 @@ class Connection:
         self._metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
 
 
-def _message(session: Session, out: Outgoing) -> wire.ServerMessage:
+def _message(session: Session, out: OutgoingFrame | TurnStarted | TurnEnded | Switched) -> wire.ServerMessage:
     if isinstance(out, OutgoingFrame):
         return _video(session, out)
     if isinstance(out, TurnStarted):
         return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms))
     if isinstance(out, TurnEnded):
         return wire.ResponseEnd(session.id, out.turn.id, _turn_metrics(out.turn), out.interrupted)
-    if isinstance(out, Switched):
-        return wire.ModelSwitched(session.id, out.before, out.after, out.reason)
-    return wire.error_message(out.error, session.id)
+    return wire.ModelSwitched(session.id, out.before, out.after, out.reason)
 
 
 def _video(session: Session, out: OutgoingFrame) -> wire.ResponseVideo:
