@@ -165,9 +165,7 @@ class LipSyncService:
         deadline = math.inf
         if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
-        images, session.states[model] = await self._video.generate_frames(
-            adapter, windows, face, session.states.get(model), deadline=deadline
-        )
+        images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
         return images
 
     async def _usable(self, session: Session) -> set[LipSyncModel]:

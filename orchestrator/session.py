@@ -93,7 +93,6 @@ class Session:
         self.turn: Turn | None = None
         self.model: LipSyncModel | None = None
         """Drew the last frame."""
-        self.states: dict[LipSyncModel, Any] = {}
         self.excluded_until_s: dict[LipSyncModel, float] = {}
         """Models that failed on this session's own face or audio."""
         self.encoder: Encoder | None = None

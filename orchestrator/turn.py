@@ -8,15 +8,19 @@ from typing import Final
 
 import numpy as np
 
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.audio.stream import AudioStream
-from orchestrator.models.base import FeatureWindows, ModelSpec
-from orchestrator.types import AudioChunk, GeneratedFrame, LipSyncModel, MelSpec, RgbImage, VideoGenerationConfig
+from orchestrator.models.base import FeatureWindows, ModelSpec, ModelState
+from orchestrator.types import AudioChunk, GeneratedFrame, LipSyncModel, RgbImage, VideoGenerationConfig
 
 SILENCE_BEFORE_S: Final = 0.25
 """A frame rests only when this much audio before its centre was silent too: the mouth needs time to close."""
 
+HISTORY_S: Final = 4.0
+"""Audio kept behind the next frame: as much as the longest window of any model reaches back, so that each can take over."""
+
 _ROUNDING: Final = 1e-6
-"""Frame centres that lie on a mel frame must not fall below it by rounding."""
+"""Frame centres that lie on a feature row must not fall below it by rounding."""
 
 
 class Turn:
@@ -31,12 +35,13 @@ class Turn:
         self.first_timestamp_ms = first_timestamp_ms
         self.started_s = now
         """Monotonic arrival of the first chunk."""
-        self.audio = AudioStream(MelSpec())
+        self.audio = AudioStream()
         self.next_frame = 0
         self.finished = False
         self.switches = 0
         self.model: LipSyncModel | None = None
         self.last_image: RgbImage | None = None
+        self.states: dict[LipSyncModel, ModelState] = {}
         self.frames_sent = 0
         self.latencies_ms: deque[float] = deque(maxlen=4096)
         self._idle_s = idle_s
@@ -55,19 +60,19 @@ class Turn:
     def push(self, chunk: AudioChunk, now: float) -> None:
         """More audio; `now` is its arrival."""
         self.audio.push(chunk)
-        self._arrivals.append((self.audio.mel_frames_ready, now))
+        self._arrivals.append((self.audio.samples_ready, now))
 
     def push_silence(self, duration_ms: float, now: float) -> None:
         """Audio that was lost keeps its time."""
         self.audio.push_silence(duration_ms)
-        self._arrivals.append((self.audio.mel_frames_ready, now))
+        self._arrivals.append((self.audio.samples_ready, now))
 
     def finish(self, now: float) -> None:
         """No more audio: what is missing of the look-ahead counts as silence."""
         if not self.finished:
             self.audio.finish()
             self.finished = True
-            self._arrivals.append((1 << 62, now))
+            self._arrivals.append((self.audio.samples_ready, now))
 
     @property
     def frame_count(self) -> int:
@@ -78,19 +83,19 @@ class Turn:
         """How many of the next frames, up to `most`, have their look-ahead."""
         if self.finished:
             return min(most, self.frame_count - self.next_frame)
-        last_slot = self.audio.mel_frames_ready - 1 - spec.window.ahead_frames
+        last_slot = self.audio.rows_ready(spec.features) - 1 - spec.window.ahead_frames
         count = 0
-        while count < most and self._centre(self.next_frame + count)[0] <= last_slot:
+        while count < most and self._centre(self.next_frame + count, spec)[0] <= last_slot:
             count += 1
         return count
 
     def windows(self, spec: ModelSpec, count: int) -> FeatureWindows:
         """The audio side of the next `count` frames; the cursor does not move."""
-        centres = [self._centre(self.next_frame + index) for index in range(count)]
+        centres = [self._centre(self.next_frame + index, spec) for index in range(count)]
         ahead, frames = spec.window.ahead_frames, spec.window.frames
         times_s = (self.next_frame + np.arange(count) + 0.5) / self.fps
         return FeatureWindows(
-            mel=np.stack([self.audio.mel_window(slot + ahead, frames) for slot, _ in centres]),
+            rows=np.stack([self.audio.window(spec.features, slot + ahead, frames) for slot, _ in centres]),
             slot=np.array([slot for slot, _ in centres], dtype=np.int64),
             phase=np.array([phase for _, phase in centres], dtype=np.float32),
             idle_s=times_s + self._idle_s,
@@ -102,7 +107,7 @@ class Turn:
         first = self.next_frame
         self.next_frame += len(images)
         self.last_image, self.model = images[-1], model
-        self.audio.discard_before(self._centre(self.next_frame)[0] - 120)
+        self.audio.discard_before(round((self.next_frame / self.fps - HISTORY_S) * SAMPLE_RATE_HZ))
         return [
             GeneratedFrame(image, number, self.audio_timestamp_ms(number), model, generation_time_ms)
             for number, image in enumerate(images, start=first)
@@ -114,14 +119,15 @@ class Turn:
 
     def ready_since(self, frame: int, spec: ModelSpec) -> float:
         """When the last sample of a frame's look-ahead arrived, monotonic seconds."""
-        needed = self._centre(frame)[0] + spec.window.ahead_frames + 1
+        last_row = self._centre(frame, spec)[0] + spec.window.ahead_frames
+        needed = last_row * spec.features.hop_length + spec.features.reach_samples
         while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
             self._arrivals.popleft()
         return self._arrivals[0][1]
 
-    def _centre(self, frame: int) -> tuple[int, float]:
-        """The mel frame at or before a frame's centre, and how far the centre lies past it, in hops."""
-        hops = (frame + 0.5) / self.fps * 100.0 + _ROUNDING
+    def _centre(self, frame: int, spec: ModelSpec) -> tuple[int, float]:
+        """The feature row at or before a frame's centre, and how far the centre lies past it, in hops."""
+        hops = (frame + 0.5) / self.fps * SAMPLE_RATE_HZ / spec.features.hop_length + _ROUNDING
         slot = math.floor(hops)
         return slot, hops - slot
 

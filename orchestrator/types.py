@@ -42,6 +42,15 @@ class VideoFormat(StrEnum):
     H264 = "h264"
 
 
+class MelScale(StrEnum):
+    """How the energy of a mel band is written."""
+
+    NATURAL_LOG = "natural_log"
+    """Natural logarithm of power."""
+    DECIBEL = "decibel"
+    """Pre-emphasised magnitudes in decibels, -4..4; see `orchestrator.audio.decibel_mel`."""
+
+
 @dataclass(frozen=True, slots=True)
 class MelSpec:
     """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80 Slaney bands)."""
@@ -54,6 +63,28 @@ class MelSpec:
     fmax_hz: float = 7600.0
     log_floor: float = 1e-8
     """Power below which the natural logarithm is clipped."""
+    scale: MelScale = MelScale.NATURAL_LOG
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before it."""
+        return self.win_length // 2
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformSpec:
+    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their own."""
+
+    hop_length: int = 640
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples of row i, from sample `i * hop_length` on."""
+        return self.hop_length
+
+
+FeatureSpec: TypeAlias = MelSpec | WaveformSpec
+"""What a model hears: rows of numbers, `hop_length` samples apart."""
 
 
 @dataclass(frozen=True, slots=True)

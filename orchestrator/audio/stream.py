@@ -1,33 +1,38 @@
-"""One turn's audio: decoded, resampled, counted and turned into log-mel frames, the same for any chunking."""
+"""One turn's audio: decoded, resampled, counted and turned into the rows that models hear, the same for any chunking."""
 
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.audio.decode import MAX_CHUNK_S, AudioDecoder
 from orchestrator.audio.history import RowHistory
-from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec, log_mel_frames
+from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.audio.resample import Resampler, make_resampler, resampled_length
+from orchestrator.audio.rows import FeatureRows
 from orchestrator.audio.silence import BLOCK_SAMPLES, LevelHistory
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.types import AudioChunk, Samples
+from orchestrator.types import AudioChunk, FeatureSpec, Samples
 
 MAX_BUFFERED_S = 120.0
-"""Audio a stream holds that nobody has discarded; 120 s of 80 bands are 4 MB."""
+"""Audio a stream holds that nobody has discarded; 120 s are 8 MB."""
+
+SILENCE_AROUND: Final = 1024
+"""Samples of silence that a turn is given on both sides: more than any feature row sees from its place."""
 
 
 class AudioStream:
-    """Audio in, log-mel frames out; the sample count is the turn's media clock.
+    """Audio in, feature rows of any kind out; the sample count is the turn's media clock.
 
-    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Memory is bounded: what lies before
+    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Rows are made when a model asks for them, from
+    samples that are kept for a while, so that another model can take over in mid-turn. Memory is bounded: what lies before
     `discard_before` is let go, and a stream that nobody reads refuses more than `max_buffered_s`.
     """
 
-    def __init__(self, spec: MelSpec, *, max_chunk_s: float = MAX_CHUNK_S, max_buffered_s: float = MAX_BUFFERED_S) -> None:
-        self._spec = spec
+    def __init__(self, *, max_chunk_s: float = MAX_CHUNK_S, max_buffered_s: float = MAX_BUFFERED_S) -> None:
         self._max_buffered_samples = round(max_buffered_s * SAMPLE_RATE_HZ)
         self._decoder = AudioDecoder(max_chunk_s)
         self._resampler: Resampler | None = None
@@ -35,11 +40,9 @@ class AudioStream:
         self._leading_silence = 0
         self._finished = False
         self._levels = LevelHistory()
-        # The first frame that sees the signal at all is centred before it.
-        self._first_frame = -((spec.win_length // 2 - 1) // spec.hop_length)
-        self._mel = RowHistory(spec.n_mels, self._first_frame)
-        # Samples from the next frame's window on; before the turn lies silence.
-        self._pending: Samples = np.zeros(spec.win_length // 2 - self._first_frame * spec.hop_length, np.float32)
+        self._samples = RowHistory(1, -SILENCE_AROUND, capacity=1 << 14)
+        self._samples.append(np.zeros((SILENCE_AROUND, 1), np.float32))
+        self._rows: dict[FeatureSpec, FeatureRows] = {}
 
     @property
     def samples_received(self) -> int:
@@ -52,9 +55,13 @@ class AudioStream:
         return self.samples_received / SAMPLE_RATE_HZ
 
     @property
-    def mel_frames_ready(self) -> int:
-        """Frames below this number can be asked for; without end once finished."""
-        return sys.maxsize if self._finished else max(0, self._mel.end)
+    def samples_ready(self) -> int:
+        """Samples that rows can be made of; without end once finished."""
+        return sys.maxsize if self._finished else self._samples.end
+
+    def rows_ready(self, spec: FeatureSpec) -> int:
+        """Rows below this number can be asked for; without end once finished."""
+        return sys.maxsize if self._finished else max(0, (self._samples.end - spec.reach_samples) // spec.hop_length + 1)
 
     def push(self, chunk: AudioChunk) -> None:
         """Takes the next chunk. Raises `LipSyncError` naming the wire field; the stream then stands as before the chunk."""
@@ -80,35 +87,35 @@ class AudioStream:
         self._finished = True
         if self._resampler is not None:
             self._push_16k(self._resampler.flush())
-        # Up to the last frame that still sees a sample of the turn.
-        self._push_16k(np.zeros(self._spec.win_length, np.float32))
+        self._push_16k(np.zeros(SILENCE_AROUND, np.float32))
 
-    def mel_window(self, last_frame: int, frames: int) -> NDArray[np.float32]:
-        """Log-mel `[frames, n_mels]` of frames `last_frame - frames + 1 .. last_frame`, oldest first; valid until the next push.
+    def window(self, spec: FeatureSpec, last_row: int, rows: int) -> NDArray[np.float32]:
+        """Rows `last_row - rows + 1 .. last_row`, `[rows, columns]`, oldest first; valid until the next push.
 
-        Frames that see no sample of the turn hold the logarithm's floor. Raises `ValueError` for frames not ready or let go.
+        Rows that see no sample of the turn hold what silence gives. Raises `ValueError` for rows not ready or let go.
         """
-        begin, end = last_frame - frames + 1, last_frame + 1
-        if end > self.mel_frames_ready:
-            raise ValueError(f"mel frame {last_frame} is not ready; {self._mel.end} are")
-        if begin < self._mel.first and self._mel.first > self._first_frame:
-            raise ValueError(f"mel frame {begin} was let go; {self._mel.first} is the oldest kept")
-        if self._mel.first <= begin and end <= self._mel.end:
-            return self._mel.rows(begin, end)
-        window = np.full((frames, self._spec.n_mels), np.log(self._spec.log_floor), np.float32)
-        kept_begin, kept_end = max(begin, self._mel.first), min(end, self._mel.end)
-        if kept_begin < kept_end:
-            window[kept_begin - begin : kept_end - begin] = self._mel.rows(kept_begin, kept_end)
-        return window
+        begin, end = last_row - rows + 1, last_row + 1
+        if end > self.rows_ready(spec):
+            raise ValueError(f"row {last_row} is not ready; {self.rows_ready(spec)} are")
+        made = self._rows.get(spec)
+        if made is None:
+            made = self._rows[spec] = FeatureRows(spec, self._samples.first)
+        made.extend(self._samples)
+        if begin < made.first and self._samples.first > -SILENCE_AROUND:
+            raise ValueError(f"row {begin} was let go; {made.first} is the oldest kept")
+        return made.window(begin, end)
 
     def is_silent(self, start_s: float, end_s: float) -> bool:
         """Whether the span, in seconds of the turn, holds nothing that could be speech."""
         return self._levels.is_silent(start_s, end_s)
 
-    def discard_before(self, frame: int) -> None:
-        """Lets go of mel frames below `frame`, and of the audio levels that no later question needs."""
-        self._mel.discard_before(frame)
-        self._levels.discard_before(frame * self._spec.hop_length // BLOCK_SAMPLES)
+    def discard_before(self, sample: int) -> None:
+        """Lets go of samples and rows before `sample`, and of the audio levels that no later question needs."""
+        self._samples.discard_before(sample)
+        self._rows = {spec: rows for spec, rows in self._rows.items() if rows.can_go_on(self._samples)}
+        for rows in self._rows.values():
+            rows.discard_before(sample)
+        self._levels.discard_before(sample // BLOCK_SAMPLES)
 
     @property
     def _source_rate_hz(self) -> int:
@@ -117,7 +124,7 @@ class AudioStream:
     def _check_room(self) -> None:
         if self._finished:
             raise ValueError("the stream is finished; a new turn needs a new one")
-        if (self._mel.end - self._mel.first) * self._spec.hop_length > self._max_buffered_samples:
+        if self._samples.end - max(0, self._samples.first) > self._max_buffered_samples:
             seconds = self._max_buffered_samples / SAMPLE_RATE_HZ
             raise LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, f"more than {seconds:g} s of audio wait to be used")
 
@@ -129,9 +136,4 @@ class AudioStream:
 
     def _push_16k(self, samples: Samples) -> None:
         self._levels.push(samples)
-        self._pending = np.concatenate((self._pending, samples))
-        if len(self._pending) < self._spec.win_length:
-            return
-        windows = np.lib.stride_tricks.sliding_window_view(self._pending, self._spec.win_length)[:: self._spec.hop_length]
-        self._mel.append(log_mel_frames(windows, self._spec))
-        self._pending = self._pending[len(windows) * self._spec.hop_length :]
+        self._samples.append(samples[:, None])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.inference import Tensors
-from orchestrator.types import FaceModel, LipSyncModel, MelSpec
+from orchestrator.types import FaceModel, FeatureSpec, LipSyncModel
 
 Infer: TypeAlias = Callable[[str, Tensors], Awaitable[dict[str, NDArray[Any]]]]
 """One inference with its deadline already bound: Triton model name and batched inputs to outputs."""
@@ -19,17 +19,28 @@ Frames: TypeAlias = NDArray[np.uint8]
 """Pictures `[n, height, width, 3]`, RGB."""
 
 ModelState: TypeAlias = Any
-"""What a model carries from chunk to chunk; returned, never hidden, so that a failed call leaves nothing half-changed."""
+"""What a model carries from chunk to chunk of a turn, at first None; returned, never hidden, so that a failed call leaves
+nothing half-changed. Frames that another model drew, or that were silent, may lie between two calls: `slot` tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioWindow:
-    """The mel frames one video frame needs, around the video frame's centre."""
+    """The feature rows one video frame needs, around the video frame's centre."""
 
     frames: int
-    """Mel frames per window."""
+    """Rows per window."""
     ahead_frames: int
-    """How many mel frames the window reaches past the mel frame at the video frame's centre: the look-ahead."""
+    """How many rows the window reaches past the row at the video frame's centre: the look-ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Licences:
+    """Under which terms a model may be used."""
+
+    code: str
+    weights: str
+    commercial: bool
+    """Whether code and weights may be used commercially; not where one of them states nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +50,38 @@ class ModelSpec:
     model: LipSyncModel
     triton_models: tuple[str, ...]
     """Models that must be READY; empty where no Triton is needed."""
-    features: MelSpec
+    features: FeatureSpec
     window: AudioWindow
     quality: float
     """Expected quality of the picture, 0..1, for ranking."""
     min_size: int
     """Smallest side in pixels of a face photo it can use."""
+    licences: Licences
     gpu_memory_mb: int = 0
 
     @property
     def look_ahead_ms(self) -> float:
-        """Audio needed past a video frame's centre, counting half a mel window and the centre's rounding."""
-        hop_ms, half_window_ms = self.features.hop_length / 16.0, self.features.win_length / 32.0
-        return self.window.ahead_frames * hop_ms + half_window_ms
+        """Audio needed past a video frame's centre, counting what the last row itself reaches past its own."""
+        return (self.window.ahead_frames * self.features.hop_length + self.features.reach_samples) / 16.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureWindows:
     """The audio side of one request: a window per video frame."""
 
-    mel: NDArray[np.float32]
-    """`[n, window.frames, n_mels]`, oldest mel frame first."""
+    rows: NDArray[np.float32]
+    """`[n, window.frames, n_mels]` (a waveform: `hop_length` columns), oldest row first; silence outside of the turn."""
     slot: NDArray[np.int64]
-    """`[n]`: the mel frame of the turn at or before each video frame's centre."""
+    """`[n]`: the row of the turn at or before each video frame's centre; it is row `-1 - ahead_frames` of the window."""
     phase: NDArray[np.float32]
-    """`[n]`, 0..1: how far the video frame's centre lies past the mel frame it was rounded down to, in hops."""
+    """`[n]`, 0..1: how far the video frame's centre lies past the row it was rounded down to, in hops."""
     idle_s: NDArray[np.float64]
     """`[n]` media time since the session began, in seconds: drives blinks and sway across turns."""
     silent: NDArray[np.bool_]
     """`[n]`: the window holds no sound, so the mouth rests and the audio network need not run."""
 
     def __len__(self) -> int:
-        return len(self.mel)
+        return len(self.rows)
 
 
 class FaceInputs(Protocol):
@@ -79,6 +90,22 @@ class FaceInputs(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes held in memory, for the cache's budget."""
+        ...
+
+
+@runtime_checkable
+class EncodesFace(Protocol):
+    """An adapter some of whose networks see nothing but the face: they run once per face, and what they say is kept."""
+
+    face_models: tuple[str, ...]
+    """The Triton models that `encode` asks."""
+
+    async def encode(self, infer: Infer, face: Any) -> dict[str, NDArray[Any]]:
+        """Encodings by name, from what `prepare` made; stored beside the face and given back as long as face and networks are the same."""
+        ...
+
+    def with_encodings(self, face: Any, encodings: Mapping[str, NDArray[Any]]) -> FaceInputs:
+        """The prepared face that `generate` is given."""
         ...
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.inference import Tensors
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelSpec, ModelState
+from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
 from orchestrator.models.tpsm import TpsmFace, prepare_face
 from orchestrator.motion import MOUTH_PARAMETERS
 from orchestrator.rendering.draw import FaceRenderer
@@ -39,6 +39,7 @@ class Static:
         window=AudioWindow(frames=1, ahead_frames=0),
         quality=0.1,
         min_size=0,
+        licences=Licences(code="ours", weights="none needed", commercial=True),
     )
 
     def prepare(self, face: FaceModel, size: int) -> StaticFace:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.inference import NotCached, Tensors
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelSpec, ModelState
+from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
 from orchestrator.motion import CLOSED, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN, aperture
 from orchestrator.rendering.build import build_face_maps
 from orchestrator.rendering.face_maps import FaceMaps
@@ -85,16 +85,20 @@ def at_frame_centres(steps: NDArray[np.float32], phase: NDArray[np.float32]) -> 
     return np.clip(mouth, 0.0, 1.0)
 
 
+MEL: Final = MelSpec()
+
+
 class Tpsm:
     """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no state."""
 
     spec = ModelSpec(
         model=LipSyncModel.TPSM,
         triton_models=("audio2motion", "tpsm"),
-        features=MelSpec(),
+        features=MEL,
         window=AudioWindow(frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES),
         quality=0.7,
         min_size=128,
+        licences=Licences(code="ours", weights="ours", commercial=True),
     )
 
     def prepare(self, face: FaceModel, size: int) -> TpsmFace:
@@ -106,7 +110,7 @@ class Tpsm:
         mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
         speaking = ~windows.silent
         if speaking.any():
-            mouth[speaking] = await _mouths(infer, windows.mel[speaking], windows.slot[speaking], windows.phase[speaking])
+            mouth[speaking] = await _mouths(infer, windows.rows[speaking], windows.slot[speaking], windows.phase[speaking])
         motion = np.concatenate([mouth, idle_motion(windows.idle_s, face.seed)], axis=1)
         return await self._draw(infer, motion, face), state
 
@@ -133,7 +137,7 @@ class Tpsm:
     def canary(self) -> dict[str, Tensors]:
         """Silence for the network, the built-in test card for the renderer."""
         return {
-            "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, self.spec.features.n_mels), np.float32)},
+            "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)},
             "tpsm": {"motion": np.zeros((1, len(MOTION_PARAMETERS)), np.float32), "face": np.zeros((1, 32), np.uint8)},
         }
 

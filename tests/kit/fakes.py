@@ -14,11 +14,14 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.compatibility import Compatibility
 from orchestrator.inference import Tensors
 from orchestrator.metrics import Metrics
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, ModelAdapter, ModelSpec, ModelState
+from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelAdapter, ModelSpec, ModelState
 from orchestrator.service import LipSyncService
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
 from orchestrator.video.service import VideoGeneratorService
+
+
+OURS = Licences("ours", "ours", commercial=True)
 
 
 @dataclass
@@ -43,7 +46,9 @@ class ScriptedAdapter:
     def __post_init__(self) -> None:
         window = AudioWindow(frames=80, ahead_frames=self.ahead_frames)
         triton_models = () if self.model is LipSyncModel.STATIC else (self.model.value,)
-        self.spec = ModelSpec(self.model, triton_models, MelSpec(), window, quality=0.5, min_size=0)
+        self.spec = ModelSpec(
+            self.model, triton_models, MelSpec(), window, quality=0.5, min_size=0, licences=Licences("ours", "ours", commercial=True)
+        )
 
     def prepare(self, face: FaceModel, size: int) -> NothingInputs:
         return NothingInputs(size)

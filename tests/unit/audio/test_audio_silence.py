@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from audio_recordings import Signal, chunk, pcm16, syllables
 
-from orchestrator.audio.mel import MelSpec
 from orchestrator.audio.stream import AudioStream
 
 
@@ -15,7 +14,7 @@ def noise(seconds: float, level_db: float, seed: int = 0) -> Signal:
 
 
 def stream_of(*signals: Signal, step: int = 1_600) -> AudioStream:
-    stream = AudioStream(MelSpec())
+    stream = AudioStream()
     joined = np.concatenate(signals)
     for start in range(0, len(joined), step):
         stream.push(chunk(pcm16(joined[start : start + step])))

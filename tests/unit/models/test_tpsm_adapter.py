@@ -89,7 +89,7 @@ def some_face() -> TpsmFace:
 def windows(silent: list[bool]) -> FeatureWindows:
     count = len(silent)
     return FeatureWindows(
-        mel=np.zeros((count, 88, 80), np.float32),
+        rows=np.zeros((count, 88, 80), np.float32),
         slot=np.arange(count) * 5 + 2,
         phase=np.zeros(count, np.float32),
         idle_s=np.arange(count) / 20.0,
@@ -133,7 +133,7 @@ def test_neighbouring_frames_share_a_window_and_each_gets_its_own_steps(slots: l
 
     given = windows([False] * len(slots))
     given.slot[:] = slots
-    given.mel[:, -1, 0] = given.slot + 10
+    given.rows[:, -1, 0] = given.slot + 10
     clock, seen = Clock(), []
     drawing = clock.infer
 
