@@ -1,4 +1,7 @@
-"""Audio2Head's networks as they are served: bytes at the borders, what depends on the picture alone apart, state in and out."""
+"""Audio2Head's networks as they are served: bytes at the borders, what depends on the picture alone apart, state in and out.
+
+Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+"""
 
 from __future__ import annotations
 
@@ -89,4 +92,4 @@ class FrameGraph(nn.Module):
 
 def planes(picture: Tensor) -> Tensor:
     """RGB bytes `[B, 256, 256, 3]` as `[B, 3, 256, 256]`, 0..1."""
-    return picture.permute(0, 3, 1, 2).to(torch.float32) * (1.0 / 255.0)
+    return picture.to(torch.float32).permute(0, 3, 1, 2) * (1.0 / 255.0)

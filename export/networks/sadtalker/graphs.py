@@ -1,4 +1,7 @@
-"""The networks as they are served: pictures as bytes, names a person can read, what depends on the photo alone split off."""
+"""The networks as they are served: pictures as bytes, names a person can read, what depends on the photo alone split off.
+
+Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ from export.networks.sadtalker.spade import SpectralConv2d
 
 def unit_picture(picture: Tensor) -> Tensor:
     """Bytes `[B, H, W, 3]` to `[B, 3, H, W]`, 0..1."""
-    return picture.permute(0, 3, 1, 2).float() / 255.0
+    return picture.float().permute(0, 3, 1, 2) / 255.0
 
 
-def byte_picture(picture: Tensor) -> Tensor:
-    """`[B, 3, H, W]`, 0..1, to bytes `[B, H, W, 3]`, rounded to the nearest."""
-    levels = (picture * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
+def byte_pictures(picture: Tensor, frames: int) -> Tensor:
+    """`[B, 3, H, W]`, 0..1, to bytes `[B / frames, frames, H, W, 3]`, rounded to the nearest."""
+    levels = (picture * 255.0).round().clamp(0.0, 255.0).permute(0, 2, 3, 1)
     # The constant shape is for the graph: the exporter cannot infer it.
-    return levels.reshape(-1, *spatial_sizes(picture), 3)
+    return levels.reshape(-1, frames, *spatial_sizes(picture), 3).to(torch.uint8)
 
 
 class PhotoGraph(nn.Module):
@@ -56,8 +59,7 @@ class RendererGraph(nn.Module):
         frames = driving.shape[1]
         photo = EncodedPhoto(_for_each_frame(feature, frames), _for_each_frame(compressed, frames))
         pictures, _ = self.renderer(photo, _for_each_frame(source, frames), driving.reshape(-1, KEY_POINTS, 3))
-        side = spatial_sizes(pictures)
-        return byte_picture(pictures).reshape(-1, frames, *side, 3)
+        return byte_pictures(pictures, frames)
 
 
 def _for_each_frame(tensor: Tensor, frames: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.networks.sadtalker.graphs import byte_picture
+from export.networks.sadtalker.graphs import byte_pictures
 from export.networks.sadtalker.mapping import moved_key_points
 from export.networks.sadtalker.renderer import EncodedPhoto, FaceRenderer
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
@@ -77,7 +77,7 @@ def _rendered(reference: Reference, networks: Networks) -> Outputs:
     yield "e2e_render.kp_source", source.numpy()
     yield "e2e_render.kp_driving_frame1", driving[1:].numpy()
     yield "e2e_render.prediction", frames[None].numpy()
-    yield "e2e_render.frame_u8", byte_picture(frames[1:])[0].numpy()
+    yield "e2e_render.frame_u8", byte_pictures(frames[1:], 1)[0, 0].numpy()
     view = moved_key_points(canonical, networks("mapping70")(windows[:1]), torch.tensor([FREE_VIEW_DEGREES]))
     yield "e2e_render.prediction_free_view", networks("generator")(photo, source, view)[0][None].numpy()
 

@@ -1,6 +1,7 @@
 """TPSM's networks as they are served: RGB bytes at the borders, the source encoded once per face, a chunk's frames in one item.
 
 Features travel in half precision: 16 MB per face instead of 31, at the cost of one grey level in about one value of 200.
+Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class ServedFrames(nn.Module):
         levels = (_repeat(level.float(), frames) for level in (features_256, features_128, features_64, features_32))
         motion = self.dense_motion(source, driving_points.flatten(0, 1), _repeat(source_points, frames))
         rendered = self.inpainting.render(source, SourceEncoding(*levels), motion)
-        return _to_bytes(rendered).reshape(-1, frames, *picture.shape[1:])
+        return _to_bytes(rendered, frames)
 
 
 class ServedBackground(nn.Module):
@@ -78,12 +79,13 @@ class ServedBackground(nn.Module):
 
 def _from_bytes(picture: Tensor) -> Tensor:
     """`[B, H, W, 3]`, 0..255 -> `[B, 3, H, W]`, 0..1."""
-    return picture.permute(0, 3, 1, 2).float() / 255
+    return picture.float().permute(0, 3, 1, 2) / 255
 
 
-def _to_bytes(picture: Tensor) -> Tensor:
-    """`[B, 3, H, W]`, 0..1 -> `[B, H, W, 3]`, rounded as upstream rounds."""
-    return torch.round(picture * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+def _to_bytes(picture: Tensor, frames: int) -> Tensor:
+    """`[B * frames, 3, H, W]`, 0..1 -> `[B, frames, H, W, 3]`, rounded as upstream rounds."""
+    levels = torch.round(picture * 255).clamp(0, 255).permute(0, 2, 3, 1)
+    return levels.reshape(-1, frames, *levels.shape[1:]).to(torch.uint8)
 
 
 def _repeat(values: Tensor, frames: int) -> Tensor:

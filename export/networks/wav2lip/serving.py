@@ -1,4 +1,7 @@
-"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of pictures inside the graph."""
+"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of pictures inside the graph.
+
+Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class ServedDecoder(nn.Module):
     def forward(self, mel: Tensor, *features: Tensor) -> Tensor:
         """Truncated to bytes, as upstream does."""
         audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
-        return to_bytes(self.generator.decode(audio, features))
+        return to_levels(self.generator.decode(audio, features)).to(torch.uint8)
 
 
 class ServedMouth(nn.Module):
@@ -81,8 +84,8 @@ class ServedMouth(nn.Module):
     def forward(self, mel: Tensor, face: Tensor) -> Tensor:
         """The rows that it paints equal `ServedGenerator`'s."""
         audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
-        painted = to_bytes(lower_picture(self.generator, audio, self.encoder(face)))
-        return torch.cat((face[:, :FIRST_PAINTED_ROW], painted), dim=1)
+        painted = to_levels(lower_picture(self.generator, audio, self.encoder(face)))
+        return torch.cat((face.to(torch.float32)[:, :FIRST_PAINTED_ROW], painted), dim=1).to(torch.uint8)
 
 
 class ServedSyncNet(nn.Module):
@@ -94,7 +97,7 @@ class ServedSyncNet(nn.Module):
 
     def forward(self, mel: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The five faces are consecutive at 25 frames per second; the mel starts with the first."""
-        lower = bgr(faces.flatten(0, 1)[:, FACE_SIZE // 2 :]) / 255.0
+        lower = bgr(faces.to(torch.float32).flatten(0, 1)[:, FACE_SIZE // 2 :]) / 255.0
         window = lower.reshape(-1, 15, FACE_SIZE // 2, FACE_SIZE)
         audio, face = self.syncnet(mel.transpose(1, 2).unsqueeze(1), window)
         return (audio * face).sum(dim=1, keepdim=True), audio, face
@@ -130,12 +133,12 @@ class ServedFaceDetector(nn.Module):
 
 def bgr(picture: Tensor) -> Tensor:
     """`[B, H, W, 3]` RGB bytes as `[B, 3, H, W]` BGR float32, 0..255."""
-    return picture.permute(0, 3, 1, 2).to(torch.float32)[:, [2, 1, 0]]
+    return picture.to(torch.float32).permute(0, 3, 1, 2)[:, [2, 1, 0]]
 
 
-def to_bytes(picture: Tensor) -> Tensor:
-    """`[B, 3, H, W]` BGR, 0..1, as `[B, H, W, 3]` RGB bytes."""
-    return (picture * 255.0)[:, [2, 1, 0]].permute(0, 2, 3, 1).to(torch.uint8)
+def to_levels(picture: Tensor) -> Tensor:
+    """`[B, 3, H, W]` BGR, 0..1, as `[B, H, W, 3]` RGB, 0..255; bytes are these truncated."""
+    return (picture * 255.0)[:, [2, 1, 0]].permute(0, 2, 3, 1)
 
 
 def lower_picture(generator: Generator, audio: Tensor, features: Sequence[Tensor]) -> Tensor:
