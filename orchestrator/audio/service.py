@@ -1,49 +1,75 @@
-"""Audio features of single chunks, for callers that hold no stream: benchmarks, quality checks, other programs."""
+"""The specification's audio service: features and quality of chunks, for callers that hold no stream.
+
+Live sessions use `AudioStream`, which joins chunks without seams and makes only the rows that a model asks for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.audio.decode import AudioDecoder
-from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec, log_mel
+from orchestrator.audio.features import AudioFeatures, audio_features
+from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec
+from orchestrator.audio.quality import AudioQuality, assess_quality
 from orchestrator.audio.resample import make_resampler
+from orchestrator.cache import LruCache
 from orchestrator.types import AudioChunk, Samples
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AudioFeatures:
-    """What one chunk sounds like."""
-
-    mel: NDArray[np.float32]
-    """Log-mel `[frames, n_mels]`, 10 ms apart."""
-    duration_ms: float
-    rms_energy: float
-    """Root mean square, full scale 1.0."""
+FEATURE_CACHE_BYTES: Final = 32 * 1024 * 1024
+FEATURE_CACHE_ITEMS: Final = 4096
 
 
 class AudioFeatureService:
-    """The specification's audio service; live sessions use `AudioStream`, which joins chunks without seams."""
+    """Raises `LipSyncError` that names the wire field for a chunk that cannot be decoded."""
 
-    def __init__(self, spec: MelSpec | None = None) -> None:
+    def __init__(self, spec: MelSpec | None = None, *, cache_ttl_s: float = 300.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._spec = spec or MelSpec()
+        self._clock = clock
+        self._features: LruCache[bytes, AudioFeatures] = LruCache(
+            max_items=FEATURE_CACHE_ITEMS, max_bytes=FEATURE_CACHE_BYTES, size_of=lambda features: features.nbytes, ttl_s=cache_ttl_s
+        )
 
     def preprocess_for_lip_sync(self, chunk: AudioChunk, target_rate: int = SAMPLE_RATE_HZ) -> Samples:
-        """The chunk as mono samples at 16 kHz, the one rate models are fed with.
+        """The chunk as mono samples at 16 kHz, the one rate models are fed with; ValueError for another target rate."""
+        return self._joined([chunk], target_rate)
 
-        Raises `LipSyncError` for a chunk that cannot be decoded and `ValueError` for another target rate.
-        """
+    def extract_features(self, chunk: AudioChunk) -> AudioFeatures:
+        """Features of one chunk taken by itself, silence around it; remembered by content for a while."""
+        return self.extract_streaming_features([chunk])
+
+    def extract_streaming_features(self, chunks: Sequence[AudioChunk]) -> AudioFeatures:
+        """Features of chunks of one stream, joined without seams, in the order given; ValueError for none."""
+        if not chunks:
+            raise ValueError("no chunks; features need at least one")
+        key, now = _content_key(chunks), self._clock()
+        known = self._features.get(key, now=now)
+        if known is None:
+            known = audio_features(self._joined(chunks, SAMPLE_RATE_HZ), chunks[0].timestamp_ms, self._spec)
+            self._features.put(key, known, now=now)
+        return known
+
+    def assess_audio_quality(self, chunk: AudioChunk) -> AudioQuality:
+        """Noise, level, clipping and silence of a chunk."""
+        return assess_quality(self.preprocess_for_lip_sync(chunk))
+
+    def _joined(self, chunks: Sequence[AudioChunk], target_rate: int) -> Samples:
         if target_rate != SAMPLE_RATE_HZ:
             raise ValueError(f"models are fed with {SAMPLE_RATE_HZ} Hz, not {target_rate}")
         decoder = AudioDecoder()
-        samples = decoder.decode(chunk)
+        samples = np.concatenate([decoder.decode(chunk) for chunk in chunks])
         resampler = make_resampler(decoder.sample_rate_hz or SAMPLE_RATE_HZ)
         return np.concatenate((resampler.push(samples), resampler.flush()))
 
-    def extract_features(self, chunk: AudioChunk) -> AudioFeatures:
-        """Log-mel, duration and energy of one chunk taken by itself, silence around it."""
-        samples = self.preprocess_for_lip_sync(chunk)
-        rms = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
-        return AudioFeatures(log_mel(samples, self._spec), 1000.0 * len(samples) / SAMPLE_RATE_HZ, rms)
+
+def _content_key(chunks: Sequence[AudioChunk]) -> bytes:
+    """The time is part of it, since the features say it."""
+    digest = blake2b(digest_size=16)
+    for chunk in chunks:
+        digest.update(repr((chunk.timestamp_ms, chunk.sample_rate_hz, chunk.channels, chunk.format.value, len(chunk.data))).encode())
+        digest.update(chunk.data)
+    return digest.digest()

@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
+from orchestrator.audio.features import mfcc
 from orchestrator.audio.mel import MelSpec, filter_bank, log_mel
 from orchestrator.audio.stream import AudioStream
 from orchestrator.types import AudioChunk, AudioFormat
@@ -45,3 +46,10 @@ def _librosa(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
 def test_the_filter_bank_equals_librosas() -> None:
     expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=80, fmin=80.0, fmax=7600.0)
     assert np.abs(filter_bank(MelSpec()) - expected).max() < 1e-7
+
+
+def test_mfccs_equal_librosas() -> None:
+    signal = (0.1 * np.random.default_rng(0).standard_normal(16_000).cumsum() / 30).astype(np.float32)
+    mel = log_mel(signal, MelSpec())
+    expected = librosa.feature.mfcc(S=librosa.power_to_db(np.exp(mel).T, ref=1.0, amin=1e-12), n_mfcc=13).T
+    assert np.abs(mfcc(mel) - expected).max() < 1e-3
