@@ -93,19 +93,47 @@ class FaceInputs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One array of a face's encodings, as the networks answer it without the batch axis; -1 is any length."""
+
+    dtype: str
+    """Numpy's name: `float32`."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEncoding:
+    """What `encode` answers, so that stored answers of another time or hand are told from its own."""
+
+    arrays: Mapping[str, ArraySpec]
+    """Each of them, by name."""
+    version: int = 1
+    """Grows when `prepare` or `encode` changed so that the same photo and networks give other numbers."""
+    by_size: bool = False
+    """Whether they depend on the size that `prepare` was given; where not, all sizes share one encoding."""
+
+
 @runtime_checkable
 class EncodesFace(Protocol):
-    """An adapter some of whose networks see nothing but the face: they run once per face, and what they say is kept."""
+    """An adapter some of whose networks see nothing but the face: they run once per face, and what they say is kept.
+
+    Encodings follow from the photo, its landmarks and the networks alone. Until they are there a session speaks with another model.
+    """
 
     face_models: tuple[str, ...]
     """The Triton models that `encode` asks."""
+    encoding: FaceEncoding
 
     async def encode(self, infer: Infer, face: Any) -> dict[str, NDArray[Any]]:
-        """Encodings by name, from what `prepare` made; stored beside the face and given back as long as face and networks are the same."""
+        """Encodings by name, from what `prepare` made; stored beside the face and given back as long as face and networks are the same.
+
+        `infer` has a deadline of a minute: this is no live request. What it answers is held as it is, so no view of something larger.
+        """
         ...
 
     def with_encodings(self, face: Any, encodings: Mapping[str, NDArray[Any]]) -> FaceInputs:
-        """The prepared face that `generate` is given."""
+        """The prepared face that `generate` is given; the arrays are read-only. Its `nbytes` leaves them out: they are counted once, for all sizes."""
         ...
 
 
