@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
@@ -28,6 +29,18 @@ class StaticFace:
         """Counted like the maps it holds."""
         return self.face.nbytes
 
+    def resting(self, idle_s: NDArray[np.float64]) -> Frames:
+        """Pictures `[n, size, size, 3]` at these times of the session: the mouth at rest, blinks and sway; milliseconds each."""
+        idle = idle_motion(idle_s, self.face.seed)
+        motion = np.concatenate([np.zeros((len(idle), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)
+        return np.stack([self.renderer.draw(row) for row in motion])
+
+
+def prepare_static_face(face: FaceModel, size: int) -> StaticFace:
+    """The same maps as `tpsm`'s and a renderer over them."""
+    maps = prepare_face(face, size)
+    return StaticFace(maps, FaceRenderer(maps.maps))
+
 
 class Static:
     """The resting face with blink and sway; needs no audio and cannot fail."""
@@ -43,15 +56,12 @@ class Static:
     )
 
     def prepare(self, face: FaceModel, size: int) -> StaticFace:
-        """The same maps as `tpsm`'s and a renderer over them."""
-        maps = prepare_face(face, size)
-        return StaticFace(maps, FaceRenderer(maps.maps))
+        """See `prepare_static_face`."""
+        return prepare_static_face(face, size)
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""
-        idle = idle_motion(windows.idle_s, face.face.seed)
-        motion = np.concatenate([np.zeros((len(windows), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)
-        frames = await asyncio.to_thread(lambda: np.stack([face.renderer.draw(row) for row in motion]))
+        frames = await asyncio.to_thread(face.resting, windows.idle_s)
         return frames, state
 
     def canary(self) -> dict[str, Tensors]:

@@ -107,15 +107,20 @@ class Tpsm:
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState) -> tuple[Frames, ModelState]:
         """Silent windows rest without asking the audio network."""
+        return await self.draw(infer, await self.motion(infer, windows, face.seed), face), state
+
+    async def motion(self, infer: Infer, windows: FeatureWindows, seed: int) -> NDArray[np.float32]:
+        """What the face does: `[n, 11]`, rows of MOTION_PARAMETERS; `seed` is the face's own."""
         mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
         speaking = ~windows.silent
         if speaking.any():
             mouth[speaking] = await _mouths(infer, windows.rows[speaking], windows.slot[speaking], windows.phase[speaking])
-        motion = np.concatenate([mouth, idle_motion(windows.idle_s, face.seed)], axis=1)
-        return await self._draw(infer, motion, face), state
+        return np.concatenate([mouth, idle_motion(windows.idle_s, seed)], axis=1)
 
-    async def _draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
-        """Each instance of the renderer has its own cache of faces, and nobody can say which instance answers next.
+    async def draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
+        """A picture for each row of motion.
+
+        Each instance of the renderer has its own cache of faces, and nobody can say which instance answers next.
 
         After "unknown face" two rows travel with the maps, one by one: with instances that take turns, a single one would
         always reach the other one. Every upload draws a row, so this ends.
