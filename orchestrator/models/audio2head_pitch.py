@@ -120,15 +120,16 @@ def _agreed(pitches: Array) -> Array:
     """`[steps, candidates]`: mean pitch wherever at least ten neighbouring bands have one; unused places are zero."""
     has = pitches > 0
     has[[0, -1]] = False
-    edges = np.diff(has.astype(np.int8), axis=0)
+    edges = np.diff(has.astype(np.int8), axis=0).T
+    step, begin = np.nonzero(edges == 1)
+    end = np.nonzero(edges == -1)[1]  # a stretch's beginning and end are equally many in the order of steps
+    wide = end - begin >= MIN_BANDS
+    step, begin, end = step[wide], begin[wide] + 1, end[wide] + 1
     totals = np.concatenate([np.zeros((1, pitches.shape[1])), np.cumsum(pitches, axis=0)])
-    found: list[list[float]] = []
-    for step in range(pitches.shape[1]):
-        begins, ends = np.flatnonzero(edges[:, step] == 1) + 1, np.flatnonzero(edges[:, step] == -1) + 1
-        found.append([(totals[e, step] - totals[b, step]) / (e - b) for b, e in zip(begins, ends, strict=True) if e - b >= MIN_BANDS])
-    agreed = np.zeros((len(found), max(1, *map(len, found))))
-    for row, values in zip(agreed, found, strict=True):
-        row[: len(values)] = values
+    found = np.bincount(step, minlength=pitches.shape[1])
+    column = np.arange(len(step)) - np.repeat(np.cumsum(found) - found, found)
+    agreed = np.zeros((pitches.shape[1], max(1, int(found.max(initial=0)))))
+    agreed[step, column] = (totals[end, step] - totals[begin, step]) / (end - begin)
     return agreed
 
 
@@ -161,15 +162,15 @@ def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[
     """Pitch `[n]` from the instantaneous frequencies of the first harmonics under a window of three periods, and its score."""
     width, size = 2 * half + 1, 2 ** (2 + int(np.log2(2 * half + 1)))
     index = _rounded((times_s - half / RATE_HZ) * RATE_HZ + 0.001)[:, None] + np.arange(width)
-    phase = ((index - 1.0) / RATE_HZ - times_s[:, None]) * (2 * np.pi * RATE_HZ / width)
-    window = 0.42 + 0.5 * np.cos(phase) + 0.08 * np.cos(2 * phase)
-    padded = np.pad(window, ((0, 0), (1, 1)))
-    slope = (padded[:, :-2] - padded[:, 2:]) / 2.0
+    cosine = np.cos(((index - 1.0) / RATE_HZ - times_s[:, None]) * (2 * np.pi * RATE_HZ / width))
+    window = 0.34 + cosine * (0.5 + 0.16 * cosine)  # Blackman's
+    slope = np.empty_like(window)
+    slope[:, 1:-1] = (window[:, :-2] - window[:, 2:]) / 2.0
+    slope[:, 0], slope[:, -1] = -window[:, 1] / 2.0, window[:, -2] / 2.0
     wave = signal[np.clip(index - 1, 0, len(signal) - 1)]
     multiples = np.arange(1, HARMONICS + 1)
     bins = np.minimum(_rounded(pitch_hz[:, None] * size / RATE_HZ * multiples), size // 2)
-    turn = _turns(size)[(bins[:, :, None] * np.arange(width)) % size]
-    main, moved = (np.einsum("nhw,nw->nh", turn, wave * shape) for shape in (window, slope))
+    main, moved = (np.take_along_axis(scipy.fft.rfft(wave * shape, size), bins, axis=1) for shape in (window, slope))
     power = main.real**2 + main.imag**2
     rotation = main.real * moved.imag - main.imag * moved.real
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -179,11 +180,6 @@ def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[
     refined = (amplitude * instant_hz).sum(axis=1) / ((amplitude * multiples).sum(axis=1) + 1e-12)
     off = np.where(used, np.abs(instant_hz / multiples / pitch_hz[:, None] - 1.0), 0.0)
     return refined, 1.0 / (off.sum(axis=1) / used.sum(axis=1) + 1e-12)
-
-
-def _turns(size: int) -> NDArray[np.complex128]:
-    turns: NDArray[np.complex128] = np.exp(-2j * np.pi * np.arange(size) / size)
-    return turns
 
 
 def _rounded(value: Array | float) -> NDArray[np.int64]:
