@@ -61,13 +61,16 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
     )
 
 
+def square_around(points: Points, width: int, height: int) -> tuple[int, int, int]:
+    """Left, top and side of the part of a photo that is drawn: the largest square around the face `points`, in pixels."""
+    side = min(height, width)
+    center = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    return int(np.clip(round(center[0] - side / 2), 0, width - side)), int(np.clip(round(center[1] - side / 2), 0, height - side)), side
+
+
 def _square(image: RgbImage, points: Points, side: int) -> tuple[RgbImage, Points]:
     """The largest square around the face, scaled to `side`, and the points in it."""
-    height, width = image.shape[:2]
-    length = min(height, width)
-    center = (points.min(axis=0) + points.max(axis=0)) / 2.0
-    left = int(np.clip(round(center[0] - length / 2), 0, width - length))
-    top = int(np.clip(round(center[1] - length / 2), 0, height - length))
+    left, top, length = square_around(points, image.shape[1], image.shape[0])
     cut = image[top : top + length, left : left + length]
     scaled = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if length > side else cv2.INTER_CUBIC)
     return np.ascontiguousarray(scaled, dtype=np.uint8), (points - (left, top) + 0.5) * (side / length) - 0.5
