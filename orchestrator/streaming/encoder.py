@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol
@@ -19,7 +20,12 @@ KEYFRAME_INTERVAL: Final = 30
 """Frames between keyframes, the specification's default."""
 
 BITRATE_BPS: Final = 500_000
-"""Ceiling of the H.264 stream, the specification's default."""
+"""Target of the H.264 stream, the specification's default; easy pictures need less and take less."""
+
+BUFFER_S: Final = 0.5
+"""Seconds of the target that a keyframe may run ahead: the decoder's buffer."""
+
+LOWEST_JPEG_QUALITY: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +45,29 @@ class Encoder(Protocol):
 
 
 class JpegEncoder:
-    """Every frame stands alone."""
+    """Every frame stands alone. With a target, pictures larger than their share of it lower the quality of those after them."""
 
-    def __init__(self, quality: int) -> None:
-        self._quality = max(1, quality)
+    def __init__(self, quality: int, fps: float, bitrate_bps: int | None) -> None:
+        self._highest = self._quality = max(1, quality)
+        self._share_bytes = math.inf if bitrate_bps is None else bitrate_bps / 8.0 / fps
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
         """JPEG with 4:2:0 chroma."""
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), self._quality, "RGB", "420")
+        if len(data) > self._share_bytes:
+            self._quality = max(min(LOWEST_JPEG_QUALITY, self._highest), round(self._quality * max(0.7, self._share_bytes / len(data))))
+        elif len(data) < 0.8 * self._share_bytes:
+            self._quality = min(self._highest, self._quality + 2)
         return EncodedPicture(data, is_keyframe=True)
 
 
 class H264Encoder:
-    """Constrained baseline, no B-frames, no look-ahead, SPS and PPS before every keyframe."""
+    """Constrained baseline, no B-frames, no look-ahead, SPS and PPS before every keyframe.
 
-    def __init__(self, size: int, fps: float, quality: int) -> None:
+    The target bitrate is held where pictures need it; no picture is coded finer than `quality` asks.
+    """
+
+    def __init__(self, size: int, fps: float, quality: int, bitrate_bps: int = BITRATE_BPS) -> None:
         self._pts = 0
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, VideoCodecContext)
@@ -63,15 +77,17 @@ class H264Encoder:
         context.time_base = 1 / context.framerate
         context.gop_size = KEYFRAME_INTERVAL
         context.thread_count = 1
+        context.bit_rate = bitrate_bps
         context.options = {
             "preset": "ultrafast",
             "tune": "zerolatency",
             "profile": "baseline",
-            "crf": str(crf_of(quality)),
+            "maxrate": str(bitrate_bps),
+            "bufsize": str(round(BUFFER_S * bitrate_bps)),
+            "qmin": str(finest_quantiser(quality)),
             "forced-idr": "1",
             # cv2 converts with BT.601 in video range; without this a browser assumes BT.709 and tints the skin.
-            "x264-params": f"vbv-maxrate={BITRATE_BPS // 1000}:vbv-bufsize={BITRATE_BPS // 1000}:sliced-threads=0:"
-            "colorprim=smpte170m:transfer=smpte170m:colormatrix=smpte170m:range=tv",
+            "x264-params": "sliced-threads=0:colorprim=smpte170m:transfer=smpte170m:colormatrix=smpte170m:range=tv",
         }
         self._context = context
 
@@ -86,13 +102,13 @@ class H264Encoder:
         return EncodedPicture(bytes(packet), bool(packet.is_keyframe))
 
 
-def crf_of(quality: int) -> int:
-    """x264's constant rate factor for the wire's quality 0..100; 80 gives x264's own default, 23."""
-    return round(51 - 0.35 * quality)
+def finest_quantiser(quality: int) -> int:
+    """x264's smallest quantiser for the wire's quality 0..100; 80 gives 20, what its default of CRF 23 uses for keyframes."""
+    return max(1, round(48 - 0.35 * quality))
 
 
-def make_encoder(video_format: VideoFormat, size: int, fps: float, quality: int) -> Encoder:
-    """The encoder a client asked for."""
+def make_encoder(video_format: VideoFormat, size: int, fps: float, quality: int, bitrate_bps: int | None = None) -> Encoder:
+    """The encoder a client asked for; without a target JPEG keeps its quality and H.264 the default."""
     if video_format is VideoFormat.JPEG:
-        return JpegEncoder(quality)
-    return H264Encoder(size, fps, quality)
+        return JpegEncoder(quality, fps, bitrate_bps)
+    return H264Encoder(size, fps, quality, bitrate_bps or BITRATE_BPS)

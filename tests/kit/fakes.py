@@ -20,7 +20,6 @@ from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
 from orchestrator.video.service import VideoGeneratorService
 
-
 OURS = Licences("ours", "ours", commercial=True)
 
 

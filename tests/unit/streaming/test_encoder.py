@@ -8,15 +8,10 @@ import av
 import numpy as np
 import pytest
 import simplejpeg
+from moving_pictures import moving_picture
 
-from orchestrator.streaming.encoder import KEYFRAME_INTERVAL, EncodedPicture, crf_of, make_encoder
+from orchestrator.streaming.encoder import KEYFRAME_INTERVAL, EncodedPicture, finest_quantiser, make_encoder
 from orchestrator.types import RgbImage, VideoFormat
-
-
-def moving_picture(index: int, size: int = 256) -> RgbImage:
-    x, y = np.meshgrid(np.arange(size), np.arange(size))
-    waves = [127 + 80 * np.sin((x * (channel + 1) + y + 4 * index) / 23.0) for channel in range(3)]
-    return np.stack(waves, axis=-1).astype(np.uint8)
 
 
 def coded(count: int, size: int = 256, forced: tuple[int, ...] = ()) -> list[EncodedPicture]:
@@ -70,5 +65,5 @@ def test_more_quality_is_more_bytes() -> None:
         for quality in (0, 50, 100)
     ]
     assert sizes == sorted(sizes)
-    assert crf_of(80) == 23
-    assert crf_of(100) < crf_of(50) < crf_of(0) <= 51
+    assert finest_quantiser(80) == 20
+    assert finest_quantiser(100) < finest_quantiser(50) < finest_quantiser(0) <= 51
