@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("render", "enroll", "models", "bench", "doctor"):
         _common(parsers[name])
     _listening(parsers["doctor"])
+    for name in ("serve", "render", "models", "bench", "doctor"):
+        _licensed(parsers[name])
     parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
     parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
     _picture(parsers["bench"])
@@ -74,6 +76,14 @@ def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="TCP port (default 8080; 0 takes a free one)")
     parser.add_argument("--triton-url", metavar="HOST:PORT", help="use this Triton (gRPC) instead of starting the embedded one")
     parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without asking for tokens")
+
+    parser.add_argument("--default-model", metavar="NAME", help="model of clients without a preference (default tpsm)")
+    parser.add_argument("--fallback-chain", metavar="A,B", help="models to try in this order when one fails")
+
+
+def _licensed(parser: argparse.ArgumentParser) -> None:
+    text = "refuse models whose code or weights do not allow commercial use, or state nothing"
+    parser.add_argument("--commercial-safe", action="store_const", const=True, help=text)
 
 
 def _rendering(parser: argparse.ArgumentParser) -> None:

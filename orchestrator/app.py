@@ -28,7 +28,10 @@ from orchestrator.http import (
     errors_as_json,
 )
 from orchestrator.inference import Inference
+from orchestrator.inference.repository import read_repository
 from orchestrator.inference.timed import TimedInference
+from orchestrator.inference.weights import WeightsRegister
+from orchestrator.licences import check_models
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService
@@ -50,6 +53,7 @@ DEMO_USER = DEMO_FACE = "demo"
 
 def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
     """The whole service as an aiohttp application."""
+    check_models(config, ADAPTERS, chain_is_named=False)
     app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_FORM_BYTES)
     app[CONFIG] = config
     app[METRICS] = Metrics()
@@ -79,7 +83,9 @@ def build_faces(config: ServiceConfig, app: web.Application) -> FaceModelCacheSe
 async def _service(app: web.Application, open_inference: OpenInference) -> AsyncIterator[None]:
     async with open_inference() as inference:
         video = VideoGeneratorService(TimedInference(inference, app[METRICS]))
-        service = LipSyncService(app[CONFIG], ADAPTERS, app[FACES], video, VideoStreamingService(), app[METRICS])
+        weights = WeightsRegister(read_repository(app[CONFIG].model_repository))
+        service = LipSyncService(app[CONFIG], ADAPTERS, app[FACES], video, VideoStreamingService(), app[METRICS], weights)
+        _warn_of_random_weights(service)
         app[SERVICE] = service
         tasks = [
             asyncio.create_task(service.probe_failed_models(), name="probe failed models"),
@@ -91,6 +97,12 @@ async def _service(app: web.Application, open_inference: OpenInference) -> Async
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+def _warn_of_random_weights(service: LipSyncService) -> None:
+    for model in ADAPTERS:
+        if warning := service.weights_warning(model):
+            logger.warning("model %s: %s", model.value, warning)
 
 
 async def _prepare_demo_face(app: web.Application) -> None:

@@ -46,6 +46,8 @@ class ServiceConfig:
         LipSyncModel.STATIC,
     )
     """Tried in this order when a model fails."""
+    commercial_safe: bool = False
+    """Serve only models whose code and weights allow commercial use; those that state nothing do not."""
     max_concurrent_sessions: int = 100
     """Sessions accepted at once; further ones get SESSION_LIMIT."""
     face_model_cache_size: int = 50
@@ -76,6 +78,11 @@ class ServiceConfig:
 
 def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:
     """Merge the layers; an unknown key is refused with the nearest known one."""
+    return ServiceConfig(**named_settings(flags, environment, file))
+
+
+def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+    """What somebody set, by key; the rest stays at its default."""
     merged: dict[str, Any] = {}
     if file is not None:
         merged |= _from_toml(file)
@@ -88,7 +95,7 @@ def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: 
     for key in merged:
         if key not in known:
             raise ConfigError(f"unknown configuration key {key!r}{_nearest(key, known)}")
-    return ServiceConfig(**{key: _convert(key, value, hints[key]) for key, value in merged.items()})
+    return {key: _convert(key, value, hints[key]) for key, value in merged.items()}
 
 
 def _from_toml(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import FaceStore
+from orchestrator.inference.weights import Weights
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService
@@ -97,7 +98,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """Sessions, and each model's availability and latency."""
     app = request.app
-    models = {model.value: {"available": await app[SERVICE].available(model), **_performance(app, model)} for model in ADAPTERS}
+    models = {model.value: {**await _standing(app, model), **_performance(app, model)} for model in ADAPTERS}
     status = "healthy" if models[app[CONFIG].default_model.value]["available"] else "degraded"
     return web.json_response({"status": status, "activeSessions": len(app[SESSIONS]), "models": models})
 
@@ -254,11 +255,31 @@ async def _model(app: web.Application, model: LipSyncModel) -> dict[str, Any]:
     spec = ADAPTERS[model].spec
     return {
         "name": model.value,
-        "available": await app[SERVICE].available(model),
+        **await _standing(app, model),
         "isDefault": model is app[CONFIG].default_model,
         "lookAheadMs": round(spec.look_ahead_ms, 1) if spec.triton_models else 0,
         "minResolution": spec.min_size,
         "tritonModels": list(spec.triton_models),
+        "licence": {"code": spec.licences.code, "weights": spec.licences.weights, "commercialUse": spec.licences.commercial},
+        "permitted": not app[SERVICE].why_refused(model),
+        "networks": [_weights(weights) for weights in app[SERVICE].weights(model)],
+    }
+
+
+async def _standing(app: web.Application, model: LipSyncModel) -> dict[str, Any]:
+    """Whether sessions may use the model, and what has to be said with its name."""
+    service = app[SERVICE]
+    said = {"weights": service.weights_warning(model), "refused": service.why_refused(model)}
+    return {"available": await service.available(model), **{key: text for key, text in said.items() if text}}
+
+
+def _weights(weights: Weights) -> dict[str, Any]:
+    return {
+        "name": weights.network,
+        "weights": weights.label or None,
+        "origin": weights.origin or None,
+        "licence": weights.licence or None,
+        "sha256": list(weights.sha256),
     }
 
 

@@ -11,6 +11,7 @@ from orchestrator.models.base import ModelSpec
 from orchestrator.service import Batch, LipSyncService
 from orchestrator.session import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
 from orchestrator.turn import Turn
+from orchestrator.types import LipSyncModel
 
 BATCH_FRAMES: Final = 4
 """Most frames asked of a model at once: little enough for a deadline to mean something, enough to share a request."""
@@ -31,6 +32,7 @@ class LiveSession:
         self._given_up = 0
         """Turns up to this ordinal were interrupted."""
         self._overflowing = False
+        self._refusal_untold = False
 
     async def accept(self, item: InboxItem) -> None:
         """Queue an item without waiting; what overflows becomes silence and is reported once per episode."""
@@ -45,6 +47,20 @@ class LiveSession:
             details = {"field": "audioChunk.data", "lostMs": sum(lost.duration_ms for lost in dropped)}
             await self.session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details)))
         self._overflowing = bool(dropped) or (self._overflowing and inbox.fill >= EPISODE_ENDS_BELOW)
+
+    async def prefer(self, model: LipSyncModel) -> None:
+        """Ask for another model from the next frame on; a client that asks for one that the operator refuses is told, once."""
+        if model is not self.session.preference:
+            self.session.preference, self._refusal_untold = model, True
+            if self.session.face is not None:
+                await self._tell_refusal()
+
+    async def _tell_refusal(self) -> None:
+        """Once the face is known, since the alternative depends on it."""
+        untold, self._refusal_untold = self._refusal_untold, False
+        refusal = await self._service.refusal(self.session) if untold else None
+        if refusal is not None:
+            await self.session.outbox.put(Failed(refusal))
 
     async def work(self) -> None:
         """Until the inbox closes or the session cannot get a face; then the outbox closes too."""
@@ -125,6 +141,7 @@ class LiveSession:
         turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
         session.turn, session.model = turn, session.model or first
+        await self._tell_refusal()
         await session.outbox.put(TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms))
         return turn
 

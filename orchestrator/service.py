@@ -12,6 +12,8 @@ from typing import Final
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.service import FaceModelCacheService
+from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
+from orchestrator.licences import refused_models, refused_preference
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.performance import SHARED_FAILURES, PerformanceTracker
@@ -60,6 +62,7 @@ class LipSyncService:
         video: VideoGeneratorService,
         streaming: VideoStreamingService,
         metrics: Metrics,
+        weights: WeightsRegister | None = None,
     ) -> None:
         self._config = config
         self._adapters = adapters
@@ -67,6 +70,8 @@ class LipSyncService:
         self._video = video
         self._streaming = streaming
         self._metrics = metrics
+        self._weights = weights
+        self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
         self.performance = PerformanceTracker()
 
     async def open_face(self, session: Session, face_model_id: str | None) -> None:
@@ -156,7 +161,28 @@ class LipSyncService:
     async def available(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model now."""
         adapter = self._adapters.get(model)
-        return adapter is not None and self.performance.is_closed(model) and await self._video.ready(adapter)
+        permitted = adapter is not None and model not in self._refused
+        return permitted and self.performance.is_closed(model) and await self._video.ready(self._adapters[model])
+
+    def why_refused(self, model: LipSyncModel) -> str:
+        """The operator's reason not to serve the model; empty where there is none."""
+        return self._refused.get(model, "")
+
+    async def refusal(self, session: Session) -> LipSyncError | None:
+        """What the client is told of a preference that the operator refuses; None where there is nothing to tell."""
+        wished = session.preference
+        if wished is None or wished not in self._refused:
+            return None
+        alternative = (await self.select_model(session))[0]
+        return refused_preference(wished, self._refused[wished], self.spec(wished).licences, alternative)
+
+    def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
+        """Whose weights the model's networks have, of those whose files lie here."""
+        return self._weights.of(self.spec(model).triton_models) if self._weights is not None else ()
+
+    def weights_warning(self, model: LipSyncModel) -> str:
+        """What has to be said with the model's name; empty for weights that somebody trained."""
+        return warning_of(self.weights(model))
 
     async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int) -> list[RgbImage]:
         adapter = self._adapters[model]

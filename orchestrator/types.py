@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 
 
 class LipSyncModel(StrEnum):
-    """Models a client can name; the values are the wire strings."""
+    """Models a client can name; the values are the wire strings. A model of your own has its name by `own`."""
 
     TPSM = "tpsm"
     WAV2LIP = "wav2lip"
@@ -25,6 +26,30 @@ class LipSyncModel(StrEnum):
     AUDIO2HEAD = "audio2head"
     TPSM_NEURAL = "tpsm-neural"
     STATIC = "static"
+
+    @classmethod
+    def own(cls, name: str) -> LipSyncModel:
+        """The model of that wire name, known from now on wherever a model can be named. Raises ValueError for a name that is none.
+
+        Adapters call it in their `ModelSpec`, so that a new model needs no line here.
+        """
+        if not _MODEL_NAME.fullmatch(name):
+            raise ValueError(f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter first")
+        if name in cls._value2member_map_:
+            return cls(name)
+        if name not in _OWN_MODELS:
+            model = str.__new__(cls, name)
+            model._name_, model._value_ = name.upper().replace("-", "_"), name
+            _OWN_MODELS[name] = model
+        return _OWN_MODELS[name]
+
+    @classmethod
+    def _missing_(cls, value: object) -> LipSyncModel | None:
+        return _OWN_MODELS.get(value) if isinstance(value, str) else None
+
+
+_OWN_MODELS: Final[dict[str, LipSyncModel]] = {}
+_MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 class AudioFormat(StrEnum):

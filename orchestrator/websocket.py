@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from aiohttp import WSMsgType, web
 
@@ -96,7 +97,7 @@ class Connection:
         elif isinstance(message, wire.Interruption):
             await self._interrupt(conversation)
         elif isinstance(message, wire.SwitchModel):
-            conversation.session.preference = message.model
+            await conversation.live.prefer(message.model)
         elif isinstance(message, wire.ClientReport):
             if message.av_offset_ms is not None:
                 self._metrics.av_offset_ms.observe(message.av_offset_ms)
@@ -111,7 +112,7 @@ class Connection:
         if not conversation.turns.chunk(request.turn_id, request.chunk.sequence_number):
             return
         if request.model_preference is not None:
-            conversation.session.preference = request.model_preference
+            await conversation.live.prefer(request.model_preference)
         size = request.config.resolution
         conversation.config = merged_config(
             conversation.config,
@@ -189,7 +190,7 @@ class Connection:
             if isinstance(out, Failed):
                 await self._tell(out.error, session.id)
                 continue
-            await self._write(_message(session, out))
+            await self._write(_message(session, out, self._service))
             if isinstance(out, OutgoingFrame):
                 self._count(out, loop.time())
 
@@ -217,14 +218,15 @@ class Connection:
         self._metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
 
 
-def _message(session: Session, out: OutgoingFrame | TurnStarted | TurnEnded | Switched) -> wire.ServerMessage:
+def _message(session: Session, out: OutgoingFrame | TurnStarted | TurnEnded | Switched, service: LipSyncService) -> wire.ServerMessage:
     if isinstance(out, OutgoingFrame):
         return _video(session, out)
     if isinstance(out, TurnStarted):
-        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms))
+        weights = service.weights_warning(out.model) or msgspec.UNSET
+        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
     if isinstance(out, TurnEnded):
         return wire.ResponseEnd(session.id, out.turn.id, _turn_metrics(out.turn), out.interrupted)
-    return wire.ModelSwitched(session.id, out.before, out.after, out.reason)
+    return wire.ModelSwitched(session.id, out.before, out.after, out.reason, service.weights_warning(out.after) or msgspec.UNSET)
 
 
 def _video(session: Session, out: OutgoingFrame) -> wire.ResponseVideo:

@@ -110,6 +110,8 @@ class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
     turn_id: str
     model: LipSyncModel
     timestamp: float
+    weights: str | msgspec.UnsetType = msgspec.UNSET
+    """Only where the model's weights are random ones, for tests: it says so."""
 
 
 class ResponseVideo(msgspec.Struct, rename="camel", tag="response_video"):
@@ -156,6 +158,8 @@ class ModelSwitched(msgspec.Struct, tag="model_switched"):
     from_model: LipSyncModel = msgspec.field(name="from")
     to_model: LipSyncModel = msgspec.field(name="to")
     reason: str
+    weights: str | msgspec.UnsetType = msgspec.UNSET
+    """Of the model switched to; see `ResponseStart`."""
 
 
 class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):

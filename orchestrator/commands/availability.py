@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.inference.repository import Repository
 from orchestrator.models import ADAPTERS
+from orchestrator.models.base import Licences
 from orchestrator.types import LipSyncModel
 
-
-@dataclass(frozen=True, slots=True)
-class Licence:
-    """Under what terms a model may be used: the code is ours throughout, weights are their authors'."""
-
-    code: str
-    weights: str
-
-
-LICENCES: Final[dict[LipSyncModel, Licence]] = {
-    LipSyncModel.TPSM: Licence("ours", "ours"),
-    LipSyncModel.WAV2LIP: Licence("ours", "research only"),
-    LipSyncModel.SADTALKER: Licence("ours", "Apache-2.0"),
-    LipSyncModel.AUDIO2HEAD: Licence("ours", "none stated"),
-    LipSyncModel.TPSM_NEURAL: Licence("ours", "MIT"),
-    LipSyncModel.STATIC: Licence("ours", "none needed"),
-}
-"""As the authors of the public checkpoints state them; `docs/models.md` has the sources."""
+LICENCES: Final[dict[LipSyncModel, Licences]] = {model: adapter.spec.licences for model, adapter in ADAPTERS.items()}
+"""As the adapters declare them; `docs/models.md` has the sources."""
 
 SHIPPED: Final = frozenset({"tpsm"})
 """Triton models that are programs of this repository: nothing makes them anew."""

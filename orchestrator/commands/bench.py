@@ -51,7 +51,8 @@ def _speech(file: Path | None) -> Samples:
 
 def _serve_arguments(options: argparse.Namespace) -> list[str]:
     named = {"--storage": options.storage, "--model-repository": options.model_repository, "--config": options.config}
-    return [text for flag, value in named.items() if value is not None for text in (flag, str(value))]
+    given = [text for flag, value in named.items() if value is not None for text in (flag, str(value))]
+    return [*given, "--commercial-safe"] if options.commercial_safe else given
 
 
 async def _measure(service: ServiceProcess, config: ServiceConfig, options: argparse.Namespace, speech: Samples) -> Measured:

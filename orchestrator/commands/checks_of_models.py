@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.commands.availability import commands_for
+from orchestrator.commands.availability import commands_for, why_not
 from orchestrator.commands.checks import Check, State
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
@@ -15,6 +15,7 @@ from orchestrator.face.store import DEMO_FACE, DEMO_USER, open_store
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
 from orchestrator.inference.repository import ContractError, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.licences import refused_models
 from orchestrator.models import ADAPTERS
 from orchestrator.models.tpsm import prepare_face
 from orchestrator.motion import MOTION_PARAMETERS, OPEN
@@ -38,6 +39,21 @@ async def files(config: ServiceConfig) -> Check:
         mend = " && ".join(commands_for(config.default_model, lost))
         return Check(name, State.MISSING, f"{', '.join(lost)} not in {config.model_repository}", mend)
     return Check(name, State.OK, f"{', '.join(repository.present())} in {config.model_repository}")
+
+
+async def other_models(config: ServiceConfig) -> Check:
+    """The models beside the default one: what they lack is no fault, and what brings it is a command."""
+    name = "other models"
+    try:
+        repository = read_repository(config.model_repository)
+    except ContractError as error:
+        return Check(name, State.MISSING, str(error), RESTORE)
+    refused = refused_models(ADAPTERS, commercial_safe=config.commercial_safe)
+    others = [model for model in ADAPTERS if model is not config.default_model]
+    reasons = {model: refused.get(model, "") or why_not(model, repository) for model in others}
+    usable = ", ".join(model.value for model in others if not reasons[model]) or "none"
+    lacking = [f"{model.value}: {reason}" for model, reason in reasons.items() if reason]
+    return Check(name, State.NOTE if lacking else State.OK, "; ".join((f"{usable} can be used", *lacking)))
 
 
 async def renderer(config: ServiceConfig) -> Check:

@@ -39,7 +39,7 @@ def _checks(config: ServiceConfig) -> Iterator[Check]:
                 return
         from orchestrator.commands import checks_of_models as models
 
-        for try_out in (models.files, models.renderer, models.server):
+        for try_out in (models.files, models.other_models, models.renderer, models.server):
             yield asyncio.run(try_out(config))
     except ImportError as error:
         yield Check("packages", State.MISSING, str(error), "make install")

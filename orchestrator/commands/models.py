@@ -1,4 +1,4 @@
-"""`lipsync models`: what there is to speak with, and what it would take to use the rest."""
+"""`lipsync models`: what there is to speak with, whose it is, and what it would take to use the rest."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ import argparse
 from orchestrator.commands.availability import LICENCES, why_not
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain, table
-from orchestrator.config import ConfigError
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.inference.repository import ContractError, Repository, read_repository
+from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
+from orchestrator.licences import why_refused
 from orchestrator.models import ADAPTERS
 from orchestrator.types import LipSyncModel
 
-HEADING = ("model", "available", "look-ahead", "face from", "code", "weights", "why not")
+HEADING = ("model", "available", "look-ahead", "face from", "code", "weights", "commercial use", "why not")
+
+SERVED_HEADING = ("network", "weights", "origin", "SHA-256")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table; a model that cannot be used is no failure."""
+    """Print the tables; a model that cannot be used is no failure."""
     try:
         config = settings(options)
         repository = read_repository(config.model_repository)
     except (ConfigError, ContractError) as error:
         return explain(error)
-    print(table([HEADING, *(_row(model, repository) for model in LipSyncModel)], right=(2, 3)))
+    register = WeightsRegister(repository)
+    print(table([HEADING, *(_row(model, config, repository, register) for model in ADAPTERS)], right=(2, 3)))
+    served = [weights for adapter in ADAPTERS.values() for weights in register.of(adapter.spec.triton_models) if weights.label]
+    if served:
+        print("\n" + table([SERVED_HEADING, *(_served(weights) for weights in dict.fromkeys(served))]))
     return 0
 
 
-def _row(model: LipSyncModel, repository: Repository) -> tuple[str, ...]:
-    reason, licence = why_not(model, repository), LICENCES[model]
-    return (model.value, "no" if reason else "yes", *_needs(model), licence.code, licence.weights, reason)
+def _row(model: LipSyncModel, config: ServiceConfig, repository: Repository, register: WeightsRegister) -> tuple[str, ...]:
+    licences = LICENCES[model]
+    name = " ".join(filter(None, (model.value, warning_of(register.of(ADAPTERS[model].spec.triton_models)))))
+    reason = why_refused(model, licences, commercial_safe=config.commercial_safe) or why_not(model, repository)
+    commercial = "yes" if licences.commercial else "no"
+    return (name, "no" if reason else "yes", *_needs(model), licences.code, licences.weights, commercial, reason)
 
 
 def _needs(model: LipSyncModel) -> tuple[str, str]:
-    if model not in ADAPTERS:
-        return "-", "-"
     spec = ADAPTERS[model].spec
     look_ahead_ms = spec.look_ahead_ms if spec.triton_models else 0.0
     return f"{look_ahead_ms:.1f} ms", f"{spec.min_size} px" if spec.min_size else "any size"
+
+
+def _served(weights: Weights) -> tuple[str, ...]:
+    return (weights.network, weights.label, weights.origin, " ".join(weights.sha256) or "-")

@@ -17,6 +17,8 @@ from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import FaceStore
 from orchestrator.inference import Inference
 from orchestrator.inference.repository import Repository
+from orchestrator.inference.weights import WeightsRegister
+from orchestrator.licences import best_permitted
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import Frames
@@ -53,7 +55,12 @@ class OfflineRenderer:
         self._faces = FaceModelCacheService(store)
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
-        self._service = LipSyncService(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics())
+        weights = WeightsRegister(repository)
+        self._service = LipSyncService(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics(), weights)
+
+    def weights_warning(self, model: LipSyncModel) -> str:
+        """What has to be said with the model's name; empty for weights that somebody trained."""
+        return self._service.weights_warning(model)
 
     async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
         """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises `LipSyncError`."""
@@ -76,13 +83,15 @@ class OfflineRenderer:
 
     async def _check(self, wish: Wish) -> None:
         """Say what is missing before anything is drawn."""
-        reason = why_not(wish.model, self._repository)
-        if reason:
+        face = await self._faces.load_face_model(wish.user_id, wish.face_id)
+        compatibility = self._faces.validate_compatibility(face)
+        if reason := self._service.why_refused(wish.model):
+            better = best_permitted(ADAPTERS, compatibility.compatible_lip_sync_models)
+            raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, f"{reason}; use {better.value}")
+        if reason := why_not(wish.model, self._repository):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, reason)
         if not await self._service.available(wish.model):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready")
-        face = await self._faces.load_face_model(wish.user_id, wish.face_id)
-        compatibility = self._faces.validate_compatibility(face)
         if wish.model not in compatibility.compatible_lip_sync_models:
             issues = "; ".join(issue.message for issue in compatibility.issues if wish.model in issue.models)
             raise _unusable(wish.model, LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, f"with face {face.id!r}: {issues}")

@@ -29,6 +29,7 @@ from orchestrator.inference import Inference
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import ContractError, Repository, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.models import ADAPTERS
 from orchestrator.types import LipSyncModel, Resolution, VideoGenerationConfig
 
 PHOTO_USER: Final = "local"
@@ -51,8 +52,8 @@ class _Result:
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    if options.model not in set(LipSyncModel):
-        print(f"lipsync: --model {options.model}: choose one of {', '.join(LipSyncModel)}", file=sys.stderr)
+    if options.model not in ADAPTERS:
+        print(f"lipsync: --model {options.model}: choose one of {', '.join(ADAPTERS)}", file=sys.stderr)
         return 2
     cv2.setNumThreads(1)
     if not options.output.parent.is_dir():
@@ -108,7 +109,8 @@ def _inference(config: ServiceConfig, repository: Repository) -> AbstractAsyncCo
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:
     """Draw and code side by side: while one batch is coded the next is drawn. Returns the number of frames."""
-    model, size, fps = wish.model.value, wish.video.resolution.width, wish.video.target_fps
+    size, fps = wish.video.resolution.width, wish.video.target_fps
+    model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
     samples = await asyncio.to_thread(sound.mono_16k)
     done, total = 0, math.ceil(sound.duration_s * fps - 1e-3)
     with (

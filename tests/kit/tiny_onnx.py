@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ FLOAT = 1  # TensorProto.DataType
 OPSET = 13
 
 
-def write_projection(path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7) -> None:
+def write_projection(
+    path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7, properties: Mapping[str, str] | None = None
+) -> None:
     """`motion [N, steps, parameters] = sigmoid(A @ mel [N, rows, columns] @ B)` with seeded A and B."""
     rng = np.random.default_rng(seed)
     a = rng.normal(0, 0.1, (steps, rows)).astype(np.float32)
@@ -30,7 +32,8 @@ def write_projection(path: Path, *, rows: int, columns: int, steps: int, paramet
         ]
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)))
+    said = b"".join(_message(14, _text(1, key) + _text(2, value)) for key, value in (properties or {}).items())
+    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)) + said)
 
 
 def _varint(value: int) -> bytes:

@@ -15,7 +15,7 @@ LAYERS = (
     {"inference"},
     {"models"},
     {"audio", "face", "video", "streaming"},
-    {"selection", "performance"},
+    {"selection", "performance", "licences"},
     {"service", "session", "turn", "live"},
     {"app", "websocket", "http", "wire", "commands", "__main__"},
 )
