@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.picture import PictureError, decode_picture
-from orchestrator.face.store import Blob
+from orchestrator.face.store import Blob, is_derived
 from orchestrator.rendering.landmarks import POINT_COUNTS
 from orchestrator.types import FaceModel, Keypoint, Resolution, RgbImage
 
@@ -62,7 +62,7 @@ class _Expression(msgspec.Struct):
 
 def check_listing(user_id: str, model_id: str, blobs: Iterable[Blob]) -> None:
     """FACE_MODEL_NOT_FOUND when the folder is empty, FACE_MODEL_INCOMPATIBLE naming a file that is missing or too big."""
-    sizes = {blob.key.rsplit("/", 1)[-1]: blob.size_bytes for blob in blobs}
+    sizes = {blob.key.rsplit("/", 1)[-1]: blob.size_bytes for blob in blobs if not is_derived(blob.key)}
     if not sizes:
         raise face_not_found(user_id, model_id)
     for name in REQUIRED:

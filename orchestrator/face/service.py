@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.compatibility import Compatibility, check_compatibility
+from orchestrator.face.encoder import FaceEncoder
 from orchestrator.face.framing import cut_out, frame_head
 from orchestrator.face.ids import check_id
 from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
+from orchestrator.face.prepared import PreparedFaces
 from orchestrator.face.store import ROOT, FaceStore, active_model_key, face_prefix, version_of
-from orchestrator.models.base import FaceInputs, ModelAdapter
-from orchestrator.types import FaceModel, LipSyncModel, RgbImage
+from orchestrator.inference import Inference
+from orchestrator.models.base import ModelAdapter
+from orchestrator.types import FaceModel, RgbImage
 
 FaceKey: TypeAlias = tuple[str, str]
 """User id and face model id."""
 
-DerivedKey: TypeAlias = tuple[str, str, str, LipSyncModel, int]
-"""User id, face model id, its version, model, size in pixels."""
-
 KEYPOINT_BYTES: Final = 200
 """What a `Keypoint` with its two floats and its name takes, measured with sys.getsizeof."""
+
+ENCODING_DEADLINE_S: Final = 60.0
+"""Time that networks have to look at a face for the first time: on a CPU the largest take ten seconds."""
 
 _READ_ATTEMPTS: Final = 3
 
@@ -74,19 +77,18 @@ class FaceModelCacheService:
         max_face_bytes: int = 256 * 1024 * 1024,
         max_derived: int = 100,
         max_derived_bytes: int = 1024 * 1024 * 1024,
+        encoding_deadline_s: float = ENCODING_DEADLINE_S,
     ) -> None:
         self._store = store
         self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
-        self._derived: LruCache[DerivedKey, FaceInputs] = LruCache(
-            max_items=max_derived, max_bytes=max_derived_bytes, size_of=lambda derived: derived.nbytes
-        )
+        encoder = FaceEncoder(store, deadline_s=encoding_deadline_s)
+        self._prepared = PreparedFaces(encoder, max_items=max_derived, max_bytes=max_derived_bytes)
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
-        self._preparations: SingleFlight[DerivedKey, FaceInputs] = SingleFlight()
 
     @property
     def cached_bytes(self) -> int:
         """Bytes held by both caches."""
-        return self._faces.total_bytes + self._derived.total_bytes
+        return self._faces.total_bytes + self._prepared.total_bytes
 
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
         """The face, from memory or storage; without `model_id` the one that the user's active_model.json names.
@@ -127,11 +129,18 @@ class FaceModelCacheService:
         face = await self.load_face_model(user_id, model_id)
         return await asyncio.to_thread(_preprocess, face)
 
-    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int) -> Any:
-        """What `adapter.prepare(face, size)` derives, made once in a worker thread and held by the face's version."""
-        key = (face.user_id, face.id, face.version, adapter.spec.model, size)
-        derived = self._derived.get(key)
-        return derived if derived is not None else await self._preparations.run(key, lambda: self._prepare(key, face, adapter))
+    def prepared(self, face: FaceModel, adapter: ModelAdapter, size: int) -> Any | None:
+        """What `optimize_for_model` would give, if it is in memory."""
+        return self._prepared.get(face, adapter, size)
+
+    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None) -> Any:
+        """What `adapter.generate` needs of the face at `size` pixels, made once for all who ask and held by the face's version.
+
+        `adapter.prepare` runs in a worker thread. For an adapter that encodes faces, `inference` runs its networks over it, unless
+        their answer is stored beside the face: that can take as long as the encoding deadline, and raises what they raise. Raises
+        FACE_MODEL_INCOMPATIBLE where the face does not serve, MODEL_LOAD_FAILED where memory does not suffice.
+        """
+        return await self._prepared.prepare(face, adapter, size, inference)
 
     async def preload(self, user_id: str, model_id: str | None = None) -> None:
         """Have the face in memory before its first chunk comes."""
@@ -190,7 +199,7 @@ class FaceModelCacheService:
             self._forget(key)
             raise
         self._faces.put(key, face)
-        self._derived.discard_where(lambda derived: derived[:2] == key and derived[2] != face.version)
+        self._prepared.forget(*key, but_version=face.version)
         return face
 
     async def _read(self, key: FaceKey) -> FaceModel:
@@ -210,11 +219,6 @@ class FaceModelCacheService:
         message = f"face model {key[1]!r} was written again and again while it was read; try again"
         raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
 
-    async def _prepare(self, key: DerivedKey, face: FaceModel, adapter: ModelAdapter) -> FaceInputs:
-        derived = await asyncio.to_thread(adapter.prepare, face, key[4])
-        self._derived.put(key, derived)
-        return derived
-
     def _forget(self, key: FaceKey) -> None:
         self._faces.discard(key)
-        self._derived.discard_where(lambda derived: derived[:2] == key)
+        self._prepared.forget(*key)

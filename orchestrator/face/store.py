@@ -21,6 +21,9 @@ ROOT: Final = "face-models"
 
 DEMO_USER: Final = "demo"
 DEMO_FACE: Final = "demo"
+DERIVED: Final = "derived"
+"""Folder of a face model for what is computed from it: no part of the face, and made anew where it is missing."""
+
 SHIPPED_FACES: Final = Path(__file__).resolve().parent.parent / "demo" / "faces"
 """The portrait that comes with the package, in the layout of any other store."""
 
@@ -35,7 +38,11 @@ class Blob:
 
 
 class FaceStore(Protocol):
-    """Small files by key: `face-models/{userId}/{modelId}/{file}` and `face-models/{userId}/active_model.json`."""
+    """Small files by key: `face-models/{userId}/{modelId}/{file}`, `face-models/{userId}/{modelId}/derived/{file}` and
+    `face-models/{userId}/active_model.json`.
+
+    Where the storage itself fails, every call raises an `OSError`.
+    """
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         """All files below the folder `prefix`, by key."""
@@ -68,9 +75,20 @@ def active_model_key(user_id: str) -> str:
     return f"{ROOT}/{user_id}/active_model.json"
 
 
+def derived_prefix(user_id: str, model_id: str) -> str:
+    """The folder of what was computed from one face model."""
+    return f"{face_prefix(user_id, model_id)}/{DERIVED}"
+
+
+def is_derived(key: str) -> bool:
+    """Whether the file was computed from a face model rather than belonging to it."""
+    parts = key.split("/")
+    return len(parts) > 3 and parts[3] == DERIVED
+
+
 def version_of(blobs: Iterable[Blob]) -> str:
-    """One string for the state of a folder: it changes when any file of it is written, added or removed."""
-    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in blobs)
+    """One string for the state of a face model's folder: it changes when any file but a derived one is written, added or removed."""
+    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in blobs if not is_derived(blob.key))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -100,7 +118,8 @@ class LocalFaceStore:
     def _path(self, key: str) -> Path:
         """The file or folder of a key, proven to lie below the root even where the root holds links."""
         parts = key.split("/")
-        if parts[0] != ROOT or not 2 <= len(parts) <= 4 or not all(map(is_path_part, parts)):
+        deepest = 5 if is_derived(key) else 4
+        if parts[0] != ROOT or not 2 <= len(parts) <= deepest or not all(map(is_path_part, parts)):
             raise ValueError(f"not a key of the face store: {key!r}")
         path = self._root.joinpath(*parts)
         if not path.resolve().is_relative_to(self._root):
@@ -161,11 +180,15 @@ class LocalFaceStore:
             raise ValueError(f"not names of files: {sorted(files)}")
         folder = self._incoming / uuid.uuid4().hex
         folder.mkdir(parents=True)
-        for name, data in files.items():
-            with (folder / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            for name, data in files.items():
+                with (folder / name).open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError:  # a full disk must not keep the half that fitted
+            _remove(folder)
+            raise
         return folder
 
 
@@ -177,7 +200,10 @@ def _remove(path: Path | None) -> None:
 
 
 class WithShippedFaces:
-    """A store in which the demo face that comes with the package is always there, and always the same."""
+    """A store in which the demo face that comes with the package is always there, and always the same.
+
+    What is computed from it lies in the own store, as for any other face.
+    """
 
     def __init__(self, own: FaceStore, shipped: FaceStore) -> None:
         self._own = own
@@ -209,7 +235,7 @@ class WithShippedFaces:
         return await self._own.delete(prefix)
 
     def _is_fixed(self, key: str) -> bool:
-        return key == self._fixed or key.startswith(self._fixed + "/")
+        return (key == self._fixed or key.startswith(self._fixed + "/")) and not is_derived(key)
 
     def _refuse_fixed(self, key: str) -> None:
         if self._is_fixed(key):

@@ -46,3 +46,10 @@ class Inference(Protocol):
     async def ready(self, model: str) -> bool:
         """Whether `model` would answer now; a cached fact, cheap enough to ask for each chunk."""
         ...
+
+    async def identity(self, model: str) -> str | None:
+        """One string for the weights that `model` is served with: what it answers may be kept for as long as that stays.
+
+        None where it cannot be known: the files are not on this machine, or changed since they were loaded.
+        """
+        ...

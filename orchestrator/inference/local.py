@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, Tensors
+from orchestrator.inference.identity import NetworkIdentities, Stamp, stamp_of
 from orchestrator.inference.python_host import PythonModel
 from orchestrator.inference.repository import ModelContract, Repository
 from orchestrator.inference.statuses import timed_out
@@ -60,6 +61,8 @@ class LocalInference:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._opened: dict[str, Runner] = {}
+        self._stamps: dict[str, Stamp | None] = {}
+        self._identities = NetworkIdentities()
         self._opening = threading.Lock()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="inference")
 
@@ -73,6 +76,14 @@ class LocalInference:
         """Whether its files are there."""
         contract = self._repository.models.get(model)
         return contract is not None and contract.present
+
+    async def identity(self, model: str) -> str | None:
+        """See `Inference.identity`."""
+        contract = self._repository.models.get(model)
+        if contract is None:
+            return None
+        stamp = self._stamps[model] if model in self._stamps else stamp_of(contract)
+        return await self._identities.of(contract, stamp)
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`. A run that has begun goes on in its thread after the deadline, unheard."""
@@ -101,6 +112,7 @@ class LocalInference:
     def _runner(self, contract: ModelContract) -> Runner:
         with self._opening:
             if contract.name not in self._opened:
+                self._stamps[contract.name] = stamp_of(contract)
                 self._opened[contract.name] = open_model(contract)
             return self._opened[contract.name]
 

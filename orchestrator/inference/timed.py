@@ -29,3 +29,7 @@ class TimedInference:
     async def ready(self, model: str) -> bool:
         """See `Inference.ready`."""
         return await self._inference.ready(model)
+
+    async def identity(self, model: str) -> str | None:
+        """See `Inference.identity`."""
+        return await self._inference.identity(model)

@@ -14,6 +14,7 @@ from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, NotCached, Tensors
 from orchestrator.inference.connection import Connection, is_loopback
 from orchestrator.inference.external import ExternalServer
+from orchestrator.inference.identity import NetworkIdentities, Stamp
 from orchestrator.inference.lease import Lease
 from orchestrator.inference.repository import ContractError, ModelContract, Repository
 
@@ -35,6 +36,10 @@ class Server(Protocol):
 
     def has_ready(self, model: str) -> bool:
         """The state at the last look; no request."""
+        ...
+
+    def loaded_from(self, model: str) -> Stamp | None:
+        """What the model's files looked like when the server read them; None where that cannot be known."""
         ...
 
     def report_failure(self, model: str, error: InferenceError) -> None:
@@ -64,6 +69,7 @@ class TritonInference:
         self._links: dict[int, _Link] = {}
         self._lease: Lease | None = None
         self._turn = 0
+        self._identities = NetworkIdentities()
 
     async def __aenter__(self) -> TritonInference:
         for server in self._polled:
@@ -82,6 +88,11 @@ class TritonInference:
     async def ready(self, model: str) -> bool:
         """Whether any server had it ready at the last look."""
         return any(server.has_ready(model) for server in self._servers)
+
+    async def identity(self, model: str) -> str | None:
+        """See `Inference.identity`; None also where servers have loaded different files."""
+        contract, stamps = self._repository.models.get(model), {server.loaded_from(model) for server in self._servers}
+        return None if contract is None or len(stamps) != 1 else await self._identities.of(contract, stamps.pop())
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""

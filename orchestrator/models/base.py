@@ -133,7 +133,7 @@ class EncodesFace(Protocol):
         ...
 
     def with_encodings(self, face: Any, encodings: Mapping[str, NDArray[Any]]) -> FaceInputs:
-        """The prepared face that `generate` is given; the arrays are read-only. Its `nbytes` leaves them out: they are counted once, for all sizes."""
+        """The prepared face that `generate` is given; the arrays are read-only. Its `nbytes` leaves them out: the cache counts them."""
         ...
 
 
