@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from orchestrator.models import ADAPTERS
+from orchestrator.models.base import ModelSpec
 from orchestrator.types import FaceModel, LipSyncModel
 
 MOUTH_CORNERS: Final = (61, 291)
@@ -51,10 +54,15 @@ class Compatibility:
 
 
 def check_compatibility(face: FaceModel) -> Compatibility:
-    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm` draws and needs what it needs."""
-    issues = (*_size_issues(face), *_mouth_issues(face), *_sadtalker_issues(face), *_stated_size_issues(face))
+    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm` draws and needs what it needs.
+
+    A model of one's own needs what its adapter declares.
+    """
+    own = tuple(adapter.spec for model, adapter in ADAPTERS.items() if model not in LipSyncModel.__members__.values())
+    issues = (*_size_issues(face), *_mouth_issues(face), *_sadtalker_issues(face), *_own_issues(face, own), *_stated_size_issues(face))
     ruled_out = {model for issue in issues for model in issue.models}
-    compatible = tuple(model for model in (*PREFERENCE, LipSyncModel.TPSM_NEURAL) if model not in ruled_out)
+    known = (*PREFERENCE, LipSyncModel.TPSM_NEURAL, *(spec.model for spec in own))
+    compatible = tuple(model for model in known if model not in ruled_out)
     return Compatibility(face.id, compatible, compatible[0], issues)
 
 
@@ -90,6 +98,17 @@ def _sadtalker_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
         message = f"quality {face.quality_score:.0f}; sadtalker needs {MIN_SADTALKER_QUALITY:.0f}"
         found.append(CompatibilityIssue("QUALITY_TOO_LOW", message, (LipSyncModel.SADTALKER,)))
     return tuple(found)
+
+
+def _own_issues(face: FaceModel, own: Iterable[ModelSpec]) -> tuple[CompatibilityIssue, ...]:
+    height, width = face.neutral_pose.shape[:2]
+    return tuple(
+        CompatibilityIssue(
+            "PICTURE_TOO_SMALL", f"{width}x{height}; {spec.model} needs {spec.min_size}x{spec.min_size} pixels", (spec.model,)
+        )
+        for spec in own
+        if min(height, width) < spec.min_size
+    )
 
 
 def _stated_size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
