@@ -7,7 +7,16 @@ from typing import Final
 from orchestrator.models.base import ModelAdapter
 from orchestrator.models.static import Static
 from orchestrator.models.tpsm import Tpsm
+from orchestrator.models.tpsm_neural import TpsmNeural
+from orchestrator.models.wav2lip import Wav2Lip
 from orchestrator.types import LipSyncModel
 
-ADAPTERS: Final[dict[LipSyncModel, ModelAdapter]] = {adapter.spec.model: adapter for adapter in (Tpsm(), Static())}
+_ADAPTERS: Final[tuple[ModelAdapter, ...]] = (
+    Tpsm(),
+    Wav2Lip(),
+    TpsmNeural(),
+    Static(),
+)
+
+ADAPTERS: Final[dict[LipSyncModel, ModelAdapter]] = {adapter.spec.model: adapter for adapter in _ADAPTERS}
 """Every model of the service by its wire name."""

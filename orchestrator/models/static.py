@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
 from orchestrator.models.tpsm import TpsmFace, prepare_face
-from orchestrator.motion import MOUTH_PARAMETERS
+from orchestrator.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
-from orchestrator.types import FaceModel, LipSyncModel, MelSpec
+from orchestrator.types import FaceModel, LipSyncModel, MelSpec, RgbImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +34,10 @@ class StaticFace:
         idle = idle_motion(idle_s, self.face.seed)
         motion = np.concatenate([np.zeros((len(idle), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)
         return np.stack([self.renderer.draw(row) for row in motion])
+
+    def at_rest(self) -> RgbImage:
+        """`[size, size, 3]`: the same looking ahead, eyes open."""
+        return self.renderer.draw(np.zeros(len(MOTION_PARAMETERS), np.float32))
 
 
 def prepare_static_face(face: FaceModel, size: int) -> StaticFace:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.models.base import Frames
-from orchestrator.types import RgbImage
+from orchestrator.models.static import StaticFace, prepare_static_face
+from orchestrator.rendering.build import frame_points
+from orchestrator.types import FaceModel, RgbImage
 
 FACE_SIZE: Final = 96
 """Side of the network's picture in pixels; its lower half is what the network invents."""
@@ -50,30 +51,29 @@ class FaceBox:
 class Wav2LipFace:
     """One face at one size."""
 
-    picture: RgbImage
-    """The face at rest."""
+    head: StaticFace
+    """Draws the face at rest, blinking and swaying: what the network repaints is cut from these pictures and goes back into them.
+
+    The head moves by a hundredth of the box at most, so the box stays where it is.
+    """
     box: FaceBox
-    crop: RgbImage
-    """`[96, 96, 3]`, RGB: the network's input."""
     patch_weight: NDArray[np.float32]
     """`[box height, box width]`, 0..1: how much of the patch shows."""
-    picture_weight: NDArray[np.float32]
-    """The rest of it."""
 
     @property
     def nbytes(self) -> int:
         """All arrays."""
-        return sum(array.nbytes for array in (self.picture, self.crop, self.patch_weight, self.picture_weight))
+        return self.head.nbytes + self.patch_weight.nbytes
 
 
-def prepare_wav2lip_face(picture: RgbImage, landmarks: NDArray[np.float32]) -> Wav2LipFace:
-    """The face of `picture [h, w, 3]` with `landmarks [n, 2]` in its pixels. ValueError when they enclose no face in it."""
-    box = face_box(landmarks, picture.shape[0], picture.shape[1])
-    weight = feathered_mask(box.height, box.width)
-    return Wav2LipFace(picture, box, network_crop(picture, box), weight, 1.0 - weight)
+def prepare_wav2lip_face(face: FaceModel, size: int) -> Wav2LipFace:
+    """ValueError when the landmarks enclose no face in the picture."""
+    height, width = face.neutral_pose.shape[:2]
+    box = face_box(frame_points(face.landmarks(), width, height, size), size, size)
+    return Wav2LipFace(prepare_static_face(face, size), box, feathered_mask(box.height, box.width))
 
 
-def face_box(landmarks: NDArray[np.float32], height: int, width: int) -> FaceBox:
+def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> FaceBox:
     """The box a face detector would draw, from the extent of the face mesh, cut to a picture of `height` x `width`."""
     left, top = np.floor(landmarks.min(axis=0))
     right, bottom = np.ceil(landmarks.max(axis=0)) + 1
@@ -85,8 +85,12 @@ def face_box(landmarks: NDArray[np.float32], height: int, width: int) -> FaceBox
 
 
 def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
-    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its training."""
-    crop = cv2.resize(picture[box.top : box.bottom, box.left : box.right], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
+    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its training, whose faces were hardly larger.
+
+    A face of more than twice that size is averaged: sampling would skip pixels.
+    """
+    way = cv2.INTER_AREA if min(box.height, box.width) > 2 * FACE_SIZE else cv2.INTER_LINEAR
+    crop = cv2.resize(picture[box.top : box.bottom, box.left : box.right], (FACE_SIZE, FACE_SIZE), interpolation=way)
     return np.asarray(crop, np.uint8)
 
 
@@ -103,17 +107,13 @@ def feathered_mask(height: int, width: int) -> NDArray[np.float32]:
     return mask
 
 
-def paste_back(face: Wav2LipFace, patches: NDArray[np.uint8]) -> Frames:
-    """Pictures `[n, h, w, 3]` of the face with the network's `patches [n, 96, 96, 3]` (RGB) in place."""
-    box = face.box
-    frames: Frames = np.repeat(face.picture[None], len(patches), axis=0)
-    first = int(box.height * FADE_IN[0])  # above it nothing of the patch shows
-    weights = np.ascontiguousarray(face.patch_weight[first:]), np.ascontiguousarray(face.picture_weight[first:])
-    for frame, patch in zip(frames, patches, strict=True):
-        large = cv2.resize(patch, (box.width, box.height), interpolation=cv2.INTER_CUBIC)[first:]
-        region = frame[box.top + first : box.bottom, box.left : box.right]
-        region[:] = cv2.blendLinear(large, np.ascontiguousarray(region), *weights)
-    return frames
+def paste_back(face: Wav2LipFace, picture: RgbImage, patch: NDArray[np.uint8], share: float = 1.0) -> None:
+    """Puts the network's `patch [96, 96, 3]` (RGB) into `picture [h, w, 3]`; with a smaller share it is translucent."""
+    box, first = face.box, int(face.box.height * FADE_IN[0])  # above it nothing of the patch shows
+    large = cv2.resize(patch, (box.width, box.height), interpolation=cv2.INTER_CUBIC)[first:]
+    region = picture[box.top + first : box.bottom, box.left : box.right]
+    weight = face.patch_weight[first:] * np.float32(share)
+    region[:] = cv2.blendLinear(large, np.ascontiguousarray(region), weight, 1.0 - weight)
 
 
 def _smooth_step(t: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,15 +7,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.types import MelSpec
+from orchestrator.types import MelScale, MelSpec
 
-MEL: Final = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0)
-"""50 ms Hann window, 80 frames per second; scaled by `orchestrator.audio.decibel_mel`, not by the natural logarithm."""
+MEL: Final = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0, scale=MelScale.DECIBEL)
+"""50 ms Hann window, 80 frames per second."""
 
 WINDOW_FRAMES: Final = 16
 
 AHEAD_FRAMES: Final = 10
-"""Mel frames of a live window past the video frame's centre.
+"""Mel frames of a live window past the video frame's centre: 150 ms of audio with what the last one sees, 175 ms from the start of a
+frame of 20 fps.
 
 The window then starts 5 mel frames (62.5 ms) before the centre. In training it started one video frame of 40 ms before the
 frame's own start, which is 60 ms before its centre. Upstream's inference starts 40 ms later, for 40 ms more look-ahead.

@@ -68,6 +68,13 @@ def square_around(points: Points, width: int, height: int) -> tuple[int, int, in
     return int(np.clip(round(center[0] - side / 2), 0, width - side)), int(np.clip(round(center[1] - side / 2), 0, height - side)), side
 
 
+def frame_points(landmarks: NDArray[np.float32], width: int, height: int, size: int) -> Points:
+    """Where the landmarks of a photo of `width` x `height` lie in frames of `size`: `[468, 2]`, pixels. ValueError as `build_face_maps`."""
+    points = checked(landmarks, width, height)
+    left, top, side = square_around(points, width, height)
+    return (points - (left, top) + 0.5) * (size / side) - 0.5
+
+
 def _square(image: RgbImage, points: Points, side: int) -> tuple[RgbImage, Points]:
     """The largest square around the face, scaled to `side`, and the points in it."""
     left, top, length = square_around(points, image.shape[1], image.shape[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from demo_face import demo_face, small_face
 
 from orchestrator.models.wav2lip_face import FACE_SIZE, FaceBox, face_box, feathered_mask, network_crop, paste_back, prepare_wav2lip_face
 
@@ -47,28 +48,46 @@ def test_the_mask_has_no_step() -> None:
     assert max(np.abs(np.diff(mask, axis=0)).max(), np.abs(np.diff(mask, axis=1)).max()) < 0.1
 
 
-@pytest.mark.parametrize("side", [128, 256, 512])
-def test_pasting_the_crop_itself_changes_nothing_visible(side: int) -> None:
-    face = prepare_wav2lip_face(gradient(side), LANDMARKS * (side / 256))
-    frames = paste_back(face, face.crop[None])
-    assert frames.shape == (1, side, side, 3)
-    assert np.abs(frames[0].astype(int) - face.picture).max() <= 3
+def test_a_large_face_is_averaged_rather_than_sampled() -> None:
+    checks = (np.indices((480, 480)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    crop = network_crop(np.repeat(checks[..., None], 3, axis=2), FaceBox(top=0, bottom=480, left=0, right=480))
+    assert np.ptp(crop) <= 12
 
 
-def test_a_patch_shows_in_the_mouth_alone_and_each_frame_has_its_own() -> None:
-    face = prepare_wav2lip_face(gradient(), LANDMARKS)
-    patches = np.stack([np.full((FACE_SIZE, FACE_SIZE, 3), level, np.uint8) for level in (0, 255)])
-    frames = paste_back(face, patches)
-    mouth = (face.box.top + round(0.75 * face.box.height), (face.box.left + face.box.right) // 2)
-    assert [tuple(frame[mouth]) for frame in frames] == [(0, 0, 0), (255, 255, 255)]
-    outside = np.ones(face.picture.shape[:2], bool)
-    outside[face.box.top + int(0.44 * face.box.height) : face.box.bottom, face.box.left : face.box.right] = False
-    np.testing.assert_array_equal(frames[1][outside], face.picture[outside])
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_pasting_the_crop_itself_changes_nothing_visible(size: int) -> None:
+    face = prepare_wav2lip_face(demo_face(), size)
+    rest = face.head.at_rest()
+    picture = rest.copy()
+    paste_back(face, picture, network_crop(rest, face.box))
+    change = np.abs(picture.astype(int) - rest)
+    inside = np.zeros((size, size), bool)
+    inside[face.box.top : face.box.bottom, face.box.left : face.box.right] = face.patch_weight > 0
+    assert change[~inside].max() == 0
+    assert change[inside].mean() < 1.5
 
 
-def test_pasting_leaves_the_prepared_face_as_it_was() -> None:
-    face = prepare_wav2lip_face(gradient(), LANDMARKS)
-    before = face.picture.copy()
-    paste_back(face, np.zeros((3, FACE_SIZE, FACE_SIZE, 3), np.uint8))
-    np.testing.assert_array_equal(face.picture, before)
-    assert face.nbytes == face.picture.nbytes + face.crop.nbytes + 2 * 4 * face.box.height * face.box.width
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_smooth_skin_comes_back_to_the_grey_level(size: int) -> None:
+    face = prepare_wav2lip_face(demo_face(), size)
+    smooth = gradient(size)
+    picture = smooth.copy()
+    paste_back(face, picture, network_crop(smooth, face.box))
+    assert np.abs(picture.astype(int) - smooth).max() <= 2
+
+
+def test_a_smaller_share_lets_the_picture_through() -> None:
+    face = prepare_wav2lip_face(demo_face(), 256)
+    black, white = np.zeros((256, 256, 3), np.uint8), np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)
+    middle = (face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2)
+    for share, level in ((0.0, 0), (0.4, 102), (1.0, 255)):
+        picture = black.copy()
+        paste_back(face, picture, white, share)
+        assert abs(int(picture[middle][0]) - level) <= 1
+
+
+def test_the_box_follows_the_face_in_a_photo_that_is_cut_to_a_square() -> None:
+    whole, small = (prepare_wav2lip_face(face, 256) for face in (demo_face(), small_face()))
+    assert small.box.height == pytest.approx(whole.box.height * 400 / 700, abs=2)
+    crops = [network_crop(face.head.at_rest(), face.box).astype(int) for face in (whole, small)]
+    assert np.abs(crops[0] - crops[1]).mean() < 8

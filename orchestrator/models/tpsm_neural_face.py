@@ -1,0 +1,170 @@
+"""A face prepared for the neural thin-plate-spline model: the square that it repaints, and how that goes back into the picture unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.models.base import Frames
+from orchestrator.models.static import StaticFace, prepare_static_face
+from orchestrator.models.tpsm import TpsmFace, prepare_face
+from orchestrator.models.tpsm_neural_motion import PICTURE_SIZE, motion_scale
+from orchestrator.rendering.build import frame_points
+from orchestrator.types import FaceModel, RgbImage
+
+HEAD_SIDE: Final = 1.9
+"""Side of the square in face lengths (topmost mesh point to chin): the head takes two thirds, as in the pictures of VoxCeleb."""
+
+CROWN_ABOVE_FACE: Final = 0.30
+"""The crown lies this far above the mesh's topmost point, in face lengths."""
+
+CROWN_AT: Final = 0.10
+"""Where the crown lies in the square, from above."""
+
+WHOLE_FROM: Final = 0.85
+"""A square that takes more of the picture's side becomes the whole picture, which needs no seam; enrolled photos are framed so."""
+
+FEATHER: Final = 0.08
+"""Width of the fade along edges inside the picture, in sides of the square."""
+
+SOURCE_SIZE: Final = 512
+"""Size at which the source is drawn, so that the cut-out of a small face keeps what the photo has."""
+
+_TOP, _CHIN = 10, 152
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSquare:
+    """Pixels of a frame of `PICTURE_SIZE`; all even, so that they are whole ones at half the size too."""
+
+    left: int
+    top: int
+    side: int
+
+    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """This part of a square picture of any size, a view."""
+        left, top, side = (edge * picture.shape[0] // PICTURE_SIZE for edge in (self.left, self.top, self.side))
+        return picture[top : top + side, left : left + side]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TpsmNeuralPictures:
+    """One face at one size, before the networks have seen it."""
+
+    shown: TpsmFace
+    """Draws the frames at the size that is sent."""
+    driver: TpsmFace
+    """Draws the frames that drive the network, at `PICTURE_SIZE`."""
+    square: HeadSquare
+    source: RgbImage
+    """`[256, 256, 3]`: the face at rest, what the network animates."""
+    rest: RgbImage
+    """`[256, 256, 3]`: the same as the driver draws it, where its motion begins."""
+    patch_weight: NDArray[np.float32]
+    """`[side, side]` of the square at the size that is sent, 0..1."""
+
+    @property
+    def nbytes(self) -> int:
+        """All arrays; both faces where they differ."""
+        faces = {id(face): face.nbytes for face in (self.shown, self.driver)}
+        return sum(faces.values()) + self.source.nbytes + self.rest.nbytes + self.patch_weight.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TpsmNeuralFace:
+    """The same with what the networks say of it."""
+
+    pictures: TpsmNeuralPictures
+    source_points: NDArray[np.float32]
+    rest_points: NDArray[np.float32]
+    """`[50, 2]` each."""
+    scale: float
+    """Of the driver's motion: 1 but for what the two pictures differ in."""
+    tensors: Mapping[str, NDArray[Any]]
+    """What every request for frames holds of the face, with the batch axis."""
+
+    @property
+    def nbytes(self) -> int:
+        """Without the encodings."""
+        return self.pictures.nbytes
+
+
+def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictures:
+    """ValueError as `build_face_maps`."""
+    height, width = face.neutral_pose.shape[:2]
+    square = head_square(frame_points(face.landmarks(), width, height, PICTURE_SIZE))
+    driver = prepare_static_face(face, PICTURE_SIZE)
+    return TpsmNeuralPictures(
+        shown=driver.face if size == PICTURE_SIZE else prepare_face(face, size),
+        driver=driver.face,
+        square=square,
+        source=_at_rest(prepare_static_face(face, SOURCE_SIZE), square),
+        rest=_at_rest(driver, square),
+        patch_weight=feathered_square(square, size),
+    )
+
+
+def with_networks_view(pictures: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]) -> TpsmNeuralFace:
+    """Joins the face with `source_points`, `rest_points` and the source's features. QhullError where the points span no area."""
+    source_points, rest_points = encodings["source_points"], encodings["rest_points"]
+    features = {name: array[None] for name, array in encodings.items() if name.startswith("features_")}
+    tensors = {"picture": pictures.source[None], "source_points": source_points[None], **features}
+    return TpsmNeuralFace(pictures, source_points, rest_points, motion_scale(source_points, rest_points), tensors)
+
+
+def head_square(points: NDArray[np.float64]) -> HeadSquare:
+    """The square around the head whose mesh `[n, 2]` lies so in a frame of `PICTURE_SIZE`."""
+    length = float(np.linalg.norm(points[_CHIN] - points[_TOP]))
+    side = round(HEAD_SIDE * length / 2) * 2
+    if side > WHOLE_FROM * PICTURE_SIZE:
+        return HeadSquare(0, 0, PICTURE_SIZE)
+    crown = points[_TOP] + CROWN_ABOVE_FACE * (points[_TOP] - points[_CHIN])
+    middle = (points[:, 0].min() + points[:, 0].max()) / 2.0
+    return HeadSquare(_inside(middle - side / 2, side), _inside(crown[1] - CROWN_AT * side, side), side)
+
+
+def _inside(edge: float, side: int) -> int:
+    return int(np.clip(round(edge / 2) * 2, 0, PICTURE_SIZE - side))
+
+
+def feathered_square(square: HeadSquare, size: int) -> NDArray[np.float32]:
+    """How much of a patch shows: all of it, but for fades along edges that are not the picture's own."""
+    side = square.side * size // PICTURE_SIZE
+    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    rows, columns = (_fade(across, start > 0, start + square.side < PICTURE_SIZE) for start in (square.top, square.left))
+    weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
+    return weight
+
+
+def _fade(across: NDArray[np.float32], first: bool, last: bool) -> NDArray[np.float32]:
+    near = np.minimum(across if first else 1.0, across[::-1] if last else 1.0)
+    t = np.clip(np.broadcast_to(near, across.shape), 0.0, 1.0).astype(np.float32)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def network_pictures(frames: Frames, square: HeadSquare) -> Frames:
+    """The square of each frame `[n, size, size, 3]` at the network's size."""
+    return np.stack([_resized(square.of(frame), PICTURE_SIZE) for frame in frames])
+
+
+def paste_square(pictures: TpsmNeuralPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float) -> None:
+    """Puts the network's `patch [256, 256, 3]` into `frame [size, size, 3]`; with a smaller share it is translucent."""
+    region = pictures.square.of(frame)
+    weight = pictures.patch_weight * np.float32(share)
+    region[:] = cv2.blendLinear(_resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
+
+
+def _at_rest(face: StaticFace, square: HeadSquare) -> RgbImage:
+    return _resized(square.of(face.at_rest()), PICTURE_SIZE)
+
+
+def _resized(picture: NDArray[np.uint8], side: int) -> RgbImage:
+    if len(picture) == side:
+        return picture
+    way = cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
