@@ -8,7 +8,7 @@ from importlib import import_module
 
 from export import command
 
-NETWORKS = {"audio2motion": "export.audio2motion.command", "verify": "export.verify"}
+NETWORKS = {"audio2motion": "export.audio2motion.command", "check": "export.check", "verify": "export.verify"}
 """Name -> module with `main(arguments) -> exit status`; the public models share `export.command`."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,6 +12,15 @@ from export.weights import WeightsSource
 
 OPSET: Final = 18
 """Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's contract asks for."""
+
+
+class AxisRange(NamedTuple):
+    """Lengths of a free axis that an engine is built for."""
+
+    least: int
+    usual: int
+    """What the engine is made fastest for."""
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,10 @@ class ExportSpec:
     """
     free: dict[str, dict[int, str]] = field(default_factory=dict)
     """Names of the axes beside the batch whose length is free, by tensor."""
+    ranges: Mapping[str, AxisRange] = field(default_factory=dict)
+    """Of every free axis of an input, by the axis's name."""
+    full_precision: tuple[str, ...] = ()
+    """Modules ("renderer/dense_motion_network") whose own arithmetic stays in fp32 when the rest is halved; the outermost's always does."""
 
     @property
     def dynamic_axes(self) -> dict[str, dict[int, str]]:

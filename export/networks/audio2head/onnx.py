@@ -21,7 +21,8 @@ def picture_export(
     """`audio2head_picture`: once per face."""
     graph = PictureGraph(kp_detector, generator, audio2pose).eval()
     names = ("features", "small_picture", "key_points", "jacobians", "vector", "pose")
-    return ExportSpec("audio2head_picture", graph, {"picture": _picture(batch, random)}, dict.fromkeys(names, 1e-4))
+    inputs = {"picture": _picture(batch, random)}
+    return ExportSpec("audio2head_picture", graph, inputs, dict.fromkeys(names, 1e-4), full_precision=("detector",))
 
 
 def embedding_export(audio2pose: Audio2Pose, batch: int, random: torch.Generator) -> ExportSpec:
@@ -51,7 +52,7 @@ def key_point_export(audio2kp: Audio2Kp, batch: int, random: torch.Generator) ->
         "picture": _picture(batch, random),
     }
     outputs = {"key_points": 1e-4, "jacobians": 1e-4}
-    return ExportSpec("audio2head_key_points", KeyPointGraph(audio2kp).eval(), inputs, outputs)
+    return ExportSpec("audio2head_key_points", KeyPointGraph(audio2kp).eval(), inputs, outputs, full_precision=("audio2kp",))
 
 
 def frame_export(generator: Generator, batch: int, random: torch.Generator) -> ExportSpec:
@@ -65,7 +66,8 @@ def frame_export(generator: Generator, batch: int, random: torch.Generator) -> E
         "key_points": source + _uniform((batch, 10, 2), -0.2, 0.2, random),
         "jacobians": _jacobians(batch, random),
     }
-    return ExportSpec("audio2head_frame", FrameGraph(generator).eval(), inputs, {"frame": 1.0})
+    module = FrameGraph(generator).eval()
+    return ExportSpec("audio2head_frame", module, inputs, {"frame": 1.0}, full_precision=("dense_motion_network",))
 
 
 GRAPHS: Final = (

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from export.base import ExportSpec, Graph
+from export.base import AxisRange, ExportSpec, Graph
 from export.networks.sadtalker.expression import AudioToExpression
 from export.networks.sadtalker.graphs import (
     ExpressionGraph,
@@ -32,9 +32,8 @@ GREY_LEVEL: Final = 1.0
 def photo_export(renderer: FaceRenderer, extractor: KeyPointExtractor, batch: int, random: torch.Generator) -> ExportSpec:
     """`sadtalker_photo`: once per face; folds the renderer's spectral norms in place."""
     outputs = {"feature_volume": 1e-4, "compressed_volume": 1e-4, "canonical_key_points": 1e-4}
-    return ExportSpec(
-        "sadtalker_photo", PhotoGraph(fold_spectral_norms(renderer), extractor).eval(), {"picture": _bytes(256, batch, random)}, outputs
-    )
+    module = PhotoGraph(fold_spectral_norms(renderer), extractor).eval()
+    return ExportSpec("sadtalker_photo", module, {"picture": _bytes(256, batch, random)}, outputs, full_precision=("extractor",))
 
 
 def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator) -> ExportSpec:
@@ -46,7 +45,15 @@ def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator)
         "driving_key_points": _uniform((batch, 2, KEY_POINTS, 3), -0.8, 0.8, random),
     }
     free = {"driving_key_points": {1: "frames"}, "frames": {1: "frames"}}
-    return ExportSpec("sadtalker_renderer", RendererGraph(fold_spectral_norms(renderer)).eval(), inputs, {"frames": GREY_LEVEL}, free)
+    return ExportSpec(
+        "sadtalker_renderer",
+        RendererGraph(fold_spectral_norms(renderer)).eval(),
+        inputs,
+        {"frames": GREY_LEVEL},
+        free,
+        {"frames": AxisRange(1, 2, 4)},
+        full_precision=("renderer", "renderer/dense_motion_network"),
+    )
 
 
 def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random: torch.Generator) -> ExportSpec:

@@ -144,8 +144,9 @@ def transformations(driving_points: Tensor, source_points: Tensor, grid: Tensor,
 
 def deform(small: Tensor, grids: Tensor) -> Tensor:
     """The small source `[B, 3, H, W]` seen through each grid `[B, 11, H, W, 2]`: `[B, 11, 3, H, W]`."""
-    pictures = small[:, None].expand(-1, GRIDS, -1, -1, -1).flatten(0, 1)
-    return sample(pictures, grids.flatten(0, 1)).reshape(-1, GRIDS, *small.shape[1:])
+    picture = [int(size) for size in small.shape[1:]]
+    pictures = small[:, None].expand(-1, GRIDS, *picture).reshape(-1, *picture)
+    return sample(pictures, grids.reshape(-1, *picture[1:], 2)).reshape(-1, GRIDS, *picture)
 
 
 def sample(maps: Tensor, grid: Tensor) -> Tensor:

@@ -67,10 +67,10 @@ class InpaintingNetwork(nn.Module):
 
 def warp(maps: Tensor, deformation: Tensor) -> Tensor:
     """Maps `[B, C, S, S]` moved by a flow `[B, h, w, 2]` that is resized to their size."""
-    size = maps.shape[2:]
-    if deformation.shape[1:3] != size:
+    scale = int(maps.shape[2]) / int(deformation.shape[1])
+    if scale != 1.0:
         channels_first = deformation.permute(0, 3, 1, 2)
-        resized = functional.interpolate(channels_first, size=size, mode="bilinear", align_corners=True)
+        resized = functional.interpolate(channels_first, scale_factor=scale, mode="bilinear", align_corners=True)
         deformation = resized.permute(0, 2, 3, 1)
     return sample(maps, deformation)
 

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from export.base import ExportSpec, Graph
+from export.base import AxisRange, ExportSpec, Graph
 from export.networks.tpsm_neural.dense_motion import DenseMotionNetwork
 from export.networks.tpsm_neural.inpainting import InpaintingNetwork
 from export.networks.tpsm_neural.key_points import KEY_POINTS, AvdNetwork, BackgroundPredictor, KeyPointDetector
@@ -48,7 +48,15 @@ def frames_export(dense_motion: DenseMotionNetwork, inpainting: InpaintingNetwor
     for name, (channels, side) in FEATURES.items():
         inputs[name] = torch.rand(batch, channels, side, side, generator=random).half()
     free = {"driving_points": {1: "frames"}, "frames": {1: "frames"}}
-    return ExportSpec("tpsm_neural_frames", ServedFrames(dense_motion, inpainting).eval(), inputs, {"frames": FRAME_TOLERANCE}, free)
+    return ExportSpec(
+        "tpsm_neural_frames",
+        ServedFrames(dense_motion, inpainting).eval(),
+        inputs,
+        {"frames": FRAME_TOLERANCE},
+        free,
+        {"frames": AxisRange(1, 2, 4)},
+        full_precision=("dense_motion",),
+    )
 
 
 def avd_export(network: AvdNetwork, batch: int, random: torch.Generator) -> ExportSpec:

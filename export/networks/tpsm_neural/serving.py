@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from export.networks.tpsm_neural.dense_motion import DenseMotionNetwork
 from export.networks.tpsm_neural.inpainting import InpaintingNetwork, SourceEncoding
-from export.networks.tpsm_neural.key_points import BackgroundPredictor, KeyPointDetector
+from export.networks.tpsm_neural.key_points import KEY_POINTS, BackgroundPredictor, KeyPointDetector
 
 
 class ServedKeyPoints(nn.Module):
@@ -61,7 +61,7 @@ class ServedFrames(nn.Module):
         frames = driving_points.shape[1]
         source = _repeat(_from_bytes(picture), frames)
         levels = (_repeat(level.float(), frames) for level in (features_256, features_128, features_64, features_32))
-        motion = self.dense_motion(source, driving_points.flatten(0, 1), _repeat(source_points, frames))
+        motion = self.dense_motion(source, driving_points.reshape(-1, KEY_POINTS, 2), _repeat(source_points, frames))
         rendered = self.inpainting.render(source, SourceEncoding(*levels), motion)
         return _to_bytes(rendered, frames)
 
@@ -85,9 +85,10 @@ def _from_bytes(picture: Tensor) -> Tensor:
 def _to_bytes(picture: Tensor, frames: int) -> Tensor:
     """`[B * frames, 3, H, W]`, 0..1 -> `[B, frames, H, W, 3]`, rounded as upstream rounds."""
     levels = torch.round(picture * 255).clamp(0, 255).permute(0, 2, 3, 1)
-    return levels.reshape(-1, frames, *levels.shape[1:]).to(torch.uint8)
+    return levels.reshape(-1, frames, *(int(size) for size in levels.shape[1:])).to(torch.uint8)
 
 
 def _repeat(values: Tensor, frames: int) -> Tensor:
     """`[B, ...]` -> `[B * frames, ...]`, each item `frames` times in a row."""
-    return values[:, None].expand(-1, frames, *values.shape[1:]).flatten(0, 1)
+    rest = [int(size) for size in values.shape[1:]]  # plain numbers while tracing too, so that the graph knows its shapes
+    return values[:, None].expand(-1, frames, *rest).reshape(-1, *rest)

@@ -34,6 +34,7 @@ class Splines(NamedTuple):
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """(x, y) of every pixel, `[height, width, 2]`, on the device and in the dtype of `like`."""
+    height, width = int(height), int(width)  # plain numbers while tracing too: the grid is then a constant of the graph
     x = 2 * torch.arange(width, dtype=like.dtype, device=like.device) / (width - 1) - 1
     y = 2 * torch.arange(height, dtype=like.dtype, device=like.device) / (height - 1) - 1
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)
@@ -41,7 +42,7 @@ def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
 
 def fit_splines(driving: Tensor, source: Tensor) -> Splines:
     """Splines that take driving points to source points, both `[B, K, 5, 2]`."""
-    points = driving.shape[-2]
+    points = int(driving.shape[-2])
     affine = torch.cat((driving, torch.ones_like(driving[..., :1])), dim=-1)
     bending = _radial(_square_distances(driving, driving))
     corner = torch.zeros_like(affine[..., :3, :])
@@ -53,11 +54,11 @@ def fit_splines(driving: Tensor, source: Tensor) -> Splines:
 
 def apply_splines(splines: Splines, grid: Tensor) -> Tensor:
     """Where the grid's points `[H, W, 2]` lie in the source: `[B, K, H, W, 2]`."""
-    height, width, _ = grid.shape
+    height, width, splines_per_face = int(grid.shape[0]), int(grid.shape[1]), int(splines.theta.shape[1])
     points = grid.reshape(1, 1, -1, 2)
     moved = points @ splines.theta[..., :2].transpose(-1, -2) + splines.theta[..., None, :, 2]
     moved = moved + _radial(_square_distances(points, splines.centres)) @ splines.weights
-    return moved.reshape(-1, moved.shape[1], height, width, 2)
+    return moved.reshape(-1, splines_per_face, height, width, 2)
 
 
 def apply_affine(matrix: Tensor, grid: Tensor) -> Tensor:

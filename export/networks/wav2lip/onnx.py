@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from export.base import ExportSpec, Graph
+from export.base import AxisRange, ExportSpec, Graph
 from export.networks.wav2lip.blocks import UpConvBlock
 from export.networks.wav2lip.generator import Generator
 from export.networks.wav2lip.quality_discriminator import QualityDiscriminator
@@ -55,7 +55,8 @@ def detector_export(detector: S3fd, batch: int, random: torch.Generator) -> Expo
     for name in DETECTOR_OUTPUTS:
         free[name] = {2: f"rows_{name}", 3: f"columns_{name}"}
     inputs = {"picture": _bytes(random, batch, 128, 160, 3)}
-    return ExportSpec("wav2lip_s3fd", ServedFaceDetector(detector).eval(), inputs, dict.fromkeys(DETECTOR_OUTPUTS, 1e-4), free)
+    ranges = {"height": AxisRange(64, 360, 720), "width": AxisRange(64, 640, 1280)}
+    return ExportSpec("wav2lip_s3fd", ServedFaceDetector(detector).eval(), inputs, dict.fromkeys(DETECTOR_OUTPUTS, 1e-4), free, ranges)
 
 
 GRAPHS: Final = (

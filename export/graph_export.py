@@ -1,0 +1,158 @@
+"""Exports one graph of a model: written aside, checked, proven equal to its module, and only then put in place."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import onnxruntime
+import torch
+
+from export.base import OPSET, ExportSpec, Graph
+from export.command import REPOSITORY
+from export.engine import build_engine, engine_runner, require_tensorrt
+from export.parity import ExportError, OutputParity, compare, onnx_runner
+from export.sources import Filled
+from export.tensorrt_config import ENGINE, Profile, profile, write_accelerated, write_engine
+from export.tensorrt_rules import find_problems
+from export.to_onnx import check_contract, write_onnx
+from orchestrator.inference.repository import read_model
+
+VERSION: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One graph on its way into the repository."""
+
+    spec: ExportSpec
+    parts: Sequence[Filled]
+    batches: Sequence[int]
+    folder: Path
+    half: bool
+    profile: Profile
+
+    @property
+    def label(self) -> str:
+        return ", ".join(dict.fromkeys(part.label for part in self.parts))
+
+
+def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> None:
+    """`options` are the command's; raises `ExportError` or `ContractError`, and leaves then what was there."""
+    began_s, job = time.monotonic(), _job(graph, networks, options)
+    print(f"{graph.name}: {job.label}", flush=True)
+    report = _prove_and_place(job, options.format == "tensorrt")
+    write_accelerated(job.folder, job.profile)
+    (job.folder / "parity.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"  {job.folder / VERSION / 'model.onnx'} in {time.monotonic() - began_s:.0f} s", flush=True)
+
+
+def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
+    """Triton, and whoever serves from the folder, sees whole and proven files only, of the same weights."""
+    version = job.folder / VERSION
+    version.mkdir(parents=True, exist_ok=True)
+    graph, plan = version / "model.onnx.new", version / "model.plan.new"
+    try:
+        report = _prove_onnx(job, graph)
+        if with_engine:
+            report["engine"] = _prove_engine(job, graph, plan)
+        graph.replace(version / "model.onnx")
+        _place_engine(job.folder, plan)
+    finally:
+        graph.unlink(missing_ok=True)
+        plan.unlink(missing_ok=True)
+    return report
+
+
+def _place_engine(folder: Path, plan: Path) -> None:
+    """An engine of an earlier export would answer with other weights: it goes, unless there is a new one."""
+    if plan.exists():
+        plan.replace(folder / VERSION / "model.plan")
+        write_engine(folder)
+    else:
+        (folder / VERSION / "model.plan").unlink(missing_ok=True)
+        (folder / "configs" / ENGINE).unlink(missing_ok=True)
+
+
+def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> _Job:
+    batches = options.batches or graph.batches
+    folder = _folder(graph.name, options.repository)
+    modules = {part: networks[part].module for part in graph.parts}
+    spec = graph.spec(modules, max(*batches, 2), torch.Generator().manual_seed(0))
+    shapes = profile(spec, read_model(folder / "config.pbtxt").max_batch_size)
+    return _Job(spec, [networks[part] for part in graph.parts], batches, folder, options.precision == "fp16", shapes)
+
+
+def _folder(network: str, repository: Path) -> Path:
+    """The network's folder in that repository; a new repository gets our configuration."""
+    folder = repository / network
+    if not (folder / "config.pbtxt").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / network / "config.pbtxt", folder / "config.pbtxt")
+    return folder
+
+
+def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
+    write_onnx(job.spec, file, _metadata(job), half=job.half)
+    model = onnx.load(str(file))
+    check_contract(read_model(job.folder / "config.pbtxt"), model.graph)
+    if problems := find_problems(model):
+        raise ExportError(f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}")
+    print(f"  written, as config.pbtxt says and TensorRT takes it; comparing batches {', '.join(map(str, job.batches))}", flush=True)
+    outputs = compare(job.spec, onnx_runner(file, list(job.spec.outputs)), job.batches, reduced=job.half)
+    _print(outputs)
+    return _report(job, outputs, file)
+
+
+def _prove_engine(job: _Job, file: Path, plan: Path) -> dict[str, Any]:
+    print("  building the engine, which takes minutes", flush=True)
+    build_engine(file, job.profile, plan)
+    with engine_runner(plan) as run:
+        outputs = compare(job.spec, run, [batch for batch in job.batches if batch <= _most(job.profile)], reduced=True)
+    _print(outputs)
+    return {"tensorrt": require_tensorrt(), "sha256": _sha256(plan), "outputs": [asdict(output) for output in outputs]}
+
+
+def _most(shapes: Profile) -> int:
+    """Largest batch of an engine."""
+    return min(each.most[0] for each in shapes.values())
+
+
+def _print(outputs: Sequence[OutputParity]) -> None:
+    for output in outputs:
+        print(f"  {output.name:24}{output.error:12.3g}  tolerance {output.tolerance:.3g}  ok", flush=True)
+
+
+def _metadata(job: _Job) -> dict[str, str]:
+    """For the ONNX file, whose properties are strings."""
+    origins = "; ".join(dict.fromkeys(part.provenance["origin"] for part in job.parts))
+    licences = "; ".join(dict.fromkeys(f"{part.provenance['network']}: {part.provenance['licence']}" for part in job.parts))
+    sums = " ".join(dict.fromkeys(part.provenance["sha256"] for part in job.parts if "sha256" in part.provenance))
+    return {"weights": job.label, "origin": origins, "licence": licences, **({"weights_sha256": sums} if sums else {})}
+
+
+def _report(job: _Job, outputs: Sequence[OutputParity], file: Path) -> dict[str, Any]:
+    return {
+        "network": job.spec.name,
+        "seeded": next((part.provenance["seeded"] for part in job.parts if "seeded" in part.provenance), None),
+        "weights": [part.provenance for part in job.parts],
+        "precision": "fp16" if job.half else "fp32",
+        "opset": OPSET,
+        "onnx_sha256": _sha256(file),
+        "batches": list(job.batches),
+        "outputs": [asdict(output) for output in outputs],
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def _sha256(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
