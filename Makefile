@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[embedded,enroll,dev]'
+	$(PIP) --editable '.[embedded,enroll,gcs,dev]'
 	$(HEADLESS)
 	touch $@ $(VENV)/.installed
 

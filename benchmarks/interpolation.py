@@ -37,9 +37,9 @@ def _print(name: str, face: FaceModel, samples: Samples, fps: float) -> None:
     began_s = time.process_time()
     moved = [interpolate(frames[index - 1], frames[index + 1], 0.5) for index in held_out]
     cpu_ms = (time.process_time() - began_s) / len(moved) * 1000.0
-    guesses = {
+    guesses: dict[str, list[RgbImage]] = {
         "repeat": [frames[index - 1] for index in held_out],
-        "blend": [cv2.addWeighted(frames[index - 1], 0.5, frames[index + 1], 0.5, 0.0) for index in held_out],
+        "blend": [np.asarray(cv2.addWeighted(frames[index - 1], 0.5, frames[index + 1], 0.5, 0.0), np.uint8) for index in held_out],
         "motion": moved,
     }
     mouth = _mouth(face)
