@@ -14,12 +14,14 @@ import psutil
 
 
 @contextmanager
-def serve(storage: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
-    """The service's URL and its process; ended as Ctrl+C ends it."""
+def serve(storage: Path, *flags: str, checkout: Path | None = None) -> Iterator[tuple[str, psutil.Process]]:
+    """The service's URL and its process, run from this or another checkout; ended as Ctrl+C ends it."""
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", "--storage", str(storage), *flags]
     log = storage / "serve.log"
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=checkout, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        )
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
