@@ -77,6 +77,7 @@ def build_faces(config: ServiceConfig, app: web.Application) -> FaceModelCacheSe
         max_face_bytes=half_bytes,
         max_derived=4 * config.face_model_cache_size,
         max_derived_bytes=half_bytes,
+        encoding_deadline_s=config.face_encoding_deadline_ms / 1000.0,
     )
 
 
@@ -97,6 +98,7 @@ async def _service(app: web.Application, open_inference: OpenInference) -> Async
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await service.close()
 
 
 def _warn_of_random_weights(service: LipSyncService) -> None:

@@ -10,11 +10,23 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.types import LipSyncModel
 
 ENVIRONMENT_PREFIX = "LIPSYNC_"
+
+
+POSITIVE: Final = (
+    "max_concurrent_sessions",
+    "face_model_cache_size",
+    "face_cache_mb",
+    "chunk_deadline_ms",
+    "face_encoding_deadline_ms",
+    "inbox_ms",
+    "outbox_frames",
+)
+"""Settings that nothing works without."""
 
 
 class ConfigError(Exception):
@@ -56,6 +68,8 @@ class ServiceConfig:
     """Memory for faces and what is derived from them."""
     chunk_deadline_ms: int = 300
     """Time a model has for the frames of one chunk before the next in the chain takes over."""
+    face_encoding_deadline_ms: int = 60_000
+    """Time a model's networks have to look at a face for the first time; meanwhile sessions speak with another model."""
     inbox_ms: int = 30_000
     """Audio a session may have waiting; beyond it the oldest chunk becomes silence."""
     outbox_frames: int = 60
@@ -71,7 +85,7 @@ class ServiceConfig:
                 f"host {self.host!r} is reachable from other machines and this service asks nobody for a token; "
                 "listen on 127.0.0.1, or pass --insecure to accept that"
             )
-        for name in ("max_concurrent_sessions", "face_model_cache_size", "face_cache_mb", "chunk_deadline_ms", "inbox_ms", "outbox_frames"):
+        for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0")
 

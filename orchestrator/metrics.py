@@ -33,6 +33,12 @@ class Metrics:
         self.fallbacks_total = Counter(
             "lipsync_fallbacks_total", "Batches that another model had to draw", ["from_model", "to_model", "code"], registry=registry
         )
+        self.face_preparations_total = Counter(
+            "lipsync_face_preparations_total",
+            "Faces prepared for models whose networks have to see them first; the result is `prepared` or an error code",
+            ["model", "result"],
+            registry=registry,
+        )
         self.errors_total = Counter("lipsync_errors_total", "Errors told to clients", ["code"], registry=registry)
         self.sessions = Gauge("lipsync_sessions", "Open sessions", registry=registry)
         self.model_available = Gauge("lipsync_model_available", "1 when a model may be used", ["model"], registry=registry)

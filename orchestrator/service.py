@@ -11,6 +11,7 @@ from typing import Final
 
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.preparations import FacePreparations
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
 from orchestrator.licences import refused_models, refused_preference
@@ -29,6 +30,13 @@ logger = logging.getLogger(__name__)
 
 EXCLUSION_S: Final = 5.0
 """A model that failed on one session's own face or audio is not tried again by that session for this long."""
+
+STORED_FACE_S: Final = 0.25
+"""A turn's begin waits this long for a model whose face is prepared only now: enough where a stored encoding is read back."""
+
+SPARE_FACE_S: Final = 3.0
+"""A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
+away because the machine has too much to do."""
 
 PROBE_INTERVAL_S: Final = 0.1
 PROBE_DEADLINE_S: Final = 0.3
@@ -72,7 +80,12 @@ class LipSyncService:
         self._metrics = metrics
         self._weights = weights
         self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
+        self._preparations = FacePreparations(faces, video.inference, metrics)
         self.performance = PerformanceTracker()
+
+    async def close(self) -> None:
+        """End what goes on beside the sessions."""
+        await self._preparations.close()
 
     async def open_face(self, session: Session, face_model_id: str | None) -> None:
         """Give the session a face, prepared for its first model and for the last resort."""
@@ -80,37 +93,48 @@ class LipSyncService:
             return
         face = await self._faces.load_face_model(session.user_id, face_model_id)
         session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
+        session.awaited_since_s.clear()
 
     async def warm_up(self, session: Session, size: int) -> LipSyncModel:
         """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits; the first candidate."""
-        first = (await self.select_model(session))[0]
-        await self.prepare_face(_face_of(session), (first, LipSyncModel.STATIC), size)
-        return first
+        face, session.size = _face_of(session), size
+        known = frozenset(session.awaited_since_s)
+        models = await self.select_model(session)
+        if session.awaited_since_s.keys() - known:
+            await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
+            models = await self.select_model(session)
+        await self.prepare_face(face, (models[0], LipSyncModel.STATIC), size)
+        return models[0]
 
     async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
-        """Derive what these models need of a face, ahead of its first frame."""
+        """Derive what these models need of a face, ahead of its first frame; what takes networks goes on in the background."""
         for model in dict.fromkeys(models):
-            await self._faces.optimize_for_model(face, self._adapters[model], size)
+            adapter = self._adapters[model]
+            if self._preparations.is_ready(face, adapter, size):
+                await self._faces.optimize_for_model(face, adapter, size)
+            elif await self.available(model):
+                self._preparations.start(face, adapter, size)
 
     def spec(self, model: LipSyncModel) -> ModelSpec:
         """What a model declares to need."""
         return self._adapters[model].spec
 
     async def select_model(self, session: Session) -> list[LipSyncModel]:
-        """Candidates for the session's next frames, best first."""
-        return candidates(
+        """Candidates for the session's next frames, best first; those whose face is not prepared yet are left out."""
+        ranked = candidates(
             preference=session.preference,
             default=self._config.default_model,
             chain=self._config.fallback_chain,
             usable=await self._usable(session),
         )
+        return self._drawable(session, ranked)
 
     async def next_frames(self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int) -> Batch:
         """The turn's next `count` frames, all from the first of `models` that can draw them; the cursor moves only on success."""
         loop = asyncio.get_running_loop()
         failures: dict[LipSyncModel, LipSyncErrorCode] = {}
         for model in models:
-            if turn.frames_ready(self._adapters[model].spec, count) < count:
+            if not self._is_prepared(session, turn, model) or turn.frames_ready(self._adapters[model].spec, count) < count:
                 continue
             started_s = loop.time()
             try:
@@ -194,6 +218,27 @@ class LipSyncService:
         images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
         return images
 
+    def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
+        """The models whose face is prepared; it is being prepared, from here on, for what ranks above the first of them."""
+        if session.face is None:
+            return list(ranked)
+        now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
+        for model in ranked:
+            if self._preparations.is_ready(session.face, self._adapters[model], session.size):
+                found.append(model)
+            elif found:
+                session.awaited_since_s.pop(model, None)
+            elif self._wants_face(session, model, now):
+                self._preparations.start(session.face, self._adapters[model], session.size)
+        return found
+
+    def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
+        since_s = session.awaited_since_s.setdefault(model, now)
+        return model in (session.preference, self._config.default_model) or now - since_s >= SPARE_FACE_S
+
+    def _is_prepared(self, session: Session, turn: Turn, model: LipSyncModel) -> bool:
+        return self._preparations.is_ready(_face_of(session), self._adapters[model], turn.config.resolution.width)
+
     async def _usable(self, session: Session) -> set[LipSyncModel]:
         now = asyncio.get_running_loop().time()
         return {model for model in session.compatible if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)}
@@ -211,7 +256,8 @@ class LipSyncService:
         if before is None or before is model:
             return None
         turn.switches += 1
-        reason = self._switch_reason(before, model, session.preference, failures)
+        was_awaited = session.awaited_since_s.pop(model, None) is not None
+        reason = self._switch_reason(before, model, session.preference, failures, was_awaited=was_awaited)
         self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
         logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
         return Switch(before, model, reason)
@@ -222,12 +268,16 @@ class LipSyncService:
         after: LipSyncModel,
         preference: LipSyncModel | None,
         failures: Mapping[LipSyncModel, LipSyncErrorCode],
+        *,
+        was_awaited: bool,
     ) -> str:
         if before in failures:
             return failures[before].value
         opened_by = self.performance.opened_by(before)
         if opened_by is not None:
             return opened_by.value
+        if was_awaited:
+            return "FACE_PREPARED"
         if after is preference:
             return "REQUESTED"
         return "RECOVERED" if before is LipSyncModel.STATIC else "NOT_READY"

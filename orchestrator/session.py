@@ -95,6 +95,10 @@ class Session:
         """Drew the last frame."""
         self.excluded_until_s: dict[LipSyncModel, float] = {}
         """Models that failed on this session's own face or audio."""
+        self.awaited_since_s: dict[LipSyncModel, float] = {}
+        """Models that would draw if the face were prepared for them, and since when."""
+        self.size = VideoGenerationConfig().resolution.width
+        """Side of the current turn's pictures, in pixels."""
         self.encoder: Encoder | None = None
         self.encoder_config: VideoGenerationConfig | None = None
         self.idle_s = 0.0

@@ -52,7 +52,8 @@ class OfflineRenderer:
 
     def __init__(self, config: ServiceConfig, store: FaceStore, inference: Inference, repository: Repository) -> None:
         self._repository = repository
-        self._faces = FaceModelCacheService(store)
+        self._inference = inference
+        self._faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
@@ -67,6 +68,8 @@ class OfflineRenderer:
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
         await self._service.open_face(session, wish.face_id)
+        assert session.face is not None
+        await self._faces.optimize_for_model(session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference)
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
         for number, chunk in enumerate(_chunks(samples)):
             turn.push(_pcm(chunk, number), 0.0)

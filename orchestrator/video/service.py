@@ -26,6 +26,11 @@ class VideoGeneratorService:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
+    @property
+    def inference(self) -> Inference:
+        """Where the frames come from."""
+        return self._inference
+
     async def generate_frames(
         self, adapter: ModelAdapter, windows: FeatureWindows, face: Any, state: ModelState, *, deadline: float
     ) -> tuple[list[RgbImage], ModelState]:

@@ -25,6 +25,7 @@ const SWITCH_WORDS = {
   RECOVERED: (from, to) => `${to} is back and draws again`,
   REQUESTED: (from, to) => `${to} draws now, as asked`,
   TIMEOUT: (from, to) => `${from} took too long; ${to} draws until it is back`,
+  FACE_PREPARED: (from, to) => `${to} has learnt the face and draws now`,
   NOT_READY: (from, to) => `${from} is not ready; ${to} draws until it is`,
 };
 
