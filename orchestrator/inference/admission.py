@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from orchestrator.inference import InferenceError
-from orchestrator.inference.canary import Canary, canary_of
-from orchestrator.inference.control import Control
+from orchestrator.inference.canary import KNOWN, Canary, canary_of
+from orchestrator.inference.control import Control, Failure
+from orchestrator.inference.expected import canary_apart
+from orchestrator.inference.identity import Stamp, stamp_of
+from orchestrator.inference.limits import HEAVY_S, free_bytes, load_s, reading_s, wants_bytes
 from orchestrator.inference.repository import ModelContract, read_repository
 
 LOG = logging.getLogger(__name__)
 
 READY: Final = ""
 """The reason of a model that is ready for not being so."""
+
+SMALL_BYTES: Final = 8 << 20
+"""A network of up to this size is opened in this process to learn its canary, which is quicker; others in one of their own."""
+
+_FileState = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    file: _FileState
+    canary: Canary | None
 
 
 class Admission:
@@ -27,56 +41,103 @@ class Admission:
         """Raises `ContractError` if a configuration cannot be read."""
         known = read_repository(repository).models
         self._contracts: dict[str, ModelContract | None] = {name: known.get(name) for name in names}
-        self._canaries: dict[str, Canary | None] = {}
+        self._learnt: dict[str, _Learnt] = {}
         self._reasons = dict.fromkeys(names, "the server is starting")
+        self._stamps: dict[str, Stamp | None] = {}
 
     @property
     def reasons(self) -> Mapping[str, str]:
         """Why each model is not ready; `READY` if it is."""
         return self._reasons
 
-    @property
-    def complete(self) -> bool:
-        """Whether all are ready."""
-        return not any(self._reasons.values())
+    def loaded_from(self, model: str) -> Stamp | None:
+        """What the model's files looked like when the server was last made to read them."""
+        return self._stamps.get(model)
 
     def withdraw(self, reason: str, model: str | None = None) -> None:
         """Says that a model, or every one, is not ready any more."""
         self._reasons.update(dict.fromkeys([model] if model else self._reasons, reason))
 
-    async def prepare(self) -> None:
-        """Finds out what the canaries have to answer; once for each model, in a thread, while the server starts."""
-        for name, contract in self._contracts.items():
-            if contract is not None and contract.present and name not in self._canaries:
-                with contextlib.suppress(InferenceError):  # the server will say what is wrong with the file
-                    self._canaries[name] = await asyncio.to_thread(canary_of, contract)
-
-    async def admit_all(self, control: Control) -> None:
-        """After the server's start."""
-        await asyncio.gather(*(self.admit(control, name) for name in self._contracts))
-
-    async def admit(self, control: Control, model: str) -> None:
-        """Loads the model if that is still to do, asks its canary, and notes the outcome."""
-        reason = _absent(model, self._contracts[model]) or await control.load(model) or await self.failure(control, model)
+    def accept(self, model: str, reason: str, *, quiet: bool = False) -> None:
+        """Notes the outcome of an attempt to make a model ready; the same reason is told once, an expected one quietly."""
+        level = logging.DEBUG if quiet or reason == self._reasons[model] else logging.WARNING
         self._reasons[model] = reason
         if reason:
-            LOG.warning("model %s is not ready: %s", model, reason)
+            LOG.log(level, "model %s is not ready: %s", model, reason)
 
-    async def failure(self, control: Control, model: str) -> str:
-        """Why the model fails its canary, or `READY`; also where no answer is known."""
-        contract, canary = self._contracts[model], self._canaries.get(model)
-        return READY if contract is None or canary is None else await control.passes(contract, canary)
+    def absent(self, model: str) -> str:
+        """What is missing of the model; empty if nothing is."""
+        contract = self._contracts[model]
+        if contract is None:
+            return "it is not in the model repository"
+        return "" if contract.present else f"{contract.file} is missing; make it with: python -m export {model}"
 
-    async def retry(self, control: Control) -> None:
-        """A model that was not ready may have been exported or mended in the meantime."""
-        for name, contract in self._contracts.items():
-            if self._reasons[name] and contract is not None and contract.present:
-                await self.prepare()
-                await control.unload(name)
-                await self.admit(control, name)
+    def contract(self, model: str) -> ModelContract:
+        """Of a model that is not absent."""
+        contract = self._contracts[model]
+        assert contract is not None
+        return contract
+
+    async def learn(self, model: str) -> str:
+        """Finds out what the model's canary has to answer, once for each file; returns why it cannot run, else nothing."""
+        contract = self.contract(model)
+        file = _state(contract)
+        learnt = self._learnt.get(model)
+        if learnt is not None and learnt.file == file:
+            return ""
+        apart = contract.backend == "onnxruntime" and model not in KNOWN and contract.file.stat().st_size > SMALL_BYTES
+        try:
+            canary = await (canary_apart(contract) if apart else asyncio.to_thread(canary_of, contract))
+        except InferenceError as error:
+            return error.message
+        self._learnt[model] = _Learnt(file, canary)
+        return ""
+
+    def cost_s(self, model: str) -> float:
+        """CPU time of opening the model and asking it once; 0 where that is not known."""
+        canary = self._canary(model)
+        return 0.0 if canary is None else canary.opening_s + canary.answering_s
+
+    def is_heavy(self, model: str) -> bool:
+        """Whether one answer keeps a core busy so long that other models have to be protected from it."""
+        canary = self._canary(model)
+        return canary is not None and canary.answering_s > HEAVY_S
+
+    def lacks_memory(self, model: str) -> str:
+        """Why loading the model would endanger what runs already, else nothing."""
+        free, wanted = free_bytes(), wants_bytes(self.contract(model))
+        if free >= wanted:
+            return ""
+        return f"it wants about {wanted >> 20} MiB of memory and {free >> 20} MiB are free; serve fewer models with --models"
+
+    def reading_s(self, models: Iterable[str]) -> float:
+        """How long a slow disk takes to read these models."""
+        return sum(reading_s(self.contract(model)) for model in models if not self.absent(model))
+
+    async def load(self, control: Control, model: str) -> str:
+        """Loads the model unless it is loaded; returns why it could not be, else nothing."""
+        self._stamps[model] = stamp_of(self.contract(model))
+        return await control.load(model, load_s(self.contract(model), self.cost_s(model)))
+
+    async def failure(self, control: Control, model: str) -> Failure | None:
+        """How the model fails its canary, if it does; None also where no answer is known."""
+        contract, canary = self._contracts[model], self._canary(model)
+        return None if contract is None or canary is None else await control.ask(contract, canary)
+
+    async def admit(self, control: Control, model: str) -> str:
+        """Loads the model if that is still to do, asks its canary, and notes the outcome: returns why it is not ready, else nothing."""
+        reason = self.absent(model) or await self.learn(model) or await self.load(control, model)
+        if not reason and (failure := await self.failure(control, model)) is not None:
+            reason = failure.reason
+        self.accept(model, reason)
+        return reason
+
+    def _canary(self, model: str) -> Canary | None:
+        learnt = self._learnt.get(model)
+        return None if learnt is None else learnt.canary
 
 
-def _absent(model: str, contract: ModelContract | None) -> str:
-    if contract is None:
-        return "it is not in the model repository"
-    return "" if contract.present else f"{contract.file} is missing; make it with: python -m export {model}"
+def _state(contract: ModelContract) -> _FileState:
+    """Changes when the model is exported anew."""
+    stat = contract.file.stat()
+    return str(contract.file), stat.st_mtime_ns, stat.st_size

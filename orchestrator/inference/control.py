@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from orchestrator.inference import InferenceError
+from orchestrator.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError, Tensors
 from orchestrator.inference.canary import Canary
 from orchestrator.inference.connection import Connection, open_channel
+from orchestrator.inference.limits import answer_s
 from orchestrator.inference.process import ServerProcess
 from orchestrator.inference.repository import ModelContract
 
@@ -20,17 +23,22 @@ LOG = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 30.0
 CONNECT_POLL_S: Final = 0.02
-LOAD_TIMEOUT_S: Final = 15.0
 UNLOAD_TIMEOUT_S: Final = 3.0
-CANARY_TIMEOUT_S: Final = 2.0
-"""A first inference on a busy laptop has been seen to take a second."""
-
 PROBE_TIMEOUT_S: Final = 0.4
 REASON_CHARACTERS: Final = 600
 
 
 class ServerFailed(Exception):  # noqa: N818 - reads as what happened
     """The server has to be started again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a model failed its canary."""
+
+    reason: str
+    silent: bool = False
+    """It did not answer in time, which a busy one may also do."""
 
 
 class Control:
@@ -48,9 +56,12 @@ class Control:
         await self._connection.close()
         await self._channel.close()
 
-    async def wait_until_up(self) -> None:
-        """Returns when our server answers: its loads are done then. Raises `ServerFailed` if it ended or is not ours."""
-        async with asyncio.timeout(START_TIMEOUT_S):
+    async def wait_until_up(self, loading_s: float) -> None:
+        """Returns when our server answers: its loads are done then, which may take `loading_s`.
+
+        Raises `ServerFailed` if it ended or is not ours.
+        """
+        async with asyncio.timeout(START_TIMEOUT_S + loading_s):
             while not await _listens(self._process.ports.grpc):
                 if self._process.exit_code is not None:
                     raise ServerFailed(f"tritonserver ended with code {self._process.exit_code}:\n{self._process.tail()}")
@@ -68,13 +79,13 @@ class Control:
         except grpc.aio.AioRpcError:
             return loop.time() - began > 2 * PROBE_TIMEOUT_S
 
-    async def load(self, model: str) -> str:
+    async def load(self, model: str, timeout_s: float) -> str:
         """Loads unless it is ready; returns the reason if it could not be loaded, else nothing."""
         with contextlib.suppress(grpc.aio.AioRpcError):
             if (await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=UNLOAD_TIMEOUT_S)).ready:
                 return ""
         try:
-            await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=LOAD_TIMEOUT_S)
+            await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             return _reason(error)
         return ""
@@ -84,17 +95,19 @@ class Control:
         request: Any = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         await self._stub.RepositoryModelUnload(request, timeout=UNLOAD_TIMEOUT_S)
 
-    async def passes(self, contract: ModelContract, canary: Canary) -> str:
-        """Asks each instance; returns why the model failed its canary, else nothing."""
-        return next(filter(None, await asyncio.gather(*(self._ask(contract, canary) for _ in range(contract.instances)))), "")
+    async def ask(self, contract: ModelContract, canary: Canary) -> Failure | None:
+        """Asks each instance; returns how one of them failed, if one did."""
+        deadline = asyncio.get_running_loop().time() + answer_s(canary.answering_s)
+        inputs = canary.question()
+        failures = await asyncio.gather(*(self._ask(contract, canary, inputs, deadline) for _ in range(contract.instances)))
+        return next(filter(None, failures), None)
 
-    async def _ask(self, contract: ModelContract, canary: Canary) -> str:
-        deadline = asyncio.get_running_loop().time() + CANARY_TIMEOUT_S
+    async def _ask(self, contract: ModelContract, canary: Canary, inputs: Tensors, deadline: float) -> Failure | None:
         try:
-            outputs = await self._connection.infer(contract, canary.inputs, contract.check(canary.inputs), deadline)
+            outputs = await self._connection.infer(contract, inputs, contract.check(inputs), deadline)
         except InferenceError as error:
-            return str(error)
-        return "" if canary.passed(outputs) else "the canary inference brought another answer than the known one"
+            return Failure(str(error), silent=error.code is LipSyncErrorCode.TIMEOUT)
+        return None if canary.passed(outputs) else Failure("the canary inference brought another answer than the known one")
 
 
 async def _listens(port: int) -> bool:

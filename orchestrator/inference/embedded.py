@@ -2,7 +2,8 @@
 
 Faults and what is done: a backend process that died or was stopped -> unload and load its model, the second time within
 `REPEAT_S` restart the server; a server that ended -> start it again; one that does not answer -> kill, start again.
-A model is ready only after it answered a canary inference as it should.
+A model is ready only after it answered a canary inference as it should. Models of `later` are loaded one by one while the
+server serves already; whatever happens to them, it is not restarted for it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import grpc
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
 from orchestrator.inference.admission import READY, Admission
+from orchestrator.inference.background import RETRY_FIRST_S, BackgroundLoader
 from orchestrator.inference.control import Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
-from orchestrator.inference.process import Launched, Stub, free_ports, kill_stubs, launch, launch_early
+from orchestrator.inference.identity import Stamp
+from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early
 
 LOG = logging.getLogger(__name__)
 
@@ -37,11 +40,10 @@ STABLE_S: Final = 2.0
 BACK_OFF_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Waits before the first, second ... restart in a row; the last one repeats."""
 
-RETRY_FIRST_S: Final = 5.0
-RETRY_LAST_S: Final = 60.0
-"""Waits before trying again to load a model that could not be loaded, doubling."""
-
 FIRST_START_TIMEOUT_S: Final = 60.0
+
+WORKING_LOOK_S: Final = 1.0
+"""How long a heavy model that is suspected is watched for a sign of work before it is asked."""
 
 
 class TritonState(StrEnum):
@@ -75,17 +77,20 @@ class EmbeddedTriton:
     run here. A server that fails to start later is retried for ever, with growing waits.
     """
 
-    def __init__(self, repository: Path, models: Sequence[str], *, launched: Launched | None = None) -> None:
+    def __init__(self, repository: Path, models: Sequence[str], *, later: Sequence[str] = (), launched: Launched | None = None) -> None:
+        """`models` are ready after entering, if they can be; those of `later` follow in their order, in the background."""
         self.life = 0
         self.restarts = 0
         self.last_fault = ""
-        self._path, self._names = repository, tuple(models)
-        self._admission = Admission(repository, self._names)
+        self._path, self._first = repository, tuple(models)
+        self._later = tuple(model for model in later if model not in self._first)
+        self._admission = Admission(repository, (*self._first, *self._later))
         self._launched = launched
         self._state = TritonState.STARTING
         self._first_start = asyncio.Event()
         self._control: Control | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._healed_at: dict[str, float] = {}
         self._was_up = False
 
@@ -109,6 +114,10 @@ class EmbeddedTriton:
     def has_ready(self, model: str) -> bool:
         """Whether `model` passed its canary and no fault was seen since; no request."""
         return self._state in (TritonState.RUNNING, TritonState.HEALING) and self._admission.reasons.get(model) == READY
+
+    def loaded_from(self, model: str) -> Stamp | None:
+        """What the model's files looked like when they were loaded."""
+        return self._admission.loaded_from(model)
 
     async def ready(self, model: str) -> bool:
         """As `has_ready`."""
@@ -139,12 +148,12 @@ class EmbeddedTriton:
     # life
 
     async def __aenter__(self) -> EmbeddedTriton:
-        launched = self._launched or launch_early(self._path, self._names)
+        launched = self._launched or launch_early(self._path, self._first)
         self._lease, self._process = launched.lease, launched.process
         self._faults = FaultFinder(self._process)
         self._task = asyncio.create_task(self._supervise(), name="supervise triton")
         try:
-            async with asyncio.timeout(FIRST_START_TIMEOUT_S):
+            async with asyncio.timeout(FIRST_START_TIMEOUT_S + self._admission.reading_s(self._first)):
                 await self._first_start.wait()
         except BaseException:
             await self._stop()
@@ -171,7 +180,7 @@ class EmbeddedTriton:
             try:
                 control = self._control = Control(self._process)
                 await self._bring_up(control)
-                await self._watch_and_heal(control)
+                await self._serve(control)
             except (ServerFailed, LipSyncError, grpc.aio.AioRpcError, TimeoutError) as error:
                 self.last_fault = str(error) or type(error).__name__
                 LOG.warning("tritonserver: %s; starting it again", self.last_fault)
@@ -182,40 +191,77 @@ class EmbeddedTriton:
             await self._replace(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
 
     async def _bring_up(self, control: Control) -> None:
-        await asyncio.gather(control.wait_until_up(), self._admission.prepare())
+        learning = (self._admission.learn(model) for model in self._first if not self._admission.absent(model))
+        await asyncio.gather(control.wait_until_up(self._admission.reading_s(self._first)), *learning)
         self._was_up = True
-        await self._admission.admit_all(control)
+        await asyncio.gather(*(self._admission.admit(control, model) for model in self._first))
         self._faults = FaultFinder(self._process)
+        for model in self._first:
+            self._faults.watch(model)
         self._healed_at.clear()
         self.life += 1
         self._serving_since = asyncio.get_running_loop().time()
         self._state = TritonState.RUNNING
         self._first_start.set()
 
+    async def _serve(self, control: Control) -> None:
+        """Returns never; raises what ends this life of the server."""
+        self._loader = BackgroundLoader(self._admission, self._process, control, self._faults)
+        failed = [model for model in self._first if self._admission.reasons[model]]
+        self._loader.take(self._later)
+        self._loader.take(failed, after_s=RETRY_FIRST_S)
+        self._tasks = {asyncio.create_task(self._loader.run(), name="load models")}
+        try:
+            await self._watch_and_heal(control)
+        finally:
+            tasks, self._tasks = self._tasks, set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _watch_and_heal(self, control: Control) -> None:
         """Returns never; raises `ServerFailed` when the server has to be replaced."""
-        retry_s = RETRY_FIRST_S
         while True:
-            try:
-                async with asyncio.timeout(None if self._admission.complete else retry_s):
-                    fault = await self._faults.next(control.answers)
-            except TimeoutError:
-                retry_s = min(2 * retry_s, RETRY_LAST_S)
-                await self._admission.retry(control)
-                self._faults.look_again()
-                continue
+            fault = await self._faults.next(control.answers)
             if fault.model is None:
                 raise ServerFailed(fault.reason)
-            if not (fault.suspected and await self._is_sound(control, fault.model)):
+            if fault.suspected:
+                self._look_into(control, fault.model, fault.reason)
+            elif fault.model in self._first:
                 await self._heal(control, fault.model, fault.reason)
+            else:
+                self.last_fault = f"{fault.model}: {fault.reason}"
+                self._loader.take_back(fault.model, fault.reason)
+
+    def _look_into(self, control: Control, model: str, reason: str) -> None:
+        """In a task of its own, one for each model: a heavy one takes its time to answer, and the watch has to go on."""
+        name = f"look into {model}"
+        if any(task.get_name() == name for task in self._tasks):
+            return
+        task = asyncio.create_task(self._verify(control, model, reason), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _verify(self, control: Control, model: str, reason: str) -> None:
+        """A suspected fault becomes one if the model fails its canary, or the server's own if not even that answers."""
+        if not self.has_ready(model) or await self._is_working(model) or await self._is_sound(control, model):
+            return
+        self._faults.report(Fault(model if await control.answers() else None, reason))
 
     async def _is_sound(self, control: Control, model: str) -> bool:
-        """Raises `ServerFailed` where not even the server answers."""
-        if not await self._admission.failure(control, model):
+        ticks = cpu_ticks(self._process.stubs_of(model))
+        failure = await self._admission.failure(control, model)
+        if failure is None or not self.has_ready(model):  # or somebody else has found out
             return True
-        if not await control.answers():
-            raise ServerFailed("does not answer")
-        return False
+        return failure.silent and self._admission.is_heavy(model) and cpu_ticks(self._process.stubs_of(model)) > ticks
+
+    async def _is_working(self, model: str) -> bool:
+        """Whether a heavy model is busy just now: a request that ran over its deadline is no fault of the instance."""
+        if not self._admission.is_heavy(model):
+            return False
+        ticks = cpu_ticks(self._process.stubs_of(model))
+        await asyncio.sleep(WORKING_LOOK_S)
+        return cpu_ticks(self._process.stubs_of(model)) > ticks
 
     async def _heal(self, control: Control, model: str, reason: str) -> None:
         """Unload and load; raises `ServerFailed` if that does not help or helped only a short while ago."""
@@ -227,12 +273,12 @@ class EmbeddedTriton:
         LOG.warning("%s; loading it again", self.last_fault)
         self._state = TritonState.HEALING
         self._healed_at[model] = now
-        await asyncio.to_thread(kill_stubs, [stub for stub in self._process.stubs() if stub.model == model])
+        await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))
         await control.unload(model)
-        await self._admission.admit(control, model)
-        if self._admission.reasons[model]:
-            raise ServerFailed(f"{model} did not come back: {self._admission.reasons[model]}")
-        self._faults.look_again()
+        failed = await self._admission.admit(control, model)
+        if failed:
+            raise ServerFailed(f"{model} did not come back: {failed}")
+        self._faults.watch(model)
         self._state = TritonState.RUNNING
 
     async def _replace(self, back_off_s: float) -> None:
@@ -250,7 +296,7 @@ class EmbeddedTriton:
         ports = self._process.ports if self._was_up else free_ports()
         self._was_up = False
         self.restarts += 1
-        self._process = launch(self._path, self._names, self._lease, ports)
+        self._process = launch(self._path, self._first, self._lease, ports)
 
     async def _close_control(self) -> None:
         if self._control is not None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.inference.process import GONE, STOPPED, ServerProcess, state_of
+from orchestrator.inference.process import GONE, STOPPED, ServerProcess, Stub, state_of
 
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 0.3
@@ -19,6 +19,9 @@ SILENT_PROBES: Final = 3
 TIMEOUTS: Final = 3
 TIMEOUTS_WITHIN_S: Final = 5.0
 """So many time-outs of one model in so many seconds make the supervisor ask the model's canary."""
+
+REPORTS: Final = 16
+"""Complaints that wait to be looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,22 @@ class FaultFinder:
 
     def __init__(self, process: ServerProcess) -> None:
         self._process = process
-        self._reports: deque[Fault] = deque(maxlen=16)
+        self._reports: deque[Fault] = deque(maxlen=REPORTS)
         self._wake = asyncio.Event()
         self._timeouts: dict[str, deque[float]] = {}
         self._stopped: set[int] = set()
-        self.look_again()
+        self._stubs: tuple[Stub, ...] = ()
 
-    def look_again(self) -> None:
-        """Learns the backend processes anew and forgets complaints about earlier ones."""
-        self._stubs = self._process.stubs()
-        self._reports.clear()
-        self._timeouts.clear()
+    def watch(self, model: str) -> None:
+        """Learns the backend processes of a model that was loaded, and forgets complaints about earlier ones."""
+        self.forget(model)
+        self._stubs += self._process.stubs_of(model)
+
+    def forget(self, model: str) -> None:
+        """The model is being unloaded: that its backend processes end is no fault."""
+        self._stubs = tuple(stub for stub in self._stubs if stub.model != model)
+        self._reports = deque((fault for fault in self._reports if fault.model != model), maxlen=REPORTS)
+        self._timeouts.pop(model, None)
 
     def report(self, fault: Fault) -> None:
         """A client saw it."""

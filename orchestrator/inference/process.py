@@ -32,6 +32,12 @@ STOPPED: Final = "T"
 GONE: Final = "XZ"
 """Letters of `state_of`."""
 
+LOADABLE: Final = frozenset({".onnx", ".py", ".plan"})
+"""Endings of the files that make a version of a model; an exporter at work has others."""
+
+GIVES_WAY: Final = 10
+"""Added to the niceness of a backend process that is to leave the cores to the others: a tenth of their share where they want them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -86,6 +92,10 @@ class ServerProcess:
         stubs = tuple(stub for pid in _children(self.pid) if (stub := _stub(pid)) is not None)
         self._seen.update(stubs)
         return stubs
+
+    def stubs_of(self, model: str) -> tuple[Stub, ...]:
+        """Those of one model."""
+        return tuple(stub for stub in self.stubs() if stub.model == model)
 
     def kill(self) -> None:
         """Ends the server and its backend processes; blocks for some milliseconds.
@@ -168,7 +178,9 @@ def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, po
 
 
 def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
-    return [f"--load-model={name}" for name in models if any((repository / name).glob("[0-9]*/model.*"))]
+    return [
+        f"--load-model={name}" for name in models if any(file.suffix in LOADABLE for file in (repository / name).glob("[0-9]*/model.*"))
+    ]
 
 
 def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
@@ -186,6 +198,24 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return "X"
+
+
+def give_way(stubs: Iterable[Stub]) -> None:
+    """Makes backend processes leave the cores to others; their models run on the thread that has the process's id."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY
+    for stub in stubs:
+        with contextlib.suppress(OSError):  # it has just ended
+            os.setpriority(os.PRIO_PROCESS, stub.pid, niceness)
+
+
+def cpu_ticks(stubs: Iterable[Stub]) -> int:
+    """CPU time that backend processes have used, in the kernel's ticks: one that works on a long request is not hung."""
+    ticks = 0
+    for stub in stubs:
+        with contextlib.suppress(OSError, IndexError):
+            fields = Path(f"/proc/{stub.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime and stime; fields are counted from the state on
+    return ticks
 
 
 def kill_stubs(stubs: Iterable[Stub]) -> None:

@@ -18,7 +18,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.inference import InferenceError, embedded
+from orchestrator.inference import InferenceError, background, embedded
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
 from orchestrator.inference.lease import SHM
 from orchestrator.inference.repository import read_repository
@@ -120,7 +120,8 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_reposi
 
 
 async def test_a_model_that_is_exported_later_is_loaded_then(make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "RETRY_FIRST_S", 0.1)
+    for module in (embedded, background):
+        monkeypatch.setattr(module, "RETRY_FIRST_S", 0.1)
     path = make_repository()
     network = path / "audio2motion" / "1" / "model.onnx"
     network.rename(path / "kept.onnx")

@@ -51,7 +51,7 @@ async def test_every_shipped_model_passes_its_canary(repository: Repository, mod
     canary = canary_of(repository.models[model])
     assert canary is not None
     async with LocalInference(repository) as inference:
-        outputs = await inference.infer(model, canary.inputs, deadline=soon())
+        outputs = await inference.infer(model, canary.question(), deadline=soon())
     assert canary.passed(outputs)
     assert not canary.passed({name: value + 1 for name, value in outputs.items()})
     assert not canary.passed({name: value[:0] for name, value in outputs.items()})
