@@ -1,0 +1,88 @@
+"""A token opens its own user's faces and sessions, and nothing opens without one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from orchestrator.auth import Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, bearer_token
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+
+SECRET = "a secret of at least thirty-two bytes"
+
+
+def signed(key: Any = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
+    claims = {"sub": "ann", "exp": time.time() + 60} | changes
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm)
+
+
+def refused(authenticator: Any, token: str | None) -> str:
+    with pytest.raises(LipSyncError) as caught:
+        authenticator.caller(token)
+    assert caught.value.code is LipSyncErrorCode.UNAUTHORIZED
+    assert caught.value.details == {"field": "authorization"}
+    return caught.value.message
+
+
+def test_a_listed_token_is_its_users_and_no_other_is_anybodys() -> None:
+    tokens = StaticTokens({"alpha": "ann", "beta": "bob"})
+    assert tokens.caller("alpha").user_id == "ann"
+    assert "missing" in refused(tokens, None)
+    assert "gamma" not in refused(tokens, "gamma")
+
+
+def test_a_signed_token_is_that_of_its_subject() -> None:
+    assert JwtTokens(SECRET, "HS256").caller(signed()).user_id == "ann"
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (signed(exp=time.time() - 3600), "expired"),
+        (signed(exp=None), "valid"),
+        (signed(sub=None), "valid"),
+        (signed(sub="../ann"), "sub"),
+        (signed(key="another secret of thirty-two bytes or more"), "valid"),
+        (jwt.encode({"sub": "ann", "exp": time.time() + 60}, "", "none"), "valid"),
+        ("not.a.token", "valid"),
+        (None, "missing"),
+    ],
+    ids=["expired", "endless", "nobody's", "a path", "forged", "unsigned", "nonsense", "none"],
+)
+def test_any_other_token_is_refused_and_says_why(token: str | None, said: str) -> None:
+    assert said in refused(JwtTokens(SECRET, "HS256"), token)
+
+
+def test_an_issuers_public_key_checks_its_tokens_and_signs_none() -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    tokens = JwtTokens(public, "RS256")
+    assert tokens.caller(signed(private, "RS256")).user_id == "ann"
+    refused(tokens, signed())
+
+
+def test_both_kinds_may_stand_side_by_side() -> None:
+    both = EitherOf(StaticTokens({"alpha": "bob"}), JwtTokens(SECRET, "HS256"))
+    assert both.caller("alpha").user_id == "bob"
+    assert both.caller(signed()).user_id == "ann"
+    refused(both, "gamma")
+
+
+def test_a_caller_may_not_speak_for_another_user() -> None:
+    Caller("ann").check("ann")
+    OpenToAll().caller(None).check("anybody")
+    with pytest.raises(LipSyncError, match="userId"):
+        Caller("ann").check("bob")
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "token"),
+    [("Bearer abc", None, "abc"), ("bearer abc", "q", "abc"), (None, "q", "q"), ("Basic abc", None, None), ("Bearer ", "q", "q")],
+)
+def test_the_token_comes_from_the_header_or_for_browsers_from_the_query(header: str | None, query: str | None, token: str | None) -> None:
+    assert bearer_token(header, query) == token
