@@ -79,6 +79,13 @@ def _listening(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--default-model", metavar="NAME", help="model of clients without a preference (default tpsm)")
     parser.add_argument("--fallback-chain", metavar="A,B", help="models to try in this order when one fails")
+    parser.add_argument("--models", metavar="A,B", help="serve these alone, to save memory (default: all that were exported)")
+    parser.add_argument(
+        "--chunk-deadline-ms",
+        type=int,
+        metavar="MS",
+        help="time a model has for a chunk (default 300; 60000 lets renderers for GPUs speak on a CPU)",
+    )
 
 
 def _licensed(parser: argparse.ArgumentParser) -> None:

@@ -58,6 +58,8 @@ class ServiceConfig:
         LipSyncModel.STATIC,
     )
     """Tried in this order when a model fails."""
+    models: tuple[LipSyncModel, ...] = ()
+    """Models to serve, where not all shall take memory; empty serves every one whose networks are there. `static` is always served."""
     commercial_safe: bool = False
     """Serve only models whose code and weights allow commercial use; those that state nothing do not."""
     max_concurrent_sessions: int = 100
@@ -88,6 +90,13 @@ class ServiceConfig:
         for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0")
+        if not self.serves(self.default_model):
+            wanted = ",".join(self.models)
+            raise ConfigError(f"default_model {self.default_model.value!r} is not among models ({wanted}); add it, or name one of them")
+
+    def serves(self, model: LipSyncModel) -> bool:
+        """Whether `models` lets a model in."""
+        return not self.models or model in self.models or model is LipSyncModel.STATIC
 
 
 def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:

@@ -18,6 +18,7 @@ from orchestrator.licences import refused_models, refused_preference
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.performance import SHARED_FAILURES, PerformanceTracker
+from orchestrator.probes import Probes
 from orchestrator.selection import candidates
 from orchestrator.session import Session
 from orchestrator.streaming.encoder import make_encoder
@@ -38,8 +39,6 @@ SPARE_FACE_S: Final = 3.0
 """A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
 away because the machine has too much to do."""
 
-PROBE_INTERVAL_S: Final = 0.1
-PROBE_DEADLINE_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +171,12 @@ class LipSyncService:
 
     async def probe_failed_models(self) -> None:
         """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL_S)
-            for model in self.performance.due_for_probe(loop.time()):
-                adapter = self._adapters[model]
-                answered = await self._video.ready(adapter) and await self._video.probe(adapter, deadline=loop.time() + PROBE_DEADLINE_S)
-                self.performance.record_probe(model, answered, loop.time())
-                if answered:
-                    logger.info("model %s is back", model.value)
+        await Probes(self._adapters, self._video, self.performance, self._config.chunk_deadline_ms / 1000.0).run()
 
     async def available(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model now."""
         adapter = self._adapters.get(model)
-        permitted = adapter is not None and model not in self._refused
+        permitted = adapter is not None and model not in self._refused and self._config.serves(model)
         return permitted and self.performance.is_closed(model) and await self._video.ready(self._adapters[model])
 
     def why_refused(self, model: LipSyncModel) -> str:

@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from orchestrator.commands.first_models import loaded_first
 from orchestrator.commands.settings import settings
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
@@ -48,12 +48,13 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
     if not config.triton_url:
         from orchestrator.inference.process import launch_early
 
-        launched = launch_early(config.model_repository, served_models(config.model_repository))
+        launched = launch_early(config.model_repository, loaded_first(config))
 
     import cv2
     from aiohttp import web
 
     from orchestrator.app import SHUTDOWN_TIMEOUT_S, build_app
+    from orchestrator.commands.served import loaded_later
     from orchestrator.inference.embedded import EmbeddedTriton
     from orchestrator.inference.repository import read_repository
     from orchestrator.inference.triton import TritonInference
@@ -68,7 +69,7 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
                 yield inference
             return
         async with (
-            EmbeddedTriton(config.model_repository, launched.models, launched=launched) as server,
+            EmbeddedTriton(config.model_repository, launched.models, later=loaded_later(config), launched=launched) as server,
             TritonInference([server], repository) as inference,
         ):
             yield inference
@@ -81,8 +82,3 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
-
-
-def served_models(repository: Path) -> tuple[str, ...]:
-    """Models of the repository whose files are there; a glance at the folders, without the libraries that read them."""
-    return tuple(sorted(config.parent.name for config in repository.glob("*/config.pbtxt") if any(config.parent.glob("[0-9]*/model.*"))))

@@ -38,6 +38,7 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
         ({}, {"LIPSYNC_FALLBACK_CHAIN": "tpsm,tmps"}, "fallback_chain cannot be"),
         ({"host": "0.0.0.0"}, {}, "--insecure"),
         ({"inbox_ms": 0}, {}, "inbox_ms must be more than 0"),
+        ({"models": "wav2lip"}, {}, "default_model 'tpsm' is not among models"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_way_out(flags: dict[str, object], environment: dict[str, str], message: str) -> None:
@@ -59,3 +60,9 @@ def test_loopback_needs_no_flag(host: str) -> None:
 
 def test_insecure_opens_other_addresses() -> None:
     assert ServiceConfig(host="0.0.0.0", insecure=True).host == "0.0.0.0"
+
+
+def test_the_last_resort_is_served_whatever_models_says() -> None:
+    config = load_config({"models": "wav2lip,tpsm"}, {}, None)
+    assert [model.value for model in LipSyncModel if config.serves(model)] == ["tpsm", "wav2lip", "static"]
+    assert all(ServiceConfig().serves(model) for model in LipSyncModel)
