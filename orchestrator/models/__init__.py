@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator.models.base import ModelAdapter
+from orchestrator.models.sadtalker import SadTalker
 from orchestrator.models.static import Static
 from orchestrator.models.tpsm import Tpsm
 from orchestrator.models.tpsm_neural import TpsmNeural
@@ -14,6 +15,7 @@ from orchestrator.types import LipSyncModel
 _ADAPTERS: Final[tuple[ModelAdapter, ...]] = (
     Tpsm(),
     Wav2Lip(),
+    SadTalker(),
     TpsmNeural(),
     Static(),
 )

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.types import MelSpec
+from orchestrator.types import MelScale, MelSpec
 
-MEL: Final = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0)
-"""50 ms Hann window, 80 frames per second; scaled by `orchestrator.audio.decibel_mel`, not by the natural logarithm."""
+MEL: Final = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0, scale=MelScale.DECIBEL)
+"""50 ms Hann window, 80 frames per second; Wav2Lip's."""
 
 FPS: Final = 25
 SAMPLES_PER_FRAME: Final = 640
