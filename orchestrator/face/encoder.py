@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.encodings import MAX_FILE_BYTES, Encodings, checked, fingerprint, from_npz, to_npz
+from orchestrator.face.package import METADATA
 from orchestrator.face.store import FaceStore, derived_prefix, face_prefix, is_derived, version_of
 from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter
@@ -101,12 +102,12 @@ class FaceEncoder:
         if len(data) > MAX_FILE_BYTES:
             return
         await self._store.write(f"{folder}/{name}", data)
-        blobs = await self._store.blobs(prefix)
-        if all(is_derived(blob.key) for blob in blobs):  # deleted while we wrote: nothing of the person may stay
+        keys = [blob.key for blob in await self._store.blobs(prefix)]
+        if f"{prefix}/{METADATA}" not in keys:  # deleted while we wrote: nothing of the person may stay
             await self._store.delete(f"{folder}/{name}")
-        for blob in blobs:
-            if is_derived(blob.key) and _is_outdated(blob.key.rsplit("/", 1)[1], name):
-                await self._store.delete(blob.key)
+        for key in keys:
+            if is_derived(key) and _is_outdated(key.rsplit("/", 1)[1], name):
+                await self._store.delete(key)
 
 
 async def _identities(adapter: FaceEncodingAdapter, inference: Inference) -> tuple[str, ...] | None:
