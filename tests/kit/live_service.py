@@ -1,0 +1,122 @@
+"""The whole application over an embedded Triton of its own, in the test's process, with the server's statistics in reach."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import simplejpeg
+from aiohttp.test_utils import TestServer
+from ws_client import CHUNK_S, WsClient, connect, syllables
+
+from orchestrator.app import build_app
+from orchestrator.config import ServiceConfig
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.inference import Inference
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.triton import TritonInference
+
+PATIENT_MS = 120_000
+"""Deadline of a chunk: these networks need seconds on a CPU, and nothing else is to be tested by that."""
+
+MARKS = {"red": (1.0, 0.5, 0.5), "blue": (0.5, 0.5, 1.0)}
+"""Faces of user `demo` beside the portrait: by what its red, green and blue are multiplied."""
+
+
+@dataclass(frozen=True)
+class LiveService:
+    """A running service."""
+
+    url: str
+    server: EmbeddedTriton
+    inference: TritonInference
+    """Asks the same server past the sessions."""
+
+    async def statistics(self, triton_model: str) -> tuple[int, int]:
+        """Requests that succeeded and executions that they took, by Triton's own count since the server's start."""
+        async with aiohttp.ClientSession() as http, http.get(self.server.metrics_url) as answer:
+            lines = (await answer.text()).splitlines()
+        counted = {name: 0.0 for name in ("nv_inference_request_success", "nv_inference_exec_count")}
+        for line in lines:
+            name, _, rest = line.partition("{")
+            if name in counted and f'model="{triton_model}"' in rest:
+                counted[name] += float(rest.rsplit(" ", 1)[1])
+        return int(counted["nv_inference_request_success"]), int(counted["nv_inference_exec_count"])
+
+
+@asynccontextmanager
+async def live_service(repository: Path, models: Sequence[str], storage: Path) -> AsyncIterator[LiveService]:
+    """A service that keeps its faces in `storage`, those of `MARKS` among them; all `models` are loaded and ready."""
+    for face, gains in MARKS.items():
+        _enrol_marked(storage, face, gains)
+    config = ServiceConfig(storage=storage, model_repository=repository, chunk_deadline_ms=PATIENT_MS)
+    async with EmbeddedTriton(repository, models) as server:
+        assert all(server.has_ready(model) for model in models), server.health()
+
+        async with TritonInference([server], read_repository(repository)) as inference:
+
+            @asynccontextmanager
+            async def through_triton() -> AsyncIterator[Inference]:
+                yield inference
+
+            async with TestServer(build_app(config, through_triton)) as application:
+                yield LiveService(str(application.make_url("")).rstrip("/"), server, inference)
+
+
+def _enrol_marked(storage: Path, face_id: str, gains: tuple[float, float, float]) -> None:
+    folder = storage / face_prefix(DEMO_USER, face_id)
+    folder.mkdir(parents=True)
+    shipped = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
+    for file in shipped.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    picture = cv2.cvtColor(cv2.imread(str(shipped / "neutral_pose.jpg")), cv2.COLOR_BGR2RGB)
+    marked = np.clip(picture * np.array(gains), 0, 255).astype(np.uint8)
+    (folder / "neutral_pose.jpg").write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(marked), 95, "RGB"))
+    metadata = json.loads((folder / "metadata.json").read_text()) | {"id": face_id}
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+
+
+def picture_of(message: dict[str, Any]) -> np.ndarray:
+    """A JPEG frame's pixels as int."""
+    return np.asarray(simplejpeg.decode_jpeg(base64.b64decode(message["frameData"]), "RGB")).astype(int)
+
+
+async def talk(client: WsClient, first_chunk: int, chunks: int, **fields: Any) -> int:
+    """Some 100 ms chunks of a turn; the number of the next one."""
+    audio, size = syllables((first_chunk + chunks) * CHUNK_S), round(CHUNK_S * 16_000) * 2
+    for number in range(first_chunk, first_chunk + chunks):
+        await client.say(audio[number * size : (number + 1) * size], number, **fields)
+    return first_chunk + chunks
+
+
+async def until_drawn_by(client: WsClient, model: str, frames: int) -> None:
+    """Read on until that many of the turn's frames are this model's."""
+    while sum(frame["model"] == model for frame in client.frames()) < frames:
+        await client.next()
+
+
+async def turn_of(service: LiveService, seconds: float, **fields: Any) -> list[np.ndarray]:
+    """The pictures of one turn in a session of its own."""
+    async with connect(service.url) as client:
+        await client.speak(syllables(seconds), **fields)
+        await client.until("response_end")
+        return [picture_of(frame) for frame in client.frames()]
+
+
+async def turns_at_once(service: LiveService, seconds: float, **fields: Any) -> dict[str, list[np.ndarray]]:
+    """The same with both marked faces, each in its session, by face."""
+    async with connect(service.url) as client:
+        await asyncio.gather(*(client.speak(syllables(seconds), session=face, faceModelId=face, **fields) for face in MARKS))
+        for _ in MARKS:
+            await client.until("response_end")
+        return {face: [picture_of(frame) for frame in client.frames(session=face)] for face in MARKS}
