@@ -171,7 +171,9 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     _check_origin(request)
     app = request.app
     # Compression would cost up to a hundred times the send itself, for data that is compressed already.
-    socket = web.WebSocketResponse(max_msg_size=wire.MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S)
+    socket = web.WebSocketResponse(
+        max_msg_size=wire.MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S, protocols=(wire.BINARY_SUBPROTOCOL,)
+    )
     await socket.prepare(request)
     app[SOCKETS].add(socket)
     try:

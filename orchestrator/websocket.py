@@ -73,23 +73,28 @@ class Connection:
 
     async def _receive(self, tasks: asyncio.TaskGroup) -> None:
         async for message in self._socket:
-            if message.type is WSMsgType.TEXT:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 await self._answer(message.data, tasks)
-            elif message.type is WSMsgType.BINARY:
-                await self._tell(invalid_field("message", "is binary; send JSON as a text message"), None)
 
-    async def _answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
+    async def _answer(self, data: str | bytes, tasks: asyncio.TaskGroup) -> None:
         session_id: str | None = None
         try:
-            message = wire.parse(text)
+            message, payload = self._parse(data)
             session_id = message.session_id
-            await self._handle(message, tasks)
+            await self._handle(message, payload, tasks)
         except LipSyncError as error:
-            await self._tell(error, session_id or wire.session_of(text))
+            await self._tell(error, session_id or wire.session_of(data))
 
-    async def _handle(self, message: wire.ClientMessage, tasks: asyncio.TaskGroup) -> None:
+    def _parse(self, data: str | bytes) -> tuple[wire.ClientMessage, bytes | None]:
+        if isinstance(data, str):
+            return wire.parse(data), None
+        if self._socket.ws_protocol != wire.BINARY_SUBPROTOCOL:
+            raise invalid_field("message", f"is binary; send JSON as a text message, or ask for the subprotocol {wire.BINARY_SUBPROTOCOL}")
+        return wire.parse_binary(data)
+
+    async def _handle(self, message: wire.ClientMessage, payload: bytes | None, tasks: asyncio.TaskGroup) -> None:
         if isinstance(message, wire.WireAudio):
-            await self._audio(wire.audio_request(message), tasks)
+            await self._audio(wire.audio_request(message, payload), tasks)
             return
         conversation = self._conversation(message.session_id)
         if isinstance(message, wire.EndUtterance):
@@ -203,7 +208,10 @@ class Connection:
         """Raises ConnectionError when the client is gone or takes nothing for too long."""
         try:
             async with asyncio.timeout(self._config.send_timeout_s):
-                await self._socket.send_str(wire.dump(message))
+                if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
+                    await self._socket.send_bytes(wire.dump_binary(message))
+                else:
+                    await self._socket.send_str(wire.dump(message))
         except TimeoutError:
             raise ConnectionResetError("the client takes no data") from None
 

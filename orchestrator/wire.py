@@ -19,6 +19,11 @@ MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 """Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
 
+BINARY_SUBPROTOCOL: Final = "lipsync.binary.v1"
+"""WebSocket subprotocol in which audio and frames travel as bytes: a third less than base64, and no coding."""
+
+HEADER_LENGTH_BYTES: Final = 4
+
 Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
 
 
@@ -206,23 +211,48 @@ def parse(text: str | bytes) -> ClientMessage:
     return message
 
 
+def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
+    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`; errors as for `parse`."""
+    header, payload = split_binary(message)
+    try:
+        fields = msgspec.json.decode(header)
+        if isinstance(fields, dict) and isinstance(fields.get("audioChunk"), dict):
+            fields["audioChunk"]["data"] = ""
+        return msgspec.convert(fields, ClientMessage), payload
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_field("header", f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object") from None
+
+
+def split_binary(message: bytes) -> tuple[bytes, bytes]:
+    """Header and payload of a binary message: 4 bytes with the header's length, big endian, the header, and the rest."""
+    length = int.from_bytes(message[:HEADER_LENGTH_BYTES], "big")
+    start = HEADER_LENGTH_BYTES
+    if len(message) < start or length > len(message) - start:
+        raise invalid_field("header", f"of {length} bytes does not fit a message of {len(message)}; its length comes first, in 4 bytes")
+    return message[start : start + length], message[start + length :]
+
+
 def session_of(text: str | bytes) -> str | None:
     """The session a refused message seems to speak of, so that its error can be told to the right one."""
     try:
-        value = msgspec.json.decode(text)
+        value = msgspec.json.decode(text if isinstance(text, str) else split_binary(text)[0])
+    except LipSyncError:
+        return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     session_id = value.get("sessionId") if isinstance(value, dict) else None
     return session_id if isinstance(session_id, str) and len(session_id) <= 128 else None
 
 
-def audio_request(message: WireAudio) -> AudioRequest:
-    """Check sizes and ranges, decode base64; raises `LipSyncError` that names the field."""
+def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
+    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary message's audio, else base64 is decoded."""
     wire = message.audio_chunk
-    if len(wire.data) > MAX_AUDIO_BYTES * 4 // 3 + 4:
+    if max(len(payload or b""), len(wire.data) * 3 // 4 - 3) > MAX_AUDIO_BYTES:
         raise invalid_field("audioChunk.data", f"holds more than {MAX_AUDIO_BYTES} bytes; send chunks of 10 ms to 2 s")
     try:
-        data = base64.b64decode(wire.data, validate=True)
+        data = base64.b64decode(wire.data, validate=True) if payload is None else payload
     except ValueError:
         raise invalid_field("audioChunk.data", "is not valid base64") from None
     if not data:
@@ -257,6 +287,14 @@ def check_config(config: WireConfig) -> None:
 def dump(message: ServerMessage) -> str:
     """One server message as JSON text."""
     return _encoder.encode(message).decode()
+
+
+def dump_binary(message: ResponseVideo) -> bytes:
+    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's own bytes."""
+    fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
+    del fields["frameData"]
+    header = _encoder.encode(fields)
+    return b"".join((len(header).to_bytes(HEADER_LENGTH_BYTES, "big"), header, message.frame_data))
 
 
 def error_message(error: LipSyncError, session_id: str | None) -> ErrorMessage:

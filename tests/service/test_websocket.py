@@ -10,11 +10,14 @@ import json
 import struct
 from typing import Any
 
+import aiohttp
 import av
 import numpy as np
 import pytest
 import simplejpeg
 from ws_client import FIRST_TIMESTAMP_MS, connect, syllables
+
+from orchestrator.wire import BINARY_SUBPROTOCOL, split_binary
 
 
 async def test_a_seed_shaped_client_gets_every_frame(service_url: str) -> None:
@@ -223,3 +226,25 @@ async def test_all_messages_are_valid_json_with_known_types(service_url: str) ->
         await client.until("response_end")
     assert {message["type"] for message in client.received} == {"response_start", "response_video", "response_end"}
     json.dumps(client.received)
+
+
+async def test_the_binary_subprotocol_carries_a_turn_without_base64(service_url: str) -> None:
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{service_url}/v1/ws", protocols=[BINARY_SUBPROTOCOL]) as socket:
+        assert socket.protocol == BINARY_SUBPROTOCOL
+        for number in range(5):
+            chunk = {"timestamp": 100 * number, "sequenceNumber": number, "sampleRate": 16000, "channels": 1, "format": "pcm"}
+            header = {"type": "lipsync_audio", "sessionId": "b", "userId": "demo", "faceModelId": "demo", "audioChunk": chunk}
+            await socket.send_bytes(_binary(header, syllables(0.1)))
+        await socket.send_json({"type": "end_utterance", "sessionId": "b"})
+        frames = []
+        while not isinstance(data := (await socket.receive(timeout=30)).data, str) or json.loads(data)["type"] != "response_end":
+            if isinstance(data, bytes):
+                header, picture = split_binary(data)
+                frames.append((json.loads(header), picture))
+    assert [header["sequenceNumber"] for header, _ in frames] == list(range(10))
+    assert all(simplejpeg.decode_jpeg_header(data)[:2] == (256, 256) for _, data in frames)
+
+
+def _binary(header: dict[str, Any], payload: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(4, "big") + text + payload

@@ -206,3 +206,56 @@ def test_an_error_carries_code_and_field() -> None:
 def test_times_are_whole_where_they_can_be() -> None:
     assert str(wire.wire_time(1705312200050.0)) == "1705312200050"
     assert wire.wire_time(1705312200066.6667) == 1705312200066.667
+
+
+def binary(header: dict[str, Any], payload: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(4, "big") + text + payload
+
+
+def test_a_binary_message_carries_the_audio_behind_its_header() -> None:
+    header = seed_message()
+    del header["audioChunk"]["data"]
+    parsed, payload = wire.parse_binary(binary(header, bytes(3200)))
+    assert isinstance(parsed, wire.WireAudio)
+    assert wire.audio_request(parsed, payload) == parse_audio(seed_message())
+
+
+def test_control_messages_may_be_binary_too() -> None:
+    parsed, payload = wire.parse_binary(binary({"type": "end_utterance", "sessionId": "session-123"}, b""))
+    assert (parsed, payload) == (wire.parse('{"type": "end_utterance", "sessionId": "session-123"}'), b"")
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (b"", "header"),
+        (b"\0\0", "header"),
+        (b"\0\0\0\xff{}", "header"),
+        (b"\0\0\0\1{", "header"),
+        (binary({"type": "lipsync_audio", "sessionId": "s"}, b""), "userId"),
+        (binary(seed_message() | {"sessionId": "a b"}, bytes(2)), "sessionId"),
+    ],
+    ids=["empty", "cut off", "longer than the message", "no JSON", "a missing field", "a bad id"],
+)
+def test_a_bad_binary_message_names_what_is_wrong(message: bytes, field: str) -> None:
+    with pytest.raises(LipSyncError) as caught:
+        wire.parse_binary(message)
+    assert caught.value.details["field"] == field
+
+
+def test_a_binary_chunk_without_audio_or_with_too_much_is_refused() -> None:
+    for payload in (b"", bytes(wire.MAX_AUDIO_BYTES + 1)):
+        parsed, data = wire.parse_binary(binary(seed_message(), payload))
+        assert isinstance(parsed, wire.WireAudio)
+        with pytest.raises(LipSyncError, match=r"audioChunk\.data"):
+            wire.audio_request(parsed, data)
+
+
+def test_a_binary_frame_is_the_json_one_with_its_bytes_behind() -> None:
+    message = wire.ResponseVideo("s", "t", b"\0picture", 3, 50, 0, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False)
+    header, payload = wire.split_binary(wire.dump_binary(message))
+    text = json.loads(wire.dump(message))
+    assert payload == base64.b64decode(text.pop("frameData"))
+    assert json.loads(header) == text
+    assert message.frame_data == b"\0picture"
