@@ -1,0 +1,107 @@
+"""A face prepared for Audio2Head: the square that the network moves, and how its pictures go back into the whole one unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.models.audio2head_motion import KeyPoints, Source
+from orchestrator.models.audio2head_pose import SIZE
+from orchestrator.models.base import Frames
+from orchestrator.models.static import StaticFace, prepare_static_face
+from orchestrator.models.tpsm_neural_face import SOURCE_SIZE, HeadSquare, feathered_square, head_square
+from orchestrator.rendering.build import frame_points
+from orchestrator.types import FaceModel, RgbImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio2HeadPictures:
+    """One face at one size, before the networks have seen it."""
+
+    head: StaticFace
+    """Draws the face at rest, and what lies around the square."""
+    square: HeadSquare
+    source: RgbImage
+    """`[256, 256, 3]`: the square at rest; the same for every size."""
+    weight: NDArray[np.float32]
+    """`[side, side]` of the square at the size that is sent: how much of the network's picture shows, 0..1."""
+
+    @property
+    def nbytes(self) -> int:
+        """All arrays."""
+        return self.head.nbytes + self.source.nbytes + self.weight.nbytes
+
+    @property
+    def hides_the_rest(self) -> bool:
+        """Whether the network's picture is the whole picture."""
+        return self.square.side == SIZE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio2HeadFace:
+    """The same with what the network says of it."""
+
+    pictures: Audio2HeadPictures
+    source: Source
+    rest: KeyPoints
+    """Of the source."""
+    tensors: Mapping[str, NDArray[np.float32]]
+    """What every request for frames holds of the face, without the batch axis."""
+
+    @property
+    def nbytes(self) -> int:
+        """Without the encodings."""
+        return self.pictures.nbytes
+
+
+def prepare_audio2head_pictures(face: FaceModel, size: int) -> Audio2HeadPictures:
+    """ValueError as `build_face_maps`."""
+    height, width = face.neutral_pose.shape[:2]
+    square = head_square(frame_points(face.landmarks(), width, height, SIZE))
+    source = resized(square.of(prepare_static_face(face, SOURCE_SIZE).at_rest()), SIZE)
+    return Audio2HeadPictures(prepare_static_face(face, size), square, source, feathered_square(square, size))
+
+
+def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]) -> Audio2HeadFace:
+    """Joins the face with the answer of `audio2head_picture`."""
+    value, jacobian = encodings["key_points"], encodings["jacobians"]
+    tensors = {
+        "features": encodings["features"],
+        "small_picture": encodings["small_picture"],
+        "source_key_points": value,
+        "source_jacobians": jacobian,
+    }
+    source = Source(pictures.source, encodings["pose"], encodings["vector"])
+    return Audio2HeadFace(pictures, source, KeyPoints(value, jacobian), tensors)
+
+
+def pasted(pictures: Audio2HeadPictures, idle_s: NDArray[np.float64], shares: list[float], patches: NDArray[np.uint8]) -> Frames:
+    """Frames `[n, size, size, 3]`: the resting face with the network's `patches [m, 256, 256, 3]` where a share is more than 0."""
+    size = pictures.head.face.maps.size
+    frames: Frames = np.empty((len(shares), size, size, 3), np.uint8)
+    fresh = iter(patches)
+    for index, share in enumerate(shares):
+        if share < 1.0 or not pictures.hides_the_rest:
+            frames[index] = pictures.head.resting(idle_s[index : index + 1])[0]
+        if share > 0.0:
+            _paste(pictures, frames[index], next(fresh), share)
+    return frames
+
+
+def _paste(pictures: Audio2HeadPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float) -> None:
+    region = pictures.square.of(frame)
+    weight = pictures.weight * np.float32(share)
+    region[:] = cv2.blendLinear(resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
+
+
+def resized(picture: NDArray[np.uint8], side: int) -> RgbImage:
+    """A square picture at another size, without ringing when it shrinks."""
+    if len(picture) == side:
+        return picture
+    way = cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
