@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from orchestrator.models.audio2head import Audio2Head
 from orchestrator.models.base import ModelAdapter
 from orchestrator.models.sadtalker import SadTalker
 from orchestrator.models.static import Static
@@ -16,6 +17,7 @@ _ADAPTERS: Final[tuple[ModelAdapter, ...]] = (
     Tpsm(),
     Wav2Lip(),
     SadTalker(),
+    Audio2Head(),
     TpsmNeural(),
     Static(),
 )
