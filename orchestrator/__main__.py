@@ -69,12 +69,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serving(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _listening(parser)
+    parser.add_argument("--bucket", metavar="NAME", help="Google Cloud Storage bucket of the face models, instead of a folder")
+    parser.add_argument("--print-config", action="store_true", help="print every setting as it would be used, without secrets, and end")
 
 
 def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="TCP port (default 8080; 0 takes a free one)")
-    parser.add_argument("--triton-url", metavar="HOST:PORT", help="use this Triton (gRPC) instead of starting the embedded one")
+    parser.add_argument("--triton-url", metavar="HOST:PORT,...", help="use these Tritons (gRPC) instead of starting the embedded one")
     parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without asking for tokens")
 
     parser.add_argument("--default-model", metavar="NAME", help="model of clients without a preference (default tpsm)")

@@ -1,24 +1,26 @@
-"""Configuration as data: defaults < TOML file < `LIPSYNC_*` environment < flags."""
+"""Configuration as data: every setting with its default, its unit and what it is for; `config_layers` reads them."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from orchestrator.types import LipSyncModel
 
-ENVIRONMENT_PREFIX = "LIPSYNC_"
+JWT_ALGORITHMS: Final = ("HS256", "RS256")
 
+SECRETS: Final = ("auth_tokens", "auth_jwt_key")
+"""Never printed."""
 
 POSITIVE: Final = (
     "max_concurrent_sessions",
+    "max_sessions_per_user",
+    "max_messages_per_s",
+    "max_session_s",
+    "performance_monitoring_interval",
     "face_model_cache_size",
     "face_cache_mb",
     "chunk_deadline_ms",
@@ -38,17 +40,27 @@ class ServiceConfig:
     """Everything that can be set. Keys are the same in the file, in the environment (upper case) and as flags."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; another than loopback needs `insecure`."""
+    """Address to listen on; another than loopback needs `auth_tokens`, `auth_jwt_key` or `insecure`."""
     port: int = 8080
     """TCP port of HTTP and WebSocket; 0 takes a free one."""
     insecure: bool = False
     """Allow listening beyond loopback although nobody is asked for a token."""
+    auth_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Bearer tokens and the user each opens; in the file a table `[auth.tokens]`, elsewhere `TOKEN=USER,TOKEN=USER`."""
+    auth_jwt_key: str = field(default="", repr=False)
+    """Secret (HS256) or public key in PEM (RS256) that signed tokens are checked with; empty accepts none."""
+    auth_jwt_algorithm: str = "HS256"
+    """HS256 or RS256."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of other pages, as `https://app.example.com`, whose browsers may connect; this service's own page always may."""
     storage: Path = Path("storage")
     """Folder of the face models."""
+    bucket: str = ""
+    """Google Cloud Storage bucket of the face models; takes the place of `storage`."""
     model_repository: Path = Path(__file__).parent.parent / "model_repository"
     """Triton's model repository."""
     triton_url: str = ""
-    """gRPC address of a running Triton, `host:port`; empty starts the embedded one."""
+    """gRPC addresses of running Tritons, `host:port,host:port`; empty starts the embedded one."""
     default_model: LipSyncModel = LipSyncModel.TPSM
     """Model used when the client has no preference."""
     fallback_chain: tuple[LipSyncModel, ...] = (
@@ -62,12 +74,28 @@ class ServiceConfig:
     """Models to serve, where not all shall take memory; empty serves every one whose networks are there. `static` is always served."""
     commercial_safe: bool = False
     """Serve only models whose code and weights allow commercial use; those that state nothing do not."""
+    enable_adaptive_model_selection: bool = True
+    """Take the best picture that measured latency, GPU and bandwidth allow; otherwise the default and then the chain."""
     max_concurrent_sessions: int = 100
     """Sessions accepted at once; further ones get SESSION_LIMIT."""
+    max_sessions_per_user: int = 20
+    """Of these for one user."""
+    max_messages_per_s: int = 400
+    """Messages a connection may send in a second, on average over two; more are refused one by one."""
+    resume_ttl_s: float = 30.0
+    """How long a session whose connection was lost waits for its client to come back."""
+    max_session_s: float = 3600.0
+    """A session is ended after this time, with a warning before."""
     face_model_cache_size: int = 50
     """Face models kept in memory."""
     face_cache_mb: int = 512
     """Memory for faces and what is derived from them."""
+    audio_feature_cache_ttl: float = 300.0
+    """Seconds that features of a chunk are remembered by its content."""
+    frame_cache_ttl: float = 60.0
+    """Seconds that drawn frames are remembered by what they show."""
+    performance_monitoring_interval: float = 30.0
+    """Seconds between two looks at the models' performance and at Triton's own metrics."""
     chunk_deadline_ms: int = 300
     """Time a model has for the frames of one chunk before the next in the chain takes over."""
     face_encoding_deadline_ms: int = 60_000
@@ -82,11 +110,13 @@ class ServiceConfig:
     """A client that takes no data for this long is disconnected."""
 
     def __post_init__(self) -> None:
-        if not self.insecure and not _is_loopback(self.host):
+        if not (self.insecure or self.asks_for_tokens or _is_loopback(self.host)):
             raise ConfigError(
                 f"host {self.host!r} is reachable from other machines and this service asks nobody for a token; "
-                "listen on 127.0.0.1, or pass --insecure to accept that"
+                "set auth.tokens or auth.jwt_key, listen on 127.0.0.1, or pass --insecure to accept that"
             )
+        if self.auth_jwt_algorithm not in JWT_ALGORITHMS:
+            raise ConfigError(f"auth_jwt_algorithm cannot be {self.auth_jwt_algorithm!r}; use {' or '.join(JWT_ALGORITHMS)}")
         for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0")
@@ -94,55 +124,19 @@ class ServiceConfig:
             wanted = ",".join(self.models)
             raise ConfigError(f"default_model {self.default_model.value!r} is not among models ({wanted}); add it, or name one of them")
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether clients have to say who they are."""
+        return bool(self.auth_tokens or self.auth_jwt_key)
+
+    @property
+    def triton_urls(self) -> list[str]:
+        """The addresses one by one."""
+        return [url.strip() for url in self.triton_url.split(",") if url.strip()]
+
     def serves(self, model: LipSyncModel) -> bool:
         """Whether `models` lets a model in."""
         return not self.models or model in self.models or model is LipSyncModel.STATIC
-
-
-def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:
-    """Merge the layers; an unknown key is refused with the nearest known one."""
-    return ServiceConfig(**named_settings(flags, environment, file))
-
-
-def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
-    """What somebody set, by key; the rest stays at its default."""
-    merged: dict[str, Any] = {}
-    if file is not None:
-        merged |= _from_toml(file)
-    merged |= {
-        key.removeprefix(ENVIRONMENT_PREFIX).lower(): value for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX)
-    }
-    merged |= {key: value for key, value in flags.items() if value is not None}
-    hints = typing.get_type_hints(ServiceConfig)
-    known = {entry.name for entry in fields(ServiceConfig)}
-    for key in merged:
-        if key not in known:
-            raise ConfigError(f"unknown configuration key {key!r}{_nearest(key, known)}")
-    return {key: _convert(key, value, hints[key]) for key, value in merged.items()}
-
-
-def _from_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration file {file}: {error}") from None
-
-
-def _nearest(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
-
-
-def _convert(key: str, value: Any, hint: Any) -> Any:
-    try:
-        if isinstance(hint, types.GenericAlias):
-            items = value.split(",") if isinstance(value, str) else value
-            return tuple(LipSyncModel(item.strip()) for item in items)
-        if hint is bool:
-            return value if isinstance(value, bool) else {"1": True, "true": True, "0": False, "false": False}[value.lower()]
-        return hint(value)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{key} cannot be {value!r}; expected {getattr(hint, '__name__', hint)}") from None
 
 
 def _is_loopback(host: str) -> bool:

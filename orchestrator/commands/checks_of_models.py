@@ -91,7 +91,7 @@ async def server(config: ServiceConfig) -> Check:
 
 
 async def _named_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
-    async with TritonInference([config.triton_url], read_repository(config.model_repository)) as inference:
+    async with TritonInference(config.triton_urls, read_repository(config.model_repository)) as inference:
         lost = [model for model in wanted if not await inference.ready(model)]
     mend = "start it with these models: tritonserver --model-repository=model_repository"
     if lost:

@@ -104,7 +104,7 @@ def _photo(face: str) -> bytes | None:
 
 def _inference(config: ServiceConfig, repository: Repository) -> AbstractAsyncContextManager[Inference]:
     """This process, or the Triton that the caller named."""
-    return TritonInference([config.triton_url], repository) if config.triton_url else LocalInference(repository)
+    return TritonInference(config.triton_urls, repository) if config.triton_url else LocalInference(repository)
 
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from orchestrator.commands.first_models import loaded_first
 from orchestrator.commands.settings import settings
 from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.config_layers import printed
 from orchestrator.errors import LipSyncError
 from orchestrator.inference import Inference
 
@@ -23,6 +24,9 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     try:
         config = settings(options)
+        if options.print_config:
+            print(printed(config))
+            return 0
         asyncio.run(_serve(config))
     except (ConfigError, LipSyncError, OSError) as error:
         print(f"lipsync: {error}\nRun `lipsync doctor` to see what this machine lacks.", file=sys.stderr)
@@ -65,7 +69,7 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
     async def open_inference() -> AsyncIterator[Inference]:
         repository = read_repository(config.model_repository)
         if launched is None:
-            async with TritonInference([config.triton_url], repository) as inference:
+            async with TritonInference(config.triton_urls, repository) as inference:
                 yield inference
             return
         async with (

@@ -7,7 +7,8 @@ import os
 from dataclasses import fields
 from typing import Any
 
-from orchestrator.config import ConfigError, ServiceConfig, named_settings
+from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.config_layers import named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import ConfigError, ServiceConfig, load_config
+from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.config_layers import load_config, printed
 from orchestrator.types import LipSyncModel
 
 
@@ -37,6 +38,8 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
         ({}, {"LIPSYNC_INSECURE": "maybe"}, "insecure cannot be 'maybe'"),
         ({}, {"LIPSYNC_FALLBACK_CHAIN": "tpsm,tmps"}, "fallback_chain cannot be"),
         ({"host": "0.0.0.0"}, {}, "--insecure"),
+        ({"auth_jwt_algorithm": "none"}, {}, "use HS256 or RS256"),
+        ({}, {"LIPSYNC_AUTH_TOKENS": "secret-without-user"}, "auth_tokens cannot be what was given"),
         ({"inbox_ms": 0}, {}, "inbox_ms must be more than 0"),
         ({"models": "wav2lip"}, {}, "default_model 'tpsm' is not among models"),
     ],
@@ -66,3 +69,26 @@ def test_the_last_resort_is_served_whatever_models_says() -> None:
     config = load_config({"models": "wav2lip,tpsm"}, {}, None)
     assert [model.value for model in LipSyncModel if config.serves(model)] == ["tpsm", "wav2lip", "static"]
     assert all(ServiceConfig().serves(model) for model in LipSyncModel)
+
+
+def test_tables_of_the_file_are_prefixes_of_keys(tmp_path: Path) -> None:
+    file = tmp_path / "lipsync.toml"
+    file.write_text('[auth]\njwt_key = "k"\n[auth.tokens]\nalpha = "ann"\nbeta = "bob"\n')
+    config = load_config({}, {}, file)
+    assert (config.auth_jwt_key, config.auth_tokens) == ("k", {"alpha": "ann", "beta": "bob"})
+    assert load_config({}, {"LIPSYNC_AUTH_TOKENS": "alpha=ann, beta=bob"}, None).auth_tokens == config.auth_tokens
+
+
+def test_with_tokens_the_service_may_listen_everywhere() -> None:
+    assert ServiceConfig(host="0.0.0.0", auth_tokens={"alpha": "ann"}).host == "0.0.0.0"
+
+
+def test_what_is_printed_gives_the_configuration_again_without_its_secrets(tmp_path: Path) -> None:
+    config = ServiceConfig(port=9, allowed_origins=("https://a.example",), auth_tokens={"alpha": "ann"}, auth_jwt_key="k3y")
+    text = printed(config)
+    assert "alpha" not in text + repr(config)
+    assert "k3y" not in text + repr(config)
+    file = tmp_path / "printed.toml"
+    file.write_text(text)
+    again = load_config({"auth_tokens": "alpha=ann", "auth_jwt_key": "k3y"}, {}, file)
+    assert again == config
