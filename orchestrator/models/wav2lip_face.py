@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from orchestrator.models.static import StaticFace, prepare_static_face
 from orchestrator.rendering.build import frame_points
+from orchestrator.rendering.landmarks import FACE_OVAL, pick
 from orchestrator.types import FaceModel, RgbImage
 
 FACE_SIZE: Final = 96
@@ -23,8 +24,15 @@ FADE_IN: Final = (0.44, 0.58)
 """Where the patch begins to show and where it covers, in box heights from above: from mid nose to above the upper lip."""
 
 SIDE_FADE: Final = 0.14
-CHIN_FADE: Final = 0.08
-"""Widths of the fades at the sides (box widths) and below (box heights)."""
+CHIN_FADE: Final = 0.05
+"""Widths of the fades at the sides (box widths) and below (box heights): nothing of the patch's own border shows, and all of the chin."""
+
+OVAL_MARGIN: Final = (1.06, 1.10)
+"""How much wider and higher than the face's oval the shown part is: room for a jaw that drops. Hair and collar beside it stay as
+sharp as they are."""
+
+OVAL_FADE: Final = 0.045
+"""Standard deviation of the fade along the oval, in box widths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +77,10 @@ class Wav2LipFace:
 def prepare_wav2lip_face(face: FaceModel, size: int) -> Wav2LipFace:
     """ValueError when the landmarks enclose no face in the picture."""
     height, width = face.neutral_pose.shape[:2]
-    box = face_box(frame_points(face.landmarks(), width, height, size), size, size)
-    return Wav2LipFace(prepare_static_face(face, size), box, feathered_mask(box.height, box.width))
+    points = frame_points(face.landmarks(), width, height, size)
+    box = face_box(points, size, size)
+    oval = pick(points, FACE_OVAL) - (box.left, box.top)
+    return Wav2LipFace(prepare_static_face(face, size), box, feathered_mask(box.height, box.width, oval))
 
 
 def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> FaceBox:
@@ -94,16 +104,21 @@ def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
     return np.asarray(crop, np.uint8)
 
 
-def feathered_mask(height: int, width: int) -> NDArray[np.float32]:
-    """How much of a patch shows, `[height, width]`: all of the mouth and chin, nothing at the border and above the nose.
+def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArray[np.float32]:
+    """How much of a patch shows, `[height, width]`: all of mouth and chin, nothing at the border, above the nose and beside the face.
 
-    The upper half stays the picture's own: the network only copies it, at a fraction of the resolution.
+    `oval [n, 2]` is the outline of the face in pixels of the box. The upper half stays the picture's own: the network only
+    copies it, at a fraction of the resolution.
     """
     y = (np.arange(height, dtype=np.float32) + 0.5) / height
     x = (np.arange(width, dtype=np.float32) + 0.5) / width
     rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step((1.0 - y) / CHIN_FADE)
     columns = _smooth_step(np.minimum(x, 1.0 - x) / SIDE_FADE)
-    mask: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
+    centre = oval.mean(axis=0)
+    outline = np.rint(centre + (oval - centre) * OVAL_MARGIN).astype(np.int32)
+    inside = cv2.fillPoly(np.zeros((height, width), np.float32), [outline], (1.0,))
+    soft = cv2.GaussianBlur(inside, (0, 0), OVAL_FADE * width, borderType=cv2.BORDER_REPLICATE)
+    mask: NDArray[np.float32] = (np.outer(rows, columns) * soft).astype(np.float32)
     return mask
 
 

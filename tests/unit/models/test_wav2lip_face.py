@@ -36,16 +36,24 @@ def test_the_crop_is_the_box_at_the_network_s_size() -> None:
     np.testing.assert_array_equal(crop, picture[40:136, 60:156])
 
 
-def test_the_mask_covers_the_mouth_and_leaves_the_eyes_and_the_border() -> None:
-    mask = feathered_mask(200, 160)
-    assert mask[120:180, 30:130].min() == 1.0
+def oval(height: int, width: int) -> np.ndarray:
+    """A face whose chin leaves the box's margin free."""
+    turns = np.linspace(0.0, 2.0 * np.pi, 36, endpoint=False)
+    return np.stack([width * (0.5 + 0.5 * np.sin(turns)), height * (0.47 - 0.47 * np.cos(turns))], axis=1)
+
+
+def test_the_mask_covers_mouth_and_chin_and_leaves_the_eyes_and_what_is_beside_the_face() -> None:
+    mask = feathered_mask(200, 160, oval(200, 160))
+    assert mask[120:170, 50:110].min() > 0.99
+    assert mask[180, 80] > 0.9
     assert mask[:88].max() == 0.0
     assert max(mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) < 0.02
+    assert max(mask[185:, :20].max(), mask[185:, -20:].max()) < 0.06
 
 
 def test_the_mask_has_no_step() -> None:
-    mask = feathered_mask(200, 160)
-    assert max(np.abs(np.diff(mask, axis=0)).max(), np.abs(np.diff(mask, axis=1)).max()) < 0.1
+    mask = feathered_mask(200, 160, oval(200, 160))
+    assert max(np.abs(np.diff(mask, axis=0)).max(), np.abs(np.diff(mask, axis=1)).max()) < 0.2
 
 
 def test_a_large_face_is_averaged_rather_than_sampled() -> None:
