@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
@@ -45,6 +46,13 @@ class Server(Protocol):
     def report_failure(self, model: str, error: InferenceError) -> None:
         """What a request met; the watcher decides whether to look closer."""
         ...
+
+
+ELSEWHERE: Final = frozenset({LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE})
+"""Failures of one server, which another one may not have."""
+
+FIRST_SHARE: Final = 0.5
+"""Of the time there is: what one server gets while another one could still answer."""
 
 
 @dataclass(slots=True)
@@ -97,15 +105,22 @@ class TritonInference:
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
         contract, batch = self._checked(model, inputs)
-        index = self._pick(model)
-        connection = await self._connection(index)
-        try:
-            return await connection.infer(contract, inputs, batch, deadline)
-        except NotCached:
-            raise
-        except InferenceError as error:
-            self._servers[index].report_failure(model, error)
-            raise
+        tried: set[int] = set()
+        while True:
+            index = self._pick(model, tried)
+            tried.add(index)
+            others = [other for other in range(len(self._servers)) if other not in tried and self._servers[other].has_ready(model)]
+            now = asyncio.get_running_loop().time()
+            until = now + FIRST_SHARE * (deadline - now) if others else deadline
+            try:
+                connection = await self._connection(index)
+                return await connection.infer(contract, inputs, batch, until)
+            except NotCached:
+                raise
+            except InferenceError as error:
+                self._servers[index].report_failure(model, error)
+                if not others or error.code not in ELSEWHERE:
+                    raise
 
     def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
         contract = self._repository.models.get(model)
@@ -117,10 +132,10 @@ class TritonInference:
             LOG.exception("an adapter broke the contract of %s", model)
             raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model) from error
 
-    def _pick(self, model: str) -> int:
+    def _pick(self, model: str, tried: Collection[int]) -> int:
         """The next server in turn that has the model ready; the next at all if none has, so that the error is the server's own."""
         count = len(self._servers)
-        order = [(self._turn + step) % count for step in range(count)]
+        order = [(self._turn + step) % count for step in range(count) if (self._turn + step) % count not in tried]
         index = next((each for each in order if self._servers[each].has_ready(model)), order[0])
         self._turn = index + 1
         return index

@@ -1,0 +1,57 @@
+"""Two Tritons behind one service: they share the work, and one that dies under load costs nobody a frame."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+from serving import serve
+from ws_client import connect, syllables
+
+from orchestrator.inference.embedded import EmbeddedTriton
+
+SESSIONS = 4
+TURN_S = 6.0
+BUILT_IN = ("audio2motion", "tpsm")
+
+
+async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callable[[], Path], tmp_path: Path) -> None:
+    first, second = make_repository(), make_repository()
+    async with EmbeddedTriton(first, BUILT_IN) as doomed, EmbeddedTriton(second, BUILT_IN) as other:
+        # a thread of its own starts the program: this loop has the servers to look after
+        service = serve(tmp_path, "--triton-url", f"{doomed.url},{other.url}")
+        url, _ = await asyncio.to_thread(service.__enter__)
+        try:
+            before = [await _executions(server) for server in (doomed, other)]
+            turns = [asyncio.create_task(_turn(url, f"session-{number}")) for number in range(SESSIONS)]
+            await asyncio.sleep(TURN_S / 3)
+            shared = [await _executions(server) for server in (doomed, other)]
+            pid = doomed.health().pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            models = await asyncio.gather(*turns)
+        finally:
+            await asyncio.to_thread(service.__exit__, None, None, None)
+    assert all(now > then for now, then in zip(shared, before, strict=True)), "both servers were asked"
+    assert models == [{"tpsm"}] * SESSIONS
+
+
+async def _turn(url: str, session: str) -> set[str]:
+    """The models that drew a turn without a hole."""
+    async with connect(url) as client:
+        speaking = asyncio.create_task(client.speak(syllables(TURN_S), session=session, real_time=True))
+        await client.until("response_end")
+        await speaking
+    frames = client.frames(session=session)
+    assert [frame["sequenceNumber"] for frame in frames] == list(range(round(TURN_S * 20)))
+    return {frame["model"] for frame in frames}
+
+
+async def _executions(server: EmbeddedTriton) -> float:
+    async with aiohttp.ClientSession() as http, http.get(server.metrics_url) as answer:
+        lines = (await answer.text()).splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nv_inference_exec_count{"))
