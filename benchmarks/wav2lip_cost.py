@@ -1,0 +1,208 @@
+"""Prints the CPU time of a Wav2Lip frame: eager PyTorch over the module, against the adapter in process and through the real Triton.
+
+`python -m benchmarks.wav2lip_cost [--rounds 9] [--frames 12]`. Needs torch, for the module and to export it with seeded weights. All
+ways take turns within a round, one thread each, and the medians over the rounds are compared: what else the machine does then weighs
+on all alike. Through Triton, CPU is that of this process, the server and its backend processes. A whole frame is the head drawn, the
+crop, the network and the patch put back; the eager loop runs the network alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import cv2
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from orchestrator.face.package import parse_face_model
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.inference import Inference, Tensors
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.local import LocalInference
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.triton import TritonInference
+from orchestrator.models.base import FeatureWindows, Infer
+from orchestrator.models.wav2lip import Wav2Lip
+from orchestrator.models.wav2lip_face import FACE_SIZE, Wav2LipFace
+
+SEED: Final = 1
+CHUNK: Final = 2
+"""Frames of a request: what 100 ms of audio are at 20 frames per second."""
+
+SIZE: Final = 256
+TARGET: Final = 0.6
+"""Of the eager loop's CPU time."""
+
+Way: TypeAlias = Callable[[int], Awaitable[float]]
+"""CPU seconds of so many frames."""
+
+
+def export_seeded(repository: Path) -> None:
+    """The network as users export it, with random weights."""
+    arguments = ["wav2lip", "--seeded", str(SEED), "--repository", str(repository), "--networks", "wav2lip", "--batches", "1"]
+    subprocess.run([sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def eager_loop() -> Way:
+    """Upstream's loop: a frame at a time through the module as it was trained."""
+    import torch
+
+    from export.networks.wav2lip.sources import NETWORKS
+    from export.sources import seeded_networks
+
+    torch.set_num_threads(1)
+    generator = seeded_networks(NETWORKS, ["generator"], SEED)["generator"].module
+    mel, face = torch.zeros(1, 1, 80, 16), torch.rand(1, 6, FACE_SIZE, FACE_SIZE)
+
+    async def run(frames: int) -> float:
+        began = time.process_time()
+        with torch.no_grad():
+            for _ in range(frames):
+                generator(mel, face)
+        return time.process_time() - began
+
+    return run
+
+
+def network_alone(inference: Inference) -> Way:
+    """The exported network in this process, without pictures around it."""
+    inputs: dict[str, NDArray[Any]] = {
+        "mel": np.zeros((CHUNK, 16, 80), np.float32),
+        "face": np.zeros((CHUNK, FACE_SIZE, FACE_SIZE, 3), np.uint8),
+    }
+    infer = patient(inference)
+
+    async def run(frames: int) -> float:
+        began = time.process_time()
+        for _ in range(frames // CHUNK):
+            await infer("wav2lip", inputs)
+        return time.process_time() - began
+
+    return run
+
+
+def whole_frames(inference: Inference, face: Wav2LipFace, server_pid: int | None) -> Way:
+    """The adapter, chunk by chunk."""
+    adapter, infer = Wav2Lip(), patient(inference)
+
+    async def run(frames: int) -> float:
+        began = cpu_s(server_pid)
+        for first in range(0, frames, CHUNK):
+            await adapter.generate(infer, windows(first), face, None)
+        return cpu_s(server_pid) - began
+
+    return run
+
+
+def pictures_alone(face: Wav2LipFace) -> Way:
+    """The adapter with a network that costs nothing: what our own code takes."""
+    adapter = Wav2Lip()
+
+    async def nothing(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        return {"patch": inputs["face"]}
+
+    async def run(frames: int) -> float:
+        began = time.process_time()
+        for first in range(0, frames, CHUNK):
+            await adapter.generate(nothing, windows(first), face, None)
+        return time.process_time() - began
+
+    return run
+
+
+def patient(inference: Inference) -> Infer:
+    """Without a deadline that matters."""
+
+    async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        return await inference.infer(model, inputs, deadline=time.monotonic() + 60.0)
+
+    return infer
+
+
+def windows(first: int) -> FeatureWindows:
+    """Speech of constant sound."""
+    spec, numbers = Wav2Lip.spec, first + np.arange(CHUNK)
+    rows = np.zeros((CHUNK, spec.window.frames, 80), np.float32)
+    return FeatureWindows(rows, numbers * 4 + 2, np.zeros(CHUNK, np.float32), (numbers + 0.5) / 20.0, np.zeros(CHUNK, np.bool_))
+
+
+def cpu_s(server_pid: int | None) -> float:
+    """CPU time so far of this process, and of the server with its backend processes."""
+    mine = time.process_time()
+    if server_pid is None:
+        return mine
+    server = psutil.Process(server_pid)
+    return mine + sum(sum(each.cpu_times()[:2]) for each in (server, *server.children()))
+
+
+def demo_face() -> Wav2LipFace:
+    """The shipped portrait, prepared."""
+    folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return Wav2Lip().prepare(parse_face_model(DEMO_USER, DEMO_FACE, files, "1"), SIZE)
+
+
+async def measure(repository: Path, rounds: int, frames: int) -> dict[str, list[float]]:
+    """CPU ms of a frame in every round, by way."""
+    contracts, face = read_repository(repository), demo_face()
+    async with (
+        LocalInference(contracts) as local,
+        EmbeddedTriton(repository, ("wav2lip",)) as server,
+        TritonInference([server], contracts) as triton,
+    ):
+        assert server.has_ready("wav2lip"), server.health()
+        ways = {
+            "eager PyTorch, the module alone": eager_loop(),
+            "ONNX Runtime, the network alone": network_alone(local),
+            "whole frame, in process": whole_frames(local, face, None),
+            "whole frame, through Triton": whole_frames(triton, face, server.health().pid),
+            "our own code of it": pictures_alone(face),
+        }
+        for run in ways.values():
+            await run(2 * CHUNK)
+        results: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, run in ways.items():
+                results[name].append(1000.0 * await run(frames) / frames)
+        return results
+
+
+def print_table(results: dict[str, list[float]]) -> None:
+    """Medians, spread, and the ratio to the first row."""
+    eager = statistics.median(next(iter(results.values())))
+    print(f"{'':34}{'CPU ms/frame':>14}{'least':>9}{'most':>9}{'x eager':>9}")
+    for name, values in results.items():
+        middle = statistics.median(values)
+        print(f"{name:34}{middle:14.1f}{min(values):9.1f}{max(values):9.1f}{middle / eager:9.2f}")
+    print(f"target: at most {TARGET} x eager for a whole frame")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1 where torch is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wav2lip_cost", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--frames", type=int, default=12, help=f"of each way in a round, a multiple of {CHUNK}")
+    options = parser.parse_args(arguments)
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed; it comes with: pip install 'lipsync-service[export]'")
+        return 1
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        export_seeded(Path(folder))
+        print_table(asyncio.run(measure(Path(folder), options.rounds, options.frames)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
