@@ -35,10 +35,11 @@ def check_models(config: ServiceConfig, adapters: Mapping[LipSyncModel, ModelAda
     refused = refused_models(adapters, commercial_safe=config.commercial_safe)
     if config.default_model in refused:
         raise ConfigError(f"default_model: {refused[config.default_model]}; use {best_permitted(adapters).value}")
-    banned = [model for model in config.fallback_chain if model in refused]
-    if chain_is_named and banned:
-        rest = ",".join(model.value for model in config.fallback_chain if model not in refused) or best_permitted(adapters).value
-        raise ConfigError(f"fallback_chain: {'; '.join(refused[model] for model in banned)}; use {rest}")
+    for key, models in {"models": config.models, "fallback_chain": config.fallback_chain if chain_is_named else ()}.items():
+        banned = [refused[model] for model in models if model in refused]
+        if banned:
+            rest = ",".join(model.value for model in models if model not in refused) or best_permitted(adapters).value
+            raise ConfigError(f"{key}: {'; '.join(banned)}; use {rest}")
 
 
 def refused_preference(model: LipSyncModel, reason: str, licences: Licences, alternative: LipSyncModel) -> LipSyncError:

@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
 def _row(model: LipSyncModel, config: ServiceConfig, repository: Repository, register: WeightsRegister) -> tuple[str, ...]:
     licences = LICENCES[model]
     name = " ".join(filter(None, (model.value, warning_of(register.of(ADAPTERS[model].spec.triton_models)))))
-    reason = why_refused(model, licences, commercial_safe=config.commercial_safe) or why_not(model, repository)
+    unlisted = "" if config.serves(model) else "not among the models that are configured"
+    reason = why_refused(model, licences, commercial_safe=config.commercial_safe) or unlisted or why_not(model, repository)
     commercial = "yes" if licences.commercial else "no"
     return (name, "no" if reason else "yes", *_needs(model), licences.code, licences.weights, commercial, reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import importlib.util
 import os
@@ -25,6 +26,7 @@ PAGE = (ROOT / "docs" / "add_a_model.md").read_text()
 FILES = {path: code for path, code in re.findall(r"^## \d\. [^`\n]+`([^`]+)`$.*?^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)}
 ADAPTERS = "orchestrator/models/__init__.py"
 NEEDED = ("torch", "onnx", "pytriton")
+LOADED_WITHIN_S = 60.0
 SEEDED = "seeded 1 (random weights, for tests only)"
 
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -44,6 +46,13 @@ async def fetch(url: str) -> Any:
     """The JSON of an answer."""
     async with aiohttp.ClientSession() as http, http.get(url) as answer:
         return await answer.json()
+
+
+async def _loaded(url: str) -> None:
+    """Until the model may be used: what the user exported is loaded behind the built-in models."""
+    async with asyncio.timeout(LOADED_WITHIN_S):
+        while not (await fetch(f"{url}/v1/health"))["models"]["glow"]["available"]:  # noqa: ASYNC110 - the server is another process
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +87,7 @@ async def test_the_model_of_the_page_speaks_through_triton(checkout: Path, tmp_p
     listed = run(checkout, "orchestrator", "models", "--commercial-safe")
     assert re.search(rf"^glow {re.escape(SEEDED)} +yes +32\.5 ms +64 px +ours +CC0-1\.0 +yes$", listed, re.MULTILINE), listed
     with serve(tmp_path, "--commercial-safe", checkout=checkout) as (url, _):
+        await _loaded(url)
         async with connect(url) as client:
             await client.speak(syllables(1.0), modelPreference="glow", turnId="lit")
             await client.until("response_end")

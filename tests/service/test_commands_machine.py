@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny_onnx import write_projection
 
 from orchestrator.__main__ import main
 
@@ -31,9 +34,39 @@ def _rows(text: str) -> dict[str, list[str]]:
 def test_models_lists_every_model_with_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     rows = _rows(capsys.readouterr().out)
-    assert rows["tpsm"][1:] == ["yes", "112.5", "ms", "128", "px", "ours", "ours"]
+    assert rows["tpsm"][1:] == ["yes", "112.5", "ms", "128", "px", "ours", "ours", "yes"]
     assert rows["static"][1] == "yes"
+
+
+def test_models_says_what_a_public_model_lacks_and_what_commercial_use_allows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--model-repository", str(tmp_path)]) == 0
+    row = _rows(capsys.readouterr().out)["wav2lip"]
+    assert " ".join(row).endswith("no missing " + " ".join(row).split(" no missing ")[1])
+    assert "python -m export wav2lip --checkpoint PATH" in " ".join(row)
+    assert main(["models", "--commercial-safe"]) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert "wav2lip is refused by commercial_safe (code: ours; weights: research only)" in " ".join(rows["wav2lip"])
     assert rows["wav2lip"][1] == "no"
+    assert rows["tpsm"][1] == "yes"
+
+
+def test_models_says_whose_weights_are_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(ROOT / "model_repository" / "wav2lip", tmp_path / "wav2lip", ignore=shutil.ignore_patterns("1"))
+    label = "seeded 1 (random weights, for tests only)"
+    properties = {"weights": label, "origin": "random numbers by a rule, for tests only"}
+    write_projection(tmp_path / "wav2lip" / "1" / "model.onnx", rows=2, columns=2, steps=2, parameters=1, properties=properties)
+    assert main(["models", "--model-repository", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"wav2lip {label}  yes" in said
+    assert re.search(rf"^wav2lip +{re.escape(label)} +random numbers by a rule, for tests only +-$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [["--default-model", "wav2lip"], ["--fallback-chain", "tpsm,wav2lip,sadtalker,static"]])
+def test_serve_refuses_a_model_that_is_not_for_commercial_use(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--commercial-safe", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert "wav2lip is refused by commercial_safe (code: ours; weights: research only)" in said
+    assert "; use tpsm" in said
 
 
 def test_models_says_what_an_empty_repository_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,8 @@ def test_a_chain_that_somebody_named_is_refused_and_the_default_one_leaves_model
     check_models(SAFE, adapters(), chain_is_named=False)
     with pytest.raises(ConfigError, match=r"fallback_chain: wav2lip is refused.*; use tpsm,sadtalker,static"):
         check_models(SAFE, adapters(), chain_is_named=True)
+    with pytest.raises(ConfigError, match=r"^models: wav2lip is refused.*; use tpsm$"):
+        check_models(dataclasses.replace(SAFE, models=(TPSM, WAV2LIP)), adapters(), chain_is_named=False)
 
 
 @pytest.mark.parametrize(
