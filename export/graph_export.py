@@ -50,7 +50,6 @@ def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse
     began_s, job = time.monotonic(), _job(graph, networks, options)
     print(f"{graph.name}: {job.label}", flush=True)
     report = _prove_and_place(job, options.format == "tensorrt")
-    write_accelerated(job.folder, job.profile)
     (job.folder / "parity.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"  {job.folder / VERSION / 'model.onnx'} in {time.monotonic() - began_s:.0f} s", flush=True)
 
@@ -62,24 +61,29 @@ def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
     graph, plan = version / "model.onnx.new", version / "model.plan.new"
     try:
         report = _prove_onnx(job, graph)
+        problems = find_problems(onnx.load(str(graph)))
         if with_engine:
-            report["engine"] = _prove_engine(job, graph, plan)
+            report["engine"] = _prove_engine(job, graph, plan, problems)
         graph.replace(version / "model.onnx")
-        _place_engine(job.folder, plan)
+        _place_variants(job, plan, problems)
     finally:
         graph.unlink(missing_ok=True)
         plan.unlink(missing_ok=True)
     return report
 
 
-def _place_engine(folder: Path, plan: Path) -> None:
+def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
     """An engine of an earlier export would answer with other weights: it goes, unless there is a new one."""
-    if plan.exists():
-        plan.replace(folder / VERSION / "model.plan")
-        write_engine(folder)
+    if problems:
+        print(f"  not for TensorRT, which would refuse the graph: {'; '.join(problems[:3])}", flush=True)
     else:
-        (folder / VERSION / "model.plan").unlink(missing_ok=True)
-        (folder / "configs" / ENGINE).unlink(missing_ok=True)
+        write_accelerated(job.folder, job.profile)
+    if plan.exists():
+        plan.replace(job.folder / VERSION / "model.plan")
+        write_engine(job.folder)
+    else:
+        (job.folder / VERSION / "model.plan").unlink(missing_ok=True)
+        (job.folder / "configs" / ENGINE).unlink(missing_ok=True)
 
 
 def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> _Job:
@@ -102,17 +106,16 @@ def _folder(network: str, repository: Path) -> Path:
 
 def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
     write_onnx(job.spec, file, _metadata(job), half=job.half)
-    model = onnx.load(str(file))
-    check_contract(read_model(job.folder / "config.pbtxt"), model.graph)
-    if problems := find_problems(model):
-        raise ExportError(f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}")
-    print(f"  written, as config.pbtxt says and TensorRT takes it; comparing batches {', '.join(map(str, job.batches))}", flush=True)
+    check_contract(read_model(job.folder / "config.pbtxt"), onnx.load(str(file)).graph)
+    print(f"  written, and as config.pbtxt says; comparing batches {', '.join(map(str, job.batches))}", flush=True)
     outputs = compare(job.spec, onnx_runner(file, list(job.spec.outputs)), job.batches, reduced=job.half)
     _print(outputs)
     return _report(job, outputs, file)
 
 
-def _prove_engine(job: _Job, file: Path, plan: Path) -> dict[str, Any]:
+def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) -> dict[str, Any]:
+    if problems:
+        raise ExportError(f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}")
     print("  building the engine, which takes minutes", flush=True)
     build_engine(file, job.profile, plan)
     with engine_runner(plan) as run:

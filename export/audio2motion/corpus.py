@@ -86,8 +86,8 @@ def _voices(engine: str, rng: np.random.Generator) -> list[Utterance]:
     """Every utterance of the block as the engine says it and by changed speakers, each with pauses around it."""
     varied = []
     for utterance in speak(engine, rng):
-        versions = changed_voices(utterance, [draw_change(rng) for _ in range(3)])
-        versions += [utterance] if rng.random() < 0.7 else []
+        versions = changed_voices(utterance, [draw_change(rng) for _ in range(2)])
+        versions += [utterance] if rng.random() < 0.5 else []
         varied += [joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist()) for version in versions]
     return varied
 
@@ -97,7 +97,7 @@ def speak(engine: str, rng: np.random.Generator) -> list[Utterance]:
     if engine == "espeak":
         return [u for u in (_espeak(rng) for _ in range(UTTERANCES_PER_BLOCK)) if u is not None]
     if engine == "festival":
-        voice = festival.VOICES[rng.integers(len(festival.VOICES))]
+        voice = festival.any_voice(rng)
         return festival.say(voice, [texts.sentence(voice.language, rng) for _ in range(UTTERANCES_PER_BLOCK)])
     name = str(rng.choice(flite.DEVELOPMENT_VOICES))
     return [flite.say(name, texts.sentence("en", rng)) for _ in range(UTTERANCES_PER_BLOCK)]

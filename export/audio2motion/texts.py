@@ -17,9 +17,12 @@ LANGUAGES: Final = {
     "vi": ("vi",), "ko": ("ko",),
 }  # fmt: skip
 """Word list (as `wordfreq` names it) -> espeak voices that speak it. Japanese and Chinese writing needs more than espeak brings."""
-WEIGHTS: Final = {"en": 12.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
+WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
 """How often a language is drawn; 1 where not named."""
 _WORDS: Final = 12_000
+_PHRASED_SHARE: Final = 0.7
+"""Share of English sentences that are phrases rather than lists of words."""
+_JOINTS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
 
 
 @lru_cache(maxsize=64)
@@ -34,18 +37,42 @@ def _vocabulary(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 
 def sentence(language: str, rng: np.random.Generator) -> str:
+    """Random words, in English mostly between the short words that hold natural speech together and are said carelessly."""
+    return phrase(rng) if language == "en" and rng.random() < _PHRASED_SHARE else word_list(language, rng)
+
+
+def phrase(rng: np.random.Generator) -> str:
+    """One or two English phrases, their blanks filled with random words."""
+    words, cumulative = _vocabulary("en")
+    parts = [str(rng.choice(_phrases())) for _ in range(rng.integers(1, 3))]
+    text = str(rng.choice(_JOINTS)).join(parts)
+    for _ in range(text.count("_")):
+        text = text.replace("_", _word(words, cumulative, rng), 1)
+    return text + str(rng.choice([".", ".", "?", "!"]))
+
+
+def word_list(language: str, rng: np.random.Generator) -> str:
     """Three to nine words of the language in random order, now and then with a comma."""
     words, cumulative = _vocabulary(language)
-    chosen = [words[min(int(np.searchsorted(cumulative, rng.random())), len(words) - 1)] for _ in range(rng.integers(3, 10))]
+    chosen = [_word(words, cumulative, rng) for _ in range(rng.integers(3, 10))]
     if len(chosen) > 5 and rng.random() < 0.4:
         chosen[len(chosen) // 2 - 1] += ","
     return " ".join(chosen) + rng.choice([".", ".", "?", "!"])
+
+
+def _word(words: tuple[str, ...], cumulative: tuple[float, ...], rng: np.random.Generator) -> str:
+    return words[min(int(np.searchsorted(cumulative, rng.random())), len(words) - 1)]
 
 
 def any_language(rng: np.random.Generator) -> str:
     """A language drawn by `WEIGHTS`."""
     weights = np.array([WEIGHTS.get(language, 1.0) for language in LANGUAGES])
     return str(rng.choice(list(LANGUAGES), p=weights / weights.sum()))
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> tuple[str, ...]:
+    return tuple(files("export.audio2motion").joinpath("phrases.txt").read_text("utf-8").splitlines())
 
 
 @lru_cache(maxsize=1)

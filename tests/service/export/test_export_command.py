@@ -41,6 +41,25 @@ async def test_the_command_exports_what_the_service_can_run(model: str, tmp_path
         for name in repository.present():
             await _answers(inference, repository, name)
             _says_that_it_is_seeded(tmp_path / name, done.stdout)
+    checked = export("check", "--repository", str(tmp_path))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert all(f"{name}: " in checked.stdout for name in repository.models)
+
+
+async def test_half_precision_keeps_the_contract_and_half_the_file(tmp_path: Path) -> None:
+    arguments = ["tpsm-neural", "--seeded", "1", "--networks", "tpsm_neural_avd", "--batches", "1,3", "--repository"]
+    sizes = {}
+    for precision in ("fp32", "fp16"):
+        done = export(*arguments, str(tmp_path / precision), "--precision", precision)
+        assert done.returncode == 0, done.stdout + done.stderr
+        sizes[precision] = (tmp_path / precision / "tpsm_neural_avd" / "1" / "model.onnx").stat().st_size
+    assert sizes["fp16"] < 0.6 * sizes["fp32"]
+    repository = read_repository(tmp_path / "fp16")
+    async with LocalInference(repository) as inference:
+        await _answers(inference, repository, "tpsm_neural_avd")
+    report = json.loads((tmp_path / "fp16" / "tpsm_neural_avd" / "parity.json").read_text())
+    assert report["precision"] == "fp16"
+    assert all(output["error"] <= output["tolerance"] == 5e-3 for output in report["outputs"])
 
 
 async def _answers(inference: LocalInference, repository: Repository, name: str) -> None:

@@ -9,12 +9,14 @@ import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
-pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 
 from export.networks.tpsm_neural.onnx import FEATURES, FRAME_TOLERANCE, GRAPHS  # noqa: E402
 from export.networks.tpsm_neural.sources import NETWORKS  # noqa: E402
+from export.parity import compare, onnx_runner  # noqa: E402
 from export.sources import seeded_networks  # noqa: E402
-from export.to_onnx import compare, write_onnx  # noqa: E402
+from export.tensorrt_rules import find_problems  # noqa: E402
+from export.to_onnx import write_onnx  # noqa: E402
 
 
 def test_frames_from_encoded_sources_equal_the_module_s_however_they_are_batched(tmp_path: Path) -> None:
@@ -25,7 +27,8 @@ def test_frames_from_encoded_sources_equal_the_module_s_however_they_are_batched
             spec = graph.spec({part: filled[part].module for part in graph.parts}, 2, torch.Generator().manual_seed(0))
             path = tmp_path / f"{graph.name}.onnx"
             write_onnx(spec, path, {"weights": "seeded 1"})
-            compare(spec, path, (1,))
+            compare(spec, onnx_runner(path, list(spec.outputs)), (1,))
+            assert find_problems(onnx.load(str(path))) == []
             sessions[graph.name] = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(1)
     pictures = random.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)

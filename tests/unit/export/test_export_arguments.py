@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from export.__main__ import main as dispatch
         (["--seeded", "1", "--checkpoint", "a.pth"], "not allowed with"),
         (["--seeded", "one"], "invalid int value: 'one'"),
         (["--seeded", "1", "--batches", "0,3"], "batches are at least 1"),
-        (["--seeded", "1", "--format", "tensorrt"], "--format tensorrt is not available in this version"),
-        (["--seeded", "1", "--precision", "fp16"], "--precision fp16 is not available in this version"),
+        (["--seeded", "1", "--format", "caffe"], "invalid choice: 'caffe'"),
+        (["--seeded", "1", "--precision", "int8"], "invalid choice: 'int8'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +33,13 @@ def test_bad_arguments_are_refused(arguments: list[str], message: str, capsys: p
 def test_an_unknown_model_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["wav2lips"]) == 2
     usage = capsys.readouterr().err
-    assert all(name in usage for name in (*command.MODELS, "verify", "audio2motion"))
+    assert all(name in usage for name in (*command.MODELS, "verify", "check", "audio2motion"))
+
+
+def test_a_check_without_exported_networks_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
+    assert dispatch(["check", "--repository", str(tmp_path), "--networks", "wav2lip"]) == 1
+    assert "wav2lip: not exported" in capsys.readouterr().out
 
 
 class TestWithTorch:
@@ -46,6 +53,13 @@ class TestWithTorch:
     def test_an_unknown_network_is_answered_with_the_known_ones(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main("wav2lip", ["--seeded", "1", "--networks", "wav2lip_sync"]) == 1
         assert "no network wav2lip_sync; this model has wav2lip, wav2lip_syncnet" in capsys.readouterr().out
+
+    def test_an_engine_without_tensorrt_is_refused_at_once(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        if find_spec("tensorrt") and find_spec("polygraphy"):
+            pytest.skip("TensorRT is installed here: the engine would be built")
+        assert command.main("wav2lip", ["--seeded", "1", "--format", "tensorrt", "--repository", str(tmp_path)]) == 1
+        assert "needs an NVIDIA GPU and `pip install 'lipsync-service[export,gpu]'`" in capsys.readouterr().out
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_missing_checkpoint_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "wav2lip_gan.pth"

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
+import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
-from export.base import Graph, PublicNetwork  # noqa: E402
-from export.command import MODELS  # noqa: E402
+from export.base import ExportSpec, Graph, PublicNetwork  # noqa: E402
+from export.command import MODELS, declarations  # noqa: E402
 from export.seeded import seeded_state  # noqa: E402
+from export.tensorrt_config import profile, read_profile, write_accelerated, write_engine  # noqa: E402
 from orchestrator.inference.repository import read_model  # noqa: E402
 
 ROOT = Path(__file__).parents[4]
 RECORDS = {"wav2lip": "wav2lip", "sadtalker": "sadtalker", "audio2head": "audio2head", "tpsm-neural": "tpsm"}
-GRAPHS = [(model, graph) for model, package in MODELS.items() for graph in import_module(f"{package}.onnx").GRAPHS]
+GRAPHS = [(model, graph) for model in MODELS for graph in declarations(model, "onnx").GRAPHS]
 
 
 def networks(model: str) -> dict[str, PublicNetwork]:
-    found: dict[str, PublicNetwork] = import_module(f"{MODELS[model]}.sources").NETWORKS
+    found: dict[str, PublicNetwork] = declarations(model, "sources").NETWORKS
     return found
+
+
+@cache
+def described(model: str, graph: Graph) -> ExportSpec:
+    """The graph's declaration over networks without weights: shapes and types do not depend on them."""
+    examples = torch.Generator().manual_seed(0)
+    with torch.device("meta"), torch.no_grad():
+        return graph.spec({part: networks(model)[part].build().eval() for part in graph.parts}, 2, examples)
 
 
 @pytest.mark.parametrize(("model", "graph"), GRAPHS, ids=[graph.name for _, graph in GRAPHS])
 def test_a_configuration_names_the_tensors_of_its_graph(model: str, graph: Graph) -> None:
-    contract = read_model(ROOT / "model_repository" / graph.name / "config.pbtxt")
-    examples = torch.Generator().manual_seed(0)
-    with torch.device("meta"), torch.no_grad():  # shapes and types do not depend on the weights
-        parts = {part: networks(model)[part].build().eval() for part in graph.parts}
-        spec = graph.spec(parts, 2, examples)
+    contract, spec = read_model(ROOT / "model_repository" / graph.name / "config.pbtxt"), described(model, graph)
+    with torch.device("meta"), torch.no_grad():
         outputs = spec.module(*(tensor.to("meta") for tensor in spec.inputs.values()))
     results = dict(zip(spec.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
     for promised, tensors in ((contract.inputs, spec.inputs), (contract.outputs, results)):
@@ -42,6 +51,29 @@ def test_a_configuration_names_the_tensors_of_its_graph(model: str, graph: Graph
             actual, free = tensors[tensor.name], spec.dynamic_axes[tensor.name]
             assert str(actual.dtype) == f"torch.{tensor.dtype}", tensor.name
             assert tensor.dims == tuple(-1 if axis in free else side for axis, side in enumerate(actual.shape) if axis), tensor.name
+
+
+@pytest.mark.parametrize(("model", "graph"), GRAPHS, ids=[graph.name for _, graph in GRAPHS])
+def test_the_variants_for_tensorrt_serve_the_same_tensors_in_every_batch(model: str, graph: Graph, tmp_path: Path) -> None:
+    committed = ROOT / "model_repository" / graph.name
+    contract = read_model(committed / "config.pbtxt")
+    folder = tmp_path / graph.name
+    folder.mkdir()
+    shutil.copyfile(committed / "config.pbtxt", folder / "config.pbtxt")
+    shapes = profile(described(model, graph), contract.max_batch_size)
+    accelerated, engine = write_accelerated(folder, shapes), write_engine(folder)
+    assert (committed / "configs" / "tensorrt.pbtxt").read_text() == accelerated.read_text()  # as every export writes it
+    plain, fast, plan = (parsed(path) for path in (folder / "config.pbtxt", accelerated, engine))
+    assert read_profile(accelerated) == shapes
+    assert all((each.least[0], each.most[0]) == (1, contract.max_batch_size) for each in shapes.values())
+    assert plan.backend == "tensorrt"
+    fast.ClearField("optimization")
+    plan.backend = plain.backend
+    assert fast == plan == plain
+
+
+def parsed(config: Path) -> Any:
+    return text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
 from export.networks.sadtalker.catalogue import NETWORKS  # noqa: E402
-from export.networks.sadtalker.graphs import byte_picture, unit_picture  # noqa: E402
+from export.networks.sadtalker.graphs import byte_pictures, unit_picture  # noqa: E402
 from export.networks.sadtalker.grids import identity_grid, translated, warped  # noqa: E402
 from export.networks.sadtalker.mapping import HeadMotion, moved_key_points  # noqa: E402
 from export.networks.sadtalker.spade import SpectralConv2d  # noqa: E402
@@ -72,4 +72,4 @@ def test_a_chosen_view_replaces_the_predicted_angles() -> None:
 
 def test_pictures_come_back_from_the_unit_range_byte_by_byte() -> None:
     picture = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(-1, -1, -1, 3)
-    assert torch.equal(byte_picture(unit_picture(picture)), picture)
+    assert torch.equal(byte_pictures(unit_picture(picture), frames=1)[:, 0], picture)
