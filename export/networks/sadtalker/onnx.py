@@ -25,9 +25,6 @@ from export.networks.sadtalker.pose import FRAMES, LATENT, POSE, STYLES, AudioTo
 from export.networks.sadtalker.reconstruction import FaceReconstruction
 from export.networks.sadtalker.renderer import FaceRenderer
 
-GREY_LEVEL: Final = 1.0
-"""Tolerance of byte pictures: a value half-way between two levels may be rounded to either."""
-
 FRAME_TOLERANCE: Final = 4.0
 """Grey levels: the network drops every share of motion below a thousandth, so one right at it may stay or go. In one of 12 frames
 of seeded noise that moved 22 of 196,608 values by 2 or 3 levels; all others are within one."""
