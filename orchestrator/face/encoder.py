@@ -18,7 +18,7 @@ from orchestrator.types import FaceModel
 
 logger = logging.getLogger(__name__)
 
-STORE_TIMEOUT_S: Final = 10.0
+STORE_TIMEOUT_S: Final = 30.0
 """Storage that takes longer is done without: the networks can be asked instead, and the answer kept in memory."""
 
 
