@@ -1,5 +1,6 @@
 """Speech of espeak-ng through its library, which reports when every phone starts."""
 
+# ruff: noqa: RUF001 - IPA letters look like others, and are meant
 from __future__ import annotations
 
 import ctypes
@@ -121,7 +122,10 @@ def _spelled(symbol: str, language: str) -> str:
 
 
 def as_heard(phones: list[Phone], rate_wpm: int) -> list[Phone]:
-    """The phones with their boundaries where the other engines, and the ear, have them; a stop takes at most half of what is before it, a vowel a third."""
+    """The phones with their boundaries where the other engines, and the ear, have them.
+
+    A stop takes at most half of what is before it, a vowel a third.
+    """
     starts_s = [phone.start_s for phone in phones]
     for index in range(1, len(phones)):
         before, phone = phones[index - 1], phones[index]
