@@ -12,28 +12,45 @@ FLOAT = 1  # TensorProto.DataType
 OPSET = 13
 
 
-def write_projection(
-    path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7, properties: Mapping[str, str] | None = None
-) -> None:
+def write_projection(path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7) -> None:
     """`motion [N, steps, parameters] = sigmoid(A @ mel [N, rows, columns] @ B)` with seeded A and B."""
     rng = np.random.default_rng(seed)
-    a = rng.normal(0, 0.1, (steps, rows)).astype(np.float32)
-    b = rng.normal(0, 0.1, (columns, parameters)).astype(np.float32)
-    graph = b"".join(
-        [
-            _message(1, _node("MatMul", ["mel", "B"], ["projected"])),
-            _message(1, _node("MatMul", ["A", "projected"], ["mixed"])),
-            _message(1, _node("Sigmoid", ["mixed"], ["motion"])),
-            _text(2, "projection"),
-            _message(5, _tensor("A", a)),
-            _message(5, _tensor("B", b)),
-            _message(11, _value("mel", ["N", rows, columns])),
-            _message(12, _value("motion", ["N", steps, parameters])),
-        ]
-    )
+    weights = {
+        "A": rng.normal(0, 0.1, (steps, rows)).astype(np.float32),
+        "B": rng.normal(0, 0.1, (columns, parameters)).astype(np.float32),
+    }
+    nodes = [
+        _node("MatMul", ["mel", "B"], ["projected"]),
+        _node("MatMul", ["A", "projected"], ["mixed"]),
+        _node("Sigmoid", ["mixed"], ["motion"]),
+    ]
+    _write(path, nodes, weights, _value("mel", ["N", rows, columns]), _value("motion", ["N", steps, parameters]))
+
+
+def write_rows(path: Path) -> None:
+    """`doubled [N, R, 3] = rows [N, R, 3] + rows`: an axis of any length, as renderers have for the frames of a chunk."""
+    _write(path, [_node("Add", ["rows", "rows"], ["doubled"])], {}, _value("rows", ["N", "R", 3]), _value("doubled", ["N", "R", 3]))
+
+
+def write_labour(path: Path, *, products: int, side: int = 1600, height: int = 64) -> None:
+    """`light [N, 1, 1]` is the `mouth [N, 1, 1]` that was given, after so many products of `height` x `side` with `side` x `side`.
+
+    Each takes some 10 ms on one thread. The file is larger than what the supervisor opens in its own process.
+    """
+    spread, gather = np.zeros((height, 1), np.float32), np.zeros((side, 1), np.float32)
+    spread[0], gather[0] = 1.0, 1.0
+    weights = {"spread": spread, "row": gather.T.copy(), "same": np.eye(side, dtype=np.float32), "gather": gather, "top": spread.T.copy()}
+    nodes = [_node("MatMul", ["spread", "mouth"], ["column"]), _node("MatMul", ["column", "row"], ["x0"])]
+    nodes += [_node("MatMul", [f"x{step}", "same"], [f"x{step + 1}"]) for step in range(products)]
+    nodes += [_node("MatMul", [f"x{products}", "gather"], ["gathered"]), _node("MatMul", ["top", "gathered"], ["light"])]
+    _write(path, nodes, weights, _value("mouth", ["N", 1, 1]), _value("light", ["N", 1, 1]))
+
+
+def _write(path: Path, nodes: Sequence[bytes], weights: Mapping[str, NDArray[np.float32]], given: bytes, answered: bytes) -> None:
+    parts = [_message(1, node) for node in nodes] + [_text(2, "tiny")] + [_message(5, _tensor(*weight)) for weight in weights.items()]
+    graph = b"".join([*parts, _message(11, given), _message(12, answered)])
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = b"".join(_message(14, _text(1, key) + _text(2, value)) for key, value in (properties or {}).items())
-    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)) + said)
+    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)))
 
 
 def _varint(value: int) -> bytes:
