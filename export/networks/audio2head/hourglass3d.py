@@ -8,23 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.blocks import Residual3d
 from export.networks.audio2head.layers import hourglass_widths
-
-
-class ResidualBlock3d(nn.Module):
-    """Two convolutions with their norms and ReLUs before them, added to the input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.norm1 = nn.BatchNorm3d(channels)
-        self.norm2 = nn.BatchNorm3d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, channels, T, H, W]`, the same size out."""
-        hidden = self.conv1(functional.relu(self.norm1(x)))
-        return x + self.conv2(functional.relu(self.norm2(hidden)))
 
 
 class DownBlock3d(nn.Module):
@@ -32,7 +17,7 @@ class DownBlock3d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.res = ResidualBlock3d(inputs)
+        self.res = Residual3d(inputs)
         self.norm_res = nn.BatchNorm3d(inputs)
         self.conv = nn.Conv3d(inputs, outputs, 3, padding=1)
         self.norm = nn.BatchNorm3d(outputs)
@@ -50,7 +35,7 @@ class UpBlock3d(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(inputs, outputs, 3, padding=1)
         self.norm = nn.BatchNorm3d(outputs)
-        self.res = ResidualBlock3d(outputs)
+        self.res = Residual3d(outputs)
         self.norm2 = nn.BatchNorm3d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +66,7 @@ class Decoder3d(nn.Module):
         super().__init__()
         outputs = [finest, *widths[1:-1]]
         inputs = [2 * width for width in widths[1:-1]] + [widths[-1]]
-        self.res_blocks = nn.ModuleList(nn.Sequential(ResidualBlock3d(width), nn.BatchNorm3d(width), nn.ReLU()) for width in widths[-2::-1])
+        self.res_blocks = nn.ModuleList(nn.Sequential(Residual3d(width), nn.BatchNorm3d(width), nn.ReLU()) for width in widths[-2::-1])
         self.up_blocks = nn.ModuleList(UpBlock3d(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True))
 
     def forward(self, maps: list[Tensor]) -> Tensor:

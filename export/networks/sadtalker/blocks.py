@@ -64,19 +64,3 @@ class Up3d(ConvNorm3d):
     def forward(self, x: Tensor) -> Tensor:
         """The volume at twice the height and width."""
         return super().forward(functional.interpolate(x, scale_factor=(1, 2, 2)))
-
-
-class Residual3d(nn.Module):
-    """Pre-activation residual block on a volume `[B, C, D, H, W]`."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.norm1 = nn.BatchNorm3d(channels)
-        self.norm2 = nn.BatchNorm3d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The volume plus what two convolutions make of it."""
-        y = self.conv1(functional.relu(self.norm1(x)))
-        return x + self.conv2(functional.relu(self.norm2(y)))

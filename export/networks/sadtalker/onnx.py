@@ -26,7 +26,7 @@ from export.networks.sadtalker.reconstruction import FaceReconstruction
 from export.networks.sadtalker.renderer import FaceRenderer
 
 FRAME_TOLERANCE: Final = 4.0
-"""Grey levels: the network drops every share of motion below a thousandth, so one right at it may stay or go. In one of 12 frames
+"""Grey levels: the network drops every share of motion below a thousandth, so one right at it may stay or go. In one of nine frames
 of seeded noise that moved 22 of 196,608 values by 2 or 3 levels; all others are within one."""
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from export.networks.sadtalker.blocks import ConvNorm2d, Down2d, Residual3d, spatial_sizes
+from export.blocks import Residual3d
+from export.networks.sadtalker.blocks import ConvNorm2d, Down2d, spatial_sizes
 from export.networks.sadtalker.dense_motion import DenseMotion, Motion
 from export.networks.sadtalker.grids import warped
 from export.networks.sadtalker.key_points import DEPTH
