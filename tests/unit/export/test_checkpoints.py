@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 
+from safetensors_file import save_safetensors  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from export.containers import WrongCheckpointError  # noqa: E402
@@ -53,19 +52,6 @@ def save(path: Path, value: Any) -> None:
 
 def save_old(path: Path, value: Any) -> None:
     torch.save(value, path, _use_new_zipfile_serialization=False)
-
-
-def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    body = b""
-    for key, tensor in tensors.items():
-        data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        header[key] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [len(body), len(body) + len(data)]}
-        body += data
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 def save_torchscript(path: Path, tensors: dict[str, Tensor]) -> None:
