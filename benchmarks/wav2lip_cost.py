@@ -54,8 +54,8 @@ def export_seeded(repository: Path) -> None:
     subprocess.run([sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def eager_loop() -> Way:
-    """Upstream's loop: a frame at a time through the module as it was trained."""
+def eager_loop(batch: int) -> Way:
+    """A plain loop over the module as it was trained."""
     import torch
 
     from export.networks.wav2lip.sources import NETWORKS
@@ -63,12 +63,12 @@ def eager_loop() -> Way:
 
     torch.set_num_threads(1)
     generator = seeded_networks(NETWORKS, ["generator"], SEED)["generator"].module
-    mel, face = torch.zeros(1, 1, 80, 16), torch.rand(1, 6, FACE_SIZE, FACE_SIZE)
+    mel, face = torch.zeros(batch, 1, 80, 16), torch.rand(batch, 6, FACE_SIZE, FACE_SIZE)
 
     async def run(frames: int) -> float:
         began = time.process_time()
         with torch.no_grad():
-            for _ in range(frames):
+            for _ in range(frames // batch):
                 generator(mel, face)
         return time.process_time() - began
 
@@ -163,7 +163,8 @@ async def measure(repository: Path, rounds: int, frames: int) -> dict[str, list[
     ):
         assert server.has_ready("wav2lip"), server.health()
         ways = {
-            "eager PyTorch, the module alone": eager_loop(),
+            "eager PyTorch, frame by frame": eager_loop(1),
+            "eager PyTorch, two at a time": eager_loop(CHUNK),
             "ONNX Runtime, the network alone": network_alone(local),
             "whole frame, in process": whole_frames(local, face, None),
             "whole frame, through Triton": whole_frames(triton, face, server.health().pid),
