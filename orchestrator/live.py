@@ -83,7 +83,7 @@ class LiveSession:
         await session.inbox.discard(lambda item: item.ordinal == ordinal)
         if self._step is not None and self._step_ordinal == ordinal:
             self._step.cancel()
-        session.encoder = None
+        session.stream.restart()
         if turn is not None and turn.ordinal == ordinal:
             await self._end(turn, interrupted=True)
         return ordinal
@@ -156,26 +156,43 @@ class LiveSession:
         await self.session.outbox.put(TurnEnded(turn, interrupted=interrupted))
 
     async def _speak(self, turn: Turn) -> None:
-        """Draw every frame whose look-ahead has arrived."""
+        """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow model is spared."""
         while True:
             models = await self._service.select_model(self.session)
+            await self._tell_of_unserved_preference(models[0])
             spec = self._service.spec(models[0])
             count = turn.frames_ready(spec, BATCH_FRAMES)
             if count <= 0:
                 return
+            kept = self._service.kept_frames(self.session, turn, count)
+            if not kept:
+                turn.skip(count)
+                continue
             await self._pace(turn, turn.next_frame + count - 1)
-            batch = await self._service.next_frames(self.session, turn, models, count)
+            batch = await self._service.next_frames(self.session, turn, models, count, kept)
             await self._deliver(turn, batch, spec)
             if count < BATCH_FRAMES and batch.switch is None:
                 return  # these were all
 
+    async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
+        """Once for each wish: the client is told which model speaks instead, and why."""
+        session, wished = self.session, self.session.preference
+        if wished in (None, model) or session.told_of is wished:
+            if wished is model:
+                session.told_of = None
+            return
+        assert wished is not None
+        session.told_of = wished
+        await session.outbox.put(Switched(wished, model, await self._service.why_unserved(session, wished)))
+
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
         outbox = self.session.outbox
-        coded = await self._service.prepare_for_streaming(self.session, turn, batch.frames)
+        coded = await self._service.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=batch.switch is not None)
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
         for frame in coded:
-            ready_s = max(turn.ready_since(frame.sequence_number, spec), self._due_s(turn, frame.sequence_number))
+            number = turn.frame_at(frame.audio_timestamp_ms)
+            ready_s = max(turn.ready_since(number, spec), self._due_s(turn, number))
             await outbox.put(OutgoingFrame(turn, frame, ready_s))
 
     async def _pace(self, turn: Turn, frame: int) -> None:

@@ -19,12 +19,13 @@ from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.performance import SHARED_FAILURES, PerformanceTracker
 from orchestrator.probes import Probes
-from orchestrator.selection import candidates
+from orchestrator.selection import Candidate, Situation, ranked
 from orchestrator.session import Session
-from orchestrator.streaming.encoder import make_encoder
+from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
+from orchestrator.video.frame_rate import after_load, is_kept
 from orchestrator.video.service import VideoGeneratorService, cross_fade
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ STORED_FACE_S: Final = 0.25
 SPARE_FACE_S: Final = 3.0
 """A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
 away because the machine has too much to do."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ class LipSyncService:
         self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
         self._preparations = FacePreparations(faces, video.inference, metrics)
         self.performance = PerformanceTracker()
+        self.gpu_available = False
+        """Whether a Triton reports a GPU."""
 
     async def close(self) -> None:
         """End what goes on beside the sessions."""
@@ -120,16 +122,57 @@ class LipSyncService:
 
     async def select_model(self, session: Session) -> list[LipSyncModel]:
         """Candidates for the session's next frames, best first; those whose face is not prepared yet are left out."""
-        ranked = candidates(
-            preference=session.preference,
+        now = asyncio.get_running_loop().time()
+        situation = Situation(
             default=self._config.default_model,
             chain=self._config.fallback_chain,
-            usable=await self._usable(session),
+            preference=session.preference,
+            adaptive=self._config.enable_adaptive_model_selection,
+            bandwidth_kbps=session.bandwidth_kbps,
+            gpu_available=self.gpu_available,
+            current=session.model,
+            drawn_s=now - session.model_since_s,
         )
-        return self._drawable(session, ranked)
+        choices = ranked({model: self._candidate(model) for model in await self._usable(session)}, situation)
+        return self._drawable(session, [choice.model for choice in choices])
 
-    async def next_frames(self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int) -> Batch:
-        """The turn's next `count` frames, all from the first of `models` that can draw them; the cursor moves only on success."""
+    def _candidate(self, model: LipSyncModel) -> Candidate:
+        spec, figures = self.spec(model), self.performance.performance(model)
+        return Candidate(
+            quality=spec.quality * figures.success_rate,
+            p95_ms=figures.p95_latency_ms if figures.frames_per_second else None,
+            needs_gpu=spec.gpu_memory_mb > 0,
+            min_bandwidth_kbps=spec.min_bandwidth_kbps,
+        )
+
+    def kept_frames(self, session: Session, turn: Turn, count: int) -> list[int]:
+        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up."""
+        now, fill = asyncio.get_running_loop().time(), session.outbox.fill
+        self._streaming.adapt_to_queue(session.stream, fill, now)
+        session.frame_rate = after_load(session.frame_rate, fill, now)
+        fps = session.frame_rate.fps(turn.fps)
+        wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
+        return kept_frames(wanted, fill, session.stream.since_keyframe)
+
+    async def why_unserved(self, session: Session, model: LipSyncModel) -> str:
+        """What a client is told of a preference that is not served: the code of what speaks against it."""
+        if model in self._refused:
+            return "LICENCE_REFUSED"
+        if model not in session.compatible:
+            return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
+        opened_by = self.performance.opened_by(model)
+        if opened_by is not None:
+            return opened_by.value
+        return "FACE_NOT_PREPARED" if await self.available(model) else "NOT_READY"
+
+    async def next_frames(
+        self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int, kept: Sequence[int] | None = None
+    ) -> Batch:
+        """The turn's next `count` frames, or those `kept` of them, all from the first of `models` that can draw them.
+
+        The cursor moves only on success.
+        """
+        offsets = range(count) if kept is None else kept
         loop = asyncio.get_running_loop()
         failures: dict[LipSyncModel, LipSyncErrorCode] = {}
         for model in models:
@@ -137,36 +180,32 @@ class LipSyncService:
                 continue
             started_s = loop.time()
             try:
-                images = await self._draw(session, turn, model, count)
+                images = await self._draw(session, turn, model, count, offsets)
             except LipSyncError as error:
                 failures[model] = error.code
                 self._record_failure(session, model, error, loop.time())
                 continue
             elapsed_ms = (loop.time() - started_s) * 1000.0
-            self.performance.record_success(model, elapsed_ms, count, loop.time())
+            self.performance.record_success(model, elapsed_ms, len(images), loop.time())
             self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
             switch = self._note_switch(session, turn, model, failures)
             if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
                 images = cross_fade(turn.last_image, images)
-            return Batch(turn.advance(images, model, elapsed_ms / count), switch)
+            return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count), switch)
         raise LipSyncError(
             LipSyncErrorCode.VIDEO_GENERATION_FAILED,
             "every candidate failed",
             details={model.value: code.value for model, code in failures.items()},
         )
 
-    async def prepare_for_streaming(self, session: Session, turn: Turn, frames: list[GeneratedFrame]) -> list[StreamingFrame]:
-        """Coded frames; a turn begins with a keyframe."""
+    async def prepare_for_streaming(
+        self, session: Session, turn: Turn, frames: list[GeneratedFrame], *, force_keyframe: bool = False
+    ) -> list[StreamingFrame]:
+        """Coded frames; a turn begins with a keyframe, and so does another model."""
         loop = asyncio.get_running_loop()
-        started_s = loop.time()
-        config = turn.config
-        if session.encoder is None or session.encoder_config != config:
-            session.encoder = make_encoder(config.format, config.resolution.width, config.target_fps, config.quality)
-            session.encoder_config = config
-        coded = await self._streaming.prepare_frames_for_streaming(
-            session.encoder, config.format, frames, force_keyframe=frames[0].sequence_number == 0
-        )
-        self._metrics.stage_seconds.labels("encode", config.format.value).observe(loop.time() - started_s)
+        started_s, is_first = loop.time(), frames[0].sequence_number == 0
+        coded = await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
+        self._metrics.stage_seconds.labels("encode", turn.config.format.value).observe(loop.time() - started_s)
         return coded
 
     async def probe_failed_models(self) -> None:
@@ -199,10 +238,10 @@ class LipSyncService:
         """What has to be said with the model's name; empty for weights that somebody trained."""
         return warning_of(self.weights(model))
 
-    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int) -> list[RgbImage]:
+    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int, kept: Sequence[int]) -> list[RgbImage]:
         adapter = self._adapters[model]
         face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
-        windows = turn.windows(adapter.spec, count)
+        windows = turn.windows(adapter.spec, count, kept)
         deadline = math.inf
         if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
@@ -247,6 +286,7 @@ class LipSyncService:
         if before is None or before is model:
             return None
         turn.switches += 1
+        session.model_since_s = asyncio.get_running_loop().time()
         was_awaited = session.awaited_since_s.pop(model, None) is not None
         reason = self._switch_reason(before, model, session.preference, failures, was_awaited=was_awaited)
         self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()

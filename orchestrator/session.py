@@ -9,9 +9,10 @@ from typing import Any
 
 from orchestrator.channel import Channel
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.streaming.encoder import Encoder
+from orchestrator.streaming.state import StreamState
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, FaceModel, LipSyncModel, StreamingFrame, VideoGenerationConfig
+from orchestrator.video.frame_rate import FrameRate
 
 CONTROL_WEIGHT_MS = 1.0
 """What an item without audio counts in the inbox, so that their number is bounded too."""
@@ -99,8 +100,14 @@ class Session:
         """Models that would draw if the face were prepared for them, and since when."""
         self.size = VideoGenerationConfig().resolution.width
         """Side of the current turn's pictures, in pixels."""
-        self.encoder: Encoder | None = None
-        self.encoder_config: VideoGenerationConfig | None = None
+        self.told_of: LipSyncModel | None = None
+        """The preference that the client was told is not served."""
+        self.model_since_s = 0.0
+        """When the model that draws now took over."""
+        self.stream = StreamState()
+        self.frame_rate = FrameRate()
+        self.bandwidth_kbps: float | None = None
+        """The client's last report."""
         self.idle_s = 0.0
 
 

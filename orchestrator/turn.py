@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,10 @@ class Turn:
         """Monotonic arrival of the first chunk."""
         self.audio = AudioStream()
         self.next_frame = 0
+        """On the grid of the asked frame rate, skipped frames included."""
+        self.next_sequence = 0
+        """Of the frames that were drawn: what the client counts."""
+        self.bytes_sent = 0
         self.finished = False
         self.switches = 0
         self.model: LipSyncModel | None = None
@@ -89,11 +94,12 @@ class Turn:
             count += 1
         return count
 
-    def windows(self, spec: ModelSpec, count: int) -> FeatureWindows:
-        """The audio side of the next `count` frames; the cursor does not move."""
-        centres = [self._centre(self.next_frame + index, spec) for index in range(count)]
+    def windows(self, spec: ModelSpec, count: int, kept: Sequence[int] | None = None) -> FeatureWindows:
+        """The audio side of the next `count` frames, or of those `kept` among them (0 is the next one); the cursor does not move."""
+        numbers = self.next_frame + np.array(range(count) if kept is None else kept)
+        centres = [self._centre(int(number), spec) for number in numbers]
         ahead, frames = spec.window.ahead_frames, spec.window.frames
-        times_s = (self.next_frame + np.arange(count) + 0.5) / self.fps
+        times_s = (numbers + 0.5) / self.fps
         return FeatureWindows(
             rows=np.stack([self.audio.window(spec.features, slot + ahead, frames) for slot, _ in centres]),
             slot=np.array([slot for slot, _ in centres], dtype=np.int64),
@@ -102,20 +108,32 @@ class Turn:
             silent=np.array([self._is_silent(time_s, spec) for time_s in times_s], dtype=np.bool_),
         )
 
-    def advance(self, images: list[RgbImage], model: LipSyncModel, generation_time_ms: float) -> list[GeneratedFrame]:
-        """The next frames have these pictures; moves the cursor and lets go of audio that is no longer needed."""
-        first = self.next_frame
-        self.next_frame += len(images)
-        self.last_image, self.model = images[-1], model
-        self.audio.discard_before(round((self.next_frame / self.fps - HISTORY_S) * SAMPLE_RATE_HZ))
-        return [
-            GeneratedFrame(image, number, self.audio_timestamp_ms(number), model, generation_time_ms)
-            for number, image in enumerate(images, start=first)
+    def advance(
+        self, images: list[RgbImage], model: LipSyncModel, generation_time_ms: float, kept: Sequence[int] | None = None, count: int = 0
+    ) -> list[GeneratedFrame]:
+        """The next frames, or those `kept` of the next `count`, have these pictures; moves the cursor and lets go of used audio."""
+        first, offsets = self.next_frame, range(len(images)) if kept is None else kept
+        frames = [
+            GeneratedFrame(image, sequence, self.audio_timestamp_ms(first + offset), model, generation_time_ms)
+            for sequence, (image, offset) in enumerate(zip(images, offsets, strict=True), start=self.next_sequence)
         ]
+        self.next_sequence += len(images)
+        self.last_image, self.model = images[-1], model
+        self.skip(max(count, len(images)))
+        return frames
+
+    def skip(self, count: int) -> None:
+        """The next frames are not drawn."""
+        self.next_frame += count
+        self.audio.discard_before(round((self.next_frame / self.fps - HISTORY_S) * SAMPLE_RATE_HZ))
 
     def audio_timestamp_ms(self, frame: int) -> float:
         """The client's clock at the start of a frame's slot."""
         return self.first_timestamp_ms + frame * 1000.0 / self.fps
+
+    def frame_at(self, audio_timestamp_ms: float) -> int:
+        """The number on the grid of the frame whose slot begins then."""
+        return round((audio_timestamp_ms - self.first_timestamp_ms) * self.fps / 1000.0)
 
     def ready_since(self, frame: int, spec: ModelSpec) -> float:
         """When the last sample of a frame's look-ahead arrived, monotonic seconds."""

@@ -46,12 +46,12 @@ def _aperiodicity(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """YIN's cumulative mean normalised difference `[n, lags]`, lag 0 first."""
     size = scipy.fft.next_fast_len(_SPAN + WINDOW_SAMPLES, real=True)
     head = scipy.fft.rfft(frames[:, :WINDOW_SAMPLES], n=size, axis=1)
-    shared = scipy.fft.irfft(scipy.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[:, : _LONGEST + 1]
+    shared: NDArray[np.float64] = scipy.fft.irfft(scipy.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[:, : _LONGEST + 1]
     energy = np.pad(np.cumsum(np.square(frames), axis=1), ((0, 0), (1, 0)))
     shifted = energy[:, WINDOW_SAMPLES : WINDOW_SAMPLES + _LONGEST + 1] - energy[:, : _LONGEST + 1]
     difference = np.maximum(0.0, shifted[:, :1] + shifted - 2.0 * shared)
     mean = np.cumsum(difference[:, 1:], axis=1) / np.arange(1, _LONGEST + 1)
-    normalised = np.ones_like(difference)
+    normalised: NDArray[np.float64] = np.ones((len(frames), _LONGEST + 1))
     np.divide(difference[:, 1:], mean, out=normalised[:, 1:], where=mean > 0.0)
     return normalised
 
@@ -62,5 +62,5 @@ def _vertex(curve: NDArray[np.float64], lag: NDArray[np.int64]) -> NDArray[np.fl
     left, middle, right = curve[rows, lag - 1], curve[rows, lag], curve[rows, lag + 1]
     bend = left - 2.0 * middle + right
     shift = np.divide(left - right, 2.0 * bend, out=np.zeros_like(bend), where=bend > 0.0)
-    moved: NDArray[np.float64] = lag + shift.clip(-1.0, 1.0)
+    moved: NDArray[np.float64] = np.asarray(lag + shift.clip(-1.0, 1.0), np.float64)
     return moved

@@ -58,6 +58,9 @@ class ModelSpec:
     """Smallest side in pixels of a face photo it can use."""
     licences: Licences
     gpu_memory_mb: int = 0
+    """More than 0: a model for a GPU, which on a CPU draws only when it was asked for or measured to keep up."""
+    min_bandwidth_kbps: float = 0.0
+    """What its pictures need of the client's network; heads that move need more than lips."""
 
     @property
     def look_ahead_ms(self) -> float:

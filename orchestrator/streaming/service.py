@@ -3,40 +3,104 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from orchestrator.streaming.encoder import Encoder
-from orchestrator.types import GeneratedFrame, Resolution, StreamingFrame, VideoFormat
+from orchestrator.errors import invalid_field
+from orchestrator.streaming.bitrate import after_queue, after_report
+from orchestrator.streaming.congestion import kept_frames
+from orchestrator.streaming.state import StreamState
+from orchestrator.streaming.sync import SyncState, corrected, sync_state
+from orchestrator.types import GeneratedFrame, Resolution, StreamingFrame, VideoGenerationConfig
 
 INLINE_SIZE: Final = 256
 """Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and back."""
 
 
+def _no_session(session_id: str) -> StreamState | None:
+    return None
+
+
+def _no_wire(frame: StreamingFrame) -> str:
+    raise NotImplementedError("this service was built without a wire")
+
+
 class VideoStreamingService:
-    """Codes frames, large ones in a worker thread; the encoder belongs to the session."""
+    """The specification's streaming service. State belongs to the session, which is found by its id."""
+
+    def __init__(
+        self,
+        state_of: Callable[[str], StreamState | None] = _no_session,
+        message_of: Callable[[StreamingFrame], str] = _no_wire,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`message_of` writes a frame as the wire has it; `clock` is monotonic seconds, for reports."""
+        self._state_of = state_of
+        self._message_of = message_of
+        self._clock = clock
 
     async def prepare_frames_for_streaming(
-        self, encoder: Encoder, video_format: VideoFormat, frames: Sequence[GeneratedFrame], *, force_keyframe: bool
+        self, session_id: str, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig | None = None
     ) -> list[StreamingFrame]:
-        """Coded frames in order; the first is a keyframe when asked for."""
-        if frames[0].image.shape[0] <= INLINE_SIZE:
-            return _encode(encoder, video_format, frames, force_keyframe)
-        return await asyncio.to_thread(_encode, encoder, video_format, frames, force_keyframe)
+        """Coded frames in order, the first of a turn as a keyframe."""
+        asked = config or VideoGenerationConfig()
+        return await self.code(self._state(session_id), frames, asked, force_keyframe=bool(frames) and frames[0].sequence_number == 0)
+
+    async def code(
+        self, state: StreamState, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig, *, force_keyframe: bool
+    ) -> list[StreamingFrame]:
+        """Coded frames in order, the first as a keyframe when asked for; large ones in a worker thread."""
+        if not frames or frames[0].image.shape[0] <= INLINE_SIZE:
+            return _coded(state, frames, config, force_keyframe)
+        return await asyncio.to_thread(_coded, state, frames, config, force_keyframe)
+
+    def create_web_socket_message(self, frame: StreamingFrame) -> str:
+        """The frame as a `response_video` message."""
+        return self._message_of(frame)
+
+    def calculate_sync_state(self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float) -> SyncState:
+        """Where sound and picture stand at the viewer, and what was corrected so far."""
+        return sync_state(audio_timestamp_ms, video_timestamp_ms, self._state(session_id).sync.correction_ms)
+
+    def apply_sync_correction(self, frames: Sequence[StreamingFrame], state: SyncState) -> list[StreamingFrame]:
+        """Frames moved in time so that they meet their sound."""
+        return corrected(frames, state)
+
+    def adapt_bitrate(self, session_id: str, bandwidth_kbps: float | None, packet_loss: float | None) -> int:
+        """The target in bit/s after a client's report; `packet_loss` is a share 0..1."""
+        state = self._state(session_id)
+        state.bitrate = after_report(state.bitrate, bandwidth_kbps, packet_loss, self._clock())
+        return state.bitrate.target_bps
+
+    def adapt_to_queue(self, state: StreamState, fill: float, now: float) -> None:
+        """A client that takes less than it is sent gets less."""
+        state.bitrate = after_queue(state.bitrate, fill, now)
+
+    def skip_frames_for_congestion(self, frames: Sequence[GeneratedFrame], level: float, since_keyframe: int = 1) -> list[GeneratedFrame]:
+        """Frames to be coded at a congestion of 0..1; what is due as a keyframe is never skipped."""
+        return kept_frames(frames, level, since_keyframe)
+
+    def _state(self, session_id: str) -> StreamState:
+        state = self._state_of(session_id)
+        if state is None:
+            raise invalid_field("sessionId", f"no session {session_id!r}")
+        return state
 
 
-def _encode(encoder: Encoder, video_format: VideoFormat, frames: Sequence[GeneratedFrame], force_keyframe: bool) -> list[StreamingFrame]:
+def _coded(
+    state: StreamState, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig, force_keyframe: bool
+) -> list[StreamingFrame]:
     coded = []
     for index, frame in enumerate(frames):
-        picture = encoder.encode(frame.image, force_keyframe=force_keyframe and index == 0)
+        picture = state.encode(frame.image, config, frame.audio_timestamp_ms, force_keyframe=force_keyframe and index == 0)
         height, width = frame.image.shape[:2]
         coded.append(
             StreamingFrame(
                 data=picture.data,
                 sequence_number=frame.sequence_number,
-                timestamp_ms=frame.audio_timestamp_ms,
+                timestamp_ms=frame.audio_timestamp_ms + state.sync.correction_ms,
                 audio_timestamp_ms=frame.audio_timestamp_ms,
-                format=video_format,
+                format=config.format,
                 is_keyframe=picture.is_keyframe,
                 resolution=Resolution(width, height),
                 lip_sync_model=frame.lip_sync_model,

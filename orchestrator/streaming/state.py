@@ -1,0 +1,68 @@
+"""What the stream to one client remembers: its coder, its target bitrate, its sync, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from orchestrator.streaming.bitrate import Bitrate, moved
+from orchestrator.streaming.encoder import EncodedPicture, Encoder, make_encoder
+from orchestrator.streaming.sync import SyncTracker
+from orchestrator.types import RgbImage, VideoFormat, VideoGenerationConfig
+
+JITTER_SMOOTHING: Final = 1.0 / 16.0
+"""Of the running mean of latency differences (RFC 3550, section 6.4.1)."""
+
+
+@dataclass(slots=True)
+class StreamingMetrics:
+    """The specification's figures; over a WebSocket nothing is lost but what the client reports as lost."""
+
+    bytes_sent: int = 0
+    packets_lost: int = 0
+    latency_ms: float = 0.0
+    """Of the last frame, from the last sample of its look-ahead to its leaving."""
+    jitter_ms: float = 0.0
+    current_bitrate_bps: float = 0.0
+    """Over the last second of media."""
+
+    def sent(self, size_bytes: int, latency_ms: float) -> None:
+        """One frame left."""
+        self.bytes_sent += size_bytes
+        self.jitter_ms += JITTER_SMOOTHING * (abs(latency_ms - self.latency_ms) - self.jitter_ms)
+        self.latency_ms = latency_ms
+
+
+@dataclass(slots=True)
+class StreamState:
+    """Belongs to one session."""
+
+    bitrate: Bitrate = field(default_factory=Bitrate)
+    sync: SyncTracker = field(default_factory=SyncTracker)
+    metrics: StreamingMetrics = field(default_factory=StreamingMetrics)
+    since_keyframe: int = 0
+    """Frames coded after the last keyframe, itself counted."""
+    _encoder: Encoder | None = None
+    _built_for: VideoGenerationConfig | None = None
+    _built_bps: int = 0
+    _recent: list[tuple[float, int]] = field(default_factory=list)
+
+    def restart(self) -> None:
+        """What comes next cannot build on what was coded last: it may never have arrived."""
+        self._encoder = None
+
+    def encode(self, image: RgbImage, config: VideoGenerationConfig, audio_timestamp_ms: float, *, force_keyframe: bool) -> EncodedPicture:
+        """One coded picture; the coder is built anew for another size or rate, and for a target that moved by more than a tenth."""
+        if self._encoder is None or config != self._built_for or moved(self._built_bps, self.bitrate):
+            adapted = None if config.format is VideoFormat.JPEG and not self.bitrate.adapted else self.bitrate.target_bps
+            self._encoder = make_encoder(config.format, config.resolution.width, config.target_fps, config.quality, adapted)
+            self._built_for, self._built_bps = config, self.bitrate.target_bps
+        picture = self._encoder.encode(image, force_keyframe=force_keyframe)
+        self.since_keyframe = 1 if picture.is_keyframe else self.since_keyframe + 1
+        self._measure(audio_timestamp_ms, len(picture.data))
+        return picture
+
+    def _measure(self, audio_timestamp_ms: float, size_bytes: int) -> None:
+        self._recent = [(time_ms, size) for time_ms, size in self._recent if 0.0 <= audio_timestamp_ms - time_ms < 1000.0]
+        self._recent.append((audio_timestamp_ms, size_bytes))
+        self.metrics.current_bitrate_bps = 8.0 * sum(size for _, size in self._recent)
