@@ -38,6 +38,12 @@ def encode(contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | No
     return request, offsets
 
 
+def worth_sharing(contract: ModelContract, inputs: Tensors, batch: int) -> int:
+    """Bytes of shared memory that a request could use, as far as its answer's size is known."""
+    sizes = [array.nbytes for array in inputs.values()] + [size or 0 for size in _sizes(contract, batch).values()]
+    return sum(size + ALIGNMENT for size in sizes if size >= WORTH_SHARING)
+
+
 def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[str, NDArray[Any]]:
     """The outputs as arrays of their own: a slot is lent to another request right after."""
     outputs: dict[str, NDArray[Any]] = {}

@@ -91,6 +91,11 @@ class ModelContract:
         return self.version_folder / MODEL_FILES.get(self.backend, "model.onnx")
 
     @property
+    def answers_vary(self) -> bool:
+        """Whether an output's size is known from the answer only."""
+        return any(dim < 0 for tensor in self.outputs for dim in tensor.dims)
+
+    @property
     def present(self) -> bool:
         """Whether the model can be loaded: exported models are built by the user."""
         return self.file.is_file()

@@ -21,6 +21,10 @@ SLOTS: Final = 12
 SLOT_BYTES: Final = 4 << 20
 """Five RGB frames of 512x512, twenty of 256x256."""
 
+LARGE_SLOTS: Final = 8
+LARGE_SLOT_BYTES: Final = 20 << 20
+"""A chunk's request of `tpsm_neural_frames`, the largest there is: 15.7 MB of a photo's features, and the frames of the answer."""
+
 QUARANTINE_S: Final = 10.0
 """An abandoned request has certainly ended when this has passed *and* a later one for its model was answered."""
 

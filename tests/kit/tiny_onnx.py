@@ -12,7 +12,9 @@ FLOAT = 1  # TensorProto.DataType
 OPSET = 13
 
 
-def write_projection(path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7) -> None:
+def write_projection(
+    path: Path, *, rows: int, columns: int, steps: int, parameters: int, seed: int = 7, properties: Mapping[str, str] | None = None
+) -> None:
     """`motion [N, steps, parameters] = sigmoid(A @ mel [N, rows, columns] @ B)` with seeded A and B."""
     rng = np.random.default_rng(seed)
     weights = {
@@ -24,7 +26,7 @@ def write_projection(path: Path, *, rows: int, columns: int, steps: int, paramet
         _node("MatMul", ["A", "projected"], ["mixed"]),
         _node("Sigmoid", ["mixed"], ["motion"]),
     ]
-    _write(path, nodes, weights, _value("mel", ["N", rows, columns]), _value("motion", ["N", steps, parameters]))
+    _write(path, nodes, weights, _value("mel", ["N", rows, columns]), _value("motion", ["N", steps, parameters]), properties)
 
 
 def write_rows(path: Path) -> None:
@@ -46,11 +48,19 @@ def write_labour(path: Path, *, products: int, side: int = 1600, height: int = 6
     _write(path, nodes, weights, _value("mouth", ["N", 1, 1]), _value("light", ["N", 1, 1]))
 
 
-def _write(path: Path, nodes: Sequence[bytes], weights: Mapping[str, NDArray[np.float32]], given: bytes, answered: bytes) -> None:
+def _write(
+    path: Path,
+    nodes: Sequence[bytes],
+    weights: Mapping[str, NDArray[np.float32]],
+    given: bytes,
+    answered: bytes,
+    properties: Mapping[str, str] | None = None,
+) -> None:
     parts = [_message(1, node) for node in nodes] + [_text(2, "tiny")] + [_message(5, _tensor(*weight)) for weight in weights.items()]
     graph = b"".join([*parts, _message(11, given), _message(12, answered)])
+    said = b"".join(_message(14, _text(1, key) + _text(2, value)) for key, value in (properties or {}).items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)))
+    path.write_bytes(_number(1, 8) + _message(7, graph) + _message(8, _number(2, OPSET)) + said)
 
 
 def _varint(value: int) -> bytes:

@@ -19,7 +19,7 @@ from orchestrator.inference import InferenceError, NotCached
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository
-from orchestrator.inference.slots import SLOT_BYTES, SLOTS
+from orchestrator.inference.slots import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS
 from orchestrator.inference.triton import TritonInference
 
 
@@ -52,10 +52,9 @@ async def pending(server: EmbeddedTriton, model: str) -> int:
     return next((int(line.split()[-1]) for line in lines if line.startswith(name)), 0)
 
 
-def slots_free(inference: TritonInference) -> int:
+def slots_free(inference: TritonInference, slot_bytes: int = SLOT_BYTES) -> int:
     (link,) = inference._links.values()
-    assert link.connection._ring is not None
-    return link.connection._ring.free
+    return link.connection._shared.free(slot_bytes)
 
 
 async def test_server_and_this_process_give_the_same_answer(inference: TritonInference, repository: Repository) -> None:
@@ -103,19 +102,32 @@ async def test_shared_memory_brings_what_bytes_bring(embedded_triton: EmbeddedTr
     assert shared["blob_sum"][:, 0].tolist() == blob.sum(axis=1).tolist()
 
 
-async def test_outputs_larger_than_a_slot_travel_as_bytes(inference: TritonInference) -> None:
+async def test_outputs_larger_than_a_slot_travel_as_bytes_and_then_in_a_larger_one(inference: TritonInference) -> None:
     side = 1024
-    for _ in range(2):
+    for _ in range(3):
         frames = (await inference.infer("painter", painting(side, count=2), deadline=soon()))["frames"]
         assert frames.nbytes > SLOT_BYTES
         assert frames.reshape(-1)[:251].tolist() == list(range(251))
     assert slots_free(inference) == SLOTS
+    assert slots_free(inference, LARGE_SLOT_BYTES) == LARGE_SLOTS
 
 
-async def test_inputs_larger_than_a_slot_travel_as_bytes(inference: TritonInference) -> None:
-    blob = np.ones((1, SLOT_BYTES + 1), np.uint8)
+@pytest.mark.parametrize("nbytes", [SLOT_BYTES + 1, LARGE_SLOT_BYTES + 1], ids=["a small slot", "any slot"])
+async def test_inputs_larger_than_a_slot_travel_whole(inference: TritonInference, nbytes: int) -> None:
+    blob = np.zeros((1, nbytes), np.uint8)
+    blob[0, [0, -1]] = 3, 4
     answer = await inference.infer("painter", painting(blob=blob), deadline=soon())
-    assert answer["blob_sum"].item() == SLOT_BYTES + 1
+    assert answer["blob_sum"].item() == 7
+    assert slots_free(inference, LARGE_SLOT_BYTES) == LARGE_SLOTS
+
+
+async def test_small_requests_do_not_wait_for_large_ones(inference: TritonInference) -> None:
+    large = [np.full((1, 2 * SLOT_BYTES), number, np.uint8) for number in range(LARGE_SLOTS + 2)]
+    asked = [inference.infer("painter", painting(blob=blob), deadline=soon(60)) for blob in large]
+    answers, small = await asyncio.gather(asyncio.gather(*asked), inference.infer("painter", painting(64), deadline=soon(60)))
+    assert [answer["blob_sum"].item() for answer in answers] == [number * 2 * SLOT_BYTES for number in range(LARGE_SLOTS + 2)]
+    assert small["frames"].shape == (1, 64, 64, 3)
+    assert (slots_free(inference), slots_free(inference, LARGE_SLOT_BYTES)) == (SLOTS, LARGE_SLOTS)
 
 
 async def test_more_requests_than_slots_are_all_answered(inference: TritonInference) -> None:

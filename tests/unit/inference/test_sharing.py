@@ -1,0 +1,84 @@
+"""Each request gets a slot of the size that it needs, and bytes have to do where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from orchestrator.inference import sharing
+from orchestrator.inference.sharing import SharedMemory
+
+SMALL, LARGE = 4096, 65536
+
+
+class Registry:
+    """The server's side: takes note of segments."""
+
+    def __init__(self) -> None:
+        self.registered: list[Any] = []
+
+    async def SystemSharedMemoryRegister(self, message: Any, timeout: float) -> None:  # noqa: N802 - gRPC's name
+        self.registered.append(message)
+
+
+@pytest.fixture(autouse=True)
+def small_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "SIZES", {SMALL: 2, LARGE: 1})
+    monkeypatch.setattr(sharing, "LARGE_SLOT_BYTES", LARGE)
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest_asyncio.fixture
+async def shared(registry: Registry) -> AsyncIterator[SharedMemory]:
+    shared = SharedMemory(registry, f"lipsync-test-{uuid4().hex[:8]}-")
+    yield shared
+    shared.close()
+
+
+async def test_a_ring_is_reserved_when_the_first_request_wants_it(shared: SharedMemory, registry: Registry) -> None:
+    small = await shared.lend(100, 0)
+    assert small is not None and len(small.slot.view) == SMALL
+    assert [message.byte_size for message in registry.registered] == [2 * SMALL]
+    large = await shared.lend(SMALL + 1, 0)
+    assert large is not None and len(large.slot.view) == LARGE
+    assert [message.byte_size for message in registry.registered] == [2 * SMALL, LARGE]
+
+
+async def test_a_request_larger_than_any_slot_shares_what_fits_unless_its_answer_does_not(shared: SharedMemory) -> None:
+    assert await shared.lend(LARGE + 1, LARGE + 1) is None
+    loan = await shared.lend(LARGE + 1, 10)
+    assert loan is not None and len(loan.slot.view) == LARGE
+
+
+async def test_large_requests_do_not_use_up_the_small_slots(shared: SharedMemory) -> None:
+    loan = await shared.lend(LARGE, 0)
+    assert await shared.lend(LARGE, 0) is None
+    assert await shared.lend(SMALL, 0) is not None
+    shared.settle(loan, "sadtalker_renderer", sent_at=1.0, now=2.0, answered=True)
+    assert await shared.lend(LARGE, 0) is not None
+
+
+async def test_too_little_memory_for_large_slots_leaves_the_small_ones(shared: SharedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "SIZES", {SMALL: 2, LARGE: 1 << 40})
+    assert await shared.lend(LARGE, 0) is None
+    assert await shared.lend(SMALL, 0) is not None
+
+
+async def test_a_server_that_forgot_everything_gets_new_segments(shared: SharedMemory, registry: Registry) -> None:
+    await shared.lend(SMALL, 0)
+    shared.forget()
+    assert await shared.lend(SMALL, 0) is not None
+    assert len({message.key for message in registry.registered}) == 2
+
+
+async def test_without_a_prefix_everything_travels_as_bytes(registry: Registry) -> None:
+    assert await SharedMemory(registry, "").lend(1, 0) is None
+    assert registry.registered == []
