@@ -21,7 +21,7 @@ class Registry:
     def __init__(self) -> None:
         self.registered: list[Any] = []
 
-    async def SystemSharedMemoryRegister(self, message: Any, timeout: float) -> None:  # noqa: N802 - gRPC's name
+    async def SystemSharedMemoryRegister(self, message: Any, timeout: float) -> None:  # noqa: N802, ASYNC109 - gRPC's ways
         self.registered.append(message)
 
 
