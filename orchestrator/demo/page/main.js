@@ -179,7 +179,13 @@ function onProblem(problem) {
   showProblem(failedH264 ? `${problem.errorMessage} JPEG is used from now on.` : problem.errorMessage);
 }
 
-function onSwitch({ from, to, reason }) {
+/** What has to be said with a model's name: that its weights are random ones. By model. */
+const weightsSaid = new Map();
+
+const named = (model) => [model, weightsSaid.get(model)].filter(Boolean).join(" ");
+
+function onSwitch({ from, to, reason, weights }) {
+  weightsSaid.set(to, weights);
   stats.switches.push({ from, to, reason });
   stats.switches.splice(0, stats.switches.length - 50);
   const words = SWITCH_WORDS[reason] ?? (() => `${from} failed; ${to} draws until it is back`);
@@ -259,8 +265,9 @@ function bindSample(button) {
 function bind() {
   client.addEventListener("connection", ({ detail }) => showConnection(detail));
   client.addEventListener("bytes", ({ detail }) => stats.bytes(detail.received));
+  client.addEventListener("start", ({ detail }) => weightsSaid.set(detail.model, detail.weights));
   client.addEventListener("switch", ({ detail }) => onSwitch(detail));
-  client.addEventListener("frame", ({ detail }) => (element("made").textContent = `${detail.model} · ${detail.width} px · ${detail.format === "h264" ? "H.264" : "JPEG"}`));
+  client.addEventListener("frame", ({ detail }) => (element("made").textContent = `${named(detail.model)} · ${detail.width} px · ${detail.format === "h264" ? "H.264" : "JPEG"}`));
   conversation.addEventListener("problem", ({ detail }) => onProblem(detail));
   conversation.addEventListener("change", ({ detail }) => showState(detail));
   element("microphone").addEventListener("click", toggleMicrophone);
