@@ -13,6 +13,7 @@ from aiohttp import WSCloseCode, web
 from orchestrator.config import ServiceConfig
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import open_store
+from orchestrator.gate import AUTHENTICATOR, authenticator_of, known_callers
 from orchestrator.http import (
     CONFIG,
     FACES,
@@ -54,13 +55,14 @@ DEMO_USER = DEMO_FACE = "demo"
 def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
     """The whole service as an aiohttp application."""
     check_models(config, ADAPTERS, chain_is_named=False)
-    app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_FORM_BYTES)
+    app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_FORM_BYTES)
     app[CONFIG] = config
     app[METRICS] = Metrics()
-    app[SESSIONS] = SessionRegistry(config.max_concurrent_sessions)
+    app[AUTHENTICATOR] = authenticator_of(config)
+    app[SESSIONS] = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
     app[SOCKETS] = set()
     app[UPLOADS] = asyncio.Semaphore(MAX_UPLOADS)
-    app[STORE] = open_store(config.storage)
+    app[STORE] = open_store(config.storage, config.bucket)
     app[FACES] = build_faces(config, app)
     app.cleanup_ctx.append(lambda app: _service(app, open_inference))
     app.on_shutdown.append(_close_sockets)

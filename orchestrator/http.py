@@ -6,7 +6,6 @@ import asyncio
 import logging
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import simplejpeg
@@ -18,6 +17,7 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import FaceStore
+from orchestrator.gate import caller_of, check_origin
 from orchestrator.inference.weights import Weights
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
@@ -72,6 +72,8 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
     except LipSyncError as error:
         request.app[METRICS].errors_total.labels(error.code.value).inc()
         body = msgspec.json.encode(wire.error_message(error, None))
+        if error.details.get("field") == "authorization":
+            return web.Response(body=body, status=401, content_type="application/json", headers={"WWW-Authenticate": "Bearer"})
         return web.Response(body=body, status=STATUS_OF.get(error.code, 500), content_type="application/json")
     return response
 
@@ -168,8 +170,8 @@ async def preview(request: web.Request) -> web.Response:
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
     """`GET /v1/ws`."""
-    _check_origin(request)
     app = request.app
+    check_origin(request, app[CONFIG].allowed_origins)
     # Compression would cost up to a hundred times the send itself, for data that is compressed already.
     socket = web.WebSocketResponse(
         max_msg_size=wire.MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S, protocols=(wire.BINARY_SUBPROTOCOL,)
@@ -177,7 +179,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     app[SOCKETS].add(socket)
     try:
-        await Connection(socket, app[SERVICE], app[SESSIONS], app[METRICS], app[CONFIG]).run()
+        await Connection(socket, app[SERVICE], app[SESSIONS], app[METRICS], app[CONFIG], caller_of(request)).run()
     except* ConnectionError:
         logger.info("a client went away")
     finally:
@@ -211,13 +213,6 @@ def add_routes(app: web.Application) -> None:
             web.get(user + "/{face}/preview.jpg", preview),
         ]
     )
-
-
-def _check_origin(request: web.Request) -> None:
-    """A browser may connect only from this service's own page; programs send no Origin."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        raise web.HTTPForbidden(text="this origin may not connect; open the page from this service")
 
 
 async def _read_form(request: web.Request) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 OFFSET_BUCKETS_MS = (-100, -45, -30, -15, -5, 5, 15, 30, 45, 100)
+BITRATE_BUCKETS_BPS = (100_000, 200_000, 300_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000)
 
 
 class Metrics:
@@ -47,6 +48,9 @@ class Metrics:
             "Offset that clients measured; positive: the picture is ahead",
             buckets=OFFSET_BUCKETS_MS,
             registry=registry,
+        )
+        self.bitrate_bps = Histogram(
+            "lipsync_bitrate_bps", "Target bitrate after a client's report", buckets=BITRATE_BUCKETS_BPS, registry=registry
         )
 
     def render(self) -> bytes:

@@ -114,8 +114,9 @@ class Session:
 class SessionRegistry:
     """All open sessions by id."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_per_user: int | None = None) -> None:
         self._limit = limit
+        self._limit_per_user = limit if limit_per_user is None else limit_per_user
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -129,6 +130,9 @@ class SessionRegistry:
         if len(self._sessions) >= self._limit:
             message = f"all {self._limit} sessions are taken; try again when one has ended"
             raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={"limit": self._limit})
+        if sum(other.user_id == session.user_id for other in self._sessions.values()) >= self._limit_per_user:
+            message = f"user {session.user_id!r} has {self._limit_per_user} sessions; end one of them first"
+            raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={"limitPerUser": self._limit_per_user})
         self._sessions[session.id] = session
 
     def get(self, session_id: str) -> Session | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 import numpy as np
 from aiohttp import WSMsgType, web
 
 from orchestrator import wire
+from orchestrator.allowance import Allowance
 from orchestrator.audio.decode import estimated_duration_s
+from orchestrator.auth import Caller
 from orchestrator.channel import ChannelClosedError
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
@@ -30,10 +33,16 @@ from orchestrator.session import (
     TurnStarted,
     merged_config,
 )
+from orchestrator.streaming.bitrate import after_report
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, Resolution, VideoGenerationConfig
 
 logger = logging.getLogger(__name__)
+
+ALLOWANCE_BURST_S: Final = 2.0
+"""Seconds' worth of messages that may come at once."""
+
+_TOO_MANY: Final = "message: more messages than a connection may send; send chunks of 100 ms, in real time or a little faster"
 
 
 @dataclass(slots=True)
@@ -49,13 +58,21 @@ class Connection:
     """Speaks the wire of `docs/protocol.md` on one socket."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, service: LipSyncService, sessions: SessionRegistry, metrics: Metrics, config: ServiceConfig
+        self,
+        socket: web.WebSocketResponse,
+        service: LipSyncService,
+        sessions: SessionRegistry,
+        metrics: Metrics,
+        config: ServiceConfig,
+        caller: Caller,
     ) -> None:
         self._socket = socket
         self._service = service
         self._sessions = sessions
         self._metrics = metrics
         self._config = config
+        self._caller = caller
+        self._allowance = Allowance(config.max_messages_per_s, burst_s=ALLOWANCE_BURST_S)
         self._conversations: dict[str, _Conversation] = {}
 
     async def run(self) -> None:
@@ -79,6 +96,10 @@ class Connection:
     async def _answer(self, data: str | bytes, tasks: asyncio.TaskGroup) -> None:
         session_id: str | None = None
         try:
+            if not self._allowance.take(asyncio.get_running_loop().time()):
+                raise LipSyncError(
+                    LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details={"maxMessagesPerSecond": self._config.max_messages_per_s}
+                )
             message, payload = self._parse(data)
             session_id = message.session_id
             await self._handle(message, payload, tasks)
@@ -104,12 +125,12 @@ class Connection:
         elif isinstance(message, wire.SwitchModel):
             await conversation.live.prefer(message.model)
         elif isinstance(message, wire.ClientReport):
-            if message.av_offset_ms is not None:
-                self._metrics.av_offset_ms.observe(message.av_offset_ms)
+            await self._report(conversation.session, message)
         else:
             await self._end_session(conversation)
 
     async def _audio(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> None:
+        self._caller.check(request.user_id)
         conversation = self._conversations.get(request.session_id) or self._open(request, tasks)
         if request.user_id != conversation.session.user_id:
             message = f"userId: session {request.session_id!r} belongs to another user"
@@ -127,6 +148,23 @@ class Connection:
             quality=request.config.quality,
         )
         await conversation.live.accept(self._item(conversation, request.face_model_id, request.chunk))
+
+    async def _report(self, session: Session, report: wire.ClientReport) -> None:
+        """What the client measured moves the bitrate, the choice of the model, and the time at which frames are shown."""
+        if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
+            loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
+            now = asyncio.get_running_loop().time()
+            session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
+            session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
+            self._metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
+        if report.av_offset_ms is None:
+            return
+        self._metrics.av_offset_ms.observe(report.av_offset_ms)
+        if not session.stream.sync.report(report.av_offset_ms):
+            message = (
+                f"avOffsetMs: sound and picture are {session.stream.sync.offset_ms:.0f} ms apart, more than can be corrected; start anew"
+            )
+            raise LipSyncError(LipSyncErrorCode.SYNC_ERROR, message, details={"field": "avOffsetMs"})
 
     async def _end_utterance(self, conversation: _Conversation) -> None:
         item = self._item(conversation, None, None)

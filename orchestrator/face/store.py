@@ -242,6 +242,11 @@ class WithShippedFaces:
             raise invalid_field("faceModelId", "the demo face is part of the product and cannot be changed; choose another id")
 
 
-def open_store(root: Path) -> FaceStore:
-    """A local folder, made on the first write, with the shipped demo face in view."""
-    return WithShippedFaces(LocalFaceStore(root), LocalFaceStore(SHIPPED_FACES))
+def open_store(root: Path, bucket: str = "") -> FaceStore:
+    """A bucket, or a local folder, made on the first write; with the shipped demo face in view."""
+    shipped = LocalFaceStore(SHIPPED_FACES)
+    if not bucket:
+        return WithShippedFaces(LocalFaceStore(root), shipped)
+    from orchestrator.face.bucket import BucketFaceStore  # Google's client takes a second to import
+
+    return WithShippedFaces(BucketFaceStore(bucket), shipped)

@@ -17,7 +17,7 @@ LAYERS = (
     {"audio", "face", "video", "streaming"},
     {"selection", "performance", "licences"},
     {"service", "session", "turn", "live", "probes"},
-    {"app", "websocket", "http", "auth", "wire", "commands", "__main__"},
+    {"app", "websocket", "http", "gate", "auth", "allowance", "wire", "commands", "__main__"},
 )
 """From the ground up; a module may import from its own layer only within its own package, except at ground and top."""
 

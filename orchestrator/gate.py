@@ -1,0 +1,54 @@
+"""The door of the HTTP side: who a request comes from, and which pages' browsers may connect."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from orchestrator.auth import Authenticator, Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, bearer_token
+from orchestrator.config import ServiceConfig
+
+AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
+CALLER: Final = web.RequestKey("caller", Caller)
+
+GUARDED: Final = "/v1/"
+"""Paths below it belong to users; probes, metrics, the page and the description of the interface are open."""
+
+OPEN: Final = frozenset({"/v1/openapi.json"})
+
+
+def authenticator_of(config: ServiceConfig) -> Authenticator:
+    """What the configuration asks for."""
+    kinds: list[Authenticator] = []
+    if config.auth_tokens:
+        kinds.append(StaticTokens(config.auth_tokens))
+    if config.auth_jwt_key:
+        kinds.append(JwtTokens(config.auth_jwt_key, config.auth_jwt_algorithm))
+    return EitherOf(*kinds) if kinds else OpenToAll()
+
+
+@web.middleware
+async def known_callers(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Nobody reaches a guarded path without a valid token, nor another user's faces with one."""
+    if request.path.startswith(GUARDED) and request.path not in OPEN:
+        token = bearer_token(request.headers.get("Authorization"), request.query.get("access_token"))
+        caller = request.app[AUTHENTICATOR].caller(token)
+        if "user" in request.match_info:
+            caller.check(request.match_info["user"])
+        request[CALLER] = caller
+    response: web.StreamResponse = await handler(request)
+    return response
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Whoever `known_callers` let in."""
+    return request[CALLER]
+
+
+def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
+    """A browser may connect from this service's own page and from those that the operator named; programs send no Origin."""
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host and origin.rstrip("/") not in allowed:
+        raise web.HTTPForbidden(text="this origin may not connect; name it in allowed_origins, or open the page from this service")
