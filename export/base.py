@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from torch import Tensor, nn
+if TYPE_CHECKING:  # so that shapes and configurations can be read where torch is not installed
+    from torch import Tensor, nn
 
-from export.weights import WeightsSource
+    from export.weights import WeightsSource
 
 OPSET: Final = 18
 """Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's contract asks for."""

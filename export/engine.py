@@ -39,7 +39,7 @@ def build_engine(onnx_file: Path, shapes: Profile, plan: Path) -> None:
     config = trt.CreateConfig(profiles=[limits], memory_pool_limits={tensorrt.MemoryPoolType.WORKSPACE: WORKSPACE_BYTES})
     try:
         engine = trt.engine_bytes_from_network(trt.network_from_onnx_path(str(onnx_file), **typed), config=config)
-    except PolygraphyException as error:
+    except (PolygraphyException, TypeError) as error:  # a builder without a GPU is a TypeError of TensorRT's bindings
         raise ExportError(f"TensorRT cannot build {plan.name}: {error}") from error
     plan.write_bytes(engine)
 

@@ -13,8 +13,9 @@ pytest.importorskip("torch", reason="torch is not installed; it comes with the e
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from export.__main__ import main as dispatch  # noqa: E402
 from export.check import profile_problems  # noqa: E402
-from export.tensorrt_config import Shapes  # noqa: E402
+from export.tensorrt_config import Shapes, write_accelerated  # noqa: E402
 from export.tensorrt_rules import find_problems  # noqa: E402
 from orchestrator.inference.repository import ModelContract, read_model  # noqa: E402
 
@@ -90,3 +91,23 @@ class TestShapes:
     def _shapes(self, batch: int, bands: int) -> dict[str, Shapes]:
         rest = {"mel": (16, bands), "face": (96, 96, 3)}
         return {name: Shapes(*((rows, *dims) for rows in (1, batch // 2, batch))) for name, dims in rest.items()}
+
+
+def test_the_check_reads_a_repository_and_names_what_is_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "toy"
+    (folder / "1").mkdir(parents=True)
+    tensor = 'name: "{}" data_type: TYPE_FP32 dims: [ 8, 8, 3 ]'
+    config = f'name: "toy" backend: "onnxruntime" max_batch_size: 4 input {{ {tensor.format("x")} }} output {{ {tensor.format("y")} }}'
+    (folder / "config.pbtxt").write_text(config)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", 8, 8, 3))
+    graph = model(node("Relu", "x"))
+    graph.graph.output[0].CopyFrom(y)
+    onnx.save(graph, str(folder / "1" / "model.onnx"))
+    assert dispatch(["check", "--repository", str(tmp_path)]) == 0
+    assert "toy: 1 operators in 1 nodes, ok" in capsys.readouterr().out
+    write_accelerated(folder, {"x": Shapes((1, 8, 8, 3), (1, 8, 8, 3), (2, 8, 8, 3))})
+    (folder / "config.pbtxt").write_text(config.replace('"y"', '"z"'))
+    assert dispatch(["check", "--repository", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "outputs ['z'], the graph has ['y']" in printed
+    assert "batches of x from 1 to 2, config.pbtxt says 4" in printed
