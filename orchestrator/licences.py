@@ -51,8 +51,7 @@ def refused_preference(model: LipSyncModel, reason: str, licences: Licences, alt
         details={
             "field": "modelPreference",
             "model": model.value,
-            "codeLicence": licences.code,
-            "weightsLicence": licences.weights,
+            "licence": {"code": licences.code, "weights": licences.weights},
             "alternative": alternative.value,
         },
     )

@@ -45,7 +45,7 @@ async def test_a_client_that_prefers_a_refused_model_is_told_and_served(safe_url
     assert [error["details"]["model"] for error in errors] == ["wav2lip", "sadtalker"]
     assert {error["details"]["alternative"] for error in errors} == {"tpsm"}
     assert (told["errorCode"], told["recoverable"], told["fallbackAvailable"]) == ("MODEL_LOAD_FAILED", True, True)
-    assert errors[0]["details"]["weightsLicence"] == "research only"
+    assert errors[0]["details"]["licence"] == {"code": "ours", "weights": "research only"}
     assert {frame["model"] for frame in client.frames()} == {"tpsm"}
 
 
