@@ -14,7 +14,7 @@ from orchestrator.inference.canary import KNOWN, Canary, canary_of
 from orchestrator.inference.control import Control, Failure
 from orchestrator.inference.expected import canary_apart
 from orchestrator.inference.identity import Stamp, stamp_of
-from orchestrator.inference.limits import HEAVY_S, free_bytes, load_s, reading_s, wants_bytes
+from orchestrator.inference.limits import HEAVY_S, free_bytes, is_small, load_s, patience_s, wants_bytes
 from orchestrator.inference.repository import ModelContract, read_repository
 
 LOG = logging.getLogger(__name__)
@@ -22,15 +22,10 @@ LOG = logging.getLogger(__name__)
 READY: Final = ""
 """The reason of a model that is ready for not being so."""
 
-SMALL_BYTES: Final = 8 << 20
-"""A network of up to this size is opened in this process to learn its canary, which is quicker; others in one of their own."""
-
-_FileState = tuple[str, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Learnt:
-    file: _FileState
+    stamp: Stamp | None
     canary: Canary | None
 
 
@@ -81,16 +76,16 @@ class Admission:
     async def learn(self, model: str) -> str:
         """Finds out what the model's canary has to answer, once for each file; returns why it cannot run, else nothing."""
         contract = self.contract(model)
-        file = _state(contract)
+        stamp = stamp_of(contract)
         learnt = self._learnt.get(model)
-        if learnt is not None and learnt.file == file:
+        if learnt is not None and learnt.stamp == stamp:
             return ""
-        apart = contract.backend == "onnxruntime" and model not in KNOWN and contract.file.stat().st_size > SMALL_BYTES
+        apart = contract.backend == "onnxruntime" and model not in KNOWN and not is_small(contract)
         try:
             canary = await (canary_apart(contract) if apart else asyncio.to_thread(canary_of, contract))
         except InferenceError as error:
             return error.message
-        self._learnt[model] = _Learnt(file, canary)
+        self._learnt[model] = _Learnt(stamp, canary)
         return ""
 
     def cost_s(self, model: str) -> float:
@@ -110,9 +105,9 @@ class Admission:
             return ""
         return f"it wants about {wanted >> 20} MiB of memory and {free >> 20} MiB are free; serve fewer models with --models"
 
-    def reading_s(self, models: Iterable[str]) -> float:
-        """How long a slow disk takes to read these models."""
-        return sum(reading_s(self.contract(model)) for model in models if not self.absent(model))
+    def patience_s(self, models: Iterable[str]) -> float:
+        """What these models may add to the server's start."""
+        return sum(patience_s(self.contract(model)) for model in models if not self.absent(model))
 
     async def load(self, control: Control, model: str) -> str:
         """Loads the model unless it is loaded; returns why it could not be, else nothing."""
@@ -135,9 +130,3 @@ class Admission:
     def _canary(self, model: str) -> Canary | None:
         learnt = self._learnt.get(model)
         return None if learnt is None else learnt.canary
-
-
-def _state(contract: ModelContract) -> _FileState:
-    """Changes when the model is exported anew."""
-    stat = contract.file.stat()
-    return str(contract.file), stat.st_mtime_ns, stat.st_size

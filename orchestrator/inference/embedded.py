@@ -153,7 +153,7 @@ class EmbeddedTriton:
         self._faults = FaultFinder(self._process)
         self._task = asyncio.create_task(self._supervise(), name="supervise triton")
         try:
-            async with asyncio.timeout(FIRST_START_TIMEOUT_S + self._admission.reading_s(self._first)):
+            async with asyncio.timeout(FIRST_START_TIMEOUT_S + self._admission.patience_s(self._first)):
                 await self._first_start.wait()
         except BaseException:
             await self._stop()
@@ -192,7 +192,7 @@ class EmbeddedTriton:
 
     async def _bring_up(self, control: Control) -> None:
         learning = (self._admission.learn(model) for model in self._first if not self._admission.absent(model))
-        await asyncio.gather(control.wait_until_up(self._admission.reading_s(self._first)), *learning)
+        await asyncio.gather(control.wait_until_up(self._admission.patience_s(self._first)), *learning)
         self._was_up = True
         await asyncio.gather(*(self._admission.admit(control, model) for model in self._first))
         self._faults = FaultFinder(self._process)

@@ -25,8 +25,11 @@ READ_BYTES_PER_S: Final = 8 << 20
 RUN_S: Final = 60.0
 """For the run in a process of its own that measures all this, besides the reading."""
 
+SMALL_BYTES: Final = 8 << 20
+"""Of the file of a small network."""
+
 SIZE_IN_MEMORY: Final = 4
-"""Times its file: a renderer of 403 MB holds 1.3 GB after a frame, one of 340 MB 0.8 GB."""
+"""Times its file: a renderer of 403 MB takes up to 1.9 GB while it draws its first frame."""
 
 SPARE_BYTES: Final = 512 << 20
 """Stays free for the sessions."""
@@ -71,8 +74,16 @@ def _cached_bytes(group: Path) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
 
 
+def patience_s(contract: ModelContract) -> float:
+    """What a model that is loaded with the server's start may add to it."""
+    return 0.0 if not contract.present or is_small(contract) else run_s(contract)
+
+
+def is_small(contract: ModelContract) -> bool:
+    """Whether it is quicker to open the network in this process than in one of its own, and does no harm."""
+    return contract.file.stat().st_size <= SMALL_BYTES
+
+
 def reading_s(contract: ModelContract) -> float:
-    """How long a slow disk takes to read the model's file; 0 where there is none."""
-    if not contract.present:
-        return 0.0
+    """How long a slow disk takes to read the model's file."""
     return contract.file.stat().st_size / READ_BYTES_PER_S
