@@ -105,18 +105,21 @@ async def until_drawn_by(client: WsClient, model: str, frames: int) -> None:
         await client.next()
 
 
-async def turn_of(service: LiveService, seconds: float, **fields: Any) -> list[np.ndarray]:
-    """The pictures of one turn in a session of its own."""
-    async with connect(service.url) as client:
-        await client.speak(syllables(seconds), **fields)
-        await client.until("response_end")
-        return [picture_of(frame) for frame in client.frames()]
+async def turn_of(service: LiveService, model: str, seconds: float, **fields: Any) -> list[np.ndarray]:
+    """The pictures of one turn in a session of its own, all of that model; while its networks first see the face, another one speaks."""
+    while True:
+        async with connect(service.url, PATIENT_MS / 1000) as client:
+            await client.speak(syllables(seconds), modelPreference=model, **fields)
+            await client.until("response_end")
+        if {frame["model"] for frame in client.frames()} == {model}:
+            return [picture_of(frame) for frame in client.frames()]
 
 
-async def turns_at_once(service: LiveService, seconds: float, **fields: Any) -> dict[str, list[np.ndarray]]:
-    """The same with both marked faces, each in its session, by face."""
-    async with connect(service.url) as client:
-        await asyncio.gather(*(client.speak(syllables(seconds), session=face, faceModelId=face, **fields) for face in MARKS))
+async def turns_at_once(service: LiveService, model: str, seconds: float) -> dict[str, list[np.ndarray]]:
+    """The same with both marked faces at once, each in its session, by face."""
+    async with connect(service.url, PATIENT_MS / 1000) as client:
+        audio = syllables(seconds)
+        await asyncio.gather(*(client.speak(audio, session=face, faceModelId=face, modelPreference=model) for face in MARKS))
         for _ in MARKS:
             await client.until("response_end")
         return {face: [picture_of(frame) for frame in client.frames(session=face)] for face in MARKS}

@@ -32,6 +32,8 @@ class WsClient:
 
     socket: aiohttp.ClientWebSocketResponse
     received: list[dict[str, Any]] = field(default_factory=list)
+    patience_s: float = PATIENCE_S
+    """Longest wait for one message."""
 
     async def send(self, message: dict[str, Any] | str) -> None:
         await self.socket.send_str(message if isinstance(message, str) else json.dumps(message))
@@ -69,7 +71,7 @@ class WsClient:
             await self.send({"type": "end_utterance", "sessionId": session, "timestamp": FIRST_TIMESTAMP_MS})
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             message: dict[str, Any] = await self.socket.receive_json()
         self.received.append(message)
         return message
@@ -91,7 +93,7 @@ class WsClient:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[WsClient]:
+async def connect(url: str, patience_s: float = PATIENCE_S) -> AsyncIterator[WsClient]:
     """`url` is the service's `http://host:port`."""
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/ws", max_msg_size=0) as socket:
-        yield WsClient(socket)
+        yield WsClient(socket, patience_s=patience_s)

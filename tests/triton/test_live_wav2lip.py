@@ -39,10 +39,10 @@ async def test_a_turn_has_all_its_frames(service: LiveService, size: int) -> Non
 
 
 async def test_what_two_sessions_ask_of_busy_instances_is_one_execution_and_each_keeps_its_face(service: LiveService) -> None:
-    alone = {face: await turn_of(service, 0.5, faceModelId=face, modelPreference="wav2lip") for face in MARKS}
+    alone = {face: await turn_of(service, "wav2lip", 0.5, faceModelId=face) for face in MARKS}
     requests, executions = await service.statistics("wav2lip")
     others = [asyncio.create_task(keep_busy(service)) for _ in range(INSTANCES)]
-    together = await turns_at_once(service, 0.5, modelPreference="wav2lip")
+    together = await turns_at_once(service, "wav2lip", 0.5)
     await asyncio.gather(*others)
     more_requests, more_executions = await service.statistics("wav2lip")
     assert more_executions - executions < more_requests - requests
