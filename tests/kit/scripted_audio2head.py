@@ -1,4 +1,4 @@
-"""Audio2Head without its networks: stand-ins whose answers depend on everything they are asked, and speech to ask with."""
+"""Audio2Head without its networks: stand-ins whose answers depend on everything they are asked, and sounds to ask with."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def speech(seconds: float) -> np.ndarray:
     voice = sum(np.sin(k * phase) / k for k in range(1, 9)) * np.clip(np.sin(9.0 * time_s) + 0.3, 0.0, 1.0)
     noise = np.random.default_rng(5).standard_normal(len(time_s))
     return np.asarray(np.rint(6000 * voice + 40 * noise + 11), np.int16)
+
+
+def hiss(seconds: float) -> np.ndarray:
+    """Sound that swells and sinks and has no pitch, which is soon found out; int16."""
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return np.asarray(np.rint(6000 * np.sin(2 * np.pi * 7000 * time_s) * (1.2 + np.sin(9.0 * time_s))), np.int16)
 
 
 def silence_in(samples: np.ndarray, begin_s: float, end_s: float) -> np.ndarray:

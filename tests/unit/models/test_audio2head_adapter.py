@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from demo_face import demo_face, small_face
-from scripted_audio2head import SPEC, Networks, contract, silence_in, skip, speech, step, turn_of
+from scripted_audio2head import SPEC, Networks, contract, hiss, silence_in, skip, step, turn_of
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Tensors
@@ -20,8 +20,8 @@ from orchestrator.models.base import EncodesFace
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, Keypoint
 
-SAID = silence_in(speech(7.0), 0.6, 5.6)
-"""Speech, five seconds of silence, speech."""
+SAID = silence_in(hiss(7.0), 0.6, 5.6)
+"""Sound, five seconds of silence, sound."""
 
 
 def prepared(photo: FaceModel, size: int = 256) -> Audio2HeadFace:
@@ -58,8 +58,8 @@ def resting(face: Audio2HeadFace, first: int, frames: int) -> np.ndarray:
 
 def test_any_chunking_of_the_frames_moves_the_face_alike(face: Audio2HeadFace) -> None:
     one, four = Networks(), Networks()
-    speak(one, face, turn_of(speech(2.2), 20.0), 20, 1)
-    speak(four, face, turn_of(speech(2.2), 20.0), 20, 4)
+    speak(one, face, turn_of(hiss(2.2), 20.0), 20, 1)
+    speak(four, face, turn_of(hiss(2.2), 20.0), 20, 4)
     np.testing.assert_array_equal(one.drawn(), four.drawn())
     assert len(four.of("frame")) == 5
 
@@ -94,14 +94,14 @@ def test_it_leaves_rest_before_the_sound_at_an_even_pace(face: Audio2HeadFace) -
 
 def test_a_turn_that_begins_in_silence_begins_at_rest(face: Audio2HeadFace) -> None:
     networks = Networks()
-    frames, states = speak(networks, face, turn_of(silence_in(speech(5.0), 0.0, 4.0)), 4)
+    frames, states = speak(networks, face, turn_of(silence_in(hiss(5.0), 0.0, 4.0)), 4)
     assert not networks.asked
     assert (states[-1].presence, states[-1].shown, states[-1].track) == (0.0, None, None)
     np.testing.assert_array_equal(frames, resting(face, 0, 4))
 
 
 def test_a_failed_request_leaves_the_state_as_it_was(face: Audio2HeadFace) -> None:
-    turn = skip(turn_of(speech(4.0)), 40)
+    turn = skip(turn_of(hiss(4.0)), 40)
     _, states = speak(Networks(), face, turn, 4)
     windows, kept = turn.windows(SPEC, 8), states[-1]
 
@@ -122,14 +122,14 @@ def test_a_failed_request_leaves_the_state_as_it_was(face: Audio2HeadFace) -> No
 @pytest.mark.parametrize("photo", [demo_face, small_face])
 def test_a_picture_that_did_not_move_goes_back_without_a_seam(photo: Callable[[], FaceModel], size: int) -> None:
     face = prepared(photo(), size)
-    frames, _ = speak(Networks(repaint=lambda row: face.source.picture), face, turn_of(speech(0.4)), 1)
+    frames, _ = speak(Networks(repaint=lambda row: face.source.picture), face, turn_of(hiss(0.4)), 1)
     assert frames.shape == (1, size, size, 3)
     assert np.abs(frames[0].astype(int) - face.pictures.head.at_rest()).mean() < 2.5
 
 
 def test_a_small_head_moves_inside_its_square_alone_and_fades_toward_the_edge() -> None:
     face = prepared(small_face())
-    black, _ = speak(Networks(), face, turn_of(speech(0.4)), 1)
+    black, _ = speak(Networks(), face, turn_of(hiss(0.4)), 1)
     still, inside = resting(face, 0, 1)[0], np.zeros((256, 256), bool)
     face.pictures.square.of(inside)[:] = True
     np.testing.assert_array_equal(black[0][~inside], still[~inside])

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from scripted_audio2head import SPEC, Networks, embedding, hear, key_points, pose, skip, speech, step, turn_of
+from scripted_audio2head import SPEC, Networks, embedding, hear, hiss, key_points, pose, skip, speech, step, turn_of
 
 from orchestrator.inference import Tensors
 from orchestrator.models.audio2head_chunks import chunk_audio, chunk_poses, chunks
@@ -138,7 +138,7 @@ def test_after_a_short_pause_of_another_model_the_head_goes_on(whole: tuple[np.n
 
 
 def test_after_a_long_pause_it_begins_anew_at_the_turn_s_level() -> None:
-    networks, turn = Networks(), turn_of(np.concatenate([LONG[:40_000], LONG // 50, LONG // 50]))
+    networks, turn = Networks(), turn_of(np.concatenate([hiss(2.5), hiss(6.4) // 50]))
     _, track = moved(networks, turn, 1)
     asked = len(networks.of("pose"))
     _, later = moved(networks, skip(turn, 130), 1, track)
@@ -147,7 +147,7 @@ def test_after_a_long_pause_it_begins_anew_at_the_turn_s_level() -> None:
 
 
 def test_sound_that_follows_a_silence_is_heard_although_the_end_was_thought_to_be_reached() -> None:
-    samples = np.concatenate([SHORT[:16_000], np.zeros(48_000, np.int16), SHORT])
+    samples = np.concatenate([hiss(1.0), np.zeros(48_000, np.int16), hiss(1.5)])
     networks, turn = Networks(), turn_of(samples)
     _, track = moved(networks, turn, 8)
     assert track.heard.end == block_count(16_000)
