@@ -99,7 +99,9 @@ class TpsmNeural:
             driving = frames[speaking] if same else await self._driver.draw(infer, motion[speaking], pictures.driver)
             patches = await _animated(infer, face, driving)
         layers = faded(windows, patches, state)
-        return await asyncio.to_thread(_painted, pictures, frames, layers), layers[-1]
+        if any(layers):
+            frames = await asyncio.to_thread(_painted, pictures, frames, layers)
+        return frames, layers[-1]
 
     def canary(self) -> dict[str, Tensors]:
         """Black pictures, all points in the middle."""

@@ -47,7 +47,8 @@ class Wav2Lip:
         if len(crops):
             patches = (await infer("wav2lip", {"mel": windows.rows[speaking], "face": crops}))["patch"]
         layers = faded(windows, patches, state)
-        await asyncio.to_thread(_paint, face, frames, layers)
+        if any(layers):
+            await asyncio.to_thread(_paint, face, frames, layers)
         return frames, layers[-1]
 
     def canary(self) -> dict[str, Tensors]:
