@@ -15,14 +15,10 @@ from orchestrator import wire
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.face.enrolment import enrol_photo
-from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import FaceStore
 from orchestrator.gate import caller_of, check_origin
 from orchestrator.inference.weights import Weights
-from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService
-from orchestrator.session import SessionRegistry
 from orchestrator.types import FaceModel, LipSyncModel
 from orchestrator.websocket import Connection
 
@@ -30,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
-SESSIONS: Final = web.AppKey("sessions", SessionRegistry)
-METRICS: Final = web.AppKey("metrics", Metrics)
-FACES: Final = web.AppKey("faces", FaceModelCacheService)
-STORE: Final = web.AppKey("store", FaceStore)
 SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
 
 UPLOADS: Final = web.AppKey("uploads", asyncio.Semaphore)
@@ -70,7 +62,7 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
     try:
         response: web.StreamResponse = await handler(request)
     except LipSyncError as error:
-        request.app[METRICS].errors_total.labels(error.code.value).inc()
+        request.app[SERVICE].metrics.errors_total.labels(error.code.value).inc()
         body = msgspec.json.encode(wire.error_message(error, None))
         if error.details.get("field") == "authorization":
             return web.Response(body=body, status=401, content_type="application/json", headers={"WWW-Authenticate": "Bearer"})
@@ -85,7 +77,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """200 once the default model answers, 503 before and while only the last resort is left."""
-    ready = await request.app[SERVICE].available(request.app[CONFIG].default_model)
+    ready = await request.app[SERVICE].pipeline.choice.available(request.app[CONFIG].default_model)
     return web.json_response({"ready": ready}, status=200 if ready else 503)
 
 
@@ -93,8 +85,8 @@ async def metrics(request: web.Request) -> web.Response:
     """Prometheus text format."""
     app = request.app
     for model in ADAPTERS:
-        app[METRICS].model_available.labels(model.value).set(await app[SERVICE].available(model))
-    return web.Response(body=app[METRICS].render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        app[SERVICE].metrics.model_available.labels(model.value).set(await app[SERVICE].pipeline.choice.available(model))
+    return web.Response(body=app[SERVICE].metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 async def health(request: web.Request) -> web.Response:
@@ -102,7 +94,7 @@ async def health(request: web.Request) -> web.Response:
     app = request.app
     models = {model.value: {**await _standing(app, model), **_performance(app, model)} for model in ADAPTERS}
     status = "healthy" if models[app[CONFIG].default_model.value]["available"] else "degraded"
-    return web.json_response({"status": status, "activeSessions": len(app[SESSIONS]), "models": models})
+    return web.json_response({"status": status, "activeSessions": len(app[SERVICE].sessions), "models": models})
 
 
 async def models(request: web.Request) -> web.Response:
@@ -123,7 +115,7 @@ async def enrol(request: web.Request) -> web.Response:
     """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with reasons."""
     async with request.app[UPLOADS]:
         face = await _enrol(request)
-    await request.app[SERVICE].prepare_face(face, (request.app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
+    await request.app[SERVICE].pipeline.prepare_face(face, (request.app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
     return web.json_response(_face(face), status=201)
 
 
@@ -136,21 +128,21 @@ async def _enrol(request: web.Request) -> FaceModel:
         photo,
         user_id=request.match_info["user"],
         face_id=form["id"].decode(errors="replace") if "id" in form else None,
-        store=request.app[STORE],
+        store=request.app[SERVICE].store,
         consent=form.get("consent", b"").decode(errors="replace") == "true",
     )
 
 
 async def list_faces(request: web.Request) -> web.Response:
     """Ids of a user's face models."""
-    ids = await request.app[FACES].list_face_models(request.match_info["user"])
+    ids = await request.app[SERVICE].faces.list_face_models(request.match_info["user"])
     return web.json_response({"faceModels": list(ids)})
 
 
 async def get_face(request: web.Request) -> web.Response:
     """One face model's description."""
     face = await _load(request)
-    compatibility = request.app[FACES].validate_compatibility(face)
+    compatibility = request.app[SERVICE].faces.validate_compatibility(face)
     models = [model.value for model in compatibility.compatible_lip_sync_models]
     issues = [{"code": issue.code, "message": issue.message} for issue in compatibility.issues]
     return web.json_response(_face(face) | {"compatibleLipSyncModels": models, "issues": issues})
@@ -158,7 +150,7 @@ async def get_face(request: web.Request) -> web.Response:
 
 async def delete_face(request: web.Request) -> web.Response:
     """Remove a face model."""
-    await request.app[FACES].delete_face_model(request.match_info["user"], request.match_info["face"])
+    await request.app[SERVICE].faces.delete_face_model(request.match_info["user"], request.match_info["face"])
     return web.Response(status=204)
 
 
@@ -179,7 +171,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     app[SOCKETS].add(socket)
     try:
-        await Connection(socket, app[SERVICE], app[SESSIONS], app[METRICS], app[CONFIG], caller_of(request)).run()
+        await Connection(socket, app[SERVICE], app[SERVICE].sessions, app[SERVICE].metrics, app[CONFIG], caller_of(request)).run()
     except* ConnectionError:
         logger.info("a client went away")
     finally:
@@ -235,7 +227,7 @@ async def _read_part(part: BodyPartReader) -> bytes:
 
 
 async def _load(request: web.Request) -> FaceModel:
-    return await request.app[FACES].load_face_model(request.match_info["user"], request.match_info["face"])
+    return await request.app[SERVICE].faces.load_face_model(request.match_info["user"], request.match_info["face"])
 
 
 def _face(face: FaceModel) -> dict[str, Any]:
@@ -258,16 +250,16 @@ async def _model(app: web.Application, model: LipSyncModel) -> dict[str, Any]:
         "minResolution": spec.min_size,
         "tritonModels": list(spec.triton_models),
         "licence": {"code": spec.licences.code, "weights": spec.licences.weights, "commercialUse": spec.licences.commercial},
-        "permitted": not app[SERVICE].why_refused(model),
-        "networks": [_weights(weights) for weights in app[SERVICE].weights(model)],
+        "permitted": not app[SERVICE].pipeline.choice.why_refused(model),
+        "networks": [_weights(weights) for weights in app[SERVICE].pipeline.weights(model)],
     }
 
 
 async def _standing(app: web.Application, model: LipSyncModel) -> dict[str, Any]:
     """Whether sessions may use the model, and what has to be said with its name."""
-    service = app[SERVICE]
-    said = {"weights": service.weights_warning(model), "refused": service.why_refused(model)}
-    return {"available": await service.available(model), **{key: text for key, text in said.items() if text}}
+    pipeline = app[SERVICE].pipeline
+    said = {"weights": pipeline.weights_warning(model), "refused": pipeline.choice.why_refused(model)}
+    return {"available": await pipeline.choice.available(model), **{key: text for key, text in said.items() if text}}
 
 
 def _weights(weights: Weights) -> dict[str, Any]:
@@ -281,7 +273,7 @@ def _weights(weights: Weights) -> dict[str, Any]:
 
 
 def _performance(app: web.Application, model: LipSyncModel) -> dict[str, Any]:
-    figures = app[SERVICE].performance.performance(model)
+    figures = app[SERVICE].pipeline.performance.performance(model)
     return {
         "averageLatencyMs": round(figures.average_latency_ms, 2),
         "p95LatencyMs": round(figures.p95_latency_ms, 2),

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.models.base import ModelSpec
-from orchestrator.service import Batch, LipSyncService
+from orchestrator.pipeline import Batch, FramePipeline
 from orchestrator.session import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
 from orchestrator.turn import Turn
 from orchestrator.types import LipSyncModel
@@ -23,9 +23,9 @@ EPISODE_ENDS_BELOW: Final = 0.5
 class LiveSession:
     """Owns the task that works on a session's turns."""
 
-    def __init__(self, session: Session, service: LipSyncService, *, pacing_lead_s: float) -> None:
+    def __init__(self, session: Session, pipeline: FramePipeline, *, pacing_lead_s: float) -> None:
         self.session = session
-        self._service = service
+        self._pipeline = pipeline
         self._pacing_lead_s = pacing_lead_s
         self._step: asyncio.Task[None] | None = None
         self._step_ordinal = 0
@@ -58,7 +58,7 @@ class LiveSession:
     async def _tell_refusal(self) -> None:
         """Once the face is known, since the alternative depends on it."""
         untold, self._refusal_untold = self._refusal_untold, False
-        refusal = await self._service.refusal(self.session) if untold else None
+        refusal = await self._pipeline.choice.refusal(self.session) if untold else None
         if refusal is not None:
             await self.session.outbox.put(Failed(refusal))
 
@@ -121,7 +121,7 @@ class LiveSession:
             await self._finish(turn, item.arrived_s)
             turn = None
         if item.chunk is not None:
-            await self._service.open_face(self.session, item.face_model_id)
+            await self._pipeline.open_face(self.session, item.face_model_id)
             turn = turn or await self._begin(item)
         if turn is None:
             return
@@ -136,7 +136,7 @@ class LiveSession:
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
         session = self.session
-        first = await self._service.warm_up(session, item.config.resolution.width)
+        first = await self._pipeline.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
         turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
@@ -158,18 +158,18 @@ class LiveSession:
     async def _speak(self, turn: Turn) -> None:
         """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow model is spared."""
         while True:
-            models = await self._service.select_model(self.session)
+            models = await self._pipeline.choice.select_model(self.session)
             await self._tell_of_unserved_preference(models[0])
-            spec = self._service.spec(models[0])
+            spec = self._pipeline.choice.spec(models[0])
             count = turn.frames_ready(spec, BATCH_FRAMES)
             if count <= 0:
                 return
-            kept = self._service.kept_frames(self.session, turn, count)
+            kept = self._pipeline.kept_frames(self.session, turn, count)
             if not kept:
                 turn.skip(count)
                 continue
             await self._pace(turn, turn.next_frame + count - 1)
-            batch = await self._service.next_frames(self.session, turn, models, count, kept)
+            batch = await self._pipeline.next_frames(self.session, turn, models, count, kept)
             await self._deliver(turn, batch, spec)
             if count < BATCH_FRAMES and batch.switch is None:
                 return  # these were all
@@ -177,17 +177,15 @@ class LiveSession:
     async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
         """Once for each wish: the client is told which model speaks instead, and why."""
         session, wished = self.session, self.session.preference
-        if wished in (None, model) or session.told_of is wished:
-            if wished is model:
-                session.told_of = None
+        if wished is None or session.told_of is wished:
             return
-        assert wished is not None
         session.told_of = wished
-        await session.outbox.put(Switched(wished, model, await self._service.why_unserved(session, wished)))
+        if wished is not model and not self._pipeline.choice.why_refused(wished):  # a refusal is an error of its own
+            await session.outbox.put(Switched(wished, model, await self._pipeline.choice.why_unserved(session, wished)))
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
         outbox = self.session.outbox
-        coded = await self._service.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=batch.switch is not None)
+        coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=batch.switch is not None)
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
         for frame in coded:

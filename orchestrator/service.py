@@ -1,320 +1,267 @@
-"""LipSyncService: the next frames of a turn, from the best model that can draw them."""
+"""LipSyncService: the specification's service as one object, for programs that want frames without a socket.
+
+    async with LipSyncService("my-bucket", ServiceConfig(default_model=LipSyncModel.TPSM)) as service:
+        response = await service.process_lip_sync(request)
+
+The WebSocket side works on the same sessions and the same pipeline; there `live` paces what this hands out at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
+from typing import TypeAlias
 
+from orchestrator.audio.service import AudioFeatureService
+from orchestrator.benchmarking import BenchmarkResult, benchmark
 from orchestrator.config import ServiceConfig
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.face.preparations import FacePreparations
+from orchestrator.errors import invalid_field
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
-from orchestrator.licences import refused_models, refused_preference
+from orchestrator.face.store import open_store
+from orchestrator.inference import Inference
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.timed import TimedInference
+from orchestrator.inference.weights import WeightsRegister
 from orchestrator.metrics import Metrics
-from orchestrator.models.base import ModelAdapter, ModelSpec
-from orchestrator.performance import SHARED_FAILURES, PerformanceTracker
-from orchestrator.probes import Probes
-from orchestrator.selection import Candidate, Situation, ranked
-from orchestrator.session import Session
-from orchestrator.streaming.congestion import kept_frames
+from orchestrator.models import ADAPTERS
+from orchestrator.models.base import ModelAdapter
+from orchestrator.performance import ModelPerformance
+from orchestrator.pipeline import FramePipeline
+from orchestrator.session import Session, SessionRegistry
 from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.streaming.state import StreamState
+from orchestrator.streaming.sync import SyncState, sync_state
 from orchestrator.turn import Turn
-from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
-from orchestrator.video.frame_rate import after_load, is_kept
-from orchestrator.video.service import VideoGeneratorService, cross_fade
+from orchestrator.types import AudioChunk, FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame, VideoGenerationConfig
+from orchestrator.video.service import VideoGeneratorService
 
-logger = logging.getLogger(__name__)
+OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
+"""Opens the inference for the service's life: a Triton, or this process."""
 
-EXCLUSION_S: Final = 5.0
-"""A model that failed on one session's own face or audio is not tried again by that session for this long."""
-
-STORED_FACE_S: Final = 0.25
-"""A turn's begin waits this long for a model whose face is prepared only now: enough where a stored encoding is read back."""
-
-SPARE_FACE_S: Final = 3.0
-"""A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
-away because the machine has too much to do."""
+BATCH_FRAMES = 4
+"""As in a live session: what a model is asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """The model changed between two frames of a session."""
+class LipSyncRequest:
+    """One chunk of a session's speech."""
 
-    before: LipSyncModel
-    after: LipSyncModel
-    reason: str
+    session_id: str
+    user_id: str
+    audio_chunk: AudioChunk
+    face_model_id: str | None = None
+    """None: the user's active face, or the session's."""
+    config: VideoGenerationConfig | None = None
+    """Counts from the next turn on."""
+    model_preference: LipSyncModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Consecutive frames from one model."""
+class ResponseMetrics:
+    """What one call took."""
 
+    processing_time_ms: float
+    model_used: LipSyncModel | None
+    """None where no frame was due yet."""
+    frames_generated: int
+
+
+@dataclass(frozen=True, slots=True)
+class LipSyncResponse:
+    """The frames whose look-ahead is complete with this chunk."""
+
+    session_id: str
     frames: list[GeneratedFrame]
-    switch: Switch | None
+    sync_state: SyncState
+    metrics: ResponseMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class HealthStatus:
+    """Whether the service can do its work."""
+
+    is_healthy: bool
+    """The default model answers; otherwise something lesser speaks."""
+    active_sessions: int
+    gpu_available: bool
+    available: dict[LipSyncModel, bool]
+    performance: dict[LipSyncModel, ModelPerformance]
 
 
 class LipSyncService:
-    """Joins faces, models and pictures; every wait below it has a deadline."""
+    """An async context manager; one event loop owns it. Methods raise `LipSyncError` with the specification's codes."""
 
     def __init__(
         self,
-        config: ServiceConfig,
-        adapters: Mapping[LipSyncModel, ModelAdapter],
-        faces: FaceModelCacheService,
-        video: VideoGeneratorService,
-        streaming: VideoStreamingService,
-        metrics: Metrics,
-        weights: WeightsRegister | None = None,
-    ) -> None:
-        self._config = config
-        self._adapters = adapters
-        self._faces = faces
-        self._video = video
-        self._streaming = streaming
-        self._metrics = metrics
-        self._weights = weights
-        self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
-        self._preparations = FacePreparations(faces, video.inference, metrics)
-        self.performance = PerformanceTracker()
-        self.gpu_available = False
-        """Whether a Triton reports a GPU."""
-
-    async def close(self) -> None:
-        """End what goes on beside the sessions."""
-        await self._preparations.close()
-
-    async def open_face(self, session: Session, face_model_id: str | None) -> None:
-        """Give the session a face, prepared for its first model and for the last resort."""
-        if session.face is not None and face_model_id in (None, session.face.id):
-            return
-        face = await self._faces.load_face_model(session.user_id, face_model_id)
-        session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
-        session.awaited_since_s.clear()
-
-    async def warm_up(self, session: Session, size: int) -> LipSyncModel:
-        """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits; the first candidate."""
-        face, session.size = _face_of(session), size
-        known = frozenset(session.awaited_since_s)
-        models = await self.select_model(session)
-        if session.awaited_since_s.keys() - known:
-            await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
-            models = await self.select_model(session)
-        await self.prepare_face(face, (models[0], LipSyncModel.STATIC), size)
-        return models[0]
-
-    async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
-        """Derive what these models need of a face, ahead of its first frame; what takes networks goes on in the background."""
-        for model in dict.fromkeys(models):
-            adapter = self._adapters[model]
-            if self._preparations.is_ready(face, adapter, size):
-                await self._faces.optimize_for_model(face, adapter, size)
-            elif await self.available(model):
-                self._preparations.start(face, adapter, size)
-
-    def spec(self, model: LipSyncModel) -> ModelSpec:
-        """What a model declares to need."""
-        return self._adapters[model].spec
-
-    async def select_model(self, session: Session) -> list[LipSyncModel]:
-        """Candidates for the session's next frames, best first; those whose face is not prepared yet are left out."""
-        now = asyncio.get_running_loop().time()
-        situation = Situation(
-            default=self._config.default_model,
-            chain=self._config.fallback_chain,
-            preference=session.preference,
-            adaptive=self._config.enable_adaptive_model_selection,
-            bandwidth_kbps=session.bandwidth_kbps,
-            gpu_available=self.gpu_available,
-            current=session.model,
-            drawn_s=now - session.model_since_s,
-        )
-        choices = ranked({model: self._candidate(model) for model in await self._usable(session)}, situation)
-        return self._drawable(session, [choice.model for choice in choices])
-
-    def _candidate(self, model: LipSyncModel) -> Candidate:
-        spec, figures = self.spec(model), self.performance.performance(model)
-        return Candidate(
-            quality=spec.quality * figures.success_rate,
-            p95_ms=figures.p95_latency_ms if figures.frames_per_second else None,
-            needs_gpu=spec.gpu_memory_mb > 0,
-            min_bandwidth_kbps=spec.min_bandwidth_kbps,
-        )
-
-    def kept_frames(self, session: Session, turn: Turn, count: int) -> list[int]:
-        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up."""
-        now, fill = asyncio.get_running_loop().time(), session.outbox.fill
-        self._streaming.adapt_to_queue(session.stream, fill, now)
-        session.frame_rate = after_load(session.frame_rate, fill, now)
-        fps = session.frame_rate.fps(turn.fps)
-        wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
-        return kept_frames(wanted, fill, session.stream.since_keyframe)
-
-    async def why_unserved(self, session: Session, model: LipSyncModel) -> str:
-        """What a client is told of a preference that is not served: the code of what speaks against it."""
-        if model in self._refused:
-            return "LICENCE_REFUSED"
-        if model not in session.compatible:
-            return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
-        opened_by = self.performance.opened_by(model)
-        if opened_by is not None:
-            return opened_by.value
-        return "FACE_NOT_PREPARED" if await self.available(model) else "NOT_READY"
-
-    async def next_frames(
-        self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int, kept: Sequence[int] | None = None
-    ) -> Batch:
-        """The turn's next `count` frames, or those `kept` of them, all from the first of `models` that can draw them.
-
-        The cursor moves only on success.
-        """
-        offsets = range(count) if kept is None else kept
-        loop = asyncio.get_running_loop()
-        failures: dict[LipSyncModel, LipSyncErrorCode] = {}
-        for model in models:
-            if not self._is_prepared(session, turn, model) or turn.frames_ready(self._adapters[model].spec, count) < count:
-                continue
-            started_s = loop.time()
-            try:
-                images = await self._draw(session, turn, model, count, offsets)
-            except LipSyncError as error:
-                failures[model] = error.code
-                self._record_failure(session, model, error, loop.time())
-                continue
-            elapsed_ms = (loop.time() - started_s) * 1000.0
-            self.performance.record_success(model, elapsed_ms, len(images), loop.time())
-            self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
-            switch = self._note_switch(session, turn, model, failures)
-            if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
-                images = cross_fade(turn.last_image, images)
-            return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count), switch)
-        raise LipSyncError(
-            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
-            "every candidate failed",
-            details={model.value: code.value for model, code in failures.items()},
-        )
-
-    async def prepare_for_streaming(
-        self, session: Session, turn: Turn, frames: list[GeneratedFrame], *, force_keyframe: bool = False
-    ) -> list[StreamingFrame]:
-        """Coded frames; a turn begins with a keyframe, and so does another model."""
-        loop = asyncio.get_running_loop()
-        started_s, is_first = loop.time(), frames[0].sequence_number == 0
-        coded = await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
-        self._metrics.stage_seconds.labels("encode", turn.config.format.value).observe(loop.time() - started_s)
-        return coded
-
-    async def probe_failed_models(self) -> None:
-        """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""
-        await Probes(self._adapters, self._video, self.performance, self._config.chunk_deadline_ms / 1000.0).run()
-
-    async def available(self, model: LipSyncModel) -> bool:
-        """Whether sessions may use the model now."""
-        adapter = self._adapters.get(model)
-        permitted = adapter is not None and model not in self._refused and self._config.serves(model)
-        return permitted and self.performance.is_closed(model) and await self._video.ready(self._adapters[model])
-
-    def why_refused(self, model: LipSyncModel) -> str:
-        """The operator's reason not to serve the model; empty where there is none."""
-        return self._refused.get(model, "")
-
-    async def refusal(self, session: Session) -> LipSyncError | None:
-        """What the client is told of a preference that the operator refuses; None where there is nothing to tell."""
-        wished = session.preference
-        if wished is None or wished not in self._refused:
-            return None
-        alternative = (await self.select_model(session))[0]
-        return refused_preference(wished, self._refused[wished], self.spec(wished).licences, alternative)
-
-    def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
-        """Whose weights the model's networks have, of those whose files lie here."""
-        return self._weights.of(self.spec(model).triton_models) if self._weights is not None else ()
-
-    def weights_warning(self, model: LipSyncModel) -> str:
-        """What has to be said with the model's name; empty for weights that somebody trained."""
-        return warning_of(self.weights(model))
-
-    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int, kept: Sequence[int]) -> list[RgbImage]:
-        adapter = self._adapters[model]
-        face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
-        windows = turn.windows(adapter.spec, count, kept)
-        deadline = math.inf
-        if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
-            deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
-        images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
-        return images
-
-    def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
-        """The models whose face is prepared; it is being prepared, from here on, for what ranks above the first of them."""
-        if session.face is None:
-            return list(ranked)
-        now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
-        for model in ranked:
-            if self._preparations.is_ready(session.face, self._adapters[model], session.size):
-                found.append(model)
-            elif found:
-                session.awaited_since_s.pop(model, None)
-            elif self._wants_face(session, model, now):
-                self._preparations.start(session.face, self._adapters[model], session.size)
-        return found
-
-    def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
-        since_s = session.awaited_since_s.setdefault(model, now)
-        return model in (session.preference, self._config.default_model) or now - since_s >= SPARE_FACE_S
-
-    def _is_prepared(self, session: Session, turn: Turn, model: LipSyncModel) -> bool:
-        return self._preparations.is_ready(_face_of(session), self._adapters[model], turn.config.resolution.width)
-
-    async def _usable(self, session: Session) -> set[LipSyncModel]:
-        now = asyncio.get_running_loop().time()
-        return {model for model in session.compatible if session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)}
-
-    def _record_failure(self, session: Session, model: LipSyncModel, error: LipSyncError, now: float) -> None:
-        logger.warning("session %s: %s failed: %s: %s", session.id, model.value, error.code.value, error.message)
-        self.performance.record_failure(model, error.code, now)
-        if error.code not in SHARED_FAILURES:
-            session.excluded_until_s[model] = now + EXCLUSION_S
-
-    def _note_switch(
-        self, session: Session, turn: Turn, model: LipSyncModel, failures: Mapping[LipSyncModel, LipSyncErrorCode]
-    ) -> Switch | None:
-        before, session.model = session.model, model
-        if before is None or before is model:
-            return None
-        turn.switches += 1
-        session.model_since_s = asyncio.get_running_loop().time()
-        was_awaited = session.awaited_since_s.pop(model, None) is not None
-        reason = self._switch_reason(before, model, session.preference, failures, was_awaited=was_awaited)
-        self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
-        logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
-        return Switch(before, model, reason)
-
-    def _switch_reason(
-        self,
-        before: LipSyncModel,
-        after: LipSyncModel,
-        preference: LipSyncModel | None,
-        failures: Mapping[LipSyncModel, LipSyncErrorCode],
+        bucket_name: str = "",
+        config: ServiceConfig | None = None,
         *,
-        was_awaited: bool,
-    ) -> str:
-        if before in failures:
-            return failures[before].value
-        opened_by = self.performance.opened_by(before)
-        if opened_by is not None:
-            return opened_by.value
-        if was_awaited:
-            return "FACE_PREPARED"
-        if after is preference:
-            return "REQUESTED"
-        return "RECOVERED" if before is LipSyncModel.STATIC else "NOT_READY"
+        open_inference: OpenInference | None = None,
+        message_of: Callable[[str, str, StreamingFrame], str] | None = None,
+        adapters: Mapping[LipSyncModel, ModelAdapter] = ADAPTERS,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Faces come from `bucket_name`, or from `config.storage`.
+
+        `open_inference` opens what runs the networks, without it the Tritons of the configuration or this process;
+        `message_of` writes a frame as the wire has it.
+        """
+        self.config = config or ServiceConfig()
+        self.metrics = metrics or Metrics()
+        self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
+        self.store = open_store(self.config.storage, bucket_name or self.config.bucket)
+        self.faces = _faces(self.config, self)
+        self.audio = AudioFeatureService(cache_ttl_s=self.config.audio_feature_cache_ttl)
+        self.adapters = adapters
+        self._open_inference = open_inference or _opener(self.config)
+        self._message_of = message_of
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> LipSyncService:
+        inference = await self._open.enter_async_context(self._open_inference())
+        self.video = VideoGeneratorService(TimedInference(inference, self.metrics))
+        self.streaming = VideoStreamingService(self._stream_of, self._message_of, clock=asyncio.get_running_loop().time)
+        weights = WeightsRegister(read_repository(self.config.model_repository))
+        self.pipeline = FramePipeline(self.config, self.adapters, self.faces, self.video, self.streaming, self.metrics, weights)
+        self._open.push_async_callback(self.pipeline.close)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._open.aclose()
+
+    async def process_lip_sync(self, request: LipSyncRequest) -> LipSyncResponse:
+        """Frames for one more chunk; the first request of a session opens it, the first after a turn's end begins a turn."""
+        session = self._session_for(request)
+        async with session.working:
+            session.preference = request.model_preference or session.preference
+            await self.pipeline.open_face(session, request.face_model_id)
+            turn = session.turn or await self._begin(session, request)
+            turn.push(request.audio_chunk, asyncio.get_running_loop().time())
+            return await self._respond(session, turn)
+
+    async def end_utterance(self, session_id: str) -> LipSyncResponse:
+        """The turn's audio is complete: its last frames, drawn with silence behind the end."""
+        session = self._session(session_id)
+        async with session.working:
+            turn = session.turn
+            if turn is None:
+                raise invalid_field("sessionId", f"session {session_id!r} has no open turn; send audio first")
+            turn.finish(asyncio.get_running_loop().time())
+            response = await self._respond(session, turn)
+            session.turn, session.idle_s = None, turn.end_idle_s
+            return response
+
+    async def select_model(
+        self, session_id: str, preference: LipSyncModel | None = None, compatible: Sequence[LipSyncModel] | None = None
+    ) -> LipSyncModel:
+        """The model that would draw the session's next frames, of those that are `compatible` with its face."""
+        session = self._session(session_id)
+        asked = session.preference if preference is None else preference
+        return (await self.pipeline.choice.ranking(session, asked, session.compatible if compatible is None else compatible))[0]
+
+    async def benchmark_models(self, face_model: FaceModel, test_audio: AudioChunk | Sequence[AudioChunk]) -> list[BenchmarkResult]:
+        """Every model that the face supports and that is ready, over the same speech; one of them is recommended."""
+        chunks = [test_audio] if isinstance(test_audio, AudioChunk) else list(test_audio)
+        compatible = self.faces.validate_compatibility(face_model).compatible_lip_sync_models
+        ready = [self.adapters[model] for model in compatible if model in self.adapters and await self.pipeline.choice.available(model)]
+        return await benchmark(ready, face_model, chunks, self.faces, self.video, self.pipeline.performance)
+
+    async def switch_model(self, session_id: str, new_model: LipSyncModel) -> None:
+        """Prefer a model from the session's next frames on; where it cannot draw, the next best does."""
+        self._session(session_id).preference = new_model
+
+    def get_model_performance(self, model: LipSyncModel | None = None) -> list[ModelPerformance]:
+        """How one model, or every one, fared over its recent chunks."""
+        return [self.pipeline.performance.performance(each) for each in ([model] if model else self.adapters)]
+
+    async def get_health_status(self) -> HealthStatus:
+        """Sessions, GPU, and each model's state."""
+        available = {model: await self.pipeline.choice.available(model) for model in self.adapters}
+        return HealthStatus(
+            is_healthy=available.get(self.config.default_model, False),
+            active_sessions=len(self.sessions),
+            gpu_available=self.pipeline.choice.gpu_available,
+            available=available,
+            performance={model: self.pipeline.performance.performance(model) for model in self.adapters},
+        )
+
+    async def prepare_for_streaming(self, session_id: str, frames: Sequence[GeneratedFrame]) -> list[StreamingFrame]:
+        """Frames coded for the client, as its turn's configuration says, with the time at which to show each."""
+        session = self._session(session_id)
+        config = session.turn.config if session.turn is not None else None
+        return await self.streaming.prepare_frames_for_streaming(session_id, frames, config)
+
+    async def end_session(self, session_id: str) -> None:
+        """Forget a session and free what it holds; one that is not open is no error."""
+        session = self.sessions.get(session_id)
+        if session is not None:
+            self.sessions.remove(session)
+
+    async def _begin(self, session: Session, request: LipSyncRequest) -> Turn:
+        config = request.config or VideoGenerationConfig()
+        await self.pipeline.warm_up(session, config.resolution.width)
+        session.turns += 1
+        now = asyncio.get_running_loop().time()
+        turn_id = f"turn-{session.turns:03d}"
+        session.turn = Turn(turn_id, session.turns, config, request.audio_chunk.timestamp_ms, now, session.idle_s)
+        return session.turn
+
+    async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
+        began_s, frames = asyncio.get_running_loop().time(), list[GeneratedFrame]()
+        while True:
+            models = await self.pipeline.choice.select_model(session)
+            count = turn.frames_ready(self.pipeline.choice.spec(models[0]), BATCH_FRAMES)
+            if count <= 0:
+                break
+            frames += (await self.pipeline.next_frames(session, turn, models, count)).frames
+        shown_ms = frames[-1].audio_timestamp_ms if frames else turn.first_timestamp_ms
+        took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
+        used = frames[-1].lip_sync_model if frames else None
+        state = sync_state(shown_ms, shown_ms, session.stream.sync.correction_ms)
+        return LipSyncResponse(session.id, frames, state, ResponseMetrics(took_ms, used, len(frames)))
+
+    def _session_for(self, request: LipSyncRequest) -> Session:
+        session = self.sessions.get(request.session_id)
+        if session is None:
+            session = Session(request.session_id, request.user_id, inbox_ms=self.config.inbox_ms, outbox_frames=self.config.outbox_frames)
+            self.sessions.add(session)
+        if session.user_id != request.user_id:
+            raise invalid_field("userId", f"session {request.session_id!r} belongs to another user")
+        return session
+
+    def _session(self, session_id: str) -> Session:
+        session = self.sessions.get(session_id)
+        if session is None:
+            raise invalid_field("sessionId", f"no session {session_id!r}; process_lip_sync opens one")
+        return session
+
+    def _stream_of(self, session_id: str) -> StreamState | None:
+        session = self.sessions.get(session_id)
+        return None if session is None else session.stream
 
 
-def _face_of(session: Session) -> FaceModel:
-    if session.face is None:
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
-    return session.face
+def _opener(config: ServiceConfig) -> OpenInference:
+    def opened() -> AbstractAsyncContextManager[Inference]:
+        from orchestrator.inference.local import LocalInference  # takes ONNX Runtime along, which a server's client does without
+        from orchestrator.inference.triton import TritonInference
+
+        repository = read_repository(config.model_repository)
+        return TritonInference(config.triton_urls, repository) if config.triton_urls else LocalInference(repository)
+
+    return opened
+
+
+def _faces(config: ServiceConfig, service: LipSyncService) -> FaceModelCacheService:
+    """Half of the budget is for photos, half for what models derive from them."""
+    half_bytes = config.face_cache_mb * 1024 * 1024 // 2
+    return FaceModelCacheService(
+        service.store,
+        max_faces=config.face_model_cache_size,
+        max_face_bytes=half_bytes,
+        max_derived=4 * config.face_model_cache_size,
+        max_derived_bytes=half_bytes,
+        encoding_deadline_s=config.face_encoding_deadline_ms / 1000.0,
+    )

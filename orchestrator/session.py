@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import deque
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from orchestrator.channel import Channel
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.selection import Reason
 from orchestrator.streaming.state import StreamState
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, FaceModel, LipSyncModel, StreamingFrame, VideoGenerationConfig
@@ -102,6 +104,8 @@ class Session:
         """Side of the current turn's pictures, in pixels."""
         self.told_of: LipSyncModel | None = None
         """The preference that the client was told is not served."""
+        self.reasons: dict[LipSyncModel, Reason] = {}
+        """Why each model stood where it stood when the last frames' model was chosen."""
         self.model_since_s = 0.0
         """When the model that draws now took over."""
         self.stream = StreamState()
@@ -109,6 +113,10 @@ class Session:
         self.bandwidth_kbps: float | None = None
         """The client's last report."""
         self.idle_s = 0.0
+        self.turns = 0
+        """Begun by calls; turns that come over a socket are counted there."""
+        self.working = asyncio.Lock()
+        """Held by the call that works on the session; a socket's sessions have a task instead."""
 
 
 class SessionRegistry:

@@ -201,7 +201,7 @@ class Connection:
         session = Session(request.session_id, request.user_id, inbox_ms=self._config.inbox_ms, outbox_frames=self._config.outbox_frames)
         self._sessions.add(session)
         self._metrics.sessions.set(len(self._sessions))
-        live = LiveSession(session, self._service, pacing_lead_s=self._config.pacing_lead_ms / 1000.0)
+        live = LiveSession(session, self._service.pipeline, pacing_lead_s=self._config.pacing_lead_ms / 1000.0)
         running = tasks.create_task(self._converse(live), name=f"session {session.id}")
         conversation = _Conversation(session, live, TurnCounter(), VideoGenerationConfig(), running)
         self._conversations[session.id] = conversation
@@ -266,31 +266,13 @@ class Connection:
 
 def _message(session: Session, out: OutgoingFrame | TurnStarted | TurnEnded | Switched, service: LipSyncService) -> wire.ServerMessage:
     if isinstance(out, OutgoingFrame):
-        return _video(session, out)
+        return wire.video_message(session.id, out.turn.id, out.frame)
     if isinstance(out, TurnStarted):
-        weights = service.weights_warning(out.model) or msgspec.UNSET
+        weights = service.pipeline.weights_warning(out.model) or msgspec.UNSET
         return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
     if isinstance(out, TurnEnded):
         return wire.ResponseEnd(session.id, out.turn.id, _turn_metrics(out.turn), out.interrupted)
-    return wire.ModelSwitched(session.id, out.before, out.after, out.reason, service.weights_warning(out.after) or msgspec.UNSET)
-
-
-def _video(session: Session, out: OutgoingFrame) -> wire.ResponseVideo:
-    frame = out.frame
-    return wire.ResponseVideo(
-        session_id=session.id,
-        turn_id=out.turn.id,
-        frame_data=frame.data,
-        sequence_number=frame.sequence_number,
-        timestamp=wire.wire_time(frame.timestamp_ms),
-        audio_timestamp=wire.wire_time(frame.audio_timestamp_ms),
-        format=frame.format,
-        is_keyframe=frame.is_keyframe,
-        width=frame.resolution.width,
-        height=frame.resolution.height,
-        model=frame.lip_sync_model,
-        is_interpolated=frame.is_interpolated,
-    )
+    return wire.ModelSwitched(session.id, out.before, out.after, out.reason, service.pipeline.weights_warning(out.after) or msgspec.UNSET)
 
 
 def _turn_metrics(turn: Turn) -> wire.TurnMetrics:

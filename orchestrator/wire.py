@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
-from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, VideoFormat
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, StreamingFrame, VideoFormat
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 """Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk still gets a typed error."""
@@ -287,6 +287,29 @@ def check_config(config: WireConfig) -> None:
 def dump(message: ServerMessage) -> str:
     """One server message as JSON text."""
     return _encoder.encode(message).decode()
+
+
+def video_message(session_id: str, turn_id: str, frame: StreamingFrame) -> ResponseVideo:
+    """A coded frame as the wire has it."""
+    return ResponseVideo(
+        session_id=session_id,
+        turn_id=turn_id,
+        frame_data=frame.data,
+        sequence_number=frame.sequence_number,
+        timestamp=wire_time(frame.timestamp_ms),
+        audio_timestamp=wire_time(frame.audio_timestamp_ms),
+        format=frame.format,
+        is_keyframe=frame.is_keyframe,
+        width=frame.resolution.width,
+        height=frame.resolution.height,
+        model=frame.lip_sync_model,
+        is_interpolated=frame.is_interpolated,
+    )
+
+
+def frame_text(session_id: str, turn_id: str, frame: StreamingFrame) -> str:
+    """A coded frame as a text message."""
+    return dump(video_message(session_id, turn_id, frame))
 
 
 def dump_binary(message: ResponseVideo) -> bytes:

@@ -22,7 +22,7 @@ from orchestrator.licences import best_permitted
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import Frames
-from orchestrator.service import LipSyncService
+from orchestrator.pipeline import FramePipeline
 from orchestrator.session import Session
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
@@ -57,17 +57,17 @@ class OfflineRenderer:
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
-        self._service = LipSyncService(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics(), weights)
+        self._pipeline = FramePipeline(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics(), weights)
 
     def weights_warning(self, model: LipSyncModel) -> str:
         """What has to be said with the model's name; empty for weights that somebody trained."""
-        return self._service.weights_warning(model)
+        return self._pipeline.weights_warning(model)
 
     async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
         """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises `LipSyncError`."""
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
-        await self._service.open_face(session, wish.face_id)
+        await self._pipeline.open_face(session, wish.face_id)
         assert session.face is not None
         await self._faces.optimize_for_model(session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference)
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
@@ -80,20 +80,20 @@ class OfflineRenderer:
             yield batch
 
     async def _ready_frames(self, session: Session, turn: Turn, model: LipSyncModel) -> AsyncGenerator[Frames, None]:
-        while (count := turn.frames_ready(self._service.spec(model), BATCH_FRAMES)) > 0:
-            batch = await self._service.next_frames(session, turn, [model], count)
+        while (count := turn.frames_ready(self._pipeline.choice.spec(model), BATCH_FRAMES)) > 0:
+            batch = await self._pipeline.next_frames(session, turn, [model], count)
             yield np.stack([frame.image for frame in batch.frames])
 
     async def _check(self, wish: Wish) -> None:
         """Say what is missing before anything is drawn."""
         face = await self._faces.load_face_model(wish.user_id, wish.face_id)
         compatibility = self._faces.validate_compatibility(face)
-        if reason := self._service.why_refused(wish.model):
+        if reason := self._pipeline.choice.why_refused(wish.model):
             better = best_permitted(ADAPTERS, compatibility.compatible_lip_sync_models)
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, f"{reason}; use {better.value}")
         if reason := why_not(wish.model, self._repository):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, reason)
-        if not await self._service.available(wish.model):
+        if not await self._pipeline.choice.available(wish.model):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready")
         if wish.model not in compatibility.compatible_lip_sync_models:
             issues = "; ".join(issue.message for issue in compatibility.issues if wish.model in issue.models)

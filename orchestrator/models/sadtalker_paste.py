@@ -17,11 +17,8 @@ FEATHER: Final = 0.08
 """Width of the border in which still and moving picture mix, as a part of the crop's side; half of it cuts shoulders, twice of it
 shows hair double."""
 
-OUTSIDE_PX: Final = 1.0
+OUTSIDE_PX: Final = 1
 """A side of the crop this near to the picture's own needs no border: there is nothing still beside it."""
-
-SMOOTH_ABOVE: Final = 0.75
-"""Scales below it average the network's pixels first, so that nothing flickers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +46,10 @@ class CropPlace:
 class Pasting:
     """How the network's pictures go into one frame; made once per face and size."""
 
-    matrix: NDArray[np.float64]
-    """`[2, 3]`: pixels of a picture of `side` to pixels of the window."""
-    side: int
-    """To which the network's picture is shrunk first."""
+    size: tuple[int, int]
+    """Width and height of the crop in the frame."""
+    corner: tuple[int, int]
+    """Row and column of the frame's pixel that the crop's first one is; negative where the crop begins outside."""
     window: tuple[slice, slice]
     """The part of the frame that changes."""
     weight: NDArray[np.float32]
@@ -67,12 +64,11 @@ class Pasting:
 
     def paste(self, frame: RgbImage, picture: RgbImage) -> None:
         """Draws the network's `picture [256, 256, 3]` into `frame`."""
-        region = frame[self.window]
-        if self.side < PICTURE_SIZE:
-            picture = np.asarray(cv2.resize(picture, (self.side, self.side), interpolation=cv2.INTER_AREA), np.uint8)
-        size = (region.shape[1], region.shape[0])
-        moved = cv2.warpAffine(picture, self.matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        region[:] = cv2.blendLinear(moved, np.ascontiguousarray(region), self.weight, self.rest)
+        shrinks = min(self.size) < PICTURE_SIZE
+        large = cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        rows, columns = (slice(part.start - first, part.stop - first) for part, first in zip(self.window, self.corner, strict=True))
+        shown, region = np.ascontiguousarray(large[rows, columns]), np.ascontiguousarray(frame[self.window])
+        frame[self.window] = cv2.blendLinear(shown, region, self.weight, self.rest)
 
 
 def crop_place(square: FaceSquare, crop: RgbImage, photo_width: int) -> CropPlace:
@@ -83,20 +79,14 @@ def crop_place(square: FaceSquare, crop: RgbImage, photo_width: int) -> CropPlac
 
 
 def pasting(place: CropPlace, size: int) -> Pasting:
-    """Weights and geometry for frames of `size`."""
-    across, down = _border(place.left, place.width, size), _border(place.top, place.height, size)
+    """Weights and geometry for frames of `size`; the crop's edges go to whole pixels, at most half a one away."""
+    left, top = round(place.left), round(place.top)
+    width, height = round(place.left + place.width) - left, round(place.top + place.height) - top
+    across, down = _border(left, width, size), _border(top, height, size)
     columns, rows = np.flatnonzero(across > 0.0), np.flatnonzero(down > 0.0)
     window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
     weight = np.outer(down[window[0]], across[window[1]]).astype(np.float32)
-    scale = min(place.width, place.height) / PICTURE_SIZE
-    side = PICTURE_SIZE if scale > SMOOTH_ABOVE else max(1, round(PICTURE_SIZE * scale))
-    matrix = np.array(
-        [
-            [place.width / side, 0.0, place.left + (place.width / side - 1.0) / 2.0 - window[1].start],
-            [0.0, place.height / side, place.top + (place.height / side - 1.0) / 2.0 - window[0].start],
-        ]
-    )
-    return Pasting(matrix, side, window, weight, np.float32(1.0) - weight)
+    return Pasting((width, height), (top, left), window, weight, np.float32(1.0) - weight)
 
 
 def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Frames:
@@ -107,7 +97,7 @@ def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Fra
     return frames
 
 
-def _border(start: float, length: float, size: int) -> NDArray[np.float64]:
+def _border(start: int, length: int, size: int) -> NDArray[np.float64]:
     """Weights `[size]` along one axis: 0 outside of the crop, rising to 1 from each edge that lies inside of the frame."""
     centres = np.arange(size) + 0.5
     weights = ((centres > start) & (centres < start + length)).astype(np.float64)

@@ -21,17 +21,13 @@ def _no_session(session_id: str) -> StreamState | None:
     return None
 
 
-def _no_wire(frame: StreamingFrame) -> str:
-    raise NotImplementedError("this service was built without a wire")
-
-
 class VideoStreamingService:
     """The specification's streaming service. State belongs to the session, which is found by its id."""
 
     def __init__(
         self,
         state_of: Callable[[str], StreamState | None] = _no_session,
-        message_of: Callable[[StreamingFrame], str] = _no_wire,
+        message_of: Callable[[str, str, StreamingFrame], str] | None = None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`message_of` writes a frame as the wire has it; `clock` is monotonic seconds, for reports."""
@@ -54,9 +50,11 @@ class VideoStreamingService:
             return _coded(state, frames, config, force_keyframe)
         return await asyncio.to_thread(_coded, state, frames, config, force_keyframe)
 
-    def create_web_socket_message(self, frame: StreamingFrame) -> str:
-        """The frame as a `response_video` message."""
-        return self._message_of(frame)
+    def create_web_socket_message(self, frame: StreamingFrame, session_id: str = "", turn_id: str = "") -> str:
+        """The frame as a `response_video` message; ValueError where nobody said how the wire writes it."""
+        if self._message_of is None:
+            raise ValueError("this service was built without a wire; give it `message_of`")
+        return self._message_of(session_id, turn_id, frame)
 
     def calculate_sync_state(self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float) -> SyncState:
         """Where sound and picture stand at the viewer, and what was corrected so far."""

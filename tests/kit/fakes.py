@@ -15,7 +15,7 @@ from orchestrator.face.compatibility import Compatibility
 from orchestrator.inference import Tensors
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelAdapter, ModelSpec, ModelState
-from orchestrator.service import LipSyncService
+from orchestrator.pipeline import FramePipeline
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
 from orchestrator.video.service import VideoGeneratorService
@@ -105,11 +105,11 @@ class SomeFaces:
 
 def scripted_service(
     adapters: Mapping[LipSyncModel, ScriptedAdapter], inference: ScriptedInference, config: ServiceConfig | None = None
-) -> LipSyncService:
+) -> FramePipeline:
     """The real service over scripted models."""
     faces: Any = SomeFaces(adapters)
     video = VideoGeneratorService(inference)
-    return LipSyncService(config or ServiceConfig(), adapters, faces, video, VideoStreamingService(), Metrics())
+    return FramePipeline(config or ServiceConfig(), adapters, faces, video, VideoStreamingService(), Metrics())
 
 
 def pcm_chunk(seconds: float = 0.1, *, sequence_number: int = 0, timestamp_ms: float = 0.0, level: float = 0.3) -> AudioChunk:

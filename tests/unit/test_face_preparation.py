@@ -16,6 +16,7 @@ from fakes import ScriptedAdapter, pcm_chunk
 from virtual_time import run_virtual
 
 from orchestrator.channel import ChannelClosedError
+from orchestrator.choice import SPARE_FACE_S
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.preparations import AT_ONCE, MOST, RETRY_S, FacePreparations
@@ -23,7 +24,7 @@ from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import LocalFaceStore
 from orchestrator.live import LiveSession
 from orchestrator.metrics import Metrics
-from orchestrator.service import SPARE_FACE_S, LipSyncService
+from orchestrator.pipeline import FramePipeline
 from orchestrator.session import InboxItem, Outgoing, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.types import LipSyncModel, VideoGenerationConfig
@@ -44,7 +45,7 @@ class Stage:
         self.tpsm = ScriptedAdapter(TPSM, grey=200)
         adapters = {SADTALKER: self.sadtalker, TPSM: self.tpsm, STATIC: ScriptedAdapter(STATIC, ahead_frames=0)}
         video = VideoGeneratorService(self.inference)
-        self.service = LipSyncService(ServiceConfig(**config), adapters, self.faces, video, VideoStreamingService(), self.metrics)
+        self.service = FramePipeline(ServiceConfig(**config), adapters, self.faces, video, VideoStreamingService(), self.metrics)
         self.sent: list[tuple[float, Outgoing]] = []
 
     async def converse(self, *turns_s: float, preference: LipSyncModel | None = SADTALKER, user: str = "ann") -> list[Outgoing]:
@@ -108,7 +109,7 @@ def test_a_session_speaks_at_once_and_switches_in_mid_turn_when_the_face_is_prep
         models = frames_of(sent)
         assert len(models) == 100
         assert next(out for out in sent if isinstance(out, TurnStarted)).model is TPSM
-        assert switches_of(sent) == [(TPSM, SADTALKER, "FACE_PREPARED")]
+        assert switches_of(sent) == [(SADTALKER, TPSM, "FACE_NOT_PREPARED"), (TPSM, SADTALKER, "FACE_PREPARED")]
         assert 50 <= models.index(SADTALKER) <= 65
         assert models[-1] is SADTALKER
         assert (stage.inference.asked[EYE], stage.count("prepared")) == (1, 1)
@@ -154,7 +155,7 @@ def test_a_preparation_that_began_in_one_session_serves_the_next(tmp_path: Path)
 def test_sessions_of_one_face_share_its_preparation(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         for sent in await asyncio.gather(*(stage.converse(3.0) for _ in range(4))):
-            assert switches_of(sent) == [(TPSM, SADTALKER, "FACE_PREPARED")]
+            assert switches_of(sent) == [(SADTALKER, TPSM, "FACE_NOT_PREPARED"), (TPSM, SADTALKER, "FACE_PREPARED")]
         assert stage.inference.asked[EYE] == 1
 
     play(Stage(tmp_path, takes_s=1.0), script)
@@ -210,7 +211,7 @@ def test_a_face_that_left_memory_is_prepared_again_without_a_pause(tmp_path: Pat
         sent = await stage.converse(5.0)
         await forgetting
         assert len(frames_of(sent)) == 100
-        assert [switch[:2] for switch in switches_of(sent)] == [(TPSM, SADTALKER), (SADTALKER, TPSM), (TPSM, SADTALKER)]
+        assert [switch[:2] for switch in switches_of(sent)] == [(SADTALKER, TPSM), (TPSM, SADTALKER), (SADTALKER, TPSM), (TPSM, SADTALKER)]
         assert stage.inference.asked[EYE] == 1
 
     play(Stage(tmp_path, takes_s=1.0), script)

@@ -16,7 +16,7 @@ LAYERS = (
     {"models"},
     {"audio", "face", "video", "streaming"},
     {"selection", "performance", "licences"},
-    {"service", "session", "turn", "live", "probes"},
+    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "probes"},
     {"app", "websocket", "http", "gate", "auth", "allowance", "wire", "commands", "__main__"},
 )
 """From the ground up; a module may import from its own layer only within its own package, except at ground and top."""

@@ -1,0 +1,106 @@
+"""Every model over the same face and the same speech: which one this machine draws best in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from orchestrator.errors import LipSyncError
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.models.base import ModelAdapter
+from orchestrator.performance import PerformanceTracker
+from orchestrator.selection import BUDGET_SHARE
+from orchestrator.turn import Turn
+from orchestrator.types import AudioChunk, FaceModel, LipSyncModel, VideoGenerationConfig
+from orchestrator.video.service import VideoGeneratorService
+
+CHUNK_FRAMES: Final = 2
+"""Frames of a 100 ms chunk at 20 frames a second: what a live session asks for at once."""
+
+MOST_S: Final = 30.0
+"""A model that has not drawn the test by then is judged by what it has drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """One model's figures; latencies are those of chunks of two frames."""
+
+    model: LipSyncModel
+    test_duration_ms: float
+    """Of the audio."""
+    frames_generated: int
+    average_latency_ms: float
+    max_latency_ms: float
+    min_latency_ms: float
+    quality_score: float
+    """0..1."""
+    gpu_memory_peak_mb: float
+    """What the model declares; 0 on a CPU."""
+    is_recommended: bool = False
+
+
+async def benchmark(
+    adapters: Sequence[ModelAdapter],
+    face: FaceModel,
+    chunks: Sequence[AudioChunk],
+    faces: FaceModelCacheService,
+    video: VideoGeneratorService,
+    performance: PerformanceTracker,
+) -> list[BenchmarkResult]:
+    """Results in the order of the adapters; models that fail are left out. What was measured counts for selection as well."""
+    results = []
+    for adapter in adapters:
+        try:
+            results.append(await _measured(adapter, face, chunks, faces, video, performance))
+        except LipSyncError as error:
+            performance.record_failure(adapter.spec.model, error.code, asyncio.get_running_loop().time())
+    return _with_recommendation(results)
+
+
+async def _measured(
+    adapter: ModelAdapter,
+    face: FaceModel,
+    chunks: Sequence[AudioChunk],
+    faces: FaceModelCacheService,
+    video: VideoGeneratorService,
+    performance: PerformanceTracker,
+) -> BenchmarkResult:
+    loop, config, latencies_ms, state = asyncio.get_running_loop(), VideoGenerationConfig(), list[float](), None
+    prepared: Any = await faces.optimize_for_model(face, adapter, config.resolution.width, video.inference)
+    turn = Turn("benchmark", 1, config, chunks[0].timestamp_ms, 0.0, 0.0)
+    for chunk in chunks:
+        turn.push(chunk, 0.0)
+    turn.finish(0.0)
+    began_s, spec = loop.time(), adapter.spec
+    while (count := turn.frames_ready(spec, CHUNK_FRAMES)) > 0 and loop.time() - began_s < MOST_S:
+        asked_s = loop.time()
+        images, state = await video.generate_frames(adapter, turn.windows(spec, count), prepared, state, deadline=began_s + 2 * MOST_S)
+        turn.advance(images, spec.model, 0.0)
+        latencies_ms.append((loop.time() - asked_s) * 1000.0)
+        performance.record_success(spec.model, latencies_ms[-1], count, loop.time())
+    figures = np.array(latencies_ms or [0.0])
+    return BenchmarkResult(
+        model=spec.model,
+        test_duration_ms=turn.audio.duration_s * 1000.0,
+        frames_generated=turn.next_frame,
+        average_latency_ms=float(figures.mean()),
+        max_latency_ms=float(figures.max()),
+        min_latency_ms=float(figures.min()),
+        quality_score=spec.quality,
+        gpu_memory_peak_mb=float(spec.gpu_memory_mb),
+    )
+
+
+def _with_recommendation(results: Sequence[BenchmarkResult]) -> list[BenchmarkResult]:
+    """The best picture of those that keep up on average; the fastest where none does."""
+    if not results:
+        return []
+    budget_ms = BUDGET_SHARE * 1000.0 * CHUNK_FRAMES / VideoGenerationConfig().target_fps
+    in_time = [result for result in results if result.average_latency_ms <= budget_ms]
+    best = max(in_time, key=lambda result: result.quality_score) if in_time else min(results, key=lambda result: result.average_latency_ms)
+    return [dataclasses.replace(result, is_recommended=result is best) for result in results]

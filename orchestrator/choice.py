@@ -1,0 +1,183 @@
+"""Which model draws next for a session, which are left out and why, and what the client is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.preparations import FacePreparations
+from orchestrator.licences import refused_models, refused_preference
+from orchestrator.metrics import Metrics
+from orchestrator.models.base import ModelAdapter, ModelSpec
+from orchestrator.performance import PerformanceTracker
+from orchestrator.selection import Candidate, Reason, Situation, ranked
+from orchestrator.session import Session
+from orchestrator.turn import Turn
+from orchestrator.types import LipSyncModel
+from orchestrator.video.service import VideoGeneratorService
+
+logger = logging.getLogger(__name__)
+
+SPARE_FACE_S: Final = 3.0
+"""A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
+away because the machine has too much to do."""
+
+OBJECTIONS: Final = (Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The model changed between two frames of a session."""
+
+    before: LipSyncModel
+    after: LipSyncModel
+    reason: str
+
+
+class ModelChoice:
+    """Asks the policy of `selection` with what is known of models, machine, face and client."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        adapters: Mapping[LipSyncModel, ModelAdapter],
+        video: VideoGeneratorService,
+        preparations: FacePreparations,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._adapters = adapters
+        self._video = video
+        self._preparations = preparations
+        self._metrics = metrics
+        self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
+        self.performance = PerformanceTracker()
+        self.gpu_available = False
+        """Whether a Triton reports a GPU."""
+
+    def spec(self, model: LipSyncModel) -> ModelSpec:
+        """What a model declares to need."""
+        return self._adapters[model].spec
+
+    async def select_model(self, session: Session) -> list[LipSyncModel]:
+        """Candidates for the session's next frames, best first; those whose face is not prepared yet are left out."""
+        return self._drawable(session, await self.ranking(session, session.preference, session.compatible))
+
+    async def ranking(self, session: Session, preference: LipSyncModel | None, compatible: Collection[LipSyncModel]) -> list[LipSyncModel]:
+        """The order that the policy gives, prepared face or not."""
+        now = asyncio.get_running_loop().time()
+        situation = Situation(
+            default=self._config.default_model,
+            chain=self._config.fallback_chain,
+            preference=preference,
+            adaptive=self._config.enable_adaptive_model_selection,
+            bandwidth_kbps=session.bandwidth_kbps,
+            gpu_available=self.gpu_available,
+            current=session.model,
+            drawn_s=now - session.model_since_s,
+        )
+        usable = [model for model in compatible if await self._is_usable(session, model, now)]
+        choices = ranked({model: self._candidate(model) for model in usable}, situation)
+        session.reasons = {choice.model: choice.reason for choice in choices}
+        return [choice.model for choice in choices]
+
+    def _candidate(self, model: LipSyncModel) -> Candidate:
+        spec, figures = self.spec(model), self.performance.performance(model)
+        return Candidate(
+            quality=spec.quality * figures.success_rate,
+            p95_ms=figures.p95_latency_ms if figures.frames_per_second else None,
+            needs_gpu=spec.gpu_memory_mb > 0,
+            min_bandwidth_kbps=spec.min_bandwidth_kbps,
+        )
+
+    async def available(self, model: LipSyncModel) -> bool:
+        """Whether sessions may use the model now."""
+        adapter = self._adapters.get(model)
+        permitted = adapter is not None and model not in self._refused and self._config.serves(model)
+        return permitted and self.performance.is_closed(model) and await self._video.ready(self._adapters[model])
+
+    def why_refused(self, model: LipSyncModel) -> str:
+        """The operator's reason not to serve the model; empty where there is none."""
+        return self._refused.get(model, "")
+
+    async def refusal(self, session: Session) -> LipSyncError | None:
+        """What the client is told of a preference that the operator refuses; None where there is nothing to tell."""
+        wished = session.preference
+        if wished is None or wished not in self._refused:
+            return None
+        alternative = (await self.select_model(session))[0]
+        return refused_preference(wished, self._refused[wished], self.spec(wished).licences, alternative)
+
+    async def why_unserved(self, session: Session, model: LipSyncModel) -> str:
+        """What a client is told of a preference that is not served: the code of what speaks against it."""
+        if model not in session.compatible:
+            return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
+        opened_by = self.performance.opened_by(model)
+        if opened_by is not None:
+            return opened_by.value
+        return "FACE_NOT_PREPARED" if await self.available(model) else "NOT_READY"
+
+    def note_switch(
+        self, session: Session, turn: Turn, model: LipSyncModel, failures: Mapping[LipSyncModel, LipSyncErrorCode]
+    ) -> Switch | None:
+        """The model draws now; a `Switch` where another one drew before."""
+        before, session.model = session.model, model
+        if before is None or before is model:
+            return None
+        turn.switches += 1
+        session.model_since_s = asyncio.get_running_loop().time()
+        was_awaited = session.awaited_since_s.pop(model, None) is not None
+        reason = self._switch_reason(session, before, model, failures, was_awaited=was_awaited)
+        self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
+        logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
+        return Switch(before, model, reason)
+
+    def _switch_reason(
+        self,
+        session: Session,
+        before: LipSyncModel,
+        after: LipSyncModel,
+        failures: Mapping[LipSyncModel, LipSyncErrorCode],
+        *,
+        was_awaited: bool,
+    ) -> str:
+        if before in failures:
+            return failures[before].value
+        opened_by = self.performance.opened_by(before)
+        if opened_by is not None:
+            return opened_by.value
+        if was_awaited:
+            return "FACE_PREPARED"
+        if after is session.preference:
+            return Reason.REQUESTED.value
+        if session.reasons.get(before) in OBJECTIONS:
+            return session.reasons[before].value
+        if before is LipSyncModel.STATIC:
+            return "RECOVERED"
+        return session.reasons[after].value if before in session.reasons and after in session.reasons else "NOT_READY"
+
+    async def _is_usable(self, session: Session, model: LipSyncModel, now: float) -> bool:
+        return session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
+
+    def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
+        """The models whose face is prepared; it is being prepared, from here on, for what ranks above the first of them."""
+        if session.face is None:
+            return list(ranked)
+        now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
+        for model in ranked:
+            if self._preparations.is_ready(session.face, self._adapters[model], session.size):
+                found.append(model)
+            elif found:
+                session.awaited_since_s.pop(model, None)
+            elif self._wants_face(session, model, now):
+                self._preparations.start(session.face, self._adapters[model], session.size)
+        return found
+
+    def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
+        since_s = session.awaited_since_s.setdefault(model, now)
+        return model in (session.preference, self._config.default_model) or now - since_s >= SPARE_FACE_S

@@ -1,0 +1,190 @@
+"""The next frames of a turn, from the best model that can draw them: selection, drawing, fallback, coding."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.choice import ModelChoice, Switch
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.preparations import FacePreparations
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
+from orchestrator.metrics import Metrics
+from orchestrator.models.base import ModelAdapter
+from orchestrator.performance import SHARED_FAILURES
+from orchestrator.probes import Probes
+from orchestrator.session import Session
+from orchestrator.streaming.congestion import kept_frames
+from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.turn import Turn
+from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
+from orchestrator.video.frame_rate import after_load, is_kept
+from orchestrator.video.service import VideoGeneratorService, cross_fade
+
+logger = logging.getLogger(__name__)
+
+EXCLUSION_S: Final = 5.0
+"""A model that failed on one session's own face or audio is not tried again by that session for this long."""
+
+STORED_FACE_S: Final = 0.25
+"""A turn's begin waits this long for a model whose face is prepared only now: enough where a stored encoding is read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive frames from one model."""
+
+    frames: list[GeneratedFrame]
+    switch: Switch | None
+
+
+class FramePipeline:
+    """Joins faces, models and pictures; every wait below it has a deadline."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        adapters: Mapping[LipSyncModel, ModelAdapter],
+        faces: FaceModelCacheService,
+        video: VideoGeneratorService,
+        streaming: VideoStreamingService,
+        metrics: Metrics,
+        weights: WeightsRegister | None = None,
+    ) -> None:
+        self._config = config
+        self._adapters = adapters
+        self._faces = faces
+        self._video = video
+        self._streaming = streaming
+        self._metrics = metrics
+        self._weights = weights
+        self._preparations = FacePreparations(faces, video.inference, metrics)
+        self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
+        self.performance = self.choice.performance
+
+    async def close(self) -> None:
+        """End what goes on beside the sessions."""
+        await self._preparations.close()
+
+    async def open_face(self, session: Session, face_model_id: str | None) -> None:
+        """Give the session a face, prepared for its first model and for the last resort."""
+        if session.face is not None and face_model_id in (None, session.face.id):
+            return
+        face = await self._faces.load_face_model(session.user_id, face_model_id)
+        session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
+        session.awaited_since_s.clear()
+
+    async def warm_up(self, session: Session, size: int) -> LipSyncModel:
+        """Derive what the likely models need of the face, so that neither the first frame nor a fallback waits; the first candidate."""
+        face, session.size = _face_of(session), size
+        known = frozenset(session.awaited_since_s)
+        models = await self.choice.select_model(session)
+        if session.awaited_since_s.keys() - known:
+            await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
+            models = await self.choice.select_model(session)
+        await self.prepare_face(face, (models[0], LipSyncModel.STATIC), size)
+        return models[0]
+
+    async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
+        """Derive what these models need of a face, ahead of its first frame; what takes networks goes on in the background."""
+        for model in dict.fromkeys(models):
+            adapter = self._adapters[model]
+            if self._preparations.is_ready(face, adapter, size):
+                await self._faces.optimize_for_model(face, adapter, size)
+            elif await self.choice.available(model):
+                self._preparations.start(face, adapter, size)
+
+    def kept_frames(self, session: Session, turn: Turn, count: int) -> list[int]:
+        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up."""
+        now, fill = asyncio.get_running_loop().time(), session.outbox.fill
+        self._streaming.adapt_to_queue(session.stream, fill, now)
+        session.frame_rate = after_load(session.frame_rate, fill, now)
+        fps = session.frame_rate.fps(turn.fps)
+        wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
+        return kept_frames(wanted, fill, session.stream.since_keyframe)
+
+    async def next_frames(
+        self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int, kept: Sequence[int] | None = None
+    ) -> Batch:
+        """The turn's next `count` frames, or those `kept` of them, all from the first of `models` that can draw them.
+
+        The cursor moves only on success.
+        """
+        offsets = range(count) if kept is None else kept
+        loop = asyncio.get_running_loop()
+        failures: dict[LipSyncModel, LipSyncErrorCode] = {}
+        for model in models:
+            if not self._is_prepared(session, turn, model) or turn.frames_ready(self._adapters[model].spec, count) < count:
+                continue
+            started_s = loop.time()
+            try:
+                images = await self._draw(session, turn, model, count, offsets)
+            except LipSyncError as error:
+                failures[model] = error.code
+                self._record_failure(session, model, error, loop.time())
+                continue
+            elapsed_ms = (loop.time() - started_s) * 1000.0
+            self.performance.record_success(model, elapsed_ms, len(images), loop.time())
+            self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
+            switch = self.choice.note_switch(session, turn, model, failures)
+            if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
+                images = cross_fade(turn.last_image, images)
+            return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count), switch)
+        raise LipSyncError(
+            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+            "every candidate failed",
+            details={model.value: code.value for model, code in failures.items()},
+        )
+
+    async def prepare_for_streaming(
+        self, session: Session, turn: Turn, frames: list[GeneratedFrame], *, force_keyframe: bool = False
+    ) -> list[StreamingFrame]:
+        """Coded frames; a turn begins with a keyframe, and so does another model."""
+        loop = asyncio.get_running_loop()
+        started_s, is_first = loop.time(), frames[0].sequence_number == 0
+        coded = await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
+        self._metrics.stage_seconds.labels("encode", turn.config.format.value).observe(loop.time() - started_s)
+        return coded
+
+    async def probe_failed_models(self) -> None:
+        """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""
+        await Probes(self._adapters, self._video, self.performance, self._config.chunk_deadline_ms / 1000.0).run()
+
+    def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
+        """Whose weights the model's networks have, of those whose files lie here."""
+        return self._weights.of(self.choice.spec(model).triton_models) if self._weights is not None else ()
+
+    def weights_warning(self, model: LipSyncModel) -> str:
+        """What has to be said with the model's name; empty for weights that somebody trained."""
+        return warning_of(self.weights(model))
+
+    async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int, kept: Sequence[int]) -> list[RgbImage]:
+        adapter = self._adapters[model]
+        face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
+        windows = turn.windows(adapter.spec, count, kept)
+        deadline = math.inf
+        if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
+            deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
+        images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
+        return images
+
+    def _is_prepared(self, session: Session, turn: Turn, model: LipSyncModel) -> bool:
+        return self._preparations.is_ready(_face_of(session), self._adapters[model], turn.config.resolution.width)
+
+    def _record_failure(self, session: Session, model: LipSyncModel, error: LipSyncError, now: float) -> None:
+        logger.warning("session %s: %s failed: %s: %s", session.id, model.value, error.code.value, error.message)
+        self.performance.record_failure(model, error.code, now)
+        if error.code not in SHARED_FAILURES:
+            session.excluded_until_s[model] = now + EXCLUSION_S
+
+
+def _face_of(session: Session) -> FaceModel:
+    if session.face is None:
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
+    return session.face
