@@ -20,6 +20,9 @@ shows hair double."""
 OUTSIDE_PX: Final = 1
 """A side of the crop this near to the picture's own needs no border: there is nothing still beside it."""
 
+SHRINKS_BELOW: Final = 0.75
+"""Scales below it average the network's pixels, so that nothing flickers; above it a cubic keeps them sharp."""
+
 
 @dataclass(frozen=True, slots=True)
 class CropPlace:
@@ -64,7 +67,7 @@ class Pasting:
 
     def paste(self, frame: RgbImage, picture: RgbImage) -> None:
         """Draws the network's `picture [256, 256, 3]` into `frame`."""
-        shrinks = min(self.size) < PICTURE_SIZE
+        shrinks = min(self.size) < SHRINKS_BELOW * PICTURE_SIZE
         large = cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         rows, columns = (slice(part.start - first, part.stop - first) for part, first in zip(self.window, self.corner, strict=True))
         shown, region = np.ascontiguousarray(large[rows, columns]), np.ascontiguousarray(frame[self.window])
