@@ -1,6 +1,9 @@
-"""Which Triton models are loaded behind those that the server starts with, the most wanted first."""
+"""Which Triton models are loaded behind those that the server starts with: the default model's, then the smaller ones first."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
 
 from orchestrator.config import ServiceConfig
 from orchestrator.licences import refused_models
@@ -9,11 +12,19 @@ from orchestrator.models.base import EncodesFace, ModelAdapter
 
 
 def loaded_later(config: ServiceConfig) -> tuple[str, ...]:
-    """The networks of every model that is served, also of those that are not exported yet; the default model's come first."""
+    """The networks of every model that is served, also of those that are not exported yet.
+
+    They are loaded one after another, and one that takes a minute shall not keep others waiting that take a second.
+    """
     refused = refused_models(ADAPTERS, commercial_safe=config.commercial_safe)
-    order = dict.fromkeys((config.default_model, *config.fallback_chain, *config.models, *ADAPTERS))
-    served = [model for model in order if model in ADAPTERS and config.serves(model) and model not in refused]
+    served = [model for model in ADAPTERS if config.serves(model) and model not in refused]
+    served.sort(key=lambda model: (model is not config.default_model, _file_bytes(config.model_repository, _networks(ADAPTERS[model]))))
     return tuple(dict.fromkeys(network for model in served for network in _networks(ADAPTERS[model])))
+
+
+def _file_bytes(repository: Path, networks: Iterable[str]) -> int:
+    files = (file for network in set(networks) for file in (repository / network).glob("[0-9]*/model.*"))
+    return sum(file.stat().st_size for file in files)
 
 
 def _networks(adapter: ModelAdapter) -> tuple[str, ...]:

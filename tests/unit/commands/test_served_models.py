@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.commands.first_models import BUILT_IN, loaded_first
 from orchestrator.commands.served import loaded_later
 from orchestrator.config import ServiceConfig
@@ -19,6 +21,15 @@ def test_every_network_of_every_model_is_loaded_and_the_default_models_come_firs
     networks = loaded_later(ServiceConfig(default_model=NEURAL))
     assert {name for adapter in ADAPTERS.values() for name in adapter.spec.triton_models} <= set(networks)
     assert "tpsm_neural_source" in networks, "networks that see the face alone"
+    assert networks.index("tpsm_neural_frames") < networks.index("wav2lip")
+
+
+def test_large_models_keep_no_smaller_ones_waiting(tmp_path: Path) -> None:
+    for network, nbytes in (("wav2lip", 3000), ("tpsm_neural_frames", 2000), ("audio2motion", 10)):
+        (tmp_path / network / "1").mkdir(parents=True)
+        (tmp_path / network / "1" / "model.onnx").write_bytes(bytes(nbytes))
+    networks = loaded_later(ServiceConfig(model_repository=tmp_path))
+    assert networks[:2] == BUILT_IN
     assert networks.index("tpsm_neural_frames") < networks.index("wav2lip")
 
 
