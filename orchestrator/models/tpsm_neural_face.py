@@ -27,10 +27,11 @@ CROWN_AT: Final = 0.10
 """Where the crown lies in the square, from above."""
 
 WHOLE_FROM: Final = 0.85
-"""A square that takes more of the picture's side becomes the whole picture, which needs no seam; enrolled photos are framed so."""
+"""A square that takes more of the picture's side becomes the whole picture; enrolled photos are framed so."""
 
 FEATHER: Final = 0.08
-"""Width of the fade along edges inside the picture, in sides of the square."""
+"""Width of the fade along the edges, in sides of the square. The picture's own edges fade as well: the network knows nothing beyond
+its picture, and draws darkness in from there."""
 
 SOURCE_SIZE: Final = 512
 """Size at which the source is drawn, so that the cut-out of a small face keeps what the photo has."""
@@ -105,7 +106,7 @@ def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictur
         square=square,
         source=_at_rest(prepare_static_face(face, SOURCE_SIZE), square),
         rest=_at_rest(driver, square),
-        patch_weight=feathered_square(square, size),
+        patch_weight=feathered_square(square.side * size // PICTURE_SIZE),
     )
 
 
@@ -132,19 +133,13 @@ def _inside(edge: float, side: int) -> int:
     return int(np.clip(round(edge / 2) * 2, 0, PICTURE_SIZE - side))
 
 
-def feathered_square(square: HeadSquare, size: int) -> NDArray[np.float32]:
-    """How much of a patch shows: all of it, but for fades along edges that are not the picture's own."""
-    side = square.side * size // PICTURE_SIZE
-    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
-    rows, columns = (_fade(across, start > 0, start + square.side < PICTURE_SIZE) for start in (square.top, square.left))
-    weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
+def feathered_square(side: int) -> NDArray[np.float32]:
+    """How much of a patch of `side` pixels shows: all of it, but for a fade along its edges."""
+    from_edge = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    t = np.clip(np.minimum(from_edge, from_edge[::-1]), 0.0, 1.0)
+    fade = t * t * (3.0 - 2.0 * t)
+    weight: NDArray[np.float32] = np.outer(fade, fade).astype(np.float32)
     return weight
-
-
-def _fade(across: NDArray[np.float32], first: bool, last: bool) -> NDArray[np.float32]:
-    near = np.minimum(across if first else 1.0, across[::-1] if last else 1.0)
-    t = np.clip(np.broadcast_to(near, across.shape), 0.0, 1.0).astype(np.float32)
-    return t * t * (3.0 - 2.0 * t)
 
 
 def network_pictures(frames: Frames, square: HeadSquare) -> Frames:
