@@ -1,0 +1,92 @@
+"""Audio2Head with seeded weights in conversations through the real server; few frames, since a chunk of key points takes seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import groupby
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from live_service import MARKS, PATIENT_MS, LiveService, live_service, picture_of, talk, until_drawn_by
+from seeded_models import BUILT_IN, SeededRepository
+from ws_client import WsClient, connect, syllables
+
+from orchestrator.models.audio2head import Audio2Head
+
+NETWORKS = Audio2Head.spec.triton_models
+AHEAD_CHUNKS = 21
+"""Of 100 ms: what it looks ahead."""
+
+TRIES = 100
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service(seeded_repository: SeededRepository, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveService]:
+    repository = seeded_repository("audio2head", *NETWORKS)
+    async with live_service(repository, (*BUILT_IN, *NETWORKS), tmp_path_factory.mktemp("storage")) as running:
+        await prepared(running)
+        yield running
+
+
+async def prepared(service: LiveService) -> None:
+    """Silent turns, which ask no network, until the faces are encoded: until then another model speaks."""
+    silence = bytes(len(syllables(0.1)))
+    async with connect(service.url) as client:
+        for name, face in {"own": {}, **{mark: {"faceModelId": mark} for mark in MARKS}}.items():
+            for number in range(TRIES):
+                turn = f"{name}-{number}"
+                await client.speak(silence, session=name, turnId=turn, modelPreference="audio2head", **face)
+                await client.until("response_end", turnId=turn)
+                if {frame["model"] for frame in client.frames(turn, session=name)} == {"audio2head"}:
+                    break
+            else:
+                raise AssertionError(f"{name} was not encoded in {TRIES} turns")
+
+
+async def test_two_sessions_share_an_execution_and_each_has_all_its_frames(service: LiveService) -> None:
+    before = await service.statistics("audio2head_key_points")
+    other = asyncio.create_task(keep_busy(service))
+    async with connect(service.url, PATIENT_MS / 1000) as client:
+        await asyncio.gather(*(speak(client, face) for face in MARKS))
+        for _ in MARKS:
+            await client.until("response_end")
+        frames = {face: client.frames(session=face) for face in MARKS}
+    await other
+    requests, executions = (now - then for now, then in zip(await service.statistics("audio2head_key_points"), before, strict=True))
+    assert requests == 3
+    assert executions == 2
+    drawn = [frame for face in MARKS for frame in frames[face]]
+    assert [frame["sequenceNumber"] for frame in drawn] == [0, 1, 0, 1]
+    assert {frame["model"] for frame in drawn} == {"audio2head"}
+    assert {picture_of(frame).shape for frame in drawn} == {(256, 256, 3)}
+    assert np.abs(picture_of(frames["red"][0]) - picture_of(frames["blue"][0])).mean() > 1.0
+
+
+async def speak(client: WsClient, face: str) -> None:
+    await client.speak(syllables(0.1), session=face, faceModelId=face, modelPreference="audio2head", config={"targetFps": 20})
+
+
+async def keep_busy(service: LiveService) -> None:
+    """A chunk of the test's own, while both sessions ask for theirs."""
+    deadline = asyncio.get_running_loop().time() + 120.0
+    await service.inference.infer("audio2head_key_points", Audio2Head().canary()["audio2head_key_points"], deadline=deadline)
+
+
+async def test_a_turn_changes_to_audio2head_and_back_and_has_all_its_frames(service: LiveService) -> None:
+    async with connect(service.url, PATIENT_MS / 1000) as client:
+        following = await talk(client, 0, 3, modelPreference="tpsm")
+        await until_drawn_by(client, "tpsm", 3)
+        following = await talk(client, following, AHEAD_CHUNKS, modelPreference="audio2head")
+        await until_drawn_by(client, "audio2head", 4)
+        await talk(client, following, 2, modelPreference="tpsm")
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        end = await client.until("response_end")
+    frames = client.frames()
+    used = [frame["model"] for frame in frames]
+    assert [frame["sequenceNumber"] for frame in frames] == list(range(52))
+    assert [model for model, _ in groupby(used)] == ["tpsm", "audio2head", "tpsm"]
+    assert used.count("audio2head") >= 4
+    assert {picture_of(frame).shape for frame in frames} == {(256, 256, 3)}
+    assert end["metrics"]["modelSwitches"] == 2
