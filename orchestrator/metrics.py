@@ -31,6 +31,9 @@ class Metrics:
             "lipsync_first_frame_seconds", "From a turn's first chunk to its first frame", buckets=LATENCY_BUCKETS_S, registry=registry
         )
         self.frames_total = Counter("lipsync_frames_total", "Frames sent", ["model", "format"], registry=registry)
+        self.cached_frames_total = Counter(
+            "lipsync_cached_frames_total", "Frames that had been drawn before for the same sound", registry=registry
+        )
         self.fallbacks_total = Counter(
             "lipsync_fallbacks_total", "Batches that another model had to draw", ["from_model", "to_model", "code"], registry=registry
         )

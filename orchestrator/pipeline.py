@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
+from orchestrator.video.frame_cache import FrameCache
 from orchestrator.video.frame_rate import after_load, is_kept
 from orchestrator.video.service import VideoGeneratorService, cross_fade
 
@@ -67,6 +68,7 @@ class FramePipeline:
         self._preparations = FacePreparations(faces, video.inference, metrics)
         self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
         self.performance = self.choice.performance
+        self._frames = FrameCache(config.frame_cache_ttl)
 
     async def close(self) -> None:
         """End what goes on beside the sessions."""
@@ -165,14 +167,25 @@ class FramePipeline:
         return warning_of(self.weights(model))
 
     async def _draw(self, session: Session, turn: Turn, model: LipSyncModel, count: int, kept: Sequence[int]) -> list[RgbImage]:
-        adapter = self._adapters[model]
+        adapter, now = self._adapters[model], asyncio.get_running_loop().time()
+        keys = self._frame_keys(session, turn, adapter, kept)
+        if keys is not None and (known := self._frames.get(keys, now)) is not None:
+            self._metrics.cached_frames_total.inc(len(known))
+            return known
         face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
         windows = turn.windows(adapter.spec, count, kept)
         deadline = math.inf
         if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
         images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
+        if keys is not None:
+            self._frames.put(keys, images, now)
         return images
+
+    def _frame_keys(self, session: Session, turn: Turn, adapter: ModelAdapter, kept: Sequence[int]) -> list[Hashable] | None:
+        keys = turn.frame_keys(adapter.spec, kept) if adapter.spec.stateless else None
+        face = _face_of(session)
+        return None if keys is None else [(face.user_id, face.id, face.version, key) for key in keys]
 
     def _is_prepared(self, session: Session, turn: Turn, model: LipSyncModel) -> bool:
         return self._preparations.is_ready(_face_of(session), self._adapters[model], turn.config.resolution.width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
@@ -122,6 +122,16 @@ class Turn:
         self.skip(max(count, len(images)))
         return frames
 
+    def frame_keys(self, spec: ModelSpec, numbers: Sequence[int]) -> list[Hashable] | None:
+        """What the frames of a stateless model follow from on the side of the turn, as offsets from the next frame; None where unknown."""
+        keys: list[Hashable] = []
+        for number in numbers:
+            heard = self.audio.fingerprint(self._needed_samples(self.next_frame + number, spec))
+            if heard is None:
+                return None
+            keys.append((spec.model, self.fps, self.config.resolution, round(1000.0 * self._idle_s), self.next_frame + number, heard))
+        return keys
+
     def skip(self, count: int) -> None:
         """The next frames are not drawn."""
         self.next_frame += count
@@ -137,11 +147,15 @@ class Turn:
 
     def ready_since(self, frame: int, spec: ModelSpec) -> float:
         """When the last sample of a frame's look-ahead arrived, monotonic seconds."""
-        last_row = self._centre(frame, spec)[0] + spec.window.ahead_frames
-        needed = last_row * spec.features.hop_length + spec.features.reach_samples
+        needed = self._needed_samples(frame, spec)
         while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
             self._arrivals.popleft()
         return self._arrivals[0][1]
+
+    def _needed_samples(self, frame: int, spec: ModelSpec) -> int:
+        """Samples of the turn up to the end of a frame's look-ahead."""
+        last_row = self._centre(frame, spec)[0] + spec.window.ahead_frames
+        return last_row * spec.features.hop_length + spec.features.reach_samples
 
     def _centre(self, frame: int, spec: ModelSpec) -> tuple[int, float]:
         """The feature row at or before a frame's centre, and how far the centre lies past it, in hops."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -43,6 +44,8 @@ class AudioStream:
         self._samples = RowHistory(1, -SILENCE_AROUND, capacity=1 << 14)
         self._samples.append(np.zeros((SILENCE_AROUND, 1), np.float32))
         self._rows: dict[FeatureSpec, FeatureRows] = {}
+        self._fingerprint = blake2b(digest_size=16)
+        self._fingerprinted = 0
 
     @property
     def samples_received(self) -> int:
@@ -104,6 +107,16 @@ class AudioStream:
         if begin < made.first and self._samples.first > -SILENCE_AROUND:
             raise ValueError(f"row {begin} was let go; {made.first} is the oldest kept")
         return made.window(begin, end)
+
+    def fingerprint(self, until_sample: int) -> bytes | None:
+        """Stands for the turn's sound before `until_sample`, which grows from call to call; None where some of it was let go unseen."""
+        until = min(until_sample, self._samples.end)
+        if self._fingerprinted < max(0, self._samples.first):
+            return None
+        if until > self._fingerprinted:
+            self._fingerprint.update(self._samples.rows(self._fingerprinted, until).tobytes())
+            self._fingerprinted = until
+        return self._fingerprint.digest()
 
     def is_silent(self, start_s: float, end_s: float) -> bool:
         """Whether the span, in seconds of the turn, holds nothing that could be speech."""

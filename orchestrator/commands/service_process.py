@@ -18,6 +18,9 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"
+UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0"}
+"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does."""
+
 _GREETING: Final = "A face speaks at "
 _LOG_TAIL_BYTES: Final = 2000
 
@@ -39,7 +42,7 @@ def running_service(arguments: Sequence[str]) -> Iterator[ServiceProcess]:
     began = time.monotonic()
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | UNAIDED)
         try:
             assert process.stdout is not None
             url = _url(process.stdout, log)

@@ -99,6 +99,7 @@ class Tpsm:
         quality=0.7,
         min_size=128,
         licences=Licences(code="ours", weights="ours", commercial=True),
+        stateless=True,
     )
 
     def prepare(self, face: FaceModel, size: int) -> TpsmFace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -349,3 +350,33 @@ def test_two_turns_of_the_same_id_are_two_turns() -> None:
     conversation = play(same_id)
     assert len(conversation.of(TurnStarted)) == len(conversation.of(TurnEnded)) == 2
     assert len(conversation.frames()) == 20
+
+
+def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> None:
+    inference = ScriptedInference({"tpsm"})
+    tpsm = ScriptedAdapter(TPSM, grey=200)
+    tpsm.spec = dataclasses.replace(tpsm.spec, stateless=True)
+    service = scripted_service({TPSM: tpsm, STATIC: ScriptedAdapter(STATIC, grey=50, ahead_frames=0)}, inference)
+
+    async def script() -> list[int]:
+        drawn = []
+        for level in (0.3, 0.3, 0.3, 0.2):
+            session = Session(f"session-{len(drawn)}", "user-1", inbox_ms=30_000.0, outbox_frames=60)
+            live, turns = LiveSession(session, service, pacing_lead_s=0.5), TurnCounter()
+            before = len(tpsm.windows_seen)
+            working = asyncio.create_task(live.work())
+            for number in range(10):
+                turns.chunk(None, number)
+                chunk = pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number, level=level)
+                now = asyncio.get_running_loop().time()
+                await live.accept(InboxItem(turns.ordinal, turns.turn_id, VideoGenerationConfig(), "face-1", chunk, now, 100.0))
+                await asyncio.sleep(0.1)
+            await session.inbox.close()
+            await working
+            assert sum(isinstance(out, OutgoingFrame) for out in session.outbox.items()) >= 15
+            drawn.append(len(tpsm.windows_seen) - before)
+        return drawn
+
+    drawn = run_virtual(script())
+    assert drawn[0] > 0
+    assert drawn == [drawn[0], drawn[0], 0, drawn[0]]
