@@ -71,6 +71,7 @@ class Audio2Head:
         quality=0.7,
         min_size=256,
         licences=Licences(code="ours", weights="none stated", commercial=False),
+        gpu_memory_mb=2000,
     )
     face_models = ("audio2head_picture",)
     encoding = FaceEncoding(
