@@ -24,8 +24,8 @@ RETRY_FIRST_S: Final = 5.0
 RETRY_LAST_S: Final = 60.0
 """Waits before trying again to load a model that could not be loaded, doubling."""
 
-LOOK_S: Final = 0.05
-"""How often a heavy model's backend process is looked for while it is being loaded."""
+LOOK_S: Final = 0.1
+"""How often a heavy model's backend processes are looked for while it is being loaded."""
 
 
 class BackgroundLoader:
@@ -93,11 +93,11 @@ class BackgroundLoader:
     async def _attempt(self, model: str) -> str:
         """Why the model is not ready after it, else nothing."""
         admission = self._admission
-        reason = admission.absent(model) or await admission.learn(model)
+        reason = admission.absent(model)
         if reason:
             return reason
         await self._clear(model)
-        reason = admission.lacks_memory(model) or await self._load(model)
+        reason = admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
         if not reason and (failure := await admission.failure(self._control, model)) is not None:
             reason = failure.reason
         if reason:
@@ -112,10 +112,9 @@ class BackgroundLoader:
             return await self._admission.load(self._control, model)
         loading = asyncio.create_task(self._admission.load(self._control, model), name=f"load {model}")
         try:
-            while not loading.done():
-                give_way(self._process.stubs_of(model))
+            while len(stubs := self._process.stubs_of(model)) < self._admission.contract(model).instances and not loading.done():
                 await asyncio.wait([loading], timeout=LOOK_S)
-            give_way(self._process.stubs_of(model))
+            give_way(stubs)
             return await loading
         finally:
             loading.cancel()
