@@ -30,8 +30,8 @@ WHOLE_FROM: Final = 0.85
 """A square that takes more of the picture's side becomes the whole picture; enrolled photos are framed so."""
 
 FEATHER: Final = 0.08
-"""Width of the fade along the edges, in sides of the square. The picture's own edges fade as well: the network knows nothing beyond
-its picture, and draws darkness in from there."""
+"""Width of the fades along edges, in sides of the square. This model's fade along the picture's own edges too: its network knows
+nothing beyond them, and draws darkness in from there."""
 
 SOURCE_SIZE: Final = 512
 """Size at which the source is drawn, so that the cut-out of a small face keeps what the photo has."""
@@ -106,7 +106,7 @@ def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictur
         square=square,
         source=_at_rest(prepare_static_face(face, SOURCE_SIZE), square),
         rest=_at_rest(driver, square),
-        patch_weight=feathered_square(square.side * size // PICTURE_SIZE),
+        patch_weight=feathered_square(square, size, everywhere=True),
     )
 
 
@@ -133,13 +133,24 @@ def _inside(edge: float, side: int) -> int:
     return int(np.clip(round(edge / 2) * 2, 0, PICTURE_SIZE - side))
 
 
-def feathered_square(side: int) -> NDArray[np.float32]:
-    """How much of a patch of `side` pixels shows: all of it, but for a fade along its edges."""
-    from_edge = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
-    t = np.clip(np.minimum(from_edge, from_edge[::-1]), 0.0, 1.0)
-    fade = t * t * (3.0 - 2.0 * t)
-    weight: NDArray[np.float32] = np.outer(fade, fade).astype(np.float32)
+def feathered_square(square: HeadSquare, size: int, *, everywhere: bool = False) -> NDArray[np.float32]:
+    """How much of a patch shows: all of it, but for fades along edges inside the picture, or `everywhere` along all four."""
+    side = square.side * size // PICTURE_SIZE
+    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    edges = [(everywhere or start > 0, everywhere or start + square.side < PICTURE_SIZE) for start in (square.top, square.left)]
+    rows, columns = (_fade(across, first=first, last=last) for first, last in edges)
+    weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
     return weight
+
+
+def _fade(across: NDArray[np.float32], *, first: bool, last: bool) -> NDArray[np.float32]:
+    t = np.ones_like(across)
+    if first:
+        t = np.minimum(t, across)
+    if last:
+        t = np.minimum(t, across[::-1])
+    fade: NDArray[np.float32] = t * t * (3.0 - 2.0 * t)
+    return fade
 
 
 def network_pictures(frames: Frames, square: HeadSquare) -> Frames:

@@ -277,8 +277,10 @@ def test_the_square_holds_the_head_and_stays_in_the_picture(points: np.ndarray, 
     assert head_square(points) == square
 
 
-def test_the_edges_fade_without_a_step() -> None:
-    weight = feathered_square(152)
-    assert weight[13:-13, 13:-13].min() == 1.0
-    assert max(weight[0].max(), weight[-1].max(), weight[:, 0].max(), weight[:, -1].max()) < 0.01
-    assert np.abs(np.diff(weight, axis=0)).max() < 0.15
+def test_edges_fade_without_a_step_inside_the_picture_or_everywhere() -> None:
+    corner = HeadSquare(0, 0, 152)
+    inside, everywhere = feathered_square(corner, 256), feathered_square(corner, 256, everywhere=True)
+    assert feathered_square(HeadSquare(0, 0, 256), 256).min() == 1.0
+    assert inside[0, 0] == inside[60, 0] == everywhere[60, 60] == 1.0
+    assert max(inside[-1].max(), inside[:, -1].max(), everywhere[0].max(), everywhere[:, 0].max(), everywhere[-1].max()) < 0.01
+    assert max(np.abs(np.diff(weight, axis=0)).max() for weight in (inside, everywhere)) < 0.15
