@@ -130,6 +130,7 @@ class ModelChoice:
         if before is None or before is model:
             return None
         turn.switches += 1
+        self._video.counter.model_switches += 1
         session.model_since_s = asyncio.get_running_loop().time()
         was_awaited = session.awaited_since_s.pop(model, None) is not None
         reason = self._switch_reason(session, before, model, failures, was_awaited=was_awaited)

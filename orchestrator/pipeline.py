@@ -109,7 +109,9 @@ class FramePipeline:
         session.frame_rate = after_load(session.frame_rate, fill, now)
         fps = session.frame_rate.fps(turn.fps)
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
-        return kept_frames(wanted, fill, session.stream.since_keyframe)
+        kept = kept_frames(wanted, fill, session.stream.since_keyframe)
+        self._video.counter.frames_dropped += count - len(kept)
+        return kept
 
     async def next_frames(
         self, session: Session, turn: Turn, models: Sequence[LipSyncModel], count: int, kept: Sequence[int] | None = None

@@ -30,7 +30,7 @@ from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelAdapter
 from orchestrator.performance import ModelPerformance
 from orchestrator.pipeline import FramePipeline
-from orchestrator.session import Session, SessionRegistry
+from orchestrator.session import OutgoingFrame, Session, SessionRegistry
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.streaming.state import StreamState
 from orchestrator.streaming.sync import SyncState, sync_state
@@ -122,7 +122,7 @@ class LipSyncService:
 
     async def __aenter__(self) -> LipSyncService:
         inference = await self._open.enter_async_context(self._open_inference())
-        self.video = VideoGeneratorService(TimedInference(inference, self.metrics))
+        self.video = VideoGeneratorService(TimedInference(inference, self.metrics), self._waiting)
         self.streaming = VideoStreamingService(self._stream_of, self._message_of, clock=asyncio.get_running_loop().time)
         weights = WeightsRegister(read_repository(self.config.model_repository))
         self.pipeline = FramePipeline(self.config, self.adapters, self.faces, self.video, self.streaming, self.metrics, weights)
@@ -237,6 +237,10 @@ class LipSyncService:
         if session is None:
             raise invalid_field("sessionId", f"no session {session_id!r}; process_lip_sync opens one")
         return session
+
+    def _waiting(self, session_id: str) -> list[StreamingFrame]:
+        waiting = self._session(session_id).outbox.items()
+        return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
 
     def _stream_of(self, session_id: str) -> StreamState | None:
         session = self.sessions.get(session_id)

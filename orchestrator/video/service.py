@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import cv2
@@ -14,17 +15,23 @@ from numpy.typing import NDArray
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import FeatureWindows, ModelAdapter, ModelState
-from orchestrator.types import RgbImage
+from orchestrator.types import GeneratedFrame, RgbImage, StreamingFrame
+from orchestrator.video.frame_rate import thinned
+from orchestrator.video.interpolation import interpolate
+from orchestrator.video.metrics import GenerationCounter, GenerationMetrics
 
 CROSS_FADE_FRAMES: Final = 3
 """Frames over which the picture of one model gives way to the next one's."""
 
 
 class VideoGeneratorService:
-    """Asks adapters for frames; holds no state of its own."""
+    """Asks adapters for frames; what it holds is counts. Frames that wait belong to the session, which is found by its id."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, buffered: Callable[[str], Sequence[StreamingFrame]] = lambda _: ()) -> None:
+        """`buffered` gives the frames of a session that wait to be sent."""
         self._inference = inference
+        self._buffered = buffered
+        self.counter = GenerationCounter()
 
     @property
     def inference(self) -> Inference:
@@ -40,6 +47,7 @@ class VideoGeneratorService:
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
             return await self._inference.infer(model, inputs, deadline=deadline)
 
+        began_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 frames, state = await adapter.generate(infer, windows, face, state)
@@ -49,7 +57,32 @@ class VideoGeneratorService:
         if frames.shape[0] != len(windows) or frames.ndim != 4 or frames.dtype != np.uint8:
             message = f"{adapter.spec.model.value} answered frames of shape {frames.shape} for {len(windows)} windows"
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
+        now = asyncio.get_running_loop().time()
+        self.counter.drawn(len(frames), 1000.0 * (now - began_s), now)
         return list(frames), state
+
+    def interpolate_frames(self, before: GeneratedFrame, after: GeneratedFrame, factor: float) -> GeneratedFrame:
+        """The frame `factor` (0..1) of the way between two, in picture and time; see `interpolation`."""
+        time_ms = before.audio_timestamp_ms + factor * (after.audio_timestamp_ms - before.audio_timestamp_ms)
+        image = interpolate(before.image, after.image, factor)
+        return replace(before, image=image, audio_timestamp_ms=time_ms, generation_time_ms=0.0, is_interpolated=True)
+
+    def drop_frames_for_performance(self, frames: Sequence[GeneratedFrame], target_fps: float) -> list[GeneratedFrame]:
+        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their times. Numbers have no holes."""
+        if len(frames) < 2:
+            return list(frames)
+        span_s = (frames[-1].audio_timestamp_ms - frames[0].audio_timestamp_ms) / 1000.0
+        kept = thinned(frames, (len(frames) - 1) / span_s, target_fps)
+        self.counter.frames_dropped += len(frames) - len(kept)
+        return [replace(frame, sequence_number=number) for number, frame in enumerate(kept, start=frames[0].sequence_number)]
+
+    def get_buffered_frames(self, session_id: str) -> list[StreamingFrame]:
+        """Coded frames of the session that wait for its client, oldest first."""
+        return list(self._buffered(session_id))
+
+    def get_metrics(self) -> GenerationMetrics:
+        """Over all sessions since the start; means over the last batches."""
+        return self.counter.metrics()
 
     async def ready(self, adapter: ModelAdapter) -> bool:
         """Whether every Triton model of the adapter would answer."""
