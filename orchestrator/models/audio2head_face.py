@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.models.audio2head_motion import KeyPoints, Source
-from orchestrator.models.audio2head_pose import SIZE
 from orchestrator.models.base import Frames
+from orchestrator.models.head_square import PICTURE_SIZE, SOURCE_SIZE, HeadSquare, head_square, resized
 from orchestrator.models.static import StaticFace, prepare_static_face
-from orchestrator.models.tpsm_neural_face import SOURCE_SIZE, HeadSquare, feathered_square, head_square
 from orchestrator.rendering.build import frame_points
 from orchestrator.types import FaceModel, RgbImage
+
+FEATHER: Final = 0.08
+"""Width of the fade along edges inside the picture, in sides of the square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +41,7 @@ class Audio2HeadPictures:
     @property
     def hides_the_rest(self) -> bool:
         """Whether the network's picture is the whole picture."""
-        return self.square.side == SIZE
+        return self.square.side == PICTURE_SIZE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +64,9 @@ class Audio2HeadFace:
 def prepare_audio2head_pictures(face: FaceModel, size: int) -> Audio2HeadPictures:
     """ValueError as `build_face_maps`."""
     height, width = face.neutral_pose.shape[:2]
-    square = head_square(frame_points(face.landmarks(), width, height, SIZE))
-    source = resized(square.of(prepare_static_face(face, SOURCE_SIZE).at_rest()), SIZE)
-    return Audio2HeadPictures(prepare_static_face(face, size), square, source, feathered_square(square, size))
+    square = head_square(frame_points(face.landmarks(), width, height, PICTURE_SIZE))
+    source = resized(square.of(prepare_static_face(face, SOURCE_SIZE).at_rest()), PICTURE_SIZE)
+    return Audio2HeadPictures(prepare_static_face(face, size), square, source, feathered(square, size))
 
 
 def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]) -> Audio2HeadFace:
@@ -99,9 +101,19 @@ def _paste(pictures: Audio2HeadPictures, frame: RgbImage, patch: NDArray[np.uint
     region[:] = cv2.blendLinear(resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
 
 
-def resized(picture: NDArray[np.uint8], side: int) -> RgbImage:
-    """A square picture at another size, without ringing when it shrinks."""
-    if len(picture) == side:
-        return picture
-    way = cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
+def feathered(square: HeadSquare, size: int) -> NDArray[np.float32]:
+    """How much of a patch shows, `[side, side]`: all of it, but for fades along the edges that are not the picture's own.
+
+    The network paints what a turning head uncovers, so that nothing has to be hidden at the picture's own edges.
+    """
+    side = square.side * size // PICTURE_SIZE
+    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    rows, columns = (_fade(across, start > 0, start + square.side < PICTURE_SIZE) for start in (square.top, square.left))
+    weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
+    return weight
+
+
+def _fade(across: NDArray[np.float32], first: bool, last: bool) -> NDArray[np.float32]:
+    near = np.minimum(across if first else 1.0, across[::-1] if last else 1.0)
+    t = np.clip(np.broadcast_to(near, across.shape), 0.0, 1.0).astype(np.float32)
+    return t * t * (3.0 - 2.0 * t)

@@ -11,46 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.models.base import Frames
+from orchestrator.models.head_square import SOURCE_SIZE, HeadSquare, head_square, resized
 from orchestrator.models.static import StaticFace, prepare_static_face
 from orchestrator.models.tpsm import TpsmFace, prepare_face
 from orchestrator.models.tpsm_neural_motion import PICTURE_SIZE, motion_scale
 from orchestrator.rendering.build import frame_points
 from orchestrator.types import FaceModel, RgbImage
 
-HEAD_SIDE: Final = 1.9
-"""Side of the square in face lengths (topmost mesh point to chin): the head takes two thirds, as in the pictures of VoxCeleb."""
-
-CROWN_ABOVE_FACE: Final = 0.30
-"""The crown lies this far above the mesh's topmost point, in face lengths."""
-
-CROWN_AT: Final = 0.10
-"""Where the crown lies in the square, from above."""
-
-WHOLE_FROM: Final = 0.85
-"""A square that takes more of the picture's side becomes the whole picture; enrolled photos are framed so."""
-
 FEATHER: Final = 0.08
 """Width of the fades along edges, in sides of the square. This model's fade along the picture's own edges too: its network knows
 nothing beyond them, and draws darkness in from there."""
-
-SOURCE_SIZE: Final = 512
-"""Size at which the source is drawn, so that the cut-out of a small face keeps what the photo has."""
-
-_TOP, _CHIN = 10, 152
-
-
-@dataclass(frozen=True, slots=True)
-class HeadSquare:
-    """Pixels of a frame of `PICTURE_SIZE`; all even, so that they are whole ones at half the size too."""
-
-    left: int
-    top: int
-    side: int
-
-    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """This part of a square picture of any size, a view."""
-        left, top, side = (edge * picture.shape[0] // PICTURE_SIZE for edge in (self.left, self.top, self.side))
-        return picture[top : top + side, left : left + side]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,21 +88,6 @@ def with_networks_view(pictures: TpsmNeuralPictures, encodings: Mapping[str, NDA
     return TpsmNeuralFace(pictures, source_points, rest_points, motion_scale(source_points, rest_points), tensors)
 
 
-def head_square(points: NDArray[np.float64]) -> HeadSquare:
-    """The square around the head whose mesh `[n, 2]` lies so in a frame of `PICTURE_SIZE`."""
-    length = float(np.linalg.norm(points[_CHIN] - points[_TOP]))
-    side = round(HEAD_SIDE * length / 2) * 2
-    if side > WHOLE_FROM * PICTURE_SIZE:
-        return HeadSquare(0, 0, PICTURE_SIZE)
-    crown = points[_TOP] + CROWN_ABOVE_FACE * (points[_TOP] - points[_CHIN])
-    middle = (points[:, 0].min() + points[:, 0].max()) / 2.0
-    return HeadSquare(_inside(middle - side / 2, side), _inside(crown[1] - CROWN_AT * side, side), side)
-
-
-def _inside(edge: float, side: int) -> int:
-    return int(np.clip(round(edge / 2) * 2, 0, PICTURE_SIZE - side))
-
-
 def feathered_square(square: HeadSquare, size: int, *, everywhere: bool = False) -> NDArray[np.float32]:
     """How much of a patch shows: all of it, but for fades along edges inside the picture, or `everywhere` along all four."""
     side = square.side * size // PICTURE_SIZE
@@ -155,22 +110,15 @@ def _fade(across: NDArray[np.float32], *, first: bool, last: bool) -> NDArray[np
 
 def network_pictures(frames: Frames, square: HeadSquare) -> Frames:
     """The square of each frame `[n, size, size, 3]` at the network's size."""
-    return np.stack([_resized(square.of(frame), PICTURE_SIZE) for frame in frames])
+    return np.stack([resized(square.of(frame), PICTURE_SIZE) for frame in frames])
 
 
 def paste_square(pictures: TpsmNeuralPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float) -> None:
     """Puts the network's `patch [256, 256, 3]` into `frame [size, size, 3]`; with a smaller share it is translucent."""
     region = pictures.square.of(frame)
     weight = pictures.patch_weight * np.float32(share)
-    region[:] = cv2.blendLinear(_resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
+    region[:] = cv2.blendLinear(resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
 
 
 def _at_rest(face: StaticFace, square: HeadSquare) -> RgbImage:
-    return _resized(square.of(face.at_rest()), PICTURE_SIZE)
-
-
-def _resized(picture: NDArray[np.uint8], side: int) -> RgbImage:
-    if len(picture) == side:
-        return picture
-    way = cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
+    return resized(square.of(face.at_rest()), PICTURE_SIZE)

@@ -17,9 +17,10 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Tensors
 from orchestrator.inference.repository import read_model
 from orchestrator.models.base import EncodesFace, FeatureWindows
+from orchestrator.models.head_square import HeadSquare, head_square
 from orchestrator.models.tpsm import Tpsm
 from orchestrator.models.tpsm_neural import FEATURES, TpsmNeural
-from orchestrator.models.tpsm_neural_face import HeadSquare, TpsmNeuralFace, TpsmNeuralPictures, feathered_square, head_square
+from orchestrator.models.tpsm_neural_face import TpsmNeuralFace, TpsmNeuralPictures, feathered_square
 from orchestrator.motion import JAW, OPEN
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.face_maps import FaceMaps
