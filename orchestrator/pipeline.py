@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from orchestrator.choice import ModelChoice, Switch
@@ -25,7 +26,8 @@ from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
 from orchestrator.video.frame_cache import FrameCache
-from orchestrator.video.frame_rate import after_load, is_kept
+from orchestrator.video.frame_rate import OVERLOADED, after_load, is_kept
+from orchestrator.video.interpolation import interpolate
 from orchestrator.video.service import VideoGeneratorService, cross_fade
 
 logger = logging.getLogger(__name__)
@@ -126,20 +128,24 @@ class FramePipeline:
         for model in models:
             if not self._is_prepared(session, turn, model) or turn.frames_ready(self._adapters[model].spec, count) < count:
                 continue
-            started_s = loop.time()
+            started_s, drawn = loop.time(), _drawn_places(turn, len(offsets))
             try:
-                images = await self._draw(session, turn, model, count, offsets)
+                images = await self._draw(session, turn, model, count, [offsets[place] for place in drawn])
             except LipSyncError as error:
                 failures[model] = error.code
                 self._record_failure(session, model, error, loop.time())
                 continue
             elapsed_ms = (loop.time() - started_s) * 1000.0
+            turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
             self.performance.record_success(model, elapsed_ms, len(images), loop.time())
             self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
+            if len(drawn) < len(offsets) and turn.last_image is not None:
+                images = await asyncio.to_thread(_completed, turn.last_image, images, drawn)
             switch = self.choice.note_switch(session, turn, model, failures)
             if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
                 images = cross_fade(turn.last_image, images)
-            return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count), switch)
+            between = set(range(len(images))) - set(drawn)
+            return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count, between), switch)
         raise LipSyncError(
             LipSyncErrorCode.VIDEO_GENERATION_FAILED,
             "every candidate failed",
@@ -203,3 +209,19 @@ def _face_of(session: Session) -> FaceModel:
     if session.face is None:
         raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
     return session.face
+
+
+def _drawn_places(turn: Turn, count: int) -> list[int]:
+    """Which of a batch's frames the model draws: the last and every second before it, where client and load allow it."""
+    if not turn.config.enable_interpolation or turn.load <= OVERLOADED or turn.last_image is None:
+        return list(range(count))
+    return list(range((count - 1) % 2, count, 2))
+
+
+def _completed(before: RgbImage, images: Sequence[RgbImage], places: Sequence[int]) -> list[RgbImage]:
+    """The batch with the pictures between the drawn ones, which are at `places`; `before` was shown last."""
+    whole: list[RgbImage] = []
+    for (earlier, place), (image, after) in pairwise(zip((before, *images), (-1, *places), strict=True)):
+        whole += [interpolate(earlier, image, (between - place) / (after - place)) for between in range(place + 1, after)]
+        whole.append(image)
+    return whole

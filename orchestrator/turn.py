@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Final
 
 import numpy as np
@@ -42,6 +42,8 @@ class Turn:
         self.next_sequence = 0
         """Of the frames that were drawn: what the client counts."""
         self.bytes_sent = 0
+        self.load = 0.0
+        """Time that the last batch took over the time that its frames last."""
         self.finished = False
         self.switches = 0
         self.model: LipSyncModel | None = None
@@ -109,13 +111,29 @@ class Turn:
         )
 
     def advance(
-        self, images: list[RgbImage], model: LipSyncModel, generation_time_ms: float, kept: Sequence[int] | None = None, count: int = 0
+        self,
+        images: list[RgbImage],
+        model: LipSyncModel,
+        generation_time_ms: float,
+        kept: Sequence[int] | None = None,
+        count: int = 0,
+        interpolated: Collection[int] = (),
     ) -> list[GeneratedFrame]:
-        """The next frames, or those `kept` of the next `count`, have these pictures; moves the cursor and lets go of used audio."""
+        """The next frames, or those `kept` of the next `count`, have these pictures; moves the cursor and lets go of used audio.
+
+        `interpolated` are places in `images` that no model drew.
+        """
         first, offsets = self.next_frame, range(len(images)) if kept is None else kept
         frames = [
-            GeneratedFrame(image, sequence, self.audio_timestamp_ms(first + offset), model, generation_time_ms)
-            for sequence, (image, offset) in enumerate(zip(images, offsets, strict=True), start=self.next_sequence)
+            GeneratedFrame(
+                image=image,
+                sequence_number=self.next_sequence + place,
+                audio_timestamp_ms=self.audio_timestamp_ms(first + offset),
+                lip_sync_model=model,
+                generation_time_ms=generation_time_ms,
+                is_interpolated=place in interpolated,
+            )
+            for place, (image, offset) in enumerate(zip(images, offsets, strict=True))
         ]
         self.next_sequence += len(images)
         self.last_image, self.model = images[-1], model

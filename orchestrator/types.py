@@ -174,6 +174,8 @@ class VideoGenerationConfig:
     format: VideoFormat = VideoFormat.JPEG
     quality: int = 80
     """0..100."""
+    enable_interpolation: bool = False
+    """While a model is slower than real time it draws every second frame, and those between follow from the motion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -146,6 +146,7 @@ class Connection:
             resolution=Resolution(size.width, size.height) if size else None,
             format=request.config.format,
             quality=request.config.quality,
+            enable_interpolation=request.config.enable_interpolation,
         )
         await conversation.live.accept(self._item(conversation, request.face_model_id, request.chunk))
 

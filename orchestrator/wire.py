@@ -41,6 +41,7 @@ class WireConfig(msgspec.Struct, rename="camel"):
     resolution: WireResolution | None = None
     format: VideoFormat | None = None
     quality: int | None = None
+    enable_interpolation: bool | None = None
 
 
 class WireAudioChunk(msgspec.Struct, rename="camel"):

@@ -380,3 +380,15 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
     drawn = run_virtual(script())
     assert drawn[0] > 0
     assert drawn == [drawn[0], drawn[0], 0, drawn[0]]
+
+
+def test_a_model_slower_than_real_time_draws_every_second_frame_where_the_client_allows_it() -> None:
+    conversation = Conversation(config=VideoGenerationConfig(enable_interpolation=True))
+    conversation.tpsm.script = [0.25] * 50
+    play(two_seconds, conversation)
+    frames = [out.frame for out in conversation.frames()]
+    assert [frame.sequence_number for frame in frames] == list(range(40))
+    assert [frame.audio_timestamp_ms for frame in frames] == [5000.0 + 50.0 * number for number in range(40)]
+    assert 8 <= sum(frame.is_interpolated for frame in frames) < 20
+    drawn = sum(len(windows) for windows in conversation.tpsm.windows_seen)
+    assert drawn == sum(not frame.is_interpolated for frame in frames)
