@@ -34,7 +34,7 @@ class _Record:
     open_until_s: float | None = None
     opened_by: LipSyncErrorCode | None = None
     probe_after_s: float = FIRST_PROBE_S
-    updated_s: float = 0.0
+    updated_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,10 @@ class ModelPerformance:
     frames_per_second: float
     is_open: bool
     """The circuit is open: the model failed and has not answered a probe since."""
+    drawn: int
+    """Batches that the latencies are those of; 0: they say nothing."""
+    updated_s: float | None
+    """Of the last batch, drawn or failed, on the caller's clock; None before the first."""
 
 
 class PerformanceTracker:
@@ -108,6 +112,8 @@ class PerformanceTracker:
             success_rate=sum(record.successes) / len(record.successes) if record.successes else 1.0,
             frames_per_second=_rate(record.frames),
             is_open=record.open_until_s is not None,
+            drawn=len(record.latencies_ms),
+            updated_s=record.updated_s,
         )
 
     def _record(self, model: LipSyncModel) -> _Record:
