@@ -18,6 +18,9 @@ SECRETS: Final = ("auth_tokens", "auth_jwt_key")
 POSITIVE: Final = (
     "max_concurrent_sessions",
     "max_sessions_per_user",
+    "max_renders",
+    "max_render_s",
+    "render_timeout_s",
     "max_messages_per_s",
     "max_session_s",
     "performance_monitoring_interval",
@@ -80,6 +83,14 @@ class ServiceConfig:
     """Sessions accepted at once; further ones get SESSION_LIMIT."""
     max_sessions_per_user: int = 20
     """Of these for one user."""
+    capacity_probe: bool = True
+    """Measure at the start how many faces this machine draws at once; while as many speak, further sessions get SESSION_LIMIT."""
+    max_renders: int = 2
+    """Recordings rendered over HTTP at once; further ones get SESSION_LIMIT."""
+    max_render_s: float = 300.0
+    """Longest recording that is rendered over HTTP, in seconds of sound."""
+    render_timeout_s: float = 600.0
+    """Time that rendering it may take, and that a benchmark over HTTP may take."""
     max_messages_per_s: int = 400
     """Messages a connection may send in a second, on average over two; more are refused one by one."""
     resume_ttl_s: float = 30.0

@@ -37,6 +37,8 @@ class LiveSession:
     async def accept(self, item: InboxItem) -> None:
         """Queue an item without waiting; what overflows becomes silence and is reported once per episode."""
         inbox = self.session.inbox
+        if item.chunk is not None:
+            self.session.heard_s = item.arrived_s
         dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
         for lost in dropped:
             heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)

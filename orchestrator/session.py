@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,12 @@ from orchestrator.streaming.state import StreamState
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, FaceModel, LipSyncModel, StreamingFrame, VideoGenerationConfig
 from orchestrator.video.frame_rate import FrameRate
+
+SPEAKING_S = 2.0
+"""A session whose last audio is older than this and that has none waiting does not speak: it costs next to nothing."""
+
+RETRY_AFTER_S = 5
+"""What a client that finds no room is told to wait: turns end after seconds, so a place may be free by then."""
 
 CONTROL_WEIGHT_MS = 1.0
 """What an item without audio counts in the inbox, so that their number is bounded too."""
@@ -113,10 +120,16 @@ class Session:
         self.bandwidth_kbps: float | None = None
         """The client's last report."""
         self.idle_s = 0.0
+        self.heard_s = -math.inf
+        """When audio last arrived, on the loop's clock."""
         self.turns = 0
         """Begun by calls; turns that come over a socket are counted there."""
         self.working = asyncio.Lock()
         """Held by the call that works on the session; a socket's sessions have a task instead."""
+
+    def speaks(self, now: float) -> bool:
+        """Whether it has frames to draw now, or will have in a moment."""
+        return len(self.inbox) > 0 or now - self.heard_s < SPEAKING_S
 
 
 class SessionRegistry:
@@ -126,6 +139,8 @@ class SessionRegistry:
         self._limit = limit
         self._limit_per_user = limit if limit_per_user is None else limit_per_user
         self._sessions: dict[str, Session] = {}
+        self.carries: int | None = None
+        """Faces that the machine draws at once, once that was measured; sessions that only listen are not counted."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -136,12 +151,18 @@ class SessionRegistry:
             message = f"sessionId: {session.id!r} is open on another connection; choose another id"
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
         if len(self._sessions) >= self._limit:
-            message = f"all {self._limit} sessions are taken; try again when one has ended"
-            raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={"limit": self._limit})
+            raise too_many(f"all {self._limit} sessions are taken; try again when one has ended", limit=self._limit)
+        if self.carries is not None and self.speaking() >= self.carries:
+            raise too_many(f"{self.carries} faces speak, which is what this machine carries; try again in a moment", limit=self.carries)
         if sum(other.user_id == session.user_id for other in self._sessions.values()) >= self._limit_per_user:
             message = f"user {session.user_id!r} has {self._limit_per_user} sessions; end one of them first"
-            raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={"limitPerUser": self._limit_per_user})
+            raise too_many(message, limitPerUser=self._limit_per_user)
         self._sessions[session.id] = session
+
+    def speaking(self) -> int:
+        """Sessions with frames to draw."""
+        now = asyncio.get_running_loop().time()
+        return sum(session.speaks(now) for session in self._sessions.values())
 
     def get(self, session_id: str) -> Session | None:
         """The open session of that id."""
@@ -151,6 +172,11 @@ class SessionRegistry:
         """Forget a session."""
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
+
+
+def too_many(message: str, *, retry_after_s: int = RETRY_AFTER_S, **details: int) -> LipSyncError:
+    """SESSION_LIMIT with the time after which to try again; over HTTP it becomes `Retry-After`."""
+    return LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={**details, "retryAfterS": retry_after_s})
 
 
 class TurnCounter:

@@ -16,8 +16,23 @@ LAYERS = (
     {"models"},
     {"audio", "face", "video", "streaming"},
     {"selection", "performance", "licences"},
-    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "probes"},
-    {"app", "websocket", "http", "gate", "auth", "allowance", "wire", "commands", "__main__"},
+    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "probes", "capacity"},
+    {
+        "app",
+        "websocket",
+        "http",
+        "http_answers",
+        "http_context",
+        "http_faces",
+        "http_media",
+        "openapi",
+        "gate",
+        "auth",
+        "allowance",
+        "wire",
+        "commands",
+        "__main__",
+    },
 )
 """From the ground up; a module may import from its own layer only within its own package, except at ground and top."""
 

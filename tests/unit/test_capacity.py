@@ -1,0 +1,91 @@
+"""How many faces a machine carries: the arithmetic, and whom the registry then turns away."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from orchestrator.capacity import PAUSES, SENDING_MS, capacity_of, cores_of_quota, cost_of_round, cpu_s, usable_cores
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.session import RETRY_AFTER_S, SPEAKING_S, Session, SessionRegistry
+
+
+@pytest.mark.parametrize(
+    ("drawing_ms", "cores", "fps", "faces"),
+    [
+        (2.4, 2.0, 20.0, 41),
+        (2.4, 4.0, 20.0, 83),
+        (2.4, 2.0, 25.0, 33),
+        (9.4, 2.0, 20.0, 12),
+        (2.4, 0.5, 20.0, 10),
+        (8000.0, 2.0, 20.0, 1),
+        (0.0, 1.0, 20.0, 104),
+    ],
+    ids=["two cores", "four", "faster frames", "a dear model", "half a core", "a model far too slow", "a server elsewhere"],
+)
+def test_faces_follow_from_cost_cores_and_rate(drawing_ms: float, cores: float, fps: float, faces: int) -> None:
+    capacity = capacity_of(drawing_ms, cores, fps)
+    assert capacity.faces == faces
+    assert capacity.faces == 1 or capacity.faces * capacity.cpu_ms_per_frame * fps * (1.0 - PAUSES) <= cores * 1000.0
+
+
+def test_a_frame_costs_its_sending_too() -> None:
+    assert capacity_of(2.4, 2.0, 20.0).cpu_ms_per_frame == pytest.approx(2.4 + SENDING_MS)
+
+
+def test_what_goes_on_beside_a_round_is_not_counted_against_it() -> None:
+    assert cost_of_round(0.2, 0.1, 0.0, 40) == pytest.approx(5.0)
+    assert cost_of_round(0.2, 0.1, 1.0, 40) == pytest.approx(2.5)
+    assert cost_of_round(0.2, 0.1, 3.0, 40) == 0.0
+
+
+@pytest.mark.parametrize(("text", "cores"), [("max 100000\n", math.inf), ("200000 100000\n", 2.0), ("50000 100000\n", 0.5)])
+def test_a_containers_quota_is_cores(text: str, cores: float) -> None:
+    assert cores_of_quota(text) == cores
+
+
+def test_this_machine_has_cores_and_a_clock_of_their_work() -> None:
+    assert usable_cores() > 0.0
+    before = cpu_s()
+    sum(range(200_000))
+    assert cpu_s() >= before > 0.0
+
+
+def _session(name: str, heard_s: float = -math.inf) -> Session:
+    session = Session(name, "ann", inbox_ms=1000.0, outbox_frames=4)
+    session.heard_s = heard_s
+    return session
+
+
+async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_when_to_come_back() -> None:
+    now = asyncio.get_running_loop().time()
+    registry = SessionRegistry(100)
+    registry.carries = 2
+    registry.add(_session("a", now))
+    registry.add(_session("b", now))
+    with pytest.raises(LipSyncError) as refused:
+        registry.add(_session("c", now))
+    assert refused.value.code is LipSyncErrorCode.SESSION_LIMIT
+    assert refused.value.details == {"limit": 2, "retryAfterS": RETRY_AFTER_S}
+    assert refused.value.recoverable
+
+
+async def test_sessions_that_only_listen_take_nobodys_place() -> None:
+    now = asyncio.get_running_loop().time()
+    registry = SessionRegistry(100)
+    registry.carries = 2
+    for number in range(50):
+        registry.add(_session(f"idle-{number}", now - 2.0 * SPEAKING_S))
+    registry.add(_session("speaker", now))
+    assert (len(registry), registry.speaking()) == (51, 1)
+
+
+async def test_without_a_measured_capacity_the_configured_limit_alone_counts() -> None:
+    registry = SessionRegistry(3)
+    for name in "abc":
+        registry.add(_session(name, asyncio.get_running_loop().time()))
+    with pytest.raises(LipSyncError) as refused:
+        registry.add(_session("d"))
+    assert refused.value.details == {"limit": 3, "retryAfterS": RETRY_AFTER_S}
