@@ -29,7 +29,7 @@ async def served(tmp_path_factory: Any) -> AsyncIterator[tuple[EmbeddedTriton, R
     add_rows(path)
     add_labour(path, products=20)
     async with EmbeddedTriton(path, (ROWS, LABOUR)) as server:
-        while not (server.has_ready(ROWS) and server.has_ready(LABOUR)):  # noqa: ASYNC110 - a start that failed is made good by the next
+        while not (server.has_ready(ROWS) and server.has_ready(LABOUR)):
             assert server.restarts < 5, server.health()
             await asyncio.sleep(0.05)
         yield server, read_repository(path)
