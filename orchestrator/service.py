@@ -19,6 +19,7 @@ from orchestrator.audio.service import AudioFeatureService
 from orchestrator.benchmarking import BenchmarkResult, benchmark
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import invalid_field
+from orchestrator.face.reported import ReportedStore
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import open_store
 from orchestrator.inference import Inference
@@ -112,7 +113,7 @@ class LipSyncService:
         self.config = config or ServiceConfig()
         self.metrics = metrics or Metrics()
         self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
-        self.store = open_store(self.config.storage, bucket_name or self.config.bucket)
+        self.store = ReportedStore(open_store(self.config.storage, bucket_name or self.config.bucket))
         self.faces = _faces(self.config, self)
         self.audio = AudioFeatureService(cache_ttl_s=self.config.audio_feature_cache_ttl)
         self.adapters = adapters

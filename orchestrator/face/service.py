@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -19,6 +20,7 @@ from orchestrator.face.framing import cut_out, frame_head
 from orchestrator.face.ids import check_id
 from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
 from orchestrator.face.prepared import PreparedFaces
+from orchestrator.face.reported import ReportedStore, StorageError
 from orchestrator.face.store import ROOT, FaceStore, active_model_key, face_prefix, version_of
 from orchestrator.inference import Inference
 from orchestrator.models.base import ModelAdapter
@@ -34,6 +36,11 @@ ENCODING_DEADLINE_S: Final = 60.0
 """Time that networks have to look at a face for the first time: on a CPU the largest take ten seconds."""
 
 _READ_ATTEMPTS: Final = 3
+
+MOST_USERS: Final = 4096
+"""Whose active face is remembered for the time that the storage is away."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +86,10 @@ class FaceModelCacheService:
         max_derived_bytes: int = 1024 * 1024 * 1024,
         encoding_deadline_s: float = ENCODING_DEADLINE_S,
     ) -> None:
-        self._store = store
+        self._store = ReportedStore(store)
+        self._active: LruCache[str, str] = LruCache(max_items=MOST_USERS, max_bytes=1 << 24, size_of=len)
         self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
-        encoder = FaceEncoder(store, deadline_s=encoding_deadline_s)
+        encoder = FaceEncoder(self._store, deadline_s=encoding_deadline_s)
         self._prepared = PreparedFaces(encoder, max_items=max_derived, max_bytes=max_derived_bytes)
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
 
@@ -104,12 +112,20 @@ class FaceModelCacheService:
 
     async def active_model_id(self, user_id: str) -> str:
         """The face a user speaks with when a message names none; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
-        data = await self._store.read(active_model_key(check_id(user_id, "userId")))
+        try:
+            data = await self._store.read(active_model_key(check_id(user_id, "userId")))
+        except StorageError:
+            known = self._active.get(user_id)
+            if known is None:
+                raise
+            return known
         if data is None:
             message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
             raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
         try:
-            return check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
+            active = check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
+            self._active.put(user_id, active)
+            return active
         except (msgspec.MsgspecError, UnicodeDecodeError, LipSyncError) as error:
             message = f"active_model.json of user {user_id!r} cannot be used: {error}"
             details = {"file": "active_model.json", "field": "activeModelId"}
@@ -195,6 +211,12 @@ class FaceModelCacheService:
     async def _load(self, key: FaceKey) -> FaceModel:
         try:
             face = await self._read(key)
+        except StorageError as error:
+            known = self._faces.get(key)
+            if known is None:
+                raise
+            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error.message)
+            return known
         except LipSyncError:
             self._forget(key)
             raise
