@@ -80,7 +80,8 @@ async def _measured(faces: int, loads: int, budget_bytes: int) -> Loads:
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket="faces")
     server.start()
     try:
-        client = storage.Client("lipsync", AnonymousCredentials(), client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"))
+        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        client = storage.Client("lipsync", credentials, client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"))
         store = BucketFaceStore("faces", client)
         await fill(store, faces)
         return await random_loads(store, faces, loads, budget_bytes)
