@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,11 @@ FIRST_PROBE_S: Final = 0.25
 
 LONGEST_PROBE_S: Final = 1.0
 
+STEADY_S: Final = 10.0
+"""A model that fails again within this time of coming back flaps: it stays away for twice as long as before, up to `LONGEST_FLAP_S`."""
+
+LONGEST_FLAP_S: Final = 4.0
+
 LONGEST_SLOW_PROBE_S: Final = 60.0
 """The limit for probes that ran out of time: the model works on for nobody, and each one costs what made it too slow."""
 
@@ -34,6 +40,10 @@ class _Record:
     open_until_s: float | None = None
     opened_by: LipSyncErrorCode | None = None
     probe_after_s: float = FIRST_PROBE_S
+    cooled_s: float = FIRST_PROBE_S
+    """The cool-down that followed the last failure."""
+    closed_s: float = -math.inf
+    """When the circuit last closed after a failure."""
     updated_s: float | None = None
 
 
@@ -75,7 +85,8 @@ class PerformanceTracker:
         record.successes.append(False)
         record.updated_s = now
         if code in SHARED_FAILURES and record.open_until_s is None:
-            record.probe_after_s = FIRST_PROBE_S
+            flaps = now - record.closed_s < STEADY_S
+            record.probe_after_s = record.cooled_s = min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
             record.open_until_s = now + record.probe_after_s
             record.opened_by = code
 
@@ -95,7 +106,7 @@ class PerformanceTracker:
         """Close the circuit, or wait twice as long for the next probe."""
         record = self._record(model)
         if answered:
-            record.open_until_s = None
+            record.open_until_s, record.closed_s = None, now
             return
         record.probe_after_s = min(2.0 * record.probe_after_s, LONGEST_SLOW_PROBE_S if timed_out else LONGEST_PROBE_S)
         record.open_until_s = now + record.probe_after_s

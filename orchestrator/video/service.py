@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ from orchestrator.types import GeneratedFrame, RgbImage, StreamingFrame
 from orchestrator.video.frame_rate import thinned
 from orchestrator.video.interpolation import interpolate
 from orchestrator.video.metrics import GenerationCounter, GenerationMetrics
+
+logger = logging.getLogger(__name__)
 
 CROSS_FADE_FRAMES: Final = 3
 """Frames over which the picture of one model gives way to the next one's."""
@@ -54,7 +57,11 @@ class VideoGeneratorService:
         except TimeoutError:
             message = f"{adapter.spec.model.value} did not answer within its deadline"
             raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
-        if frames.shape[0] != len(windows) or frames.ndim != 4 or frames.dtype != np.uint8:
+        except (ValueError, TypeError, LookupError, ArithmeticError, cv2.error) as error:  # networks that answer other shapes than agreed
+            logger.exception("%s cannot make frames of what its networks answered", adapter.spec.model.value)
+            message = f"{adapter.spec.model.value} cannot make frames of what its networks answered"
+            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message) from error
+        if frames.shape[0] != len(windows) or frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
             message = f"{adapter.spec.model.value} answered frames of shape {frames.shape} for {len(windows)} windows"
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
         now = asyncio.get_running_loop().time()

@@ -33,12 +33,12 @@ class NothingInputs:
 
 @dataclass
 class ScriptedAdapter:
-    """Draws grey pictures; each call takes the next step of the script: seconds to take, or an error to raise."""
+    """Draws grey pictures; each call takes the next step of the script: seconds to take, an error to raise, or a shape to answer."""
 
     model: LipSyncModel
     grey: int = 0
     ahead_frames: int = 10
-    script: list[float | LipSyncErrorCode] = field(default_factory=list)
+    script: list[float | LipSyncErrorCode | Exception | tuple[int, ...]] = field(default_factory=list)
     windows_seen: list[FeatureWindows] = field(default_factory=list)
     spec: ModelSpec = field(init=False)
 
@@ -56,6 +56,10 @@ class ScriptedAdapter:
         step = self.script.pop(0) if self.script else 0.0
         if isinstance(step, LipSyncErrorCode):
             raise LipSyncError(step, f"{self.model.value} was told to fail")
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, tuple):
+            return np.zeros(step, np.uint8), state
         await asyncio.sleep(step)
         self.windows_seen.append(windows)
         return np.full((len(windows), face.size, face.size, 3), self.grey, np.uint8), state
