@@ -233,7 +233,8 @@ class FaceModelCacheService:
             if known is not None and known.version == version:
                 return known
             check_listing(*key, blobs)
-            contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ}
+            listed = {blob.key for blob in blobs}
+            contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ if f"{prefix}/{name}" in listed}
             blobs = await self._store.blobs(prefix)
             if version_of(blobs) == version:
                 files = {name: data for name, data in contents.items() if data is not None}
