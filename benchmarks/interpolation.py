@@ -24,7 +24,7 @@ FPS: Final = (20.0, 40.0)
 def main() -> None:
     """Print a table; errors are grey levels around the mouth, the mean over held-out frames."""
     cv2.setNumThreads(1)
-    samples = _speech()
+    samples = speech()
     print(f"{'face':>9} {'gap ms':>7} {'frames':>7} {'repeat':>7} {'blend':>7} {'motion':>7} {'motion/blend':>13} {'cpu ms':>7}")
     for name, face in (("drawing", drawn_portrait()), ("photo", photo())):
         for fps in FPS:
@@ -62,7 +62,7 @@ def _mouth(face: FaceModel) -> tuple[slice, slice]:
     return slice(int(max(0, top)), int(bottom)), slice(int(max(0, left)), int(right))
 
 
-def _speech() -> Samples:
+def speech() -> Samples:
     with av.open(str(PAGE / "samples" / "hello.wav")) as container:
         resampler = av.AudioResampler("flt", "mono", 16_000)
         pieces = [piece.to_ndarray()[0] for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
