@@ -80,6 +80,12 @@ class Channel(Generic[T]):
         self._wake()
         return item
 
+    def put_back(self, item: T) -> None:
+        """Return an item to the head, of a closed channel too: it was taken and could not be used."""
+        self._items.appendleft(item)
+        self._load += self._weight(item)
+        self._wake()
+
     async def discard(self, unwanted: Callable[[T], bool]) -> int:
         """Remove every unwanted item and say how many there were."""
         kept = deque(item for item in self._items if not unwanted(item))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final
 
 from orchestrator.channel import ChannelClosedError
@@ -15,6 +16,9 @@ from orchestrator.types import LipSyncModel
 
 BATCH_FRAMES: Final = 4
 """Most frames asked of a model at once: little enough for a deadline to mean something, enough to share a request."""
+
+STALE_S: Final = 2.0
+"""After a lost connection, frames that should have left this long before are skipped: a viewer whose sound went on is past them."""
 
 EPISODE_ENDS_BELOW: Final = 0.5
 """Inbox fill under which a later overflow is reported anew."""
@@ -33,6 +37,21 @@ class LiveSession:
         """Turns up to this ordinal were interrupted."""
         self._overflowing = False
         self._refusal_untold = False
+        self._connected = asyncio.Event()
+        self._connected.set()
+        self._keyframe_due = False
+        self.stale_before_s = -math.inf
+        """Frames that should have left before are skipped."""
+
+    def pause(self) -> None:
+        """The connection is lost: what was said waits, and nothing is drawn that nobody would see."""
+        self._connected.clear()
+
+    def go_on(self) -> None:
+        """The client is back. It saw no picture for a while, so the next one stands alone."""
+        self.stale_before_s = asyncio.get_running_loop().time() - STALE_S
+        self._keyframe_due = True
+        self._connected.set()
 
     async def accept(self, item: InboxItem) -> None:
         """Queue an item without waiting; what overflows becomes silence and is reported once per episode."""
@@ -128,7 +147,7 @@ class LiveSession:
         if turn is None:
             return
         if item.lost_before_ms > 0.0:
-            turn.push_silence(item.lost_before_ms, item.arrived_s)
+            turn.push_silence(item.lost_before_ms, turn.started_s)  # due by its own time: nothing waited for it
         if item.chunk is None:
             await self._finish(turn, item.arrived_s)
         else:
@@ -145,6 +164,9 @@ class LiveSession:
         session.turn, session.model = turn, session.model or first
         await self._tell_refusal()
         await session.outbox.put(TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms))
+        poster = await self._pipeline.poster(session, item.config.resolution.width)
+        if poster is not None:
+            await session.outbox.put(poster)
         return turn
 
     async def _finish(self, turn: Turn, now: float) -> None:
@@ -160,12 +182,16 @@ class LiveSession:
     async def _speak(self, turn: Turn) -> None:
         """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow model is spared."""
         while True:
+            await self._connected.wait()
             models = await self._pipeline.choice.select_model(self.session)
             await self._tell_of_unserved_preference(models[0])
             spec = self._pipeline.choice.spec(models[0])
             count = turn.frames_ready(spec, BATCH_FRAMES)
             if count <= 0:
                 return
+            if self._ready_s(turn, turn.next_frame + count - 1, spec) < self.stale_before_s:
+                turn.skip(count)
+                continue
             kept = self._pipeline.kept_frames(self.session, turn, count)
             if not kept:
                 turn.skip(count)
@@ -187,19 +213,23 @@ class LiveSession:
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
         outbox = self.session.outbox
-        coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=batch.switch is not None)
+        force_keyframe, self._keyframe_due = self._keyframe_due or batch.switch is not None, False
+        coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=force_keyframe)
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
         for frame in coded:
             number = turn.frame_at(frame.audio_timestamp_ms)
-            ready_s = max(turn.ready_since(number, spec), self._due_s(turn, number))
-            await outbox.put(OutgoingFrame(turn, frame, ready_s))
+            await outbox.put(OutgoingFrame(turn, frame, self._ready_s(turn, number, spec)))
 
     async def _pace(self, turn: Turn, frame: int) -> None:
         """Wait until a frame may leave; audio that came in a burst must not flood the client."""
         wait_s = self._due_s(turn, frame) - asyncio.get_running_loop().time()
         if wait_s > 0.0:
             await asyncio.sleep(wait_s)
+
+    def _ready_s(self, turn: Turn, frame: int, spec: ModelSpec) -> float:
+        """When a frame could leave at the earliest: its look-ahead was there, and it was due."""
+        return max(turn.ready_since(frame, spec), self._due_s(turn, frame))
 
     def _due_s(self, turn: Turn, frame: int) -> float:
         return turn.started_s + frame / turn.fps - self._pacing_lead_s

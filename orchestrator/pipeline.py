@@ -19,8 +19,9 @@ from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter
 from orchestrator.performance import SHARED_FAILURES
+from orchestrator.poster import poster_jpeg, windows_at_rest
 from orchestrator.probes import Probes
-from orchestrator.session import Session
+from orchestrator.session import Poster, Session
 from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.turn import Turn
@@ -32,7 +33,7 @@ from orchestrator.video.service import VideoGeneratorService, cross_fade
 
 logger = logging.getLogger(__name__)
 
-EXCLUSION_S: Final = 5.0
+EXCLUSION_S: Final = 4.0
 """A model that failed on one session's own face or audio is not tried again by that session for this long."""
 
 STORED_FACE_S: Final = 0.25
@@ -104,10 +105,26 @@ class FramePipeline:
             elif await self.choice.available(model):
                 self._preparations.start(face, adapter, size)
 
+    async def poster(self, session: Session, size: int) -> Poster | None:
+        """The face as its first frame will show it, once for each face and size; None where it was sent, or cannot be drawn."""
+        face = _face_of(session)
+        if (face.id, size) in session.posters:
+            return None
+        session.posters.add((face.id, size))
+        adapter = self._adapters[LipSyncModel.STATIC]
+        try:
+            prepared = await self._faces.optimize_for_model(face, adapter, size)
+            windows = windows_at_rest(adapter.spec, session.idle_s)
+            images, _ = await self._video.generate_frames(adapter, windows, prepared, None, deadline=math.inf)
+        except LipSyncError:
+            return None  # the first frame's own attempt will say what is wrong
+        return Poster(face.id, poster_jpeg(images[0]), size)
+
     def kept_frames(self, session: Session, turn: Turn, count: int) -> list[int]:
         """Which of the next `count` frames are drawn: all, unless client or model cannot keep up."""
         now, fill = asyncio.get_running_loop().time(), session.outbox.fill
-        self._streaming.adapt_to_queue(session.stream, fill, now)
+        if self._config.enable_adaptive_bitrate:
+            self._streaming.adapt_to_queue(session.stream, fill, now)
         session.frame_rate = after_load(session.frame_rate, fill, now)
         fps = session.frame_rate.fps(turn.fps)
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
@@ -185,7 +202,9 @@ class FramePipeline:
         deadline = math.inf
         if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
-        images, turn.states[model] = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
+        images, state = await self._video.generate_frames(adapter, windows, face, turn.states.get(model), deadline=deadline)
+        _check_size(images, turn, model)
+        turn.states[model] = state
         if keys is not None:
             self._frames.put(keys, images, now)
         return images
@@ -209,6 +228,14 @@ def _face_of(session: Session) -> FaceModel:
     if session.face is None:
         raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
     return session.face
+
+
+def _check_size(images: Sequence[RgbImage], turn: Turn, model: LipSyncModel) -> None:
+    size = turn.config.resolution
+    for image in images:
+        if image.shape[:2] != (size.height, size.width):
+            message = f"{model.value} drew {image.shape[1]}x{image.shape[0]} instead of {size.width}x{size.height}"
+            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
 
 
 def _drawn_places(turn: Turn, count: int) -> list[int]:

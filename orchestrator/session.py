@@ -85,7 +85,37 @@ class Failed:
     error: LipSyncError
 
 
-Outgoing = OutgoingFrame | TurnStarted | TurnEnded | Switched | Failed
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """The face at rest as JPEG, before any frame: what a viewer sees first."""
+
+    face_model_id: str
+    data: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """`session_resumed` is due: where the conversation stood when its connection was lost."""
+
+    turn_id: str | None
+    """Of the turn whose audio goes on."""
+    next_chunk: int
+    """Number of the chunk that is missing first."""
+    open_turns: tuple[str, ...]
+    """Turns whose `response_end` is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`session_warning` is due: the session has a limit, and it is near."""
+
+    reason: str
+    ends_s: float
+    """Monotonic."""
+
+
+Outgoing = OutgoingFrame | TurnStarted | TurnEnded | Switched | Failed | Poster | Resumed | Ending
 
 
 class Session:
@@ -119,6 +149,8 @@ class Session:
         self.frame_rate = FrameRate()
         self.bandwidth_kbps: float | None = None
         """The client's last report."""
+        self.posters: set[tuple[str, int]] = set()
+        """Faces and sizes whose poster was sent."""
         self.idle_s = 0.0
         self.heard_s = -math.inf
         """When audio last arrived, on the loop's clock."""
@@ -185,21 +217,48 @@ class TurnCounter:
     def __init__(self) -> None:
         self.ordinal = 0
         self.turn_id = ""
+        self.next_chunk = 0
+        """Number of the chunk that follows the last one."""
         self._open = False
+        self._ends_ms = 0.0
+        self._rejoining = False
         self._interrupted_ids: deque[str] = deque(maxlen=16)
 
-    def chunk(self, turn_id: str | None, sequence_number: int) -> bool:
-        """Account for a chunk; False when it belongs to a turn that was interrupted and is to be ignored.
+    @property
+    def is_open(self) -> bool:
+        """Whether more audio of the newest turn is to come."""
+        return self._open
 
-        A chunk numbered 0 begins a turn anew, so a client may use the same turn id again.
+    def chunk(self, turn_id: str | None, sequence_number: int) -> bool:
+        """Account for a chunk; False when it is to be ignored: its turn was interrupted, or it came before the connection was lost.
+
+        A chunk numbered 0 begins an interrupted turn anew, so a client may use the same turn id again.
         """
         if turn_id is not None and sequence_number > 0 and turn_id in self._interrupted_ids:
+            return False
+        if self._rejoining and self.is_of_open_turn(turn_id) and sequence_number < self.next_chunk:
             return False
         if not self._open or (turn_id is not None and turn_id != self.turn_id):
             self.ordinal += 1
             self.turn_id = turn_id or f"turn-{self.ordinal:03d}"
-            self._open = True
+            self._open, self._rejoining = True, False
         return True
+
+    def is_of_open_turn(self, turn_id: str | None) -> bool:
+        """Whether a chunk that names this turn, or none, goes on with the one that is coming in."""
+        return self._open and turn_id in (None, self.turn_id)
+
+    def lost_before(self, chunk: AudioChunk, duration_ms: float) -> float:
+        """Milliseconds that are missing before a counted chunk: after a lost connection the client's clock says how much was never sent."""
+        missing = self._rejoining and chunk.sequence_number > self.next_chunk
+        lost_ms = max(0.0, chunk.timestamp_ms - self._ends_ms) if missing else 0.0
+        self.next_chunk, self._ends_ms = chunk.sequence_number + 1, chunk.timestamp_ms + duration_ms
+        self._rejoining = False
+        return lost_ms
+
+    def rejoin(self) -> None:
+        """The client is back: chunks of the open turn that it sends again are known."""
+        self._rejoining = self._open
 
     def end(self) -> bool:
         """The open turn is complete; False when none is open."""

@@ -1,99 +1,79 @@
-"""One WebSocket connection: its receive loop, and for each of its sessions a work and a send task."""
+"""One WebSocket connection: what arrives on it goes to the conversations it carries, what these say leaves by it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from orchestrator import wire
 from orchestrator.allowance import Allowance
-from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.auth import Caller
-from orchestrator.channel import ChannelClosedError
-from orchestrator.config import ServiceConfig
+from orchestrator.conversation import Conversation
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
-from orchestrator.live import LiveSession
-from orchestrator.metrics import Metrics
 from orchestrator.service import LipSyncService
-from orchestrator.session import (
-    Failed,
-    InboxItem,
-    OutgoingFrame,
-    Session,
-    SessionRegistry,
-    Switched,
-    TurnCounter,
-    TurnEnded,
-    TurnStarted,
-    merged_config,
-)
+from orchestrator.session import Session, merged_config
 from orchestrator.streaming.bitrate import after_report
-from orchestrator.turn import Turn
-from orchestrator.types import AudioChunk, Resolution, VideoGenerationConfig
+from orchestrator.switchboard import Switchboard
+from orchestrator.types import Resolution
 
 logger = logging.getLogger(__name__)
 
 ALLOWANCE_BURST_S: Final = 2.0
 """Seconds' worth of messages that may come at once."""
 
+ANSWER_S: Final = 1.0
+"""A connection whose client does not answer a ping for this long is dead when another one asks for its session."""
+
+CLOSED_BY_CLIENT: Final = (0, 1000)
+"""Codes of a close frame by which a client says that it is done: none, and normal closure."""
+
 _TOO_MANY: Final = "message: more messages than a connection may send; send chunks of 100 ms, in real time or a little faster"
 
 
-@dataclass(slots=True)
-class _Conversation:
-    session: Session
-    live: LiveSession
-    turns: TurnCounter
-    config: VideoGenerationConfig
-    tasks: asyncio.Task[None]
-
-
 class Connection:
-    """Speaks the wire of `docs/protocol.md` on one socket."""
+    """Speaks the wire of `docs/protocol.md` on one socket, which leaves pings and pongs to it."""
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
         service: LipSyncService,
-        sessions: SessionRegistry,
-        metrics: Metrics,
-        config: ServiceConfig,
+        switchboard: Switchboard,
         caller: Caller,
     ) -> None:
         self._socket = socket
-        self._service = service
-        self._sessions = sessions
-        self._metrics = metrics
-        self._config = config
+        self._transport = transport
+        self._switchboard = switchboard
+        self._metrics = service.metrics
+        self._config = service.config
         self._caller = caller
-        self._allowance = Allowance(config.max_messages_per_s, burst_s=ALLOWANCE_BURST_S)
-        self._conversations: dict[str, _Conversation] = {}
+        self._allowance = Allowance(service.config.max_messages_per_s, burst_s=ALLOWANCE_BURST_S)
+        self._heard = asyncio.Event()
 
     async def run(self) -> None:
-        """Until the client goes away; then its sessions end."""
+        """Until the client goes away: its sessions end if it said so, and otherwise wait for it to come back."""
+        closed = False
         try:
-            async with asyncio.TaskGroup() as tasks:
-                try:
-                    await self._receive(tasks)
-                finally:
-                    for conversation in list(self._conversations.values()):
-                        conversation.tasks.cancel()
+            closed = await self._receive()
         finally:
-            for conversation in list(self._conversations.values()):
-                self._forget(conversation.session)
+            await self._switchboard.lost(self, closed=closed)
 
-    async def _receive(self, tasks: asyncio.TaskGroup) -> None:
-        async for message in self._socket:
+    async def _receive(self) -> bool:
+        """Until the connection ends; whether the client closed it."""
+        while True:
+            message: WSMessage = await self._socket.receive()
+            self._heard.set()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                await self._answer(message.data, tasks)
+                await self._answer(message.data)
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
+                return message.type is WSMsgType.CLOSE and message.data in CLOSED_BY_CLIENT
 
-    async def _answer(self, data: str | bytes, tasks: asyncio.TaskGroup) -> None:
+    async def _answer(self, data: str | bytes) -> None:
         session_id: str | None = None
         try:
             if not self._allowance.take(asyncio.get_running_loop().time()):
@@ -102,9 +82,9 @@ class Connection:
                 )
             message, payload = self._parse(data)
             session_id = message.session_id
-            await self._handle(message, payload, tasks)
+            await self._handle(message, payload)
         except LipSyncError as error:
-            await self._tell(error, session_id or wire.session_of(data))
+            await self.tell(error, session_id or wire.session_of(data))
 
     def _parse(self, data: str | bytes) -> tuple[wire.ClientMessage, bytes | None]:
         if isinstance(data, str):
@@ -113,25 +93,28 @@ class Connection:
             raise invalid_field("message", f"is binary; send JSON as a text message, or ask for the subprotocol {wire.BINARY_SUBPROTOCOL}")
         return wire.parse_binary(data)
 
-    async def _handle(self, message: wire.ClientMessage, payload: bytes | None, tasks: asyncio.TaskGroup) -> None:
+    async def _handle(self, message: wire.ClientMessage, payload: bytes | None) -> None:
         if isinstance(message, wire.WireAudio):
-            await self._audio(wire.audio_request(message, payload), tasks)
+            await self._audio(wire.audio_request(message, payload))
+            return
+        if isinstance(message, wire.ResumeSession):
+            await self._resume(message)
             return
         conversation = self._conversation(message.session_id)
         if isinstance(message, wire.EndUtterance):
-            await self._end_utterance(conversation)
+            await conversation.end_utterance()
         elif isinstance(message, wire.Interruption):
-            await self._interrupt(conversation)
+            await conversation.interrupt()
         elif isinstance(message, wire.SwitchModel):
             await conversation.live.prefer(message.model)
         elif isinstance(message, wire.ClientReport):
             await self._report(conversation.session, message)
         else:
-            await self._end_session(conversation)
+            self._switchboard.end(conversation)
 
-    async def _audio(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> None:
+    async def _audio(self, request: wire.AudioRequest) -> None:
         self._caller.check(request.user_id)
-        conversation = self._conversations.get(request.session_id) or self._open(request, tasks)
+        conversation = self._switchboard.on(self, request.session_id) or await self._join(request)
         if request.user_id != conversation.session.user_id:
             message = f"userId: session {request.session_id!r} belongs to another user"
             raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, details={"field": "userId"})
@@ -148,14 +131,33 @@ class Connection:
             quality=request.config.quality,
             enable_interpolation=request.config.enable_interpolation,
         )
-        await conversation.live.accept(self._item(conversation, request.face_model_id, request.chunk))
+        await conversation.hear(request.chunk, request.face_model_id)
+
+    async def _join(self, request: wire.AudioRequest) -> Conversation:
+        """Open the session; one whose connection was lost goes on instead, and a chunk numbered 0 gives up its unfinished turn."""
+        conversation = self._switchboard.find(request.session_id)
+        if conversation is None:
+            return self._switchboard.open(request.session_id, request.user_id, self)
+        await self._switchboard.resume(conversation, request.user_id, self)
+        if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(request.turn_id):
+            await conversation.interrupt()
+        return conversation
+
+    async def _resume(self, message: wire.ResumeSession) -> None:
+        self._caller.check(message.user_id)
+        conversation = self._switchboard.find(message.session_id)
+        if conversation is None:
+            why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details={"field": "sessionId"})
+        await self._switchboard.resume(conversation, message.user_id, self, message)
 
     async def _report(self, session: Session, report: wire.ClientReport) -> None:
         """What the client measured moves the bitrate, the choice of the model, and the time at which frames are shown."""
         if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
             loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
             now = asyncio.get_running_loop().time()
-            session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
+            if self._config.enable_adaptive_bitrate:
+                session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
             session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
             self._metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
         if report.av_offset_ms is None:
@@ -167,122 +169,41 @@ class Connection:
             )
             raise LipSyncError(LipSyncErrorCode.SYNC_ERROR, message, details={"field": "avOffsetMs"})
 
-    async def _end_utterance(self, conversation: _Conversation) -> None:
-        item = self._item(conversation, None, None)
-        if conversation.turns.end():
-            await conversation.live.accept(item)
-
-    async def _interrupt(self, conversation: _Conversation) -> None:
-        spoken = await conversation.live.interrupt()
-        if spoken is not None:
-            conversation.turns.interrupt(spoken)
-
-    async def _end_session(self, conversation: _Conversation) -> None:
-        conversation.tasks.cancel()
-        self._forget(conversation.session)
-
-    def _item(self, conversation: _Conversation, face_model_id: str | None, chunk: AudioChunk | None) -> InboxItem:
-        return InboxItem(
-            ordinal=conversation.turns.ordinal,
-            turn_id=conversation.turns.turn_id,
-            config=conversation.config,
-            face_model_id=face_model_id,
-            chunk=chunk,
-            arrived_s=asyncio.get_running_loop().time(),
-            duration_ms=0.0 if chunk is None else 1000.0 * estimated_duration_s(chunk),
-        )
-
-    def _conversation(self, session_id: str) -> _Conversation:
-        conversation = self._conversations.get(session_id)
+    def _conversation(self, session_id: str) -> Conversation:
+        conversation = self._switchboard.on(self, session_id)
         if conversation is None:
             raise invalid_field("sessionId", f"no session {session_id!r} on this connection; a lipsync_audio message opens one")
         return conversation
 
-    def _open(self, request: wire.AudioRequest, tasks: asyncio.TaskGroup) -> _Conversation:
-        session = Session(request.session_id, request.user_id, inbox_ms=self._config.inbox_ms, outbox_frames=self._config.outbox_frames)
-        self._sessions.add(session)
-        self._metrics.sessions.set(len(self._sessions))
-        live = LiveSession(session, self._service.pipeline, pacing_lead_s=self._config.pacing_lead_ms / 1000.0)
-        running = tasks.create_task(self._converse(live), name=f"session {session.id}")
-        conversation = _Conversation(session, live, TurnCounter(), VideoGenerationConfig(), running)
-        self._conversations[session.id] = conversation
-        return conversation
-
-    async def _converse(self, live: LiveSession) -> None:
-        """Work and send until the session ends; a session that ends alone leaves the connection standing."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(live.work(), name=f"work {live.session.id}")
-                tasks.create_task(self._send(live.session), name=f"send {live.session.id}")
-        finally:
-            self._forget(live.session)
-
-    def _forget(self, session: Session) -> None:
-        self._sessions.remove(session)
-        self._metrics.sessions.set(len(self._sessions))
-        conversation = self._conversations.get(session.id)
-        if conversation is not None and conversation.session is session:
-            del self._conversations[session.id]
-
-    async def _send(self, session: Session) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                out = await session.outbox.get()
-            except ChannelClosedError:
-                return
-            if isinstance(out, Failed):
-                await self._tell(out.error, session.id)
-                continue
-            await self._write(_message(session, out, self._service))
-            if isinstance(out, OutgoingFrame):
-                self._count(out, loop.time())
-
-    async def _tell(self, error: LipSyncError, session_id: str | None) -> None:
+    async def tell(self, error: LipSyncError, session_id: str | None) -> None:
+        """Send an error, and count it."""
         self._metrics.errors_total.labels(error.code.value).inc()
         logger.info("session %s: %s: %s", session_id, error.code.value, error.message)
-        await self._write(wire.error_message(error, session_id))
+        await self.write(wire.error_message(error, session_id))
 
-    async def _write(self, message: wire.ServerMessage) -> None:
+    async def write(self, message: wire.ServerMessage) -> None:
         """Raises ConnectionError when the client is gone or takes nothing for too long."""
         try:
             async with asyncio.timeout(self._config.send_timeout_s):
-                if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
+                if isinstance(message, wire.ResponseVideo | wire.Poster) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
                     await self._socket.send_bytes(wire.dump_binary(message))
                 else:
                     await self._socket.send_str(wire.dump(message))
         except TimeoutError:
             raise ConnectionResetError("the client takes no data") from None
 
-    def _count(self, out: OutgoingFrame, now: float) -> None:
-        turn, frame = out.turn, out.frame
-        latency_s = now - out.ready_s
-        if turn.frames_sent == 0:
-            self._metrics.first_frame_seconds.observe(now - turn.started_s)
-        turn.frames_sent += 1
-        turn.latencies_ms.append(latency_s * 1000.0)
-        self._metrics.frame_latency_seconds.observe(latency_s)
-        self._metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
+    async def answers(self) -> bool:
+        """Whether the client is there: anything arrives from it after a ping."""
+        self._heard.clear()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._socket.ping()
+                await self._heard.wait()
+        except (ConnectionError, TimeoutError):
+            return False
+        return not self._socket.closed
 
-
-def _message(session: Session, out: OutgoingFrame | TurnStarted | TurnEnded | Switched, service: LipSyncService) -> wire.ServerMessage:
-    if isinstance(out, OutgoingFrame):
-        return wire.video_message(session.id, out.turn.id, out.frame)
-    if isinstance(out, TurnStarted):
-        weights = service.pipeline.weights_warning(out.model) or msgspec.UNSET
-        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
-    if isinstance(out, TurnEnded):
-        return wire.ResponseEnd(session.id, out.turn.id, _turn_metrics(out.turn), out.interrupted)
-    return wire.ModelSwitched(session.id, out.before, out.after, out.reason, service.pipeline.weights_warning(out.after) or msgspec.UNSET)
-
-
-def _turn_metrics(turn: Turn) -> wire.TurnMetrics:
-    latencies = np.array(turn.latencies_ms or [0.0])
-    return wire.TurnMetrics(
-        frames_generated=turn.next_frame,
-        frames_dropped=turn.next_frame - turn.frames_sent,
-        average_latency_ms=round(float(latencies.mean()), 2),
-        p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
-        model_used=turn.model,
-        model_switches=turn.switches,
-    )
+    def hang_up(self) -> None:
+        """Cut the connection, without a word."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -104,9 +104,28 @@ class EndSession(msgspec.Struct, rename="camel", tag="end_session"):
     session_id: Identifier
 
 
-ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession
+class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
+    """The connection was lost and this is the new one: go on where the session stood."""
 
-MESSAGE_TYPES: Final = ("lipsync_audio", "end_utterance", "interruption", "switch_model", "client_report", "end_session")
+    session_id: Identifier
+    user_id: Identifier
+    turn_id: Identifier | None = None
+    """The turn whose frames were coming."""
+    next_frame: int | None = None
+    """The number that its next frame is to have: how many of it came."""
+
+
+ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession | ResumeSession
+
+MESSAGE_TYPES: Final = (
+    "lipsync_audio",
+    "end_utterance",
+    "interruption",
+    "switch_model",
+    "client_report",
+    "end_session",
+    "resume_session",
+)
 
 
 class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
@@ -146,6 +165,16 @@ class TurnMetrics(msgspec.Struct, rename="camel"):
     p95_latency_ms: float
     model_used: LipSyncModel | None
     model_switches: int
+    bytes_sent: int = 0
+    """Of pictures."""
+    bitrate_bps: int = 0
+    """Of pictures, over the turn's duration."""
+    jitter_ms: float = 0.0
+    """Running mean of the differences between neighbouring frames' latencies (RFC 3550)."""
+    av_offset_ms: float | None = None
+    """Median of what the client reported last, positive when the picture is ahead; null if it reported nothing."""
+    sync_correction_ms: float = 0.0
+    """Added to presentation times by the end of the turn."""
 
 
 class ResponseEnd(msgspec.Struct, rename="camel", tag="response_end"):
@@ -168,6 +197,37 @@ class ModelSwitched(msgspec.Struct, tag="model_switched"):
     """Of the model switched to; see `ResponseStart`."""
 
 
+class Poster(msgspec.Struct, rename="camel", tag="poster"):
+    """The face at rest, to be shown until frames come; not a frame of a turn."""
+
+    session_id: str
+    face_model_id: str
+    frame_data: bytes
+    format: str
+    width: int
+    height: int
+
+
+class SessionResumed(msgspec.Struct, rename="camel", tag="session_resumed"):
+    """The session goes on over this connection."""
+
+    session_id: str
+    turn_id: str | None
+    """Of the turn whose audio is still coming in, or null."""
+    next_sequence_number: int
+    """Of the chunk that is missing first; earlier ones are known."""
+    open_turns: list[str]
+    """Turns whose `response_end` is still to come."""
+
+
+class SessionWarning(msgspec.Struct, rename="camel", tag="session_warning"):
+    """The session is about to end."""
+
+    session_id: str
+    reason: str
+    seconds_left: float
+
+
 class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):
     """Something the caller can act on."""
 
@@ -179,7 +239,9 @@ class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):
     details: dict[str, Any]
 
 
-ServerMessage: TypeAlias = ResponseStart | ResponseVideo | ResponseEnd | ModelSwitched | ErrorMessage
+ServerMessage: TypeAlias = (
+    ResponseStart | ResponseVideo | ResponseEnd | ModelSwitched | Poster | SessionResumed | SessionWarning | ErrorMessage
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +352,13 @@ def dump(message: ServerMessage) -> str:
     return _encoder.encode(message).decode()
 
 
-def video_message(session_id: str, turn_id: str, frame: StreamingFrame) -> ResponseVideo:
-    """A coded frame as the wire has it."""
+def video_message(session_id: str, turn_id: str, frame: StreamingFrame, sequence_number: int) -> ResponseVideo:
+    """A coded frame as the wire has it, under the number that the client expects next."""
     return ResponseVideo(
         session_id=session_id,
         turn_id=turn_id,
         frame_data=frame.data,
-        sequence_number=frame.sequence_number,
+        sequence_number=sequence_number,
         timestamp=wire_time(frame.timestamp_ms),
         audio_timestamp=wire_time(frame.audio_timestamp_ms),
         format=frame.format,
@@ -310,11 +372,11 @@ def video_message(session_id: str, turn_id: str, frame: StreamingFrame) -> Respo
 
 def frame_text(session_id: str, turn_id: str, frame: StreamingFrame) -> str:
     """A coded frame as a text message."""
-    return dump(video_message(session_id, turn_id, frame))
+    return dump(video_message(session_id, turn_id, frame, frame.sequence_number))
 
 
-def dump_binary(message: ResponseVideo) -> bytes:
-    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's own bytes."""
+def dump_binary(message: ResponseVideo | Poster) -> bytes:
+    """A picture for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the picture's own bytes."""
     fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
     del fields["frameData"]
     header = _encoder.encode(fields)

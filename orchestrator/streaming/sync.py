@@ -57,10 +57,13 @@ class SyncTracker:
         """How often it changed."""
         self.offset_ms = 0.0
         """Median of the last reports."""
+        self.reports = 0
+        """How many came."""
         self._reports: deque[float] = deque(maxlen=REPORTS)
 
     def report(self, offset_ms: float) -> bool:
         """What the client measured since the last report; False when it is too far off to be corrected."""
+        self.reports += 1
         self._reports.append(offset_ms)
         self.offset_ms = median(self._reports)
         if len(self._reports) < REPORTS // 2 or abs(self.offset_ms) <= DEAD_BAND_MS:

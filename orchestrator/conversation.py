@@ -1,0 +1,257 @@
+"""One session over sockets: its work goes on from one connection to the next, its messages leave over the one it has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+
+from orchestrator import wire
+from orchestrator.audio.decode import estimated_duration_s
+from orchestrator.channel import ChannelClosedError
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.live import LiveSession
+from orchestrator.service import LipSyncService
+from orchestrator.session import (
+    Ending,
+    Failed,
+    InboxItem,
+    OutgoingFrame,
+    Poster,
+    Resumed,
+    Session,
+    Switched,
+    TurnCounter,
+    TurnEnded,
+    TurnStarted,
+)
+from orchestrator.turn import Turn
+from orchestrator.types import AudioChunk, VideoGenerationConfig
+
+logger = logging.getLogger(__name__)
+
+WARNING_S: Final = 60.0
+"""Before its time is over a session is warned this long ahead: enough to end a sentence and open another session."""
+
+TIME_OVER: Final = "MAX_SESSION_TIME"
+"""Reason of the warning and of the end."""
+
+
+class Line(Protocol):
+    """The way to the client: one connection."""
+
+    async def write(self, message: wire.ServerMessage) -> None:
+        """Send; ConnectionError when the client is gone or takes nothing for too long."""
+        ...
+
+    async def tell(self, error: LipSyncError, session_id: str | None) -> None:
+        """Send an error, and count it."""
+        ...
+
+    async def answers(self) -> bool:
+        """Whether the client is there: it answers a ping."""
+        ...
+
+    def hang_up(self) -> None:
+        """Cut the connection, without a word."""
+        ...
+
+
+class Conversation:
+    """A session, the turns that arrive for it, and the line its messages leave by; without one it waits."""
+
+    def __init__(self, session: Session, service: LipSyncService) -> None:
+        self.session = session
+        self.live = LiveSession(session, service.pipeline, pacing_lead_s=service.config.pacing_lead_ms / 1000.0)
+        self.turns = TurnCounter()
+        self.config = VideoGenerationConfig()
+        self.line: Line | None = None
+        self._service = service
+        self._sender: asyncio.Task[None] | None = None
+        self._all_said = asyncio.Event()
+        self._keyframe_due = False
+
+    async def run(self) -> None:
+        """Until the session ends: nothing more to do and everything said, or its time is over."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                limit = tasks.create_task(self._end_in_time(), name=f"limit of {self.session.id}")
+                await self.live.work()
+                await self._all_said.wait()
+                limit.cancel()
+        finally:
+            await self._stop_sending()
+
+    def attach(self, line: Line) -> None:
+        """Messages leave by this line from now on."""
+        self.line = line
+        self._sender = asyncio.create_task(self._send(line), name=f"send {self.session.id}")
+
+    async def detach(self) -> None:
+        """The line is lost; what could not be sent stays, and nothing new is drawn."""
+        self.line = None
+        self.live.pause()
+        await self._stop_sending()
+
+    def resume(self, line: Line, seen: wire.ResumeSession | None = None) -> None:
+        """Go on over another line; `seen` says which frame the client expects, so that numbers go on without a hole."""
+        if seen is not None and seen.turn_id is not None and seen.next_frame is not None:
+            for turn in self._unfinished_turns():
+                if turn.id == seen.turn_id:
+                    turn.frames_sent = min(turn.frames_sent, seen.next_frame)
+        self.turns.rejoin()
+        self.live.go_on()
+        self._keyframe_due = True
+        self.session.outbox.put_back(self._standing())
+        self.attach(line)
+
+    async def interrupt(self) -> None:
+        """Give up the turn that is being spoken."""
+        spoken = await self.live.interrupt()
+        if spoken is not None:
+            self.turns.interrupt(spoken)
+
+    async def hear(self, chunk: AudioChunk | None, face_model_id: str | None = None) -> None:
+        """Queue a chunk of the newest turn, or its end."""
+        duration_ms = 0.0 if chunk is None else 1000.0 * estimated_duration_s(chunk)
+        lost_ms = 0.0 if chunk is None else min(self.turns.lost_before(chunk, duration_ms), self._service.config.inbox_ms)
+        item = InboxItem(
+            ordinal=self.turns.ordinal,
+            turn_id=self.turns.turn_id,
+            config=self.config,
+            face_model_id=face_model_id,
+            chunk=chunk,
+            arrived_s=asyncio.get_running_loop().time(),
+            duration_ms=duration_ms,
+            lost_before_ms=lost_ms,
+        )
+        await self.live.accept(item)
+
+    async def end_utterance(self) -> None:
+        """The newest turn's audio is complete."""
+        if self.turns.is_open:
+            await self.hear(None)
+            self.turns.end()
+
+    def _unfinished_turns(self) -> list[Turn]:
+        waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]
+        current = [self.session.turn] if self.session.turn is not None else []
+        return list(dict.fromkeys(waiting + current))
+
+    def _standing(self) -> Resumed:
+        arriving = [self.turns.turn_id] if self.turns.is_open else []
+        queued = [item.turn_id for item in self.session.inbox.items()]
+        unfinished = dict.fromkeys([turn.id for turn in self._unfinished_turns()] + queued + arriving)
+        next_chunk = self.turns.next_chunk if self.turns.is_open else 0
+        return Resumed(self.turns.turn_id if self.turns.is_open else None, next_chunk, tuple(unfinished))
+
+    async def _end_in_time(self) -> None:
+        loop, most_s = asyncio.get_running_loop(), self._service.config.max_session_s
+        ends_s = loop.time() + most_s
+        await asyncio.sleep(max(0.0, most_s - WARNING_S))
+        await self.session.outbox.put(Ending(TIME_OVER, ends_s))
+        await asyncio.sleep(ends_s - loop.time())
+        await self._end()
+
+    async def _end(self) -> None:
+        """The turn is given up, what waits behind it too, and the client is told why."""
+        session = self.session
+        await session.inbox.discard(lambda _: True)
+        await self.interrupt()
+        message = f"the session lasted {self._service.config.max_session_s:g} s, which is the most; open another one"
+        details = {"reason": TIME_OVER, "maxSessionS": self._service.config.max_session_s}
+        await session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=False, details=details)))
+        await session.inbox.close()
+        if self.line is None:
+            self._all_said.set()
+
+    async def _stop_sending(self) -> None:
+        sender = self._sender
+        if sender is not None:
+            sender.cancel()
+            await asyncio.wait([sender])
+            self._sender = None if self._sender is sender else self._sender
+
+    async def _send(self, line: Line) -> None:
+        try:
+            while True:
+                await self._send_next(line)
+        except ChannelClosedError:
+            self._all_said.set()
+        except ConnectionError:
+            line.hang_up()
+        except Exception:
+            logger.exception("session %s: sending failed", self.session.id)
+            line.hang_up()
+
+    async def _send_next(self, line: Line) -> None:
+        out = await self.session.outbox.get()
+        if isinstance(out, OutgoingFrame) and not self._is_wanted(out):
+            return
+        try:
+            if isinstance(out, Failed):
+                await line.tell(out.error, self.session.id)
+            else:
+                await line.write(self._message(out))
+        except (ConnectionError, asyncio.CancelledError):
+            self.session.outbox.put_back(out)
+            raise
+        if isinstance(out, OutgoingFrame):
+            self._count(out, asyncio.get_running_loop().time())
+
+    def _is_wanted(self, out: OutgoingFrame) -> bool:
+        """After a lost connection: not what is long past, and of H.264 nothing before a keyframe."""
+        if out.ready_s < self.live.stale_before_s or (self._keyframe_due and not out.frame.is_keyframe):
+            self._keyframe_due = True
+            return False
+        self._keyframe_due = False
+        return True
+
+    def _message(self, out: OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending) -> wire.ServerMessage:
+        session_id, pipeline = self.session.id, self._service.pipeline
+        if isinstance(out, OutgoingFrame):
+            return wire.video_message(session_id, out.turn.id, out.frame, out.turn.frames_sent)
+        if isinstance(out, TurnStarted):
+            weights = pipeline.weights_warning(out.model) or msgspec.UNSET
+            return wire.ResponseStart(session_id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
+        if isinstance(out, TurnEnded):
+            return wire.ResponseEnd(session_id, out.turn.id, self._turn_metrics(out.turn), out.interrupted)
+        if isinstance(out, Poster):
+            return wire.Poster(session_id, out.face_model_id, out.data, "jpeg", out.size, out.size)
+        if isinstance(out, Resumed):
+            return wire.SessionResumed(session_id, out.turn_id, out.next_chunk, list(out.open_turns))
+        if isinstance(out, Ending):
+            return wire.SessionWarning(session_id, out.reason, round(max(0.0, out.ends_s - asyncio.get_running_loop().time()), 1))
+        return wire.ModelSwitched(session_id, out.before, out.after, out.reason, pipeline.weights_warning(out.after) or msgspec.UNSET)
+
+    def _count(self, out: OutgoingFrame, now: float) -> None:
+        turn, frame, metrics = out.turn, out.frame, self._service.metrics
+        latency_s = now - out.ready_s
+        if turn.frames_sent == 0:
+            metrics.first_frame_seconds.observe(now - turn.started_s)
+        turn.frames_sent += 1
+        turn.bytes_sent += len(frame.data)
+        turn.latencies_ms.append(latency_s * 1000.0)
+        self.session.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
+        metrics.frame_latency_seconds.observe(latency_s)
+        metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
+
+    def _turn_metrics(self, turn: Turn) -> wire.TurnMetrics:
+        latencies, stream = np.array(turn.latencies_ms or [0.0]), self.session.stream
+        seconds = turn.next_frame / turn.fps
+        return wire.TurnMetrics(
+            frames_generated=turn.next_frame,
+            frames_dropped=turn.next_frame - turn.frames_sent,
+            average_latency_ms=round(float(latencies.mean()), 2),
+            p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
+            model_used=turn.model,
+            model_switches=turn.switches,
+            bytes_sent=turn.bytes_sent,
+            bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
+            jitter_ms=round(stream.metrics.jitter_ms, 2),
+            av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,
+            sync_correction_ms=round(stream.sync.correction_ms, 1),
+        )

@@ -1,0 +1,137 @@
+"""Every conversation that goes over sockets, by session id: each outlives the connection it lost, for a while and within the limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from orchestrator import wire
+from orchestrator.conversation import Conversation, Line
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.service import LipSyncService
+from orchestrator.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+class Switchboard:
+    """Owns the conversations' tasks; connections come and go."""
+
+    def __init__(self, service: LipSyncService) -> None:
+        self._service = service
+        self._conversations: dict[str, Conversation] = {}
+        self._tasks: dict[Conversation, asyncio.Task[None]] = {}
+        self._parked: dict[Conversation, asyncio.TimerHandle] = {}
+        """Without a connection, the longest so first; each with the timer that ends it."""
+
+    async def close(self) -> None:
+        """End every conversation."""
+        for timer in self._parked.values():
+            timer.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def on(self, line: Line, session_id: str) -> Conversation | None:
+        """The conversation that this line carries under that id."""
+        conversation = self._conversations.get(session_id)
+        return conversation if conversation is not None and conversation.line is line else None
+
+    def find(self, session_id: str) -> Conversation | None:
+        """The conversation of that id, wherever it is."""
+        return self._conversations.get(session_id)
+
+    def open(self, session_id: str, user_id: str, line: Line) -> Conversation:
+        """A new conversation over this line; SESSION_LIMIT when there are too many, INVALID_MESSAGE when the id is taken."""
+        config = self._service.config
+        session = Session(session_id, user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
+        try:
+            self._service.sessions.add(session)
+        except LipSyncError as error:
+            is_full = len(self._service.sessions) >= config.max_concurrent_sessions or "limitPerUser" in error.details
+            if not is_full or not self._make_room(user_id):
+                raise
+            self._service.sessions.add(session)
+        conversation = self._conversations[session_id] = Conversation(session, self._service)
+        self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
+        conversation.attach(line)
+        self._service.metrics.sessions.set(len(self._service.sessions))
+        return conversation
+
+    async def resume(self, conversation: Conversation, user_id: str, line: Line, seen: wire.ResumeSession | None = None) -> None:
+        """Go on over this line. Refused to another user, and while the line that the conversation has is alive."""
+        session = conversation.session
+        if session.user_id != user_id:
+            message = f"sessionId: {session.id!r} belongs to another user; choose another id"
+            raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, recoverable=False, details={"field": "sessionId"})
+        old = conversation.line
+        if old is not None and old is not line and await old.answers():
+            message = f"sessionId: {session.id!r} is open on another connection; choose another id"
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
+        if old is not None and old is not line:
+            old.hang_up()
+        await conversation.detach()
+        if self._conversations.get(session.id) is not conversation or conversation.line is not None:
+            raise invalid_field("sessionId", f"session {session.id!r} has just ended or gone on elsewhere")
+        self._stop_timer(conversation)
+        conversation.resume(line, seen)
+
+    async def lost(self, line: Line, *, closed: bool) -> None:
+        """A connection is gone. Its sessions end if the client `closed` it, and otherwise wait for the client to come back."""
+        for conversation in [each for each in self._conversations.values() if each.line is line]:
+            if closed or self._service.config.resume_ttl_s <= 0.0:
+                self.end(conversation)
+            else:
+                await self._park(conversation)
+
+    def end(self, conversation: Conversation) -> None:
+        """Forget a conversation at once and free what it holds."""
+        self._forget(conversation)
+        task = self._tasks.get(conversation)
+        if task is not None:
+            task.cancel()
+
+    async def _park(self, conversation: Conversation) -> None:
+        await conversation.detach()
+        if conversation.line is None and conversation in self._tasks and conversation not in self._parked:
+            loop = asyncio.get_running_loop()
+            self._parked[conversation] = loop.call_later(self._service.config.resume_ttl_s, self.end, conversation)
+
+    def _make_room(self, user_id: str) -> bool:
+        """A session that only waits for its client gives way to a new one of the same user."""
+        for conversation in self._parked:
+            if conversation.session.user_id == user_id:
+                self.end(conversation)
+                return True
+        return False
+
+    def _stop_timer(self, conversation: Conversation) -> None:
+        timer = self._parked.pop(conversation, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _forget(self, conversation: Conversation) -> None:
+        self._stop_timer(conversation)
+        if self._conversations.get(conversation.session.id) is conversation:
+            del self._conversations[conversation.session.id]
+        self._service.sessions.remove(conversation.session)
+        self._service.metrics.sessions.set(len(self._service.sessions))
+
+    async def _run(self, conversation: Conversation) -> None:
+        try:
+            await conversation.run()
+        except Exception:
+            logger.exception("session %s failed", conversation.session.id)
+            if conversation.line is not None:
+                conversation.line.hang_up()
+        finally:
+            self._forget(conversation)
+            del self._tasks[conversation]
+
+
+SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)
