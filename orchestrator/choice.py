@@ -27,7 +27,7 @@ SPARE_FACE_S: Final = 3.0
 """A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
 away because the machine has too much to do."""
 
-OBJECTIONS: Final = (Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
+OBJECTIONS: Final = (Reason.POOR_QUALITY, Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class ServiceConfig:
     """Serve only models whose code and weights allow commercial use; those that state nothing do not."""
     enable_adaptive_model_selection: bool = True
     """Take the best picture that measured latency, GPU and bandwidth allow; otherwise the default and then the chain."""
+    enable_adaptive_bitrate: bool = True
+    """Follow what clients report of their network, and how their queues fill, with the bitrate."""
     max_concurrent_sessions: int = 100
     """Sessions accepted at once; further ones get SESSION_LIMIT."""
     max_sessions_per_user: int = 20

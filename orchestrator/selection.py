@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """The configuration names it."""
     FALLBACK = "FALLBACK"
     """Next in the chain."""
+    POOR_QUALITY = "POOR_QUALITY"
+    """Less than the least quality that was asked for."""
     TOO_SLOW = "TOO_SLOW"
     """Its chunks take longer than they last: only before the last resort."""
     NO_GPU = "NO_GPU"
@@ -65,6 +67,10 @@ class Situation:
     adaptive: bool = True
     chunk_ms: float = 100.0
     """How long the frames of one chunk last."""
+    max_latency_ms: float | None = None
+    """What a model may need for them; None: `BUDGET_SHARE` of their length."""
+    min_quality: float = 0.0
+    """Models below it stand only before the last resort."""
     bandwidth_kbps: float | None = None
     """The client's last report."""
     gpu_available: bool = False
@@ -105,7 +111,10 @@ def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -
 
 
 def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
-    if candidate.p95_ms is not None and candidate.p95_ms > BUDGET_SHARE * situation.chunk_ms:
+    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
+    if candidate.quality < situation.min_quality:
+        return Reason.POOR_QUALITY
+    if candidate.p95_ms is not None and candidate.p95_ms > budget_ms:
         return Reason.TOO_SLOW
     if candidate.needs_gpu and candidate.p95_ms is None and not situation.gpu_available:
         return Reason.NO_GPU

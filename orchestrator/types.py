@@ -160,6 +160,16 @@ class FaceModel:
     embeddings: tuple[tuple[float, ...], ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def model_path(self) -> str:
+        """The folder of its files in storage."""
+        return f"face-models/{self.user_id}/{self.id}"
+
+    @property
+    def expression_templates(self) -> list[Any]:
+        """As stored: names with key points or blend shapes; empty for a face that was enrolled without."""
+        return list(self.metadata.get("expressionTemplates", ()))
+
     def landmarks(self) -> NDArray[np.float32]:
         """The key points as `[n, 2]` pixels, x first."""
         return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float32)

@@ -52,6 +52,9 @@ class PreprocessedFace:
     landmarks: NDArray[np.float32]
     """`[n, 2]`, pixels of `aligned_face`."""
     embedding: tuple[float, ...]
+    texture_map: RgbImage | None = None
+    mesh_data: NDArray[np.float32] | None = None
+    """Optional in the specification; no model of this service needs the two, so they are not computed."""
 
 
 class _ActiveModel(msgspec.Struct, rename="camel"):
