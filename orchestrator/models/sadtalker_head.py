@@ -83,7 +83,7 @@ def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
 
 def still_needed(chunks: Chunks, begin: int) -> dict[int, NDArray[np.float32]]:
     """The chunks that rows from `begin` on may ask for."""
-    return {number: motion for number, motion in chunks.items() if 32 * number + 32 >= begin - SMOOTHING_REACH}
+    return {number: motion for number, motion in chunks.items() if CHUNK * (number + 1) >= begin - SMOOTHING_REACH}
 
 
 def chunk_rows(chunk: int) -> NDArray[np.int64]:
