@@ -9,26 +9,35 @@ from collections.abc import AsyncIterator
 from aiohttp import WSCloseCode, web
 
 from orchestrator import wire
+from orchestrator.capacity import measure
 from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError
 from orchestrator.gate import AUTHENTICATOR, authenticator_of, known_callers
-from orchestrator.http import (
+from orchestrator.http import add_routes
+from orchestrator.http_context import (
+    BENCHMARKS,
     CONFIG,
-    MAX_FORM_BYTES,
+    MAX_BODY_BYTES,
     MAX_UPLOADS,
+    MEASURED,
+    RENDERS,
     SERVICE,
     SOCKETS,
     UPLOADS,
-    add_routes,
-    errors_as_json,
 )
+from orchestrator.http_errors import errors_as_json
 from orchestrator.licences import check_models
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService, OpenInference
+from orchestrator.switchboard import SWITCHBOARD, Switchboard
 from orchestrator.types import LipSyncModel
 
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 5.0
+
+CAPACITY_AFTER_S = 3.0
+"""The probe waits this long, and again while the default model does not answer: at the start everything is busy."""
 
 DEMO_USER = DEMO_FACE = "demo"
 """The shipped portrait."""
@@ -37,12 +46,16 @@ DEMO_USER = DEMO_FACE = "demo"
 def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
     """The whole service as an aiohttp application."""
     check_models(config, ADAPTERS, chain_is_named=False)
-    app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_FORM_BYTES)
+    app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES)
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
     app[SERVICE] = LipSyncService(config=config, open_inference=open_inference, message_of=wire.frame_text)
+    app[SWITCHBOARD] = Switchboard(app[SERVICE])
     app[SOCKETS] = set()
+    app[MEASURED] = []
     app[UPLOADS] = asyncio.Semaphore(MAX_UPLOADS)
+    app[RENDERS] = asyncio.Semaphore(config.max_renders)
+    app[BENCHMARKS] = asyncio.Semaphore(1)
     app.cleanup_ctx.append(_service)
     app.on_shutdown.append(_close_sockets)
     add_routes(app)
@@ -55,6 +68,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
             asyncio.create_task(_prepare_demo_face(app), name="prepare the demo face"),
+            *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if app[CONFIG].capacity_probe else []),
         ]
         try:
             yield
@@ -62,6 +76,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await app[SWITCHBOARD].close()
 
 
 def _warn_of_random_weights(service: LipSyncService) -> None:
@@ -75,6 +90,23 @@ async def _prepare_demo_face(app: web.Application) -> None:
     face = await app[SERVICE].faces.load_face_model(DEMO_USER, DEMO_FACE)
     for size in (256, 512):
         await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), size)
+
+
+async def _measure_capacity(app: web.Application) -> None:
+    """Once the default model answers and the start is over; until then the configured limit alone counts."""
+    service, model = app[SERVICE], app[CONFIG].default_model
+    await asyncio.sleep(CAPACITY_AFTER_S)
+    while not await service.pipeline.choice.available(model):  # noqa: ASYNC110 - its server is another process
+        await asyncio.sleep(CAPACITY_AFTER_S)
+    try:
+        capacity = await measure(service.adapters[model], service.faces, service.video)
+    except LipSyncError as error:
+        logger.warning("capacity is not known: %s", error.message)
+        return
+    app[MEASURED].append(capacity)
+    service.sessions.carries = capacity.faces
+    text = "%d faces can speak at once: %.1f ms of %g cores a frame at %g frames a second"
+    logger.info(text, capacity.faces, capacity.cpu_ms_per_frame, capacity.cores, capacity.fps)
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -14,7 +14,6 @@ from orchestrator.commands.availability import why_not
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import FaceStore
 from orchestrator.inference import Inference
 from orchestrator.inference.repository import Repository
 from orchestrator.inference.weights import WeightsRegister
@@ -50,10 +49,10 @@ class Wish:
 class OfflineRenderer:
     """Draws every frame of a recording with one model or fails."""
 
-    def __init__(self, config: ServiceConfig, store: FaceStore, inference: Inference, repository: Repository) -> None:
+    def __init__(self, config: ServiceConfig, faces: FaceModelCacheService, inference: Inference, repository: Repository) -> None:
         self._repository = repository
         self._inference = inference
-        self._faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
+        self._faces = faces
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
@@ -71,8 +70,8 @@ class OfflineRenderer:
         assert session.face is not None
         await self._faces.optimize_for_model(session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference)
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
-        for number, chunk in enumerate(_chunks(samples)):
-            turn.push(_pcm(chunk, number), 0.0)
+        for chunk in as_chunks(samples):
+            turn.push(chunk, 0.0)
             async for batch in self._ready_frames(session, turn, wish.model):
                 yield batch
         turn.finish(0.0)
@@ -104,9 +103,10 @@ def _unusable(model: LipSyncModel, code: LipSyncErrorCode, reason: str) -> LipSy
     return LipSyncError(code, f"model {model.value} cannot be used: {reason}", recoverable=False)
 
 
-def _chunks(samples: Samples) -> list[Samples]:
+def as_chunks(samples: Samples) -> list[AudioChunk]:
+    """A 16 kHz signal as a client would send it."""
     step = round(CHUNK_S * SAMPLE_RATE_HZ)
-    return [samples[start : start + step] for start in range(0, len(samples), step)]
+    return [_pcm(samples[start : start + step], number) for number, start in enumerate(range(0, len(samples), step))]
 
 
 def _pcm(samples: NDArray[np.float32], number: int) -> AudioChunk:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import math
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,13 +16,14 @@ from typing import Final
 import cv2
 
 from orchestrator.audio.reader import Sound, read_sound
-from orchestrator.commands.movie import Movie
-from orchestrator.commands.offline import OfflineRenderer, Wish
+from orchestrator.commands.filming import film, frames_of
+from orchestrator.commands.offline import PATIENCE_MS, OfflineRenderer, Wish
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import Progress, explain
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, invalid_field
 from orchestrator.face.enrolment import enrol_photo
+from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import DEMO_USER, FaceStore, open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.local import LocalInference
@@ -38,8 +38,6 @@ PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", "
 """Names that mean a photo also where there is no such file."""
 
 CONSENT: Final = "Rendering a photo is your statement that the person in it agreed to be animated; the photo is not stored."
-
-NOTE: Final = "Synthetic media: a speaking face made from a photo and audio with {model} by lipsync-service."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,8 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
         repository = read_repository(config.model_repository)
         async with _inference(config, repository) as inference:
             began = time.monotonic()
-            frames = await _write(OfflineRenderer(config, store, inference, repository), wish, sound, options.output)
+            faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
+            frames = await _write(OfflineRenderer(config, faces, inference, repository), wish, sound, options.output)
             return _Result(frames, sound.duration_s, time.monotonic() - began)
 
 
@@ -108,25 +107,11 @@ def _inference(config: ServiceConfig, repository: Repository) -> AbstractAsyncCo
 
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:
-    """Draw and code side by side: while one batch is coded the next is drawn. Returns the number of frames."""
-    size, fps = wish.video.resolution.width, wish.video.target_fps
+    """The number of frames."""
     model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
-    samples = await asyncio.to_thread(sound.mono_16k)
-    done, total = 0, math.ceil(sound.duration_s * fps - 1e-3)
-    with (
-        Progress(f"rendering with {model}", total, unit="frames") as progress,
-        Movie(path, sound, size=size, fps=fps, note=NOTE.format(model=model)) as movie,
-    ):
-        coding: asyncio.Task[None] | None = None
-        async with aclosing(renderer.frames(wish, samples)) as batches:
-            try:
-                async for batch in batches:
-                    if coding is not None:
-                        await coding
-                    coding = asyncio.create_task(asyncio.to_thread(movie.add, batch), name="code frames")
-                    done += len(batch)
-                    progress.show(done)
-            finally:
-                if coding is not None:
-                    await coding
-    return done
+    with Progress(f"rendering with {model}", frames_of(sound, wish), unit="frames") as progress:
+
+        async def show(done: int) -> None:
+            progress.show(done)
+
+        return await film(renderer, wish, sound, path, show)

@@ -1,0 +1,83 @@
+"""Whatever goes wrong over HTTP is told as the typed JSON object that the WebSocket sends too."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+
+from orchestrator import wire
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.http_context import SERVICE, answer
+
+logger = logging.getLogger(__name__)
+
+CLIENT_GONE: Final = 499
+"""Nobody reads it; it stands in the access log."""
+
+STATUS_OF: Final[dict[LipSyncErrorCode, int]] = {
+    LipSyncErrorCode.FACE_MODEL_NOT_FOUND: 404,
+    LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE: 422,
+    LipSyncErrorCode.AUDIO_PROCESSING_FAILED: 422,
+    LipSyncErrorCode.INVALID_MESSAGE: 400,
+    LipSyncErrorCode.UNAUTHORIZED: 403,
+    LipSyncErrorCode.SESSION_LIMIT: 503,
+    LipSyncErrorCode.MODEL_LOAD_FAILED: 503,
+    LipSyncErrorCode.GPU_UNAVAILABLE: 503,
+    LipSyncErrorCode.TIMEOUT: 504,
+}
+"""HTTP status of each code; the others are 500."""
+
+CODE_OF: Final[dict[int, LipSyncErrorCode]] = {
+    401: LipSyncErrorCode.UNAUTHORIZED,
+    403: LipSyncErrorCode.UNAUTHORIZED,
+    408: LipSyncErrorCode.TIMEOUT,
+}
+"""Code of what aiohttp itself refuses; other faults of the caller are INVALID_MESSAGE."""
+
+NOT_FOUND: Final = "no such path; /v1/openapi.json lists all"
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's, and those that nobody foresaw."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except LipSyncError as error:
+        return refused(request, error, _status(error))
+    except web.HTTPException as refusal:
+        if refusal.status < 400:
+            raise
+        code = CODE_OF.get(refusal.status, LipSyncErrorCode.INVALID_MESSAGE)
+        told = LipSyncError(code, _explained(refusal), recoverable=False, details={"status": refusal.status})
+        return refused(request, told, refusal.status, {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers})
+    except ConnectionError:
+        return web.Response(status=CLIENT_GONE)
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.path)
+        message = "the service failed in a way that nobody foresaw; its log says more"
+        return refused(request, LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message), 500)
+    return response
+
+
+def refused(request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    request.app[SERVICE].metrics.errors_total.labels(error.code.value).inc()
+    more = dict(headers or {})
+    if status == 401:
+        more["WWW-Authenticate"] = "Bearer"
+    if "retryAfterS" in error.details:
+        more["Retry-After"] = str(error.details["retryAfterS"])
+    return answer(wire.error_message(error, None), status, more)
+
+
+def _status(error: LipSyncError) -> int:
+    return 401 if error.details.get("field") == "authorization" else STATUS_OF.get(error.code, 500)
+
+
+def _explained(refusal: web.HTTPException) -> str:
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        return f"{refusal.method} is not offered here; use {', '.join(sorted(refusal.allowed_methods))}"
+    if isinstance(refusal, web.HTTPNotFound):
+        return NOT_FOUND
+    return refusal.text or refusal.reason
