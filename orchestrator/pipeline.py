@@ -29,7 +29,7 @@ from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage
 from orchestrator.video.frame_cache import FrameCache
 from orchestrator.video.frame_rate import OVERLOADED, after_load, is_kept
 from orchestrator.video.interpolation import interpolate
-from orchestrator.video.service import VideoGeneratorService, cross_fade
+from orchestrator.video.service import VideoGeneratorService
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +159,7 @@ class FramePipeline:
             if len(drawn) < len(offsets) and turn.last_image is not None:
                 images = await asyncio.to_thread(_completed, turn.last_image, images, drawn)
             switch = self.choice.note_switch(session, turn, model, failures)
-            if switch is not None and turn.last_image is not None and turn.last_image.shape == images[0].shape:
-                images = cross_fade(turn.last_image, images)
+            images = turn.fade.over(turn.last_image if switch is not None else None, images)
             between = set(range(len(images))) - set(drawn)
             return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count, between), switch)
         raise LipSyncError(

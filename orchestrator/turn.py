@@ -13,6 +13,7 @@ from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.audio.stream import AudioStream
 from orchestrator.models.base import FeatureWindows, ModelSpec, ModelState
 from orchestrator.types import AudioChunk, GeneratedFrame, LipSyncModel, RgbImage, VideoGenerationConfig
+from orchestrator.video.cross_fade import CrossFade
 
 SILENCE_BEFORE_S: Final = 0.25
 """A frame rests only when this much audio before its centre was silent too: the mouth needs time to close."""
@@ -48,6 +49,7 @@ class Turn:
         self.switches = 0
         self.model: LipSyncModel | None = None
         self.last_image: RgbImage | None = None
+        self.fade = CrossFade()
         self.states: dict[LipSyncModel, ModelState] = {}
         self.frames_sent = 0
         self.latencies_ms: deque[float] = deque(maxlen=4096)

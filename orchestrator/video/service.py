@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,9 +22,6 @@ from orchestrator.video.interpolation import interpolate
 from orchestrator.video.metrics import GenerationCounter, GenerationMetrics
 
 logger = logging.getLogger(__name__)
-
-CROSS_FADE_FRAMES: Final = 3
-"""Frames over which the picture of one model gives way to the next one's."""
 
 
 class VideoGeneratorService:
@@ -103,12 +100,3 @@ class VideoGeneratorService:
         except LipSyncError:
             return False
         return True
-
-
-def cross_fade(before: RgbImage, images: Sequence[RgbImage]) -> list[RgbImage]:
-    """Let the first `CROSS_FADE_FRAMES` pictures grow out of the one shown before them."""
-    faded = list(images)
-    for index in range(min(CROSS_FADE_FRAMES, len(images))):
-        share = (index + 1) / (CROSS_FADE_FRAMES + 1)
-        faded[index] = np.asarray(cv2.addWeighted(images[index], share, before, 1.0 - share, 0.0), dtype=np.uint8)
-    return faded

@@ -1,4 +1,4 @@
-"""Frames from one model within a deadline, and the cross-fade between two."""
+"""Frames from one model within a deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from virtual_time import run_virtual
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.models.base import FeatureWindows
 from orchestrator.types import LipSyncModel
-from orchestrator.video.service import CROSS_FADE_FRAMES, VideoGeneratorService, cross_fade
+from orchestrator.video.service import VideoGeneratorService
 
 
 def three_windows() -> FeatureWindows:
@@ -57,11 +57,3 @@ def test_a_probe_says_whether_the_model_answers() -> None:
 
     assert run_virtual(probes({"tpsm"}))
     assert not run_virtual(probes(set()))
-
-
-def test_a_cross_fade_grows_out_of_the_last_picture() -> None:
-    before, after = np.zeros((4, 4, 3), np.uint8), [np.full((4, 4, 3), 200, np.uint8)] * 5
-    levels = [int(image[0, 0, 0]) for image in cross_fade(before, after)]
-    assert levels == sorted(levels)
-    assert levels[0] == pytest.approx(200 / (CROSS_FADE_FRAMES + 1), abs=1)
-    assert levels[CROSS_FADE_FRAMES:] == [200, 200]
