@@ -10,6 +10,9 @@ from typing import Final
 
 from orchestrator.types import LipSyncModel
 
+MODEL_REPOSITORY: Final = Path(__file__).parent.parent / "model_repository"
+"""The one of this checkout."""
+
 JWT_ALGORITHMS: Final = ("HS256", "RS256")
 
 SECRETS: Final = ("auth_tokens", "auth_jwt_key")
@@ -60,7 +63,7 @@ class ServiceConfig:
     """Folder of the face models."""
     bucket: str = ""
     """Google Cloud Storage bucket of the face models; takes the place of `storage`."""
-    model_repository: Path = Path(__file__).parent.parent / "model_repository"
+    model_repository: Path = MODEL_REPOSITORY
     """Triton's model repository."""
     triton_url: str = ""
     """gRPC addresses of running Tritons, `host:port,host:port`; empty starts the embedded one."""

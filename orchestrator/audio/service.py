@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,9 +16,12 @@ import numpy as np
 from orchestrator.audio.decode import AudioDecoder
 from orchestrator.audio.features import AudioFeatures, audio_features
 from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec
+from orchestrator.audio.phonemes import Phoneme, PhonemeDetector
 from orchestrator.audio.quality import AudioQuality, assess_quality
 from orchestrator.audio.resample import make_resampler
 from orchestrator.cache import LruCache
+from orchestrator.config import MODEL_REPOSITORY
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.types import AudioChunk, Samples
 
 FEATURE_CACHE_BYTES: Final = 32 * 1024 * 1024
@@ -27,9 +31,18 @@ FEATURE_CACHE_ITEMS: Final = 4096
 class AudioFeatureService:
     """Raises `LipSyncError` that names the wire field for a chunk that cannot be decoded."""
 
-    def __init__(self, spec: MelSpec | None = None, *, cache_ttl_s: float = 300.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        spec: MelSpec | None = None,
+        *,
+        cache_ttl_s: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+        model_repository: Path = MODEL_REPOSITORY,
+    ) -> None:
+        """`model_repository` holds the network that tells phonemes."""
         self._spec = spec or MelSpec()
         self._clock = clock
+        self._detector = PhonemeDetector(model_repository)
         self._features: LruCache[bytes, AudioFeatures] = LruCache(
             max_items=FEATURE_CACHE_ITEMS, max_bytes=FEATURE_CACHE_BYTES, size_of=lambda features: features.nbytes, ttl_s=cache_ttl_s
         )
@@ -56,6 +69,13 @@ class AudioFeatureService:
     def assess_audio_quality(self, chunk: AudioChunk) -> AudioQuality:
         """Noise, level, clipping and silence of a chunk."""
         return assess_quality(self.preprocess_for_lip_sync(chunk))
+
+    def detect_phonemes(self, features: AudioFeatures) -> list[Phoneme]:
+        """Sounds with start, end and confidence, by our own network; MODEL_LOAD_FAILED where its file is missing."""
+        try:
+            return self._detector.detect(features.mel_spectrogram, float(np.log(self._spec.log_floor)))
+        except FileNotFoundError as error:
+            raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, str(error), recoverable=False) from None
 
     def _joined(self, chunks: Sequence[AudioChunk], target_rate: int) -> Samples:
         if target_rate != SAMPLE_RATE_HZ:
