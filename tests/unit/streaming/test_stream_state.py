@@ -1,0 +1,53 @@
+"""What a stream remembers: when its coder is built anew, and its figures."""
+
+from __future__ import annotations
+
+import pytest
+from moving_pictures import moving_picture
+
+from orchestrator.streaming.bitrate import Bitrate
+from orchestrator.streaming.state import StreamingMetrics, StreamState
+from orchestrator.types import VideoFormat, VideoGenerationConfig
+
+H264 = VideoGenerationConfig(format=VideoFormat.H264)
+
+
+def keyframes(state: StreamState, numbers: range, config: VideoGenerationConfig = H264) -> list[int]:
+    coded = {number: state.encode(moving_picture(number), config, 50.0 * number, force_keyframe=False) for number in numbers}
+    return [number for number, picture in coded.items() if picture.is_keyframe]
+
+
+def test_a_target_that_moved_by_more_than_a_tenth_begins_with_a_keyframe_and_a_smaller_move_does_not() -> None:
+    state = StreamState()
+    assert keyframes(state, range(4)) == [0]
+    state.bitrate = Bitrate(target_bps=540_000, adapted=True)
+    assert keyframes(state, range(4, 8)) == []
+    state.bitrate = Bitrate(target_bps=300_000, adapted=True)
+    assert keyframes(state, range(8, 12)) == [8]
+    assert state.since_keyframe == 4
+
+
+def test_what_was_thrown_away_is_not_built_on() -> None:
+    state = StreamState()
+    keyframes(state, range(4))
+    state.restart()
+    assert keyframes(state, range(4, 6)) == [4]
+
+
+def test_jpeg_keeps_its_quality_until_something_is_heard_of_the_network() -> None:
+    state, config = StreamState(), VideoGenerationConfig()
+    first = len(state.encode(moving_picture(0), config, 0.0, force_keyframe=False).data)
+    state.bitrate = Bitrate(target_bps=100_000, adapted=True)
+    later = [len(state.encode(moving_picture(0), config, 50.0 * number, force_keyframe=False).data) for number in range(1, 30)]
+    assert later[-1] < 0.5 * first
+
+
+def test_the_figures_are_bytes_latency_jitter_and_the_last_seconds_bitrate() -> None:
+    metrics = StreamingMetrics()
+    for latency_ms in (10.0, 26.0, 10.0):
+        metrics.sent(1_000, latency_ms)
+    assert (metrics.bytes_sent, metrics.latency_ms) == (3_000, 10.0)
+    assert metrics.jitter_ms == pytest.approx(2.4, abs=0.1)
+    state = StreamState()
+    sizes = [len(state.encode(moving_picture(number), H264, 50.0 * number, force_keyframe=False).data) for number in range(40)]
+    assert state.metrics.current_bitrate_bps == 8 * sum(sizes[20:])
