@@ -224,7 +224,7 @@ async def test_all_messages_are_valid_json_with_known_types(service_url: str) ->
     async with connect(service_url) as client:
         await client.speak(syllables(0.3))
         await client.until("response_end")
-    assert {message["type"] for message in client.received} == {"response_start", "response_video", "response_end"}
+    assert {message["type"] for message in client.received} == {"response_start", "poster", "response_video", "response_end"}
     json.dumps(client.received)
 
 
@@ -248,3 +248,14 @@ async def test_the_binary_subprotocol_carries_a_turn_without_base64(service_url:
 def _binary(header: dict[str, Any], payload: bytes) -> bytes:
     text = json.dumps(header).encode()
     return len(text).to_bytes(4, "big") + text + payload
+
+
+async def test_an_offset_beyond_correction_is_told_and_the_session_goes_on(service_url: str) -> None:
+    async with connect(service_url) as client:
+        await client.speak(syllables(0.3), end=False)
+        for _ in range(30):
+            await client.send({"type": "client_report", "sessionId": "session-1", "avOffsetMs": 3000})
+        error = await client.until("error")
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        await client.until("response_end")
+    assert (error["errorCode"], error["details"]) == ("SYNC_ERROR", {"field": "avOffsetMs"})
