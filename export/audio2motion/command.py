@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export audio2motion", description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here")
-    parser.add_argument("--blocks", type=int, default=128, help="blocks of about three minutes of speech")
-    parser.add_argument("--minutes", type=float, default=40, help="time to train on one core")
+    parser.add_argument("--blocks", type=int, default=200, help="blocks of about two minutes of speech")
+    parser.add_argument("--minutes", type=float, default=90, help="time to train on one core")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that synthesise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hold-out", choices=("flite", "espeak"), default="flite", help="engine kept for judging; espeak writes no model")

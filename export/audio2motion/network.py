@@ -1,4 +1,4 @@
-"""The network: dilated convolutions over pairs of mel frames; it sees exactly the window that is served."""
+"""The network: two stacks of convolutions over pairs of mel frames, a far-sighted and a near one; it sees exactly the served window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ WINDOW_FRAMES: Final = 88
 STEPS: Final = 16
 CONTEXT_FRAMES: Final = WINDOW_FRAMES - STEPS
 """Frames a crop has more than its outputs: those before the first output, and the look-ahead."""
+AHEAD_FRAMES: Final = 6
 _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)
+"""The far-sighted stack: the whole window at once, its middle 300 ms before the answer."""
+_NEAR_BLOCKS: Final = AHEAD_FRAMES // 2
+_NEAR_CHANNELS: Final = 96
+"""The near stack: only the look-ahead and as much before it, its middle at the answer, where lips need the finest detail."""
 _BANDS: Final = 80
 _MEAN, _SCALE = -7.0, 4.0
 """Rough mean and spread of log-mel of speech at -26 dB of full scale; digital silence is at -2.9."""
@@ -34,32 +39,58 @@ class Block(nn.Module):
         return result
 
 
+class Tail(nn.Module):
+    """A residual layer at every moment by itself: cheap, as only the outputs' own moments are left."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(channels, 2 * channels, 1, bias=False)
+        self.norm = nn.BatchNorm1d(2 * channels)
+        self.back = nn.Conv1d(2 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.back(torch.relu(self.norm(self.convolution(x))))
+        return result
+
+
 class MouthNet(nn.Module):
     """Log-mel `[batch, frames, 80]` -> mouth `[batch, frames - 72, 7]`, each 0..1; `frames` is even.
 
     Two frames are one step inside, which doubles what the same arithmetic can see.
     """
 
-    def __init__(self, channels: int = 112) -> None:
+    def __init__(self, channels: int = 128) -> None:
         super().__init__()
         assert 2 * 2 * sum(_DILATIONS) == CONTEXT_FRAMES
         self.entry = nn.Conv1d(2 * _BANDS, channels, 1)
         self.blocks = nn.Sequential(*(Block(channels, dilation) for dilation in _DILATIONS))
+        self.near_entry = nn.Conv1d(2 * _BANDS, _NEAR_CHANNELS, 1)
+        self.near_blocks = nn.Sequential(*(Block(_NEAR_CHANNELS, 1) for _ in range(_NEAR_BLOCKS)))
+        self.joint = nn.Conv1d(channels, _NEAR_CHANNELS, 1)
+        self.tail = Tail(_NEAR_CHANNELS)
         self.mouth = nn.Conv1d(channels, 2 * len(MOUTH_PARAMETERS), 1)
         self.viseme = nn.Conv1d(channels, 2 * 15, 1)
+        self.near_mouth = nn.Conv1d(_NEAR_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
+        self.near_viseme = nn.Conv1d(_NEAR_CHANNELS, 2 * 15, 1)
+        for layer in (self.near_mouth, self.near_viseme):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def hidden(self, mel: Tensor) -> Tensor:
-        pairs = ((mel - _MEAN) / _SCALE).reshape(mel.shape[0], mel.shape[1] // 2, 2 * _BANDS)
-        result: Tensor = self.blocks(self.entry(pairs.transpose(1, 2)))
-        return result
+    def hidden(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = ((mel - _MEAN) / _SCALE).reshape(mel.shape[0], mel.shape[1] // 2, 2 * _BANDS).transpose(1, 2)
+        far: Tensor = self.blocks(self.entry(pairs))
+        first = (CONTEXT_FRAMES - 2 * AHEAD_FRAMES) // 2
+        near = self.near_blocks(self.near_entry(pairs[:, :, first:]))
+        return far, self.tail(near + self.joint(far))
 
     def forward(self, mel: Tensor) -> Tensor:
-        return torch.sigmoid(_unpaired(self.mouth(self.hidden(mel))))
+        far, near = self.hidden(mel)
+        return torch.sigmoid(_unpaired(self.mouth(far) + self.near_mouth(near)))
 
     def both(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Mouth, and viseme logits `[batch, frames - 72, 15]`, which only help training."""
-        hidden = self.hidden(mel)
-        return torch.sigmoid(_unpaired(self.mouth(hidden))), _unpaired(self.viseme(hidden))
+        far, near = self.hidden(mel)
+        return torch.sigmoid(_unpaired(self.mouth(far) + self.near_mouth(near))), _unpaired(self.viseme(far) + self.near_viseme(near))
 
 
 def _unpaired(x: Tensor) -> Tensor:

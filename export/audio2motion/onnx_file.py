@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from export.audio2motion.network import STEPS, WINDOW_FRAMES, Block, MouthNet
+from export.audio2motion.network import STEPS, WINDOW_FRAMES, Block, MouthNet, Tail
 from orchestrator.motion import MOUTH_PARAMETERS
 
 OPSET = 18
@@ -32,13 +32,13 @@ class _Served(nn.Module):
 
 def export(network: MouthNet, path: Path) -> float:
     """Writes `path`; the largest difference to torch over random windows, at batches of 1, 3 and 8."""
-    folded = _folded(network)
+    plain = folded(network)
     path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(2, WINDOW_FRAMES, 80)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, "model.onnx")
         torch.onnx.export(
-            _Served(folded), (example,), draft, input_names=["mel"], output_names=["motion"], opset_version=OPSET,
+            _Served(plain), (example,), draft, input_names=["mel"], output_names=["motion"], opset_version=OPSET,
             dynamic_axes={"mel": {0: "batch"}, "motion": {0: "batch"}}, dynamo=False,
         )  # fmt: skip
         model = onnx.load(draft)
@@ -64,11 +64,11 @@ def parity(network: MouthNet, path: Path) -> float:
     return worst
 
 
-def _folded(network: MouthNet) -> MouthNet:
+def folded(network: MouthNet) -> MouthNet:
     """A copy whose normalisations are folded into the convolutions before them."""
-    folded = copy.deepcopy(network).eval()
-    for block in folded.blocks:
-        assert isinstance(block, Block)
+    copied = copy.deepcopy(network).eval()
+    for block in (*copied.blocks, *copied.near_blocks, copied.tail):
+        assert isinstance(block, Block | Tail)
         block.convolution = nn.utils.fuse_conv_bn_eval(block.convolution, block.norm)
         block.norm = nn.Identity()  # type: ignore[assignment]
-    return folded
+    return copied
