@@ -185,7 +185,7 @@ class Connection:
         """Raises ConnectionError when the client is gone or takes nothing for too long."""
         try:
             async with asyncio.timeout(self._config.send_timeout_s):
-                if isinstance(message, wire.ResponseVideo | wire.Poster) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
+                if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
                     await self._socket.send_bytes(wire.dump_binary(message))
                 else:
                     await self._socket.send_str(wire.dump(message))

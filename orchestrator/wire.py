@@ -198,7 +198,10 @@ class ModelSwitched(msgspec.Struct, tag="model_switched"):
 
 
 class Poster(msgspec.Struct, rename="camel", tag="poster"):
-    """The face at rest, to be shown until frames come; not a frame of a turn."""
+    """The face at rest, to be shown until frames come; not a frame of a turn.
+
+    Always text: a client of `BINARY_SUBPROTOCOL` may take every binary message for a frame.
+    """
 
     session_id: str
     face_model_id: str
@@ -375,8 +378,8 @@ def frame_text(session_id: str, turn_id: str, frame: StreamingFrame) -> str:
     return dump(video_message(session_id, turn_id, frame, frame.sequence_number))
 
 
-def dump_binary(message: ResponseVideo | Poster) -> bytes:
-    """A picture for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the picture's own bytes."""
+def dump_binary(message: ResponseVideo) -> bytes:
+    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's own bytes."""
     fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
     del fields["frameData"]
     header = _encoder.encode(fields)

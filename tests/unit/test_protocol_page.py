@@ -46,7 +46,8 @@ def test_the_server_says_exactly_the_example(text: str) -> None:
 
 def test_every_message_has_an_example() -> None:
     types = {json.loads(text)["type"] for text in EXAMPLES}
-    assert types == {*wire.MESSAGE_TYPES, "response_start", "response_video", "response_end", "model_switched", "error"}
+    answers = {"response_start", "response_video", "response_end", "model_switched", "poster", "session_resumed", "session_warning", "error"}
+    assert types == {*wire.MESSAGE_TYPES, *answers}
 
 
 def test_every_error_code_is_named() -> None:

@@ -1,0 +1,57 @@
+"""The service from a Python program: send audio, get frames. It knows the wire and nothing of the server.
+
+    async with connect("http://127.0.0.1:8080") as client:
+        turn = client.session(user="demo", face="demo").say_wav("hello.wav")
+        async for frame in turn.frames():
+            show(frame.data, frame.timestamp)
+
+A connection that is lost is opened again, and its sessions go on where they stood.
+"""
+
+from orchestrator.client.connection import LipSyncClient, connect
+from orchestrator.client.errors import (
+    AudioProcessingError,
+    BufferOverflowError,
+    ConnectionFailedError,
+    FaceModelIncompatibleError,
+    FaceModelNotFoundError,
+    GpuUnavailableError,
+    InvalidMessageError,
+    LipSyncClientError,
+    ModelLoadError,
+    ServiceError,
+    ServiceTimeoutError,
+    SessionLimitError,
+    SessionLostError,
+    SyncError,
+    UnauthorizedError,
+    VideoGenerationError,
+)
+from orchestrator.client.messages import Frame, Poster
+from orchestrator.client.session import ClientSession
+from orchestrator.client.turn import ClientTurn
+
+__all__ = [
+    "AudioProcessingError",
+    "BufferOverflowError",
+    "ClientSession",
+    "ClientTurn",
+    "ConnectionFailedError",
+    "FaceModelIncompatibleError",
+    "FaceModelNotFoundError",
+    "Frame",
+    "GpuUnavailableError",
+    "InvalidMessageError",
+    "LipSyncClient",
+    "LipSyncClientError",
+    "ModelLoadError",
+    "Poster",
+    "ServiceError",
+    "ServiceTimeoutError",
+    "SessionLimitError",
+    "SessionLostError",
+    "SyncError",
+    "UnauthorizedError",
+    "VideoGenerationError",
+    "connect",
+]

@@ -1,0 +1,162 @@
+"""The connection to the service: opened, kept, opened again when it was lost, and shared by all sessions of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+
+from orchestrator import wire
+from orchestrator.client.errors import ConnectionFailedError, service_error
+from orchestrator.client.messages import Refused, read
+from orchestrator.client.session import ClientSession
+from orchestrator.errors import LipSyncErrorCode
+
+logger = logging.getLogger(__name__)
+
+RETRY_FIRST_S: Final = 0.2
+RETRY_MOST_S: Final = 5.0
+"""Waits between two attempts: the first, doubled each time up to the second."""
+
+HEARTBEAT_S: Final = 10.0
+"""Pings; a service that does not answer is gone."""
+
+CONNECT_TIMEOUT_S: Final = 10.0
+
+
+def connect(url: str, token: str | None = None, *, binary: bool = True, give_up_s: float = 60.0) -> LipSyncClient:
+    """A client of the service at `url` (`http://host:port`, or the address of its `/v1/ws`), to be used with `async with`.
+
+    `token` opens one user's faces and sessions; `binary` spares base64; a lost connection is tried again for `give_up_s`.
+    """
+    return LipSyncClient(url, token, binary=binary, give_up_s=give_up_s)
+
+
+class LipSyncClient:
+    """One connection with any number of sessions."""
+
+    def __init__(self, url: str, token: str | None, *, binary: bool, give_up_s: float) -> None:
+        self._url = url if url.rstrip("/").endswith("/v1/ws") else f"{url.rstrip('/')}/v1/ws"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._is_binary = binary
+        self._give_up_s = give_up_s
+        self._sessions: dict[str, ClientSession] = {}
+        self._http: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.reconnections = 0
+        """How often a lost connection was opened again."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether audio and pictures travel as bytes."""
+        return self._is_binary
+
+    async def __aenter__(self) -> LipSyncClient:
+        self._http = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S))
+        try:
+            self._socket = await self._open()
+        except BaseException:
+            await self._http.close()
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name="connection")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for session in self._sessions.values():
+            await session.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._socket is not None:
+            await self._socket.close()
+        if self._http is not None:
+            await self._http.close()
+
+    def session(
+        self,
+        *,
+        user: str,
+        face: str | None = None,
+        model: str | None = None,
+        fps: float = 20.0,
+        size: int = 256,
+        format: str = "jpeg",
+        quality: int = 80,
+        session_id: str | None = None,
+    ) -> ClientSession:
+        """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264."""
+        session = ClientSession(
+            self, user=user, face=face, model=model, fps=fps, size=size, format=format, quality=quality, session_id=session_id
+        )
+        self._sessions[session.id] = session
+        return session
+
+    async def send(self, message: str | bytes) -> bool:
+        """Send now; False when there is no connection at the moment."""
+        if self._socket is None or self._socket.closed:
+            return False
+        try:
+            await (self._socket.send_str(message) if isinstance(message, str) else self._socket.send_bytes(message))
+        except ConnectionError:
+            return False
+        return True
+
+    async def _open(self) -> aiohttp.ClientWebSocketResponse:
+        assert self._http is not None
+        protocols = (wire.BINARY_SUBPROTOCOL,) if self._is_binary else ()
+        try:
+            socket = await self._http.ws_connect(self._url, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status in (401, 403):
+                raise service_error(LipSyncErrorCode.UNAUTHORIZED, f"{self._url}: {error.message}", recoverable=False) from None
+            raise ConnectionFailedError(f"{self._url}: {error.status} {error.message}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConnectionFailedError(f"{self._url}: {error}") from error
+        self._is_binary = socket.protocol == wire.BINARY_SUBPROTOCOL
+        return socket
+
+    async def _keep(self) -> None:
+        """Listen for the client's whole life."""
+        try:
+            while self._socket is not None:
+                await self._listen(self._socket)
+                for session in self._sessions.values():
+                    session.connection_lost()
+                self._socket = await self._reopen()
+                self.reconnections += 1
+                for session in self._sessions.values():
+                    await session.connection_back()
+        except ConnectionFailedError as error:
+            for session in self._sessions.values():
+                await session.abandon(error)
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for raw in socket:
+            if raw.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                await self._take(raw.data)
+
+    async def _take(self, data: Any) -> None:
+        message = read(data)
+        if message is None:
+            return
+        session = self._sessions.get(message.session_id or "")
+        if session is not None:
+            await session.take(message)
+        elif isinstance(message, Refused):
+            logger.warning("the service refused a message: %s: %s", message.error_code, message.error_message)
+
+    async def _reopen(self) -> aiohttp.ClientWebSocketResponse:
+        loop, wait_s = asyncio.get_running_loop(), RETRY_FIRST_S
+        until_s = loop.time() + self._give_up_s
+        while True:
+            try:
+                return await self._open()
+            except ConnectionFailedError:
+                if loop.time() + wait_s > until_s:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_MOST_S, 2.0 * wait_s)
