@@ -27,6 +27,9 @@ SPARE_FACE_S: Final = 3.0
 """A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
 away because the machine has too much to do."""
 
+FIGURES_S: Final = 0.5
+"""How long a model's figures are taken for current."""
+
 OBJECTIONS: Final = (Reason.POOR_QUALITY, Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
 
 
@@ -57,6 +60,7 @@ class ModelChoice:
         self._metrics = metrics
         self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
         self.performance = PerformanceTracker()
+        self._candidates: dict[LipSyncModel, tuple[float, Candidate]] = {}
         self.gpu_available = False
         """Whether a Triton reports a GPU."""
 
@@ -82,18 +86,24 @@ class ModelChoice:
             drawn_s=now - session.model_since_s,
         )
         usable = [model for model in compatible if await self._is_usable(session, model, now)]
-        choices = ranked({model: self._candidate(model) for model in usable}, situation)
+        choices = ranked({model: self._candidate(model, now) for model in usable}, situation)
         session.reasons = {choice.model: choice.reason for choice in choices}
         return [choice.model for choice in choices]
 
-    def _candidate(self, model: LipSyncModel) -> Candidate:
+    def _candidate(self, model: LipSyncModel, now: float) -> Candidate:
+        """Every batch of every session asks, and percentiles of hundreds of latencies are dear: figures stand for a while."""
+        known = self._candidates.get(model)
+        if known is not None and now - known[0] < FIGURES_S:
+            return known[1]
         spec, figures = self.spec(model), self.performance.performance(model)
-        return Candidate(
+        candidate = Candidate(
             quality=spec.quality * figures.success_rate,
             p95_ms=figures.p95_latency_ms if figures.frames_per_second else None,
             needs_gpu=spec.gpu_memory_mb > 0,
             min_bandwidth_kbps=spec.min_bandwidth_kbps,
         )
+        self._candidates[model] = (now, candidate)
+        return candidate
 
     async def available(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model now."""
