@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestrator.capacity import Capacity
 from orchestrator.config import ServiceConfig
@@ -74,8 +75,8 @@ async def read_form(request: web.Request, files: Mapping[str, int]) -> dict[str,
     except TimeoutError:
         message = f"the form was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less"
         raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
-    except (ValueError, AssertionError, RuntimeError) as error:  # what the reader raises for broken boundaries and headers
-        raise invalid_field("form", f"is not a multipart/form-data body that can be read ({error})") from None
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:  # broken boundaries, headers, encodings
+        raise invalid_field("form", f"is not a multipart/form-data body that can be read ({type(error).__name__})") from None
     raise invalid_field("form", f"has more than {MAX_PARTS} parts; send the fields that this path names")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 from functools import cache
 from typing import Any, Final, TypeAlias
@@ -45,6 +46,20 @@ RECORDS: Final = (
 
 ID: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"}
 """Stricter than what is served: ids may begin with a dot as long as they are neither `.` nor `..`."""
+
+TEST: Final[Json] = {
+    "userId": "demo",
+    "faceModelId": "demo",
+    "audioChunk": {
+        "data": base64.b64encode(bytes(3200)).decode(),
+        "timestamp": 0,
+        "sequenceNumber": 0,
+        "sampleRate": 16000,
+        "channels": 1,
+        "format": "pcm",
+    },
+}
+"""A tenth of a second of silence."""
 
 MODEL: Final[Json] = {"type": "string", "examples": [model.value for model in LipSyncModel]}
 """Not an enumeration: a model of one's own has its own name."""
@@ -116,7 +131,7 @@ def _media() -> Json:
     }
     movie = {"200": {"description": "H.264 and AAC, with a note in its metadata that it is synthetic", "content": _binary("video/mp4")}}
     render = _operation("A recording becomes an MP4 with sound", movie, errors, body=_form(recording | wish, "audio"))
-    test = _form(recording, "audio") | {"application/json": {"schema": _reference(answers.BenchmarkRequest)}}
+    test = _form(recording, "audio") | {"application/json": {"schema": _reference(answers.BenchmarkRequest), "example": TEST}}
     benchmark = _operation("Try every model that the face supports on one recording", _ok(_json(answers.Benchmark)), errors, body=test)
     return {"/v1/render": {"post": render}, "/v1/benchmark": {"post": benchmark}}
 
