@@ -105,6 +105,7 @@ async def _measure_capacity(app: web.Application) -> None:
         return
     app[MEASURED].append(capacity)
     service.sessions.carries = capacity.faces
+    service.metrics.capacity_faces.set(capacity.faces)
     text = "%d faces can speak at once: %.1f ms of %g cores a frame at %g frames a second"
     logger.info(text, capacity.faces, capacity.cpu_ms_per_frame, capacity.cores, capacity.fps)
 

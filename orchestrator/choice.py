@@ -11,10 +11,11 @@ from typing import Final
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.preparations import FacePreparations
+from orchestrator.inference.triton_metrics import TritonFigures
 from orchestrator.licences import refused_models, refused_preference
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter, ModelSpec
-from orchestrator.performance import PerformanceTracker
+from orchestrator.performance import ModelPerformance, PerformanceTracker
 from orchestrator.selection import Candidate, Reason, Situation, ranked
 from orchestrator.session import Session
 from orchestrator.turn import Turn
@@ -59,7 +60,7 @@ class ModelChoice:
         self._preparations = preparations
         self._metrics = metrics
         self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
-        self.performance = PerformanceTracker()
+        self.performance = PerformanceTracker({model: adapter.spec.quality for model, adapter in adapters.items()})
         self._candidates: dict[LipSyncModel, tuple[float, Candidate]] = {}
         self.gpu_available = False
         """Whether a Triton reports a GPU."""
@@ -98,12 +99,45 @@ class ModelChoice:
         spec, figures = self.spec(model), self.performance.performance(model)
         candidate = Candidate(
             quality=spec.quality * figures.success_rate,
-            p95_ms=figures.p95_latency_ms if figures.frames_per_second else None,
+            p95_ms=self._p95_ms(figures, now),
             needs_gpu=spec.gpu_memory_mb > 0,
             min_bandwidth_kbps=spec.min_bandwidth_kbps,
         )
         self._candidates[model] = (now, candidate)
         return candidate
+
+    def _p95_ms(self, figures: ModelPerformance, now: float) -> float | None:
+        """A batch's own latency holds its wait in Triton's queue. Of a model that has not drawn here for a while it says nothing of
+        today's queue, which others may fill: then the wait that Triton reports counts on top."""
+        if not figures.frames_per_second:
+            return None
+        is_old = figures.updated_s is not None and now - figures.updated_s > self._config.performance_monitoring_interval
+        return figures.p95_latency_ms + (figures.queue_ms or 0.0 if is_old else 0.0)
+
+    def note_triton(self, figures: TritonFigures) -> None:
+        """What the Tritons say of themselves; moves the choice and the metrics."""
+        self.gpu_available = figures.has_gpu
+        for model, adapter in self._adapters.items():
+            loads = [figures.models[name] for name in adapter.spec.triton_models if name in figures.models]
+            held_mb = [figures.memory_mb[name] for name in adapter.spec.triton_models if name in figures.memory_mb]
+            on_gpu = figures.has_gpu and bool(adapter.spec.triton_models)
+            self.performance.note_resources(
+                model,
+                queue_ms=sum(load.queue_ms for load in loads) if loads else None,
+                gpu_utilization=figures.gpu_utilization if on_gpu else None,
+                memory_mb=sum(held_mb) if held_mb else figures.gpu_used_mb if on_gpu else None,
+            )
+        self._publish(figures)
+
+    def _publish(self, figures: TritonFigures) -> None:
+        metrics = self._metrics
+        for model, load in figures.models.items():
+            metrics.triton_batch_size.labels(model).set(load.batch_size)
+            metrics.triton_queue_seconds.labels(model).set(load.queue_ms / 1000.0)
+        if figures.has_gpu:
+            metrics.gpu_utilization_ratio.set(figures.gpu_utilization or 0.0)
+            metrics.gpu_memory_used_bytes.set((figures.gpu_used_mb or 0.0) * 2**20)
+            metrics.gpu_memory_total_bytes.set((figures.gpu_total_mb or 0.0) * 2**20)
 
     async def available(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model now."""

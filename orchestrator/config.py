@@ -67,6 +67,8 @@ class ServiceConfig:
     """Triton's model repository."""
     triton_url: str = ""
     """gRPC addresses of running Tritons, `host:port,host:port`; empty starts the embedded one."""
+    triton_metrics_url: str = ""
+    """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port 8002 of each host."""
     default_model: LipSyncModel = LipSyncModel.TPSM
     """Model used when the client has no preference."""
     fallback_chain: tuple[LipSyncModel, ...] = (
@@ -149,6 +151,11 @@ class ServiceConfig:
     def triton_urls(self) -> list[str]:
         """The addresses one by one."""
         return [url.strip() for url in self.triton_url.split(",") if url.strip()]
+
+    @property
+    def triton_metrics_urls(self) -> list[str]:
+        """The addresses one by one."""
+        return [url.strip() for url in self.triton_metrics_url.split(",") if url.strip()]
 
     def serves(self, model: LipSyncModel) -> bool:
         """Whether `models` lets a model in."""

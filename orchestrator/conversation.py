@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final, Protocol
 
 import msgspec
@@ -28,6 +29,7 @@ from orchestrator.session import (
     TurnEnded,
     TurnStarted,
 )
+from orchestrator.tracing import span_below
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, VideoGenerationConfig
 
@@ -189,17 +191,20 @@ class Conversation:
 
     async def _send_next(self, line: Line) -> None:
         out = await self.session.outbox.get()
+        began = time.perf_counter()
         if isinstance(out, OutgoingFrame) and not self._is_wanted(out):
             return
         try:
-            if isinstance(out, Failed):
-                await line.tell(out.error, self.session.id)
-            else:
-                await line.write(self._message(out))
+            with span_below(out.trace if isinstance(out, OutgoingFrame) else None, "send"):
+                if isinstance(out, Failed):
+                    await line.tell(out.error, self.session.id)
+                else:
+                    await line.write(self._message(out))
         except (ConnectionError, asyncio.CancelledError):
             self.session.outbox.put_back(out)
             raise
         if isinstance(out, OutgoingFrame):
+            self._service.metrics.stage_seconds.labels("send", out.frame.format.value).observe(time.perf_counter() - began)
             self._count(out, asyncio.get_running_loop().time())
 
     def _is_wanted(self, out: OutgoingFrame) -> bool:

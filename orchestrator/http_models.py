@@ -99,9 +99,9 @@ def _performance(app: web.Application, model: LipSyncModel) -> answers.ModelPerf
         p95_latency_ms=round(figures.p95_latency_ms, 2) if drew else None,
         p99_latency_ms=round(figures.p99_latency_ms, 2) if drew else None,
         success_rate=None if figures.updated_s is None else round(figures.success_rate, 4),
-        quality_score=ADAPTERS[model].spec.quality,
-        gpu_utilization=None,
-        memory_usage_mb=None,
+        quality_score=round(figures.quality_score, 4),
+        gpu_utilization=figures.gpu_utilization,
+        memory_usage_mb=None if figures.memory_usage_mb is None else round(figures.memory_usage_mb, 1),
         frames_per_second=round(figures.frames_per_second, 1) if drew else None,
         last_updated=None if figures.updated_s is None else _moment(figures.updated_s),
     )

@@ -8,9 +8,11 @@ from typing import Final
 
 from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.logs import session_logged
 from orchestrator.models.base import ModelSpec
 from orchestrator.pipeline import Batch, FramePipeline
 from orchestrator.session import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.tracing import here, span
 from orchestrator.turn import Turn
 from orchestrator.types import LipSyncModel
 
@@ -30,6 +32,7 @@ class LiveSession:
     def __init__(self, session: Session, pipeline: FramePipeline, *, pacing_lead_s: float) -> None:
         self.session = session
         self._pipeline = pipeline
+        self._metrics = pipeline.metrics
         self._pacing_lead_s = pacing_lead_s
         self._step: asyncio.Task[None] | None = None
         self._step_ordinal = 0
@@ -59,6 +62,8 @@ class LiveSession:
         if item.chunk is not None:
             self.session.heard_s = item.arrived_s
         dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
+        self._metrics.queue_fill.labels("inbox").observe(inbox.fill)
+        self._metrics.audio_lost_seconds_total.inc(sum(lost.duration_ms for lost in dropped) / 1000.0)
         for lost in dropped:
             heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)
             if heir is not None:
@@ -97,7 +102,8 @@ class LiveSession:
         """Give up the turn that is being spoken, or else the oldest one waiting; its ordinal, or None when there is none."""
         session, turn = self.session, self.session.turn
         ordinal = self._spoken_ordinal()
-        await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame))
+        removed = await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame))
+        self._metrics.frames_dropped_total.labels("interruption").inc(removed)
         if ordinal is None:
             return None
         self._given_up = ordinal
@@ -137,6 +143,14 @@ class LiveSession:
         return True
 
     async def _handle(self, item: InboxItem) -> None:
+        """One item, under its ids in log and trace."""
+        ids: dict[str, str | int] = {"session.id": self.session.id, "turn.id": item.turn_id}
+        if item.chunk is not None:
+            ids["chunk.number"] = item.chunk.sequence_number
+        with session_logged(self.session.id, item.turn_id), span("end of turn" if item.chunk is None else "chunk", **ids):
+            await self._advance(item)
+
+    async def _advance(self, item: InboxItem) -> None:
         turn = self.session.turn
         if turn is not None and turn.ordinal != item.ordinal:
             await self._finish(turn, item.arrived_s)
@@ -151,7 +165,8 @@ class LiveSession:
         if item.chunk is None:
             await self._finish(turn, item.arrived_s)
         else:
-            turn.push(item.chunk, item.arrived_s)
+            with self._metrics.stage("decode", item.chunk.format.value):
+                turn.push(item.chunk, item.arrived_s)
             await self._speak(turn)
 
     async def _begin(self, item: InboxItem) -> Turn:
@@ -212,14 +227,15 @@ class LiveSession:
             await session.outbox.put(Switched(wished, model, await self._pipeline.choice.why_unserved(session, wished)))
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
-        outbox = self.session.outbox
+        outbox, trace = self.session.outbox, here()
         force_keyframe, self._keyframe_due = self._keyframe_due or batch.switch is not None, False
         coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=force_keyframe)
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
         for frame in coded:
             number = turn.frame_at(frame.audio_timestamp_ms)
-            await outbox.put(OutgoingFrame(turn, frame, self._ready_s(turn, number, spec)))
+            await outbox.put(OutgoingFrame(turn, frame, self._ready_s(turn, number, spec), trace))
+        self._metrics.queue_fill.labels("outbox").observe(outbox.fill)
 
     async def _pace(self, turn: Turn, frame: int) -> None:
         """Wait until a frame may leave; audio that came in a burst must not flood the client."""

@@ -1,61 +1,118 @@
-"""Every Prometheus metric of the orchestrator; names carry units, labels are few."""
+"""Every Prometheus metric of the orchestrator; names carry units, labels are few. docs/metrics.md says what each is for."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from orchestrator.tracing import span
+
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+STAGE_BUCKETS_S = (0.0001, 0.0002, 0.0005, *LATENCY_BUCKETS_S)
 OFFSET_BUCKETS_MS = (-100, -45, -30, -15, -5, 5, 15, 30, 45, 100)
 BITRATE_BUCKETS_BPS = (100_000, 200_000, 300_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000)
+FILL_BUCKETS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9, 1.0)
+
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes of one service keep their counts together; the client library reads it when it is imported."""
+
+SUM: Final = "livesum"
+NEWEST: Final = "livemostrecent"
+"""What a gauge of several processes says: only the living count, together or the last that spoke."""
 
 
 class Metrics:
     """One registry an application, so that two applications in one process do not share counts."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        self.stage_seconds = Histogram(
-            "lipsync_stage_seconds",
-            "Wall time of a stage for one batch of frames",
-            ["stage", "model"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.registry = CollectorRegistry()
+        self._frames()
+        self._stages()
+        self._models()
+        self._sessions()
+        self._triton()
+
+    def _frames(self) -> None:
+        self.frames_total = self._counter("lipsync_frames_total", "Frames sent", "model", "format")
+        self.cached_frames_total = self._counter("lipsync_cached_frames_total", "Frames that had been drawn before for the same sound")
+        self.frames_dropped_total = self._counter(
+            "lipsync_frames_dropped_total", "Frames left out: `congestion` for a slow client, `interruption` with the turn's end", "reason"
         )
-        self.frame_latency_seconds = Histogram(
-            "lipsync_frame_latency_seconds",
-            "From the last audio sample of a frame's look-ahead to the frame's leaving",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.audio_lost_seconds_total = self._counter("lipsync_audio_lost_seconds_total", "Audio that overflowed an inbox")
+        self.frame_latency_seconds = self._histogram(
+            "lipsync_frame_latency_seconds", "From the last audio sample of a frame's look-ahead to the frame's leaving", LATENCY_BUCKETS_S
         )
-        self.first_frame_seconds = Histogram(
-            "lipsync_first_frame_seconds", "From a turn's first chunk to its first frame", buckets=LATENCY_BUCKETS_S, registry=registry
+        self.first_frame_seconds = self._histogram(
+            "lipsync_first_frame_seconds", "From a turn's first chunk to its first frame", LATENCY_BUCKETS_S
         )
-        self.frames_total = Counter("lipsync_frames_total", "Frames sent", ["model", "format"], registry=registry)
-        self.cached_frames_total = Counter(
-            "lipsync_cached_frames_total", "Frames that had been drawn before for the same sound", registry=registry
+        self.av_offset_ms = self._histogram(
+            "lipsync_av_offset_ms", "Offset that clients measured; positive: the picture is ahead", OFFSET_BUCKETS_MS
         )
-        self.fallbacks_total = Counter(
-            "lipsync_fallbacks_total", "Batches that another model had to draw", ["from_model", "to_model", "code"], registry=registry
-        )
-        self.face_preparations_total = Counter(
-            "lipsync_face_preparations_total",
-            "Faces prepared for models whose networks have to see them first; the result is `prepared` or an error code",
-            ["model", "result"],
-            registry=registry,
-        )
-        self.errors_total = Counter("lipsync_errors_total", "Errors told to clients", ["code"], registry=registry)
-        self.sessions = Gauge("lipsync_sessions", "Open sessions", registry=registry)
-        self.model_available = Gauge("lipsync_model_available", "1 when a model may be used", ["model"], registry=registry)
-        self.av_offset_ms = Histogram(
-            "lipsync_av_offset_ms",
-            "Offset that clients measured; positive: the picture is ahead",
-            buckets=OFFSET_BUCKETS_MS,
-            registry=registry,
-        )
-        self.bitrate_bps = Histogram(
-            "lipsync_bitrate_bps", "Target bitrate after a client's report", buckets=BITRATE_BUCKETS_BPS, registry=registry
+        self.bitrate_bps = self._histogram("lipsync_bitrate_bps", "Target bitrate after a client's report", BITRATE_BUCKETS_BPS)
+
+    def _stages(self) -> None:
+        self.stage_seconds = self._histogram("lipsync_stage_seconds", "Wall time of a stage", STAGE_BUCKETS_S, "stage", "model")
+        self.queue_fill = self._histogram(
+            "lipsync_queue_fill", "Load over capacity of a session's queues when something is put there", FILL_BUCKETS, "queue"
         )
 
+    def _models(self) -> None:
+        self.fallbacks_total = self._counter(
+            "lipsync_fallbacks_total", "Batches that another model had to draw", "from_model", "to_model", "code"
+        )
+        self.face_preparations_total = self._counter(
+            "lipsync_face_preparations_total",
+            "Faces prepared for models whose networks have to see them first; the result is `prepared` or an error code",
+            "model",
+            "result",
+        )
+        self.model_available = self._gauge("lipsync_model_available", "1 when a model may be used", NEWEST, "model")
+
+    def _sessions(self) -> None:
+        self.sessions = self._gauge("lipsync_sessions", "Open sessions", SUM)
+        self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw", SUM)
+        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured at the start", SUM)
+        self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
+
+    def _triton(self) -> None:
+        self.triton_batch_size = self._gauge(
+            "lipsync_triton_batch_size", "Mean items of an execution since the last look at Triton", NEWEST, "model"
+        )
+        self.triton_queue_seconds = self._gauge(
+            "lipsync_triton_queue_seconds", "Mean wait of a request in Triton's queue since the last look", NEWEST, "model"
+        )
+        self.gpu_utilization_ratio = self._gauge("lipsync_gpu_utilization_ratio", "Share of time that Triton's GPUs were busy", NEWEST)
+        self.gpu_memory_used_bytes = self._gauge("lipsync_gpu_memory_used_bytes", "Memory in use on Triton's GPUs", NEWEST)
+        self.gpu_memory_total_bytes = self._gauge("lipsync_gpu_memory_total_bytes", "Memory of Triton's GPUs", NEWEST)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, together: Any, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, multiprocess_mode=together, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    @contextmanager
+    def stage(self, name: str, model: str) -> Iterator[None]:
+        """Times what is done within and shows it in the trace; what fails is not counted."""
+        began = time.perf_counter()
+        with span(name, model=model):
+            yield
+        self.stage_seconds.labels(name, model).observe(time.perf_counter() - began)
+
     def render(self) -> bytes:
-        """The text exposition format."""
-        return generate_latest(self.registry)
+        """The text exposition format; of all processes together where they share a folder."""
+        if SHARED_FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        from prometheus_client import multiprocess
+
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +46,9 @@ class _Record:
     closed_s: float = -math.inf
     """When the circuit last closed after a failure."""
     updated_s: float | None = None
+    queue_ms: float | None = None
+    gpu_utilization: float | None = None
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,22 @@ class ModelPerformance:
     """Batches that the latencies are those of; 0: they say nothing."""
     updated_s: float | None
     """Of the last batch, drawn or failed, on the caller's clock; None before the first."""
+    quality_score: float = 0.0
+    """Expected quality of the picture times the share of batches that succeeded, 0..1."""
+    queue_ms: float | None = None
+    """Mean wait in Triton's queues for one batch, at the last look; None where nobody asked the model's networks meanwhile."""
+    gpu_utilization: float | None = None
+    """0..1, of the GPUs that the model runs on, other models included; None without one."""
+    memory_usage_mb: float | None = None
+    """What the model's backend processes hold, or else what is used of its GPUs, other models included."""
 
 
 class PerformanceTracker:
     """Records results and answers which circuits are closed. Never reads a clock: `now` is monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, qualities: Mapping[LipSyncModel, float] | None = None) -> None:
+        """`qualities` are what the models declare, 0..1."""
+        self._qualities = dict(qualities or {})
         self._records: dict[LipSyncModel, _Record] = {}
 
     def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float) -> None:
@@ -89,6 +103,13 @@ class PerformanceTracker:
             record.probe_after_s = record.cooled_s = min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
             record.open_until_s = now + record.probe_after_s
             record.opened_by = code
+
+    def note_resources(
+        self, model: LipSyncModel, *, queue_ms: float | None, gpu_utilization: float | None, memory_mb: float | None
+    ) -> None:
+        """What the servers say of the model since the last time they were asked."""
+        record = self._record(model)
+        record.queue_ms, record.gpu_utilization, record.memory_mb = queue_ms, gpu_utilization, memory_mb
 
     def is_closed(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model."""
@@ -115,16 +136,21 @@ class PerformanceTracker:
         """Figures over the last `HISTORY` batches."""
         record = self._record(model)
         latencies = np.array(record.latencies_ms or [0.0])
+        success_rate = sum(record.successes) / len(record.successes) if record.successes else 1.0
         return ModelPerformance(
             model=model,
             average_latency_ms=float(latencies.mean()),
             p95_latency_ms=float(np.percentile(latencies, 95)),
             p99_latency_ms=float(np.percentile(latencies, 99)),
-            success_rate=sum(record.successes) / len(record.successes) if record.successes else 1.0,
+            success_rate=success_rate,
             frames_per_second=_rate(record.frames),
             is_open=record.open_until_s is not None,
             drawn=len(record.latencies_ms),
             updated_s=record.updated_s,
+            quality_score=self._qualities.get(model, 0.0) * success_rate,
+            queue_ms=record.queue_ms,
+            gpu_utilization=record.gpu_utilization,
+            memory_usage_mb=record.memory_mb,
         )
 
     def _record(self, model: LipSyncModel) -> _Record:

@@ -24,6 +24,7 @@ from orchestrator.probes import Probes
 from orchestrator.session import Poster, Session
 from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.service import VideoStreamingService
+from orchestrator.tracing import span
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
 from orchestrator.video.frame_cache import FrameCache
@@ -66,7 +67,7 @@ class FramePipeline:
         self._faces = faces
         self._video = video
         self._streaming = streaming
-        self._metrics = metrics
+        self.metrics = metrics
         self._weights = weights
         self._preparations = FacePreparations(faces, video.inference, metrics)
         self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
@@ -130,6 +131,7 @@ class FramePipeline:
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
         kept = kept_frames(wanted, fill, session.stream.since_keyframe)
         self._video.counter.frames_dropped += count - len(kept)
+        self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
         return kept
 
     async def next_frames(
@@ -147,7 +149,8 @@ class FramePipeline:
                 continue
             started_s, drawn = loop.time(), _drawn_places(turn, len(offsets))
             try:
-                images = await self._draw(session, turn, model, count, [offsets[place] for place in drawn])
+                with span("generate", model=model.value, frames=len(drawn)):
+                    images = await self._draw(session, turn, model, count, [offsets[place] for place in drawn])
             except LipSyncError as error:
                 failures[model] = error.code
                 self._record_failure(session, model, error, loop.time())
@@ -155,7 +158,7 @@ class FramePipeline:
             elapsed_ms = (loop.time() - started_s) * 1000.0
             turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
             self.performance.record_success(model, elapsed_ms, len(images), loop.time())
-            self._metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
+            self.metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
             if len(drawn) < len(offsets) and turn.last_image is not None:
                 images = await asyncio.to_thread(_completed, turn.last_image, images, drawn)
             switch = self.choice.note_switch(session, turn, model, failures)
@@ -172,11 +175,9 @@ class FramePipeline:
         self, session: Session, turn: Turn, frames: list[GeneratedFrame], *, force_keyframe: bool = False
     ) -> list[StreamingFrame]:
         """Coded frames; a turn begins with a keyframe, and so does another model."""
-        loop = asyncio.get_running_loop()
-        started_s, is_first = loop.time(), frames[0].sequence_number == 0
-        coded = await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
-        self._metrics.stage_seconds.labels("encode", turn.config.format.value).observe(loop.time() - started_s)
-        return coded
+        is_first = frames[0].sequence_number == 0
+        with self.metrics.stage("encode", turn.config.format.value):
+            return await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
 
     async def probe_failed_models(self) -> None:
         """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""
@@ -194,10 +195,11 @@ class FramePipeline:
         adapter, now = self._adapters[model], asyncio.get_running_loop().time()
         keys = self._frame_keys(session, turn, adapter, kept)
         if keys is not None and (known := self._frames.get(keys, now)) is not None:
-            self._metrics.cached_frames_total.inc(len(known))
+            self.metrics.cached_frames_total.inc(len(known))
             return known
         face = await self._faces.optimize_for_model(_face_of(session), adapter, turn.config.resolution.width)
-        windows = turn.windows(adapter.spec, count, kept)
+        with self.metrics.stage("features", model.value):
+            windows = turn.windows(adapter.spec, count, kept)
         deadline = math.inf
         if adapter.spec.triton_models:  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0

@@ -25,6 +25,7 @@ from orchestrator.face.store import open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.repository import read_repository
 from orchestrator.inference.timed import TimedInference
+from orchestrator.inference.triton_metrics import Accountable, TritonWatch
 from orchestrator.inference.weights import WeightsRegister
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
@@ -41,6 +42,9 @@ from orchestrator.video.service import VideoGeneratorService
 
 OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
 """Opens the inference for the service's life: a Triton, or this process."""
+
+GAUGES_S = 1.0
+"""Between two settings of the gauges that nothing else sets."""
 
 BATCH_FRAMES = 4
 """As in a live session: what a model is asked for at once."""
@@ -128,6 +132,7 @@ class LipSyncService:
         weights = WeightsRegister(read_repository(self.config.model_repository))
         self.pipeline = FramePipeline(self.config, self.adapters, self.faces, self.video, self.streaming, self.metrics, weights)
         self._open.push_async_callback(self.pipeline.close)
+        self._watch(inference)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -223,6 +228,29 @@ class LipSyncService:
         used = frames[-1].lip_sync_model if frames else None
         state = sync_state(shown_ms, shown_ms, session.stream.sync.correction_ms)
         return LipSyncResponse(session.id, frames, state, ResponseMetrics(took_ms, used, len(frames)))
+
+    def _watch(self, inference: Inference) -> None:
+        """Tasks that end with the service: the gauges, and what the Tritons say of themselves."""
+        tasks = [asyncio.create_task(self._gauge(), name="set gauges")]
+        if isinstance(inference, Accountable):
+            watch = TritonWatch(inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton)
+            tasks.append(asyncio.create_task(watch.run(self.config.performance_monitoring_interval), name="watch triton's metrics"))
+
+        async def stop() -> None:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+        self._open.push_async_callback(stop)
+
+    async def _gauge(self) -> None:
+        """Whoever reads the metrics may be answered by another process of this service: each keeps its own gauges up."""
+        while True:
+            self.metrics.sessions.set(len(self.sessions))
+            self.metrics.speaking_sessions.set(self.sessions.speaking())
+            for model in self.adapters:
+                self.metrics.model_available.labels(model.value).set(await self.pipeline.choice.available(model))
+            await asyncio.sleep(GAUGES_S)
 
     def _session_for(self, request: LipSyncRequest) -> Session:
         session = self.sessions.get(request.session_id)

@@ -50,6 +50,8 @@ class OutgoingFrame:
     turn: Turn
     frame: StreamingFrame
     ready_s: float
+    trace: Any = None
+    """The open span of the chunk that it came from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from aiohttp import web
 from orchestrator import wire
 from orchestrator.conversation import Conversation, Line
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
 from orchestrator.session import Session
 
@@ -58,8 +59,9 @@ class Switchboard:
                 raise
             self._service.sessions.add(session)
         conversation = self._conversations[session_id] = Conversation(session, self._service)
-        self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
-        conversation.attach(line)
+        with session_logged(session_id):
+            self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
+            conversation.attach(line)
         self._service.metrics.sessions.set(len(self._service.sessions))
         return conversation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -13,6 +14,7 @@ from orchestrator.allowance import Allowance
 from orchestrator.auth import Caller
 from orchestrator.conversation import Conversation
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
 from orchestrator.session import Session, merged_config
 from orchestrator.streaming.bitrate import after_report
@@ -80,11 +82,20 @@ class Connection:
                 raise LipSyncError(
                     LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details={"maxMessagesPerSecond": self._config.max_messages_per_s}
                 )
-            message, payload = self._parse(data)
+            message = self._read(data)
             session_id = message.session_id
-            await self._handle(message, payload)
+            with session_logged(session_id):
+                await self._handle(message)
         except LipSyncError as error:
             await self.tell(error, session_id or wire.session_of(data))
+
+    def _read(self, data: str | bytes) -> wire.AudioRequest | wire.ClientMessage:
+        """A message that was checked; a chunk's sound is bytes by then."""
+        began = time.perf_counter()
+        message, payload = self._parse(data)
+        read = wire.audio_request(message, payload) if isinstance(message, wire.WireAudio) else message
+        self._metrics.stage_seconds.labels("receive", "json" if isinstance(data, str) else "binary").observe(time.perf_counter() - began)
+        return read
 
     def _parse(self, data: str | bytes) -> tuple[wire.ClientMessage, bytes | None]:
         if isinstance(data, str):
@@ -93,9 +104,9 @@ class Connection:
             raise invalid_field("message", f"is binary; send JSON as a text message, or ask for the subprotocol {wire.BINARY_SUBPROTOCOL}")
         return wire.parse_binary(data)
 
-    async def _handle(self, message: wire.ClientMessage, payload: bytes | None) -> None:
-        if isinstance(message, wire.WireAudio):
-            await self._audio(wire.audio_request(message, payload))
+    async def _handle(self, message: wire.AudioRequest | wire.ClientMessage) -> None:
+        if isinstance(message, wire.AudioRequest):
+            await self._audio(message)
             return
         if isinstance(message, wire.ResumeSession):
             await self._resume(message)

@@ -17,6 +17,7 @@ from orchestrator.inference.repository import ModelContract
 from orchestrator.inference.sharing import UNANSWERED, Loan, SharedMemory
 from orchestrator.inference.slots import Slot
 from orchestrator.inference.statuses import LOST_REGION, SHORT_REGION, error_of, timed_out
+from orchestrator.tracing import request_metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Connection:
 
     async def _call(self, model: str, request: Any, timeout_s: float) -> Any:
         try:
-            return await self._stub.ModelInfer(request, timeout=timeout_s)
+            return await self._stub.ModelInfer(request, timeout=timeout_s, metadata=request_metadata())
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -27,7 +27,7 @@ from orchestrator.inference.background import RETRY_FIRST_S, BackgroundLoader
 from orchestrator.inference.control import Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
 from orchestrator.inference.identity import Stamp
-from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early
+from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early, memory_mb
 
 LOG = logging.getLogger(__name__)
 
@@ -132,6 +132,10 @@ class EmbeddedTriton:
     def stubs(self) -> tuple[Stub, ...]:
         """The backend processes that are alive now."""
         return self._process.stubs()
+
+    def memory_mb(self) -> dict[str, float]:
+        """What the backend processes of each model hold."""
+        return memory_mb(self.stubs())
 
     def report_failure(self, model: str, error: InferenceError) -> None:
         """What a request met: unavailability or a few time-outs make the supervisor ask the model's canary.

@@ -20,6 +20,9 @@ LOG = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 TIMEOUT_S: Final = 1.0
 
+METRICS_PORT: Final = 8002
+"""Where a Triton publishes its metrics unless it was told otherwise; then the configuration names the address."""
+
 
 class ExternalServer:
     """One address of `--triton-url`."""
@@ -28,6 +31,7 @@ class ExternalServer:
 
     def __init__(self, url: str, repository: Repository) -> None:
         self.url = url
+        self.metrics_url = f"http://{url.rpartition(':')[0]}:{METRICS_PORT}/metrics"
         self._models = tuple(repository.models)
         self._ready: frozenset[str] = frozenset()
         self._look_now = asyncio.Event()
@@ -55,6 +59,10 @@ class ExternalServer:
     def loaded_from(self, model: str) -> Stamp | None:
         """Nobody can say: the files lie where the server is."""
         return None
+
+    def memory_mb(self) -> dict[str, float]:
+        """Its processes are not ours to look at."""
+        return {}
 
     def report_failure(self, model: str, error: InferenceError) -> None:
         """Look again now rather than in a second."""

@@ -218,6 +218,16 @@ def cpu_ticks(stubs: Iterable[Stub]) -> int:
     return ticks
 
 
+def memory_mb(stubs: Iterable[Stub]) -> dict[str, float]:
+    """Memory that the backend processes of each model hold for themselves, without what they share with others."""
+    held: dict[str, float] = {}
+    for stub in stubs:
+        with contextlib.suppress(OSError, IndexError, ValueError):  # it has just ended
+            pages = [int(each) for each in Path(f"/proc/{stub.pid}/statm").read_text().split()]
+            held[stub.model] = held.get(stub.model, 0.0) + (pages[1] - pages[2]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return held
+
+
 def kill_stubs(stubs: Iterable[Stub]) -> None:
     """Kills those that still are what they were, and waits for their end, at most a second."""
     living = [stub for stub in stubs if _stub(stub.pid) == stub]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.inference import Inference, Tensors
@@ -21,10 +20,8 @@ class TimedInference:
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
-        began = time.monotonic()
-        outputs = await self._inference.infer(model, inputs, deadline=deadline)
-        self._metrics.stage_seconds.labels("infer", model).observe(time.monotonic() - began)
-        return outputs
+        with self._metrics.stage("infer", model):
+            return await self._inference.infer(model, inputs, deadline=deadline)
 
     async def ready(self, model: str) -> bool:
         """See `Inference.ready`."""

@@ -43,6 +43,15 @@ class Server(Protocol):
         """What the model's files looked like when the server read them; None where that cannot be known."""
         ...
 
+    @property
+    def metrics_url(self) -> str:
+        """Of its own metrics, `http://host:port/metrics`."""
+        ...
+
+    def memory_mb(self) -> dict[str, float]:
+        """What the backend processes of each model hold, as far as that can be seen from here."""
+        ...
+
     def report_failure(self, model: str, error: InferenceError) -> None:
         """What a request met; the watcher decides whether to look closer."""
         ...
@@ -101,6 +110,18 @@ class TritonInference:
         """See `Inference.identity`; None also where servers have loaded different files."""
         contract, stamps = self._repository.models.get(model), {server.loaded_from(model) for server in self._servers}
         return None if contract is None or len(stamps) != 1 else await self._identities.of(contract, stamps.pop())
+
+    def metrics_urls(self) -> list[str]:
+        """Of every server."""
+        return [server.metrics_url for server in self._servers]
+
+    def memory_mb(self) -> dict[str, float]:
+        """Of all servers on this machine together, by Triton model."""
+        held: dict[str, float] = {}
+        for server in self._servers:
+            for model, size_mb in server.memory_mb().items():
+                held[model] = held.get(model, 0.0) + size_mb
+        return held
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""

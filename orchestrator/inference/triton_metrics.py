@@ -1,0 +1,223 @@
+"""Triton's own account of its work: how long requests wait in its queues, how many share an execution, what its GPUs do.
+
+Triton counts since its start; what matters here is the difference between two looks. Names and units are those of
+Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as shares and bytes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Final, Protocol, runtime_checkable
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+LOG = logging.getLogger(__name__)
+
+DEADLINE_S: Final = 2.0
+"""For one server's answer; a look that fails is made again at the next interval."""
+
+MAX_BYTES: Final = 4 << 20
+"""A server of a hundred models writes some 200 KB."""
+
+COUNTERS: Final = {
+    "nv_inference_request_success_total": "requests",
+    "nv_inference_request_success": "requests",
+    "nv_inference_request_failure_total": "failures",
+    "nv_inference_request_failure": "failures",
+    "nv_inference_count_total": "items",
+    "nv_inference_count": "items",
+    "nv_inference_exec_count_total": "executions",
+    "nv_inference_exec_count": "executions",
+    "nv_inference_queue_duration_us_total": "queue_us",
+    "nv_inference_queue_duration_us": "queue_us",
+}
+"""Triton writes counters without `_total`, which the parser may add."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of one model, since the server's start or over an interval."""
+
+    requests: float = 0.0
+    failures: float = 0.0
+    items: float = 0.0
+    executions: float = 0.0
+    queue_us: float = 0.0
+
+    def since(self, before: Counts) -> Counts:
+        """The difference; all of it where a count fell, since the server was started anew."""
+        if any(getattr(self, each.name) < getattr(before, each.name) for each in fields(Counts)):
+            return self
+        return Counts(*(getattr(self, each.name) - getattr(before, each.name) for each in fields(Counts)))
+
+
+@dataclass(slots=True)
+class Gpu:
+    """One GPU of a server."""
+
+    utilization: float | None = None
+    """0..1."""
+    used_bytes: float = 0.0
+    total_bytes: float = 0.0
+
+
+@dataclass(slots=True)
+class Account:
+    """What one server says at one time."""
+
+    models: dict[str, Counts] = field(default_factory=dict)
+    gpus: dict[str, Gpu] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """How one Triton model fared since the last look, over all servers."""
+
+    queue_ms: float
+    """Mean wait of a request before its execution began."""
+    batch_size: float
+    """Mean items of one execution."""
+    requests: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class TritonFigures:
+    """One look at all servers."""
+
+    models: Mapping[str, ModelLoad] = field(default_factory=dict)
+    """Of those that executed something since the last look."""
+    gpu_utilization: float | None = None
+    """0..1, the mean of all GPUs; None where no server reports one."""
+    gpu_used_mb: float | None = None
+    gpu_total_mb: float | None = None
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
+    """What the backend processes of each model hold for themselves, where they run on this machine under our own server."""
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether any server reports a GPU."""
+        return bool(self.gpu_total_mb)
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """An inference whose servers keep an account."""
+
+    def metrics_urls(self) -> list[str]:
+        """Where each server publishes it."""
+        ...
+
+    def memory_mb(self) -> dict[str, float]:
+        """See `TritonFigures.memory_mb`."""
+        ...
+
+
+def account_of(text: str) -> Account:
+    """Read the text exposition format; ValueError where it is another."""
+    account = Account()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            counter = COUNTERS.get(sample.name)
+            if counter is not None and "model" in sample.labels:  # one sample for each version, and for each reason of failure
+                counts = account.models.setdefault(sample.labels["model"], Counts())
+                setattr(counts, counter, getattr(counts, counter) + sample.value)
+            elif sample.name.startswith("nv_gpu_"):
+                _note_gpu(account.gpus.setdefault(sample.labels.get("gpu_uuid", ""), Gpu()), sample.name, sample.value)
+    return account
+
+
+def _note_gpu(gpu: Gpu, name: str, value: float) -> None:
+    if name == "nv_gpu_utilization":
+        gpu.utilization = value
+    elif name == "nv_gpu_memory_used_bytes":
+        gpu.used_bytes = value
+    elif name == "nv_gpu_memory_total_bytes":
+        gpu.total_bytes = value
+
+
+def figures_of(before: Mapping[str, Account], now: Mapping[str, Account], memory_mb: Mapping[str, float]) -> TritonFigures:
+    """From two looks at several servers, each by its address."""
+    spent: dict[str, list[Counts]] = {}
+    for url, account in now.items():
+        earlier = before[url].models if url in before else account.models  # nothing is known of the time before the first look
+        for model, counts in account.models.items():
+            spent.setdefault(model, []).append(counts.since(earlier.get(model, Counts())))
+    gpus = {uuid: gpu for account in now.values() for uuid, gpu in account.gpus.items() if gpu.total_bytes}
+    shares = [gpu.utilization for gpu in gpus.values() if gpu.utilization is not None]
+    return TritonFigures(
+        models={model: load for model, each in spent.items() if (load := _load(each)) is not None},
+        gpu_utilization=sum(shares) / len(shares) if shares else None,
+        gpu_used_mb=_megabytes(gpu.used_bytes for gpu in gpus.values()) if gpus else None,
+        gpu_total_mb=_megabytes(gpu.total_bytes for gpu in gpus.values()) if gpus else None,
+        memory_mb=dict(memory_mb),
+    )
+
+
+def _megabytes(sizes: Iterable[float]) -> float:
+    return sum(sizes) / 2**20
+
+
+def _load(servers: Sequence[Counts]) -> ModelLoad | None:
+    requests = sum(each.requests for each in servers)
+    failures = sum(each.failures for each in servers)
+    executions = sum(each.executions for each in servers)
+    if not (requests or failures):
+        return None
+    return ModelLoad(
+        queue_ms=sum(each.queue_us for each in servers) / max(requests, 1.0) / 1000.0,
+        batch_size=sum(each.items for each in servers) / executions if executions else 0.0,
+        requests=round(requests),
+        failures=round(failures),
+    )
+
+
+class TritonWatch:
+    """Looks at every server now and then and tells what it found; a server that does not answer is left out of that look."""
+
+    def __init__(self, inference: Accountable, urls: Sequence[str], tell: Callable[[TritonFigures], None]) -> None:
+        """`urls` take the place of those that the inference knows, if there are any."""
+        self._inference = inference
+        self._urls = tuple(urls)
+        self._tell = tell
+        self._before: dict[str, Account] = {}
+        self._silent: set[str] = set()
+
+    async def run(self, interval_s: float) -> None:
+        """Until it is cancelled; raises nothing else."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
+            while True:
+                try:
+                    await self.look(http)
+                except Exception:  # the edge of the task: figures that cannot be had are no reason to end the next look
+                    LOG.exception("looking at Triton's metrics failed")
+                await asyncio.sleep(interval_s)
+
+    async def look(self, http: aiohttp.ClientSession) -> None:
+        """Once."""
+        urls = self._urls or tuple(self._inference.metrics_urls())
+        accounts = await asyncio.gather(*(self._account(http, url) for url in urls))
+        now = {url: account for url, account in zip(urls, accounts, strict=True) if account is not None}
+        memory_mb = await asyncio.to_thread(self._inference.memory_mb)
+        figures = figures_of(self._before, now, memory_mb)
+        self._before = {**self._before, **now}
+        if now or memory_mb:
+            self._tell(figures)
+
+    async def _account(self, http: aiohttp.ClientSession, url: str) -> Account | None:
+        try:
+            async with http.get(url) as response:
+                response.raise_for_status()
+                text = (await response.content.read(MAX_BYTES)).decode()
+            account = await asyncio.to_thread(account_of, text)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if url not in self._silent:
+                LOG.info("no metrics of Triton at %s (%s)", url, error or type(error).__name__)
+            self._silent.add(url)
+            return None
+        self._silent.discard(url)
+        return account

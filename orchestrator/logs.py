@@ -1,0 +1,73 @@
+"""What the service logs, as lines for people or as JSON for programs; each line of a session carries its and its turn's id.
+
+No line holds what a client said or sent: ids, codes, counts and addresses only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+TEXT: Final = "text"
+JSON: Final = "json"
+FORMATS: Final = (TEXT, JSON)
+
+LINE: Final = "%(asctime)s %(levelname)s %(name)s%(ids)s: %(message)s"
+
+_session: ContextVar[str] = ContextVar("session", default="")
+_turn: ContextVar[str] = ContextVar("turn", default="")
+
+
+@contextmanager
+def session_logged(session_id: str, turn_id: str = "") -> Iterator[None]:
+    """Lines that are logged within, and in the tasks started there, carry these ids."""
+    outer_session, outer_turn = _session.set(session_id), _turn.set(turn_id)
+    try:
+        yield
+    finally:
+        _turn.reset(outer_turn)
+        _session.reset(outer_session)
+
+
+class _Ids(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.session, record.turn = _session.get(), _turn.get()
+        return True
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        ids = " ".join(each for each in (getattr(record, "session", ""), getattr(record, "turn", "")) if each)
+        record.ids = f" [{ids}]" if ids else ""
+        return super().format(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "sessionId": getattr(record, "session", ""),
+            "turnId": getattr(record, "turn", ""),
+            "process": record.process,
+            "error": self.formatException(record.exc_info) if record.exc_info else "",
+        }
+        return json.dumps({key: value for key, value in line.items() if value}, ensure_ascii=False)
+
+
+def configure_logging(log_format: str = TEXT, stream: TextIO | None = None) -> logging.Handler:
+    """Log to `stream` (standard error) from INFO on; libraries from WARNING on. Returns the handler, the root's only one."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(_Ids())
+    handler.setFormatter(_JsonFormatter() if log_format == JSON else _TextFormatter(LINE))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("orchestrator").setLevel(logging.INFO)
+    return handler
