@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
 
@@ -16,15 +18,27 @@ from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
 
 
-@pytest_asyncio.fixture
-async def service_url(tmp_path: Path) -> AsyncIterator[str]:
-    """`http://127.0.0.1:port` of a running service; nobody is faster than this machine, so deadlines are generous."""
-    config = ServiceConfig(storage=tmp_path, chunk_deadline_ms=5000)
+@pytest.fixture
+def serving(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[str]]:
+    """Opens a service with the settings that are given; nobody is faster than this machine, so deadlines are generous."""
 
     @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
+    async def serve(**settings: Any) -> AsyncIterator[str]:
+        config = ServiceConfig(storage=tmp_path, chunk_deadline_ms=5000, **settings)
 
-    async with TestServer(build_app(config, in_process)) as server:
-        yield str(server.make_url("")).rstrip("/")
+        @asynccontextmanager
+        async def in_process() -> AsyncIterator[Inference]:
+            async with LocalInference(read_repository(config.model_repository)) as inference:
+                yield inference
+
+        async with TestServer(build_app(config, in_process)) as server:
+            yield str(server.make_url("")).rstrip("/")
+
+    return serve
+
+
+@pytest_asyncio.fixture
+async def service_url(serving: Callable[..., AbstractAsyncContextManager[str]]) -> AsyncIterator[str]:
+    """`http://127.0.0.1:port` of a running service."""
+    async with serving() as url:
+        yield url

@@ -5,44 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import av
 import pytest
 import simplejpeg
-from aiohttp.test_utils import TestServer
 from ws_client import CHUNK_S, FIRST_TIMESTAMP_MS, WsClient, connect, syllables
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
-from orchestrator.inference import Inference
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-
 STEP = round(CHUNK_S * 16_000) * 2
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Callable[..., Any]:
-    """Opens a service of its own with this configuration."""
-
-    @asynccontextmanager
-    async def serve(**settings: Any) -> AsyncIterator[str]:
-        config = ServiceConfig(storage=tmp_path, chunk_deadline_ms=5000, **settings)
-
-        @asynccontextmanager
-        async def in_process() -> AsyncIterator[Inference]:
-            async with LocalInference(read_repository(config.model_repository)) as inference:
-                yield inference
-
-        async with TestServer(build_app(config, in_process)) as server:
-            yield str(server.make_url("")).rstrip("/")
-
-    return serve
 
 
 async def cut(client: WsClient) -> None:
