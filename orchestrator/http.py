@@ -23,7 +23,7 @@ from orchestrator.websocket import Connection
 
 logger = logging.getLogger(__name__)
 
-PAGE: Final = Path(__file__).parent / "demo" / "page"
+PAGE: Final = Path(__file__).resolve().parent / "demo" / "page"
 
 HEARTBEAT_S: Final = 20.0
 """WebSocket pings; a client that does not answer is gone."""
@@ -81,13 +81,25 @@ async def page(request: web.Request) -> web.FileResponse:
     return web.FileResponse(PAGE / "index.html")
 
 
+async def page_file(request: web.Request) -> web.FileResponse:
+    """One of the page's files."""
+    return web.FileResponse(_file_of_page(request.match_info["file"]))
+
+
+def _file_of_page(name: str) -> Path:
+    path = (PAGE / name).resolve() if "\0" not in name else PAGE
+    if not path.is_relative_to(PAGE) or not path.is_file():
+        raise web.HTTPNotFound
+    return path
+
+
 def add_routes(app: web.Application) -> None:
     """Every path of the service."""
     user = "/v1/users/{user}/face-models"
     app.add_routes(
         [
             web.get("/", page),
-            web.static("/demo", PAGE),
+            web.get("/demo/{file:.+}", page_file),
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),

@@ -1,0 +1,129 @@
+"""Whatever goes wrong over HTTP is the typed object of the wire, whoever found it: the service, aiohttp, or nobody."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from http_service import form, http_service, recording
+from ws_client import connect, syllables
+
+from orchestrator import wire
+from orchestrator.config import ServiceConfig
+from orchestrator.http_context import SERVICE
+from orchestrator.http_errors import errors_as_json
+from orchestrator.service import LipSyncService
+from orchestrator.session import SPEAKING_S
+
+
+async def asked(url: str, method: str, path: str, **options: Any) -> tuple[int, wire.ErrorMessage, Any]:
+    async with aiohttp.ClientSession() as http, http.request(method, url + path, **options) as answer:
+        assert answer.content_type == "application/json"
+        return answer.status, msgspec.json.decode(await answer.read(), type=wire.ErrorMessage), answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "INVALID_MESSAGE"),
+        ("GET", "/v1/nowhere", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/nowhere.js", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/samples", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/%2e%2e/faces/face-models", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/%2e%2e%2f%2e%2e%2fapp.py", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/a%00b", 404, "INVALID_MESSAGE"),
+        ("PUT", "/healthz", 405, "INVALID_MESSAGE"),
+        ("GET", "/v1/render", 405, "INVALID_MESSAGE"),
+        ("PATCH", "/v1/users/demo/face-models/demo", 405, "INVALID_MESSAGE"),
+        ("GET", "/v1/ws", 400, "INVALID_MESSAGE"),
+        ("GET", "/v1/models/magic/performance", 404, "INVALID_MESSAGE"),
+        ("GET", "/v1/users/%2e%2e%2f/face-models", 400, "INVALID_MESSAGE"),
+        ("GET", "/v1/users/a%00b/face-models", 400, "INVALID_MESSAGE"),
+    ],
+)
+async def test_every_refusal_is_the_typed_object(service_url: str, method: str, path: str, status: int, code: str) -> None:
+    answered, error, headers = await asked(service_url, method, path)
+    assert (answered, error.error_code) == (status, code)
+    assert error.error_message
+    assert ("Allow" in headers) == (status == 405)
+
+
+async def test_too_large_a_body_is_the_typed_object_too(service_url: str) -> None:
+    status, error, _ = await asked(service_url, "POST", "/v1/benchmark", data=io.BytesIO(bytes(9 * 2**20)))
+    assert (status, error.details["status"]) == (413, 413)
+    status, error, _ = await asked(
+        service_url, "POST", "/v1/users/ann/face-models", data=form({"photo": bytes(21 * 2**20)}, consent="true")
+    )
+    assert (status, error.details["field"]) == (400, "photo")
+
+
+async def test_a_failure_that_nobody_foresaw_tells_nothing_of_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(request: web.Request) -> web.Response:
+        raise ZeroDivisionError("secret")
+
+    app = web.Application(middlewares=[errors_as_json])
+    app[SERVICE] = LipSyncService(config=ServiceConfig(storage=tmp_path))
+    app.router.add_get("/broken", broken)
+    async with TestServer(app) as server:
+        status, error, _ = await asked(str(server.make_url("")).rstrip("/"), "GET", "/broken")
+    assert (status, error.error_code) == (500, "VIDEO_GENERATION_FAILED")
+    assert "secret" not in str(error.error_message) and "secret" in caplog.text
+
+
+async def test_a_session_beyond_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with http_service(tmp_path, max_concurrent_sessions=1) as url, connect(url) as client:
+        await client.say(syllables(0.1), 0, session="first")
+        await client.say(syllables(0.1), 0, session="second")
+        error = await client.until("error")
+    assert (error["errorCode"], error["sessionId"], error["details"]["limit"]) == ("SESSION_LIMIT", "second", 1)
+    assert 0 < error["details"]["retryAfterS"] <= 10 * SPEAKING_S
+
+
+async def test_health_tells_of_sessions_gpu_capacity_and_every_model(service_url: str) -> None:
+    async with aiohttp.ClientSession() as http, connect(service_url) as client:
+        await client.speak(syllables(0.5))
+        async with http.get(f"{service_url}/v1/health") as answer:
+            health = await answer.json()
+    assert (health["status"], health["activeSessions"], health["speakingSessions"]) == ("healthy", 1, 1)
+    assert (health["maxSessions"], health["gpuAvailable"], health["capacity"]) == (100, False, None)
+    assert {"tpsm", "wav2lip", "sadtalker", "audio2head", "static"} <= set(health["models"])
+    assert health["models"]["wav2lip"]["available"] is False
+    assert health["models"]["wav2lip"]["p95LatencyMs"] is None
+
+
+async def test_performance_has_every_field_and_null_where_nothing_is_known(service_url: str) -> None:
+    async with aiohttp.ClientSession() as http, http.get(f"{service_url}/v1/models/sadtalker/performance") as answer:
+        performance = await answer.json()
+    assert performance.pop("model") == "sadtalker"
+    assert 0.0 < performance.pop("qualityScore") <= 1.0
+    unknown = ("averageLatencyMs", "p95LatencyMs", "p99LatencyMs", "successRate", "gpuUtilization", "memoryUsageMb")
+    assert performance == dict.fromkeys((*unknown, "framesPerSecond", "lastUpdated"))
+
+
+async def test_the_capacity_that_was_measured_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.app.CAPACITY_AFTER_S", 0.01)
+    async with http_service(tmp_path, capacity_probe=True) as url, aiohttp.ClientSession() as http:
+        capacity = None
+        while capacity is None:
+            async with http.get(f"{url}/v1/health") as answer:
+                capacity = (await answer.json())["capacity"]
+        async with http.get(f"{url}/v1/models/tpsm/performance") as answer:
+            assert (await answer.json())["lastUpdated"] is None, "what was measured for capacity is no session's latency"
+    assert capacity["speakingFaces"] >= 1
+    assert capacity["cpuMsPerFrame"] > 0
+
+
+async def test_a_recording_is_rendered_while_sessions_speak(tmp_path: Path) -> None:
+    async with http_service(tmp_path) as url, connect(url) as client, aiohttp.ClientSession() as http:
+        await client.speak(syllables(0.5))
+        async with http.post(f"{url}/v1/render", data=form({"audio": recording(1.0)}, size=128)) as answer:
+            assert answer.status == 200
+        await client.until("response_end")
+    assert [frame["sequenceNumber"] for frame in client.frames()] == list(range(10))
