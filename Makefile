@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[embedded,enroll,gcs,dev]'
+	$(PIP) --editable '.[embedded,enroll,gcs,otel,dev]'
 	$(HEADLESS)
 	touch $@ $(VENV)/.installed
 

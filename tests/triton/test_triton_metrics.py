@@ -1,0 +1,34 @@
+"""A real server's own account of its work is read: requests, waits, batches, memory of backend processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+import numpy as np
+
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.repository import Repository
+from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.triton_metrics import TritonFigures, TritonWatch
+
+
+async def test_what_a_server_did_between_two_looks(
+    embedded_triton: EmbeddedTriton, inference: TritonInference, repository: Repository
+) -> None:
+    told: list[TritonFigures] = []
+    rows = next(tensor for tensor in repository.models["audio2motion"].inputs)
+    question = {rows.name: np.zeros((2, *(max(1, size) for size in rows.dims)), np.float32)}
+    async with aiohttp.ClientSession() as http:
+        watch = TritonWatch(inference, (), told.append)
+        await watch.look(http)
+        await asyncio.gather(*(inference.infer("audio2motion", question, deadline=time.monotonic() + 10) for _ in range(10)))
+        await watch.look(http)
+    load = told[1].models["audio2motion"]
+    assert (load.requests, load.failures) == (10, 0)
+    assert load.batch_size >= 2.0
+    assert load.queue_ms > 0.0
+    assert told[1].memory_mb["audio2motion"] > 1.0
+    assert not told[1].has_gpu
+    assert inference.metrics_urls() == [embedded_triton.metrics_url]
