@@ -14,23 +14,25 @@ from orchestrator.http_context import CONFIG, MEASURED, SERVICE, answer
 from orchestrator.http_errors import refused
 from orchestrator.inference.weights import Weights
 from orchestrator.models import ADAPTERS
+from orchestrator.performance import ModelPerformance
+from orchestrator.service import HealthStatus
 from orchestrator.types import LipSyncModel
 
 
 async def health(request: web.Request) -> web.Response:
     """Sessions, capacity, and each model's availability and latency."""
     app, service = request.app, request.app[SERVICE]
-    models = {model.value: await _model_health(app, model) for model in ADAPTERS}
+    status = await service.get_health_status()
     capacity = next((answers.Capacity(c.faces, round(c.cpu_ms_per_frame, 2), c.cores, c.fps) for c in app[MEASURED]), None)
     return answer(
         answers.Health(
-            status="healthy" if models[app[CONFIG].default_model.value].available else "degraded",
-            active_sessions=len(service.sessions),
+            status="healthy" if status.is_healthy else "degraded",
+            active_sessions=status.active_sessions,
             speaking_sessions=service.sessions.speaking(),
             max_sessions=app[CONFIG].max_concurrent_sessions,
-            gpu_available=service.pipeline.choice.gpu_available,
+            gpu_available=status.gpu_available,
             capacity=capacity,
-            models=models,
+            models={model.value: _model_health(app, status, model) for model in ADAPTERS},
         )
     )
 
@@ -46,13 +48,14 @@ async def model_performance(request: web.Request) -> web.Response:
     if name not in {model.value for model in ADAPTERS}:
         error = invalid_field("name", f"no model {name!r}; `GET /v1/models` lists them")
         return refused(request, error, 404)
-    return answer(_performance(request.app, LipSyncModel(name)))
+    (figures,) = request.app[SERVICE].get_model_performance(LipSyncModel(name))
+    return answer(_performance(figures))
 
 
-async def _model_health(app: web.Application, model: LipSyncModel) -> answers.ModelHealth:
-    figures = _performance(app, model)
+def _model_health(app: web.Application, status: HealthStatus, model: LipSyncModel) -> answers.ModelHealth:
+    figures = _performance(status.performance[model])
     return answers.ModelHealth(
-        available=await app[SERVICE].pipeline.choice.available(model),
+        available=status.available[model],
         average_latency_ms=figures.average_latency_ms,
         p95_latency_ms=figures.p95_latency_ms,
         p99_latency_ms=figures.p99_latency_ms,
@@ -90,11 +93,10 @@ def _network(weights: Weights) -> answers.Network:
     return answers.Network(weights.network, weights.label or None, origin, licence, list(weights.sha256))
 
 
-def _performance(app: web.Application, model: LipSyncModel) -> answers.ModelPerformance:
-    figures = app[SERVICE].pipeline.performance.performance(model)
+def _performance(figures: ModelPerformance) -> answers.ModelPerformance:
     drew = figures.drawn > 0
     return answers.ModelPerformance(
-        model=model.value,
+        model=figures.model.value,
         average_latency_ms=round(figures.average_latency_ms, 2) if drew else None,
         p95_latency_ms=round(figures.p95_latency_ms, 2) if drew else None,
         p99_latency_ms=round(figures.p99_latency_ms, 2) if drew else None,

@@ -38,8 +38,9 @@ def _checks(config: ServiceConfig) -> Iterator[Check]:
             if check.name == "numpy" and check.state is State.MISSING:
                 return
         from orchestrator.commands import checks_of_models as models
+        from orchestrator.commands.capacity_check import live_faces
 
-        for try_out in (models.files, models.other_models, models.renderer, models.server):
+        for try_out in (models.files, models.other_models, models.renderer, models.server, live_faces):
             yield asyncio.run(try_out(config))
     except ImportError as error:
         yield Check("packages", State.MISSING, str(error), "make install")

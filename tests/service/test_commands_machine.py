@@ -88,6 +88,7 @@ def test_the_doctor_tries_everything_and_finds_a_machine_that_can_serve(tmp_path
     done = _lipsync("doctor", "--port", 0, "--storage", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "started, and audio2motion, tpsm answered as they should" in done.stdout
+    assert re.search(r"^ok +live faces +\d+ can speak at once at 20 frames a second \(tpsm takes [\d.]+ ms of ", done.stdout, re.MULTILINE)
     assert "\033" not in done.stdout
     assert done.stdout.rstrip().endswith("`lipsync serve` can run.")
 

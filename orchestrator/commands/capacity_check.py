@@ -1,0 +1,38 @@
+"""How many faces can speak at once here: the probe that the service makes at its start, for `lipsync doctor`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from orchestrator.capacity import Capacity, measure
+from orchestrator.commands.checks import Check, State
+from orchestrator.config import ServiceConfig
+from orchestrator.errors import LipSyncError
+from orchestrator.face.service import FaceModelCacheService
+from orchestrator.face.store import open_store
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.repository import ContractError, read_repository
+from orchestrator.inference.triton import Server, TritonInference
+from orchestrator.models import ADAPTERS
+from orchestrator.video.service import VideoGeneratorService
+
+
+async def live_faces(config: ServiceConfig) -> Check:
+    """Through the server that would be used."""
+    name = "live faces"
+    try:
+        capacity = await _measured(config)
+    except (LipSyncError, ContractError, OSError, TimeoutError, KeyError) as error:
+        return Check(name, State.NOTE, f"not measured: {error}")
+    cost = f"{config.default_model.value} takes {capacity.cpu_ms_per_frame:.1f} ms of {capacity.cores:g} cores a frame"
+    return Check(name, State.OK, f"{capacity.faces} can speak at once at {capacity.fps:g} frames a second ({cost})")
+
+
+async def _measured(config: ServiceConfig) -> Capacity:
+    adapter, repository = ADAPTERS[config.default_model], read_repository(config.model_repository)
+    async with AsyncExitStack() as opened:
+        servers: list[str | Server] = [*config.triton_urls]
+        if not servers:
+            servers.append(await opened.enter_async_context(EmbeddedTriton(config.model_repository, adapter.spec.triton_models)))
+        inference = await opened.enter_async_context(TritonInference(servers, repository))
+        return await measure(adapter, FaceModelCacheService(open_store(config.storage)), VideoGeneratorService(inference))
