@@ -42,7 +42,7 @@ PLAYER = """
 const { FramePlayer } = await import("/player.js");
 const drawn = [], released = [];
 const player = new FramePlayer((frame) => drawn.push(frame.mediaMs), (frame) => released.push(frame.mediaMs));
-const fill = (...times) => times.forEach((mediaMs) => player.push({ mediaMs, image: null }));
+const fill = (...times) => times.forEach((mediaMs) => player.push({ mediaMs, audioMs: mediaMs, image: null }));
 """
 
 
@@ -63,6 +63,25 @@ def test_each_frame_is_drawn_at_the_refresh_nearest_to_its_time(module_page: Pag
 def test_a_picture_shown_early_has_a_positive_offset_and_one_shown_late_a_negative_one(module_page: Page) -> None:
     script = "fill(100, 200); return [player.tick(95, 16).offsetMs, player.tick(230, 16).offsetMs];"
     assert run_player(module_page, script) == [5, -30]
+
+
+def test_a_frame_is_shown_when_the_service_says_and_its_offset_is_that_of_its_sound(module_page: Page) -> None:
+    script = """
+    player.push({ mediaMs: 112, audioMs: 100, image: null });
+    return [player.tick(100, 16).drawn, player.tick(112, 16).offsetMs];
+    """
+    assert run_player(module_page, script) == [None, -12]
+
+
+MESSAGES = """async () => {
+  const { packMessage, unpackMessage } = await import("/client.js");
+  const [header, payload] = unpackMessage(packMessage({ type: "lipsync_audio", name: "Zoë" }, new Uint8Array([1, 2, 255])).buffer);
+  return [header, Array.from(payload)];
+}"""
+
+
+def test_a_binary_message_comes_apart_as_it_was_put_together(module_page: Page) -> None:
+    assert module_page.evaluate(MESSAGES) == [{"type": "lipsync_audio", "name": "Zoë"}, [1, 2, 255]]
 
 
 def test_an_early_frame_waits(module_page: Page) -> None:

@@ -1,31 +1,42 @@
 /**
- * The wire of the lip-sync service, and nothing else: audio chunks in, coded video frames out.
+ * The wire of the lip-sync service, and nothing else: audio chunks in, coded video frames out, over a connection that is
+ * opened again when it was lost.
  *
  * No page, no playback and no decoding in here, so a voice agent's front end can take this file as it is.
- * Messages are the JSON text of `GET /v1/ws`; see docs/protocol.md.
+ * Messages are those of `GET /v1/ws` with the subprotocol `lipsync.binary.v1`; see docs/protocol.md and docs/clients.md.
  *
  *     const client = new LipSyncClient("ws://localhost:8080/v1/ws");
  *     client.addEventListener("frame", ({ detail }) => show(detail.data, detail.mediaMs));
- *     client.connect();
+ *     await client.connect();
  *     client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000 });
  *     client.sendAudio(samples);        // Int16Array, about 100 ms each, as your speech engine emits them
  *     client.endUtterance();            // the tail is flushed, then "end" arrives
  *
  * Events (all carry `detail`):
  *   connection  {state: "connecting" | "open" | "waiting" | "closed", retryInMs, attempt}
+ *   poster      {data, format, width, height, faceModelId}   the face at rest (JPEG), before the first frame
  *   start       {turnId, model}                    first answer to a turn
- *   frame       {turnId, data, mediaMs, sequenceNumber, timestamp, audioTimestamp, format, isKeyframe, width, height, model}
- *   end         {turnId, metrics}                  every frame of the turn has been sent
+ *   frame       {turnId, data, mediaMs, audioMs, sequenceNumber, timestamp, audioTimestamp, format, isKeyframe, width, height, model}
+ *               `mediaMs`: when to show it, from the turn's first sample; `audioMs`: the sound it belongs to, on the same line
+ *   end         {turnId, metrics}                  every frame of the turn has been sent; metrics null if that was lost on the way
  *   switch      {from, to, reason}                 another model took over in mid-stream
+ *   resumed     {turnId, nextSequenceNumber, openTurns}   the session goes on after a lost connection
+ *   lost        {turnId}                           it came back too late: the turn is over, the next one opens a new session
+ *   warning     {reason, secondsLeft}              the session's time is nearly over
  *   problem     {errorCode, errorMessage, recoverable, details}
  *   bytes       {received}                         size of each message that came in
  */
 
-const RETRY_FIRST_MS = 500;
+const BINARY = "lipsync.binary.v1";
+
+const RETRY_FIRST_MS = 250;
 const RETRY_LAST_MS = 5000;
 
 /** Unsent bytes above which a socket cannot keep up with real time: about ten seconds of 48 kHz speech. */
-const MAX_UNSENT_BYTES = 1_300_000;
+const MAX_UNSENT_BYTES = 1_000_000;
+
+/** Audio kept to be sent again after a lost connection: as much as the service lets wait. */
+const KEPT_MS = 30_000;
 
 /** Used where the page is not a secure context and `crypto.randomUUID` is therefore missing. */
 export function uniqueId() {
@@ -34,32 +45,49 @@ export function uniqueId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** @param {Int16Array} samples @returns {string} little-endian bytes as base64 */
-function encodeSamples(samples) {
+/** @param {Int16Array} samples @returns {Uint8Array} their bytes, little endian whatever this machine is */
+function littleEndian(samples) {
   const bytes = new Uint8Array(samples.length * 2);
   const view = new DataView(bytes.buffer);
   samples.forEach((sample, index) => view.setInt16(index * 2, sample, true));
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return btoa(text);
+  return bytes;
+}
+
+/** @param {object} header @param {Uint8Array} payload @returns {Uint8Array} 4 bytes of the header's length, the header, the payload */
+export function packMessage(header, payload) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const message = new Uint8Array(4 + text.length + payload.length);
+  new DataView(message.buffer).setUint32(0, text.length);
+  message.set(text, 4);
+  message.set(payload, 4 + text.length);
+  return message;
+}
+
+/** @param {ArrayBuffer} buffer @returns {[object, Uint8Array]} header and payload of a binary message */
+export function unpackMessage(buffer) {
+  const length = new DataView(buffer).getUint32(0);
+  return [JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))), new Uint8Array(buffer, 4 + length)];
 }
 
 /** @param {string} base64 @returns {Uint8Array} */
 function decodeBytes(base64) {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let index = 0; index < text.length; index++) bytes[index] = text.charCodeAt(index);
-  return bytes;
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
 export class LipSyncClient extends EventTarget {
-  /** @param {string | URL} url `ws://` or `wss://` address of `/v1/ws` */
-  constructor(url) {
+  /**
+   * @param {string | URL} url `ws://` or `wss://` address of `/v1/ws`
+   * @param {{token?: string}} [options] the token opens one user's faces and sessions; browsers can only send it in the address
+   */
+  constructor(url, { token = "" } = {}) {
     super();
-    this.url = String(url);
+    this._url = new URL(url);
+    if (token) this._url.searchParams.set("access_token", token);
     this.sessionId = uniqueId();
-    this._sessionIsOpen = false;
     this.state = "closed";
+    this.resumptions = 0;
+    this._sessionIsOpen = false;
+    this._resuming = false;
     this._socket = null;
     this._turn = null;
     this._turnCount = 0;
@@ -67,16 +95,19 @@ export class LipSyncClient extends EventTarget {
     this._retryTimer = 0;
   }
 
-  /** Opens the socket and keeps reopening it, with back-off, until `close()`. */
+  /** Opens the socket and keeps reopening it, with back-off, until `close()`. @returns {Promise<void>} once it is open */
   connect() {
     clearTimeout(this._retryTimer);
-    if (this._socket) return;
+    const open = this.connected ? Promise.resolve() : this._untilOpen();
+    if (this._socket) return open;
     this._setState("connecting");
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this._url, [BINARY]);
+    socket.binaryType = "arraybuffer";
     this._socket = socket;
     socket.onopen = () => this._onOpen();
-    socket.onmessage = (event) => this._onMessage(event.data);
+    socket.onmessage = (event) => socket === this._socket && this._onMessage(event.data);
     socket.onclose = () => this._onClose(socket);
+    return open;
   }
 
   /** Ends the session and the connection for good. */
@@ -86,7 +117,8 @@ export class LipSyncClient extends EventTarget {
     this._sendInSession({ type: "end_session" });
     this._socket = null;
     this._turn = null;
-    socket?.close();
+    this._sessionIsOpen = this._resuming = false;
+    socket?.close(1000);
     this._setState("closed");
   }
 
@@ -102,29 +134,36 @@ export class LipSyncClient extends EventTarget {
    */
   beginTurn(options) {
     this._turnCount += 1;
+    this._userId = options.userId;
     const turnId = `turn-${String(this._turnCount).padStart(3, "0")}`;
-    this._turn = { ...options, turnId, startedAt: Date.now(), samplesSent: 0, chunksSent: 0 };
+    const counts = { samplesSent: 0, chunksSent: 0, framesReceived: 0, complete: false, kept: [] };
+    this._turn = { ...options, ...counts, turnId, startedAt: Date.now() };
     return turnId;
   }
 
   /**
-   * Sends one chunk, 10 ms to 2 s of mono samples.
+   * Sends one chunk, 10 ms to 2 s of mono samples; while the connection is away it waits, up to half a minute of them.
    * @param {Int16Array} samples
-   * @returns {boolean} false when there is no open turn or the connection cannot keep up; the samples are then lost
+   * @returns {boolean} false when there is no open turn, no session to go on with, or the connection cannot keep up; the samples are then lost
    */
   sendAudio(samples) {
     const turn = this._turn;
-    if (!turn || !this.connected || this._socket.bufferedAmount > MAX_UNSENT_BYTES) return false;
-    const sent = this._send({ ...this._audioHeader(turn), audioChunk: this._audioChunk(turn, samples) });
-    this._sessionIsOpen ||= sent;
+    if (!turn || (!this.connected && !this._resuming)) return false;
+    if (this._socket && this._socket.bufferedAmount > MAX_UNSENT_BYTES) return false;
+    const chunk = { number: turn.chunksSent, message: packMessage(this._audioHeader(turn), littleEndian(samples)) };
+    turn.kept.push(chunk);
     turn.chunksSent += 1;
     turn.samplesSent += samples.length;
-    return sent;
+    while ((turn.kept.length * samples.length * 1000) / turn.sampleRate > KEPT_MS) turn.kept.shift();
+    if (!this._resuming) this._sessionIsOpen = this._sendBytes(chunk.message) || this._sessionIsOpen;
+    return true;
   }
 
   /** Says that the turn has no more audio: the service flushes its tail. */
   endUtterance() {
-    if (this._turn) this._sendInSession({ type: "end_utterance", timestamp: Date.now() });
+    if (!this._turn) return;
+    this._turn.complete = true;
+    this._sendInSession({ type: "end_utterance", timestamp: Date.now() });
   }
 
   /** Drops everything the service still has queued for the current turn. */
@@ -150,24 +189,35 @@ export class LipSyncClient extends EventTarget {
     this._startSession();
   }
 
+  _untilOpen() {
+    return new Promise((resolve) => {
+      const listener = ({ detail }) => {
+        if (detail.state !== "open") return;
+        this.removeEventListener("connection", listener);
+        resolve();
+      };
+      this.addEventListener("connection", listener);
+    });
+  }
+
   _startSession() {
     this.sessionId = uniqueId();
-    this._sessionIsOpen = false;
+    this._sessionIsOpen = this._resuming = false;
     this._turn = null;
     this._turnCount = 0;
   }
 
   _audioHeader(turn) {
-    const header = { type: "lipsync_audio", userId: turn.userId, faceModelId: turn.faceModelId, turnId: turn.turnId };
+    const names = { sessionId: this.sessionId, userId: turn.userId, faceModelId: turn.faceModelId, turnId: turn.turnId };
+    const header = { type: "lipsync_audio", ...names, audioChunk: this._audioChunk(turn) };
     if (turn.chunksSent > 0) return header;
     if (turn.config) header.config = turn.config;
     if (turn.modelPreference) header.modelPreference = turn.modelPreference;
     return header;
   }
 
-  _audioChunk(turn, samples) {
+  _audioChunk(turn) {
     return {
-      data: encodeSamples(samples),
       timestamp: Math.round(turn.startedAt + (turn.samplesSent * 1000) / turn.sampleRate),
       sequenceNumber: turn.chunksSent,
       sampleRate: turn.sampleRate,
@@ -178,29 +228,62 @@ export class LipSyncClient extends EventTarget {
 
   /** The first chunk opens a session; the service knows nothing to end, interrupt or report on before it. */
   _sendInSession(message) {
-    if (this._sessionIsOpen) this._send(message);
+    if (this._sessionIsOpen && !this._resuming) this._send(message);
   }
 
   _send(message) {
+    return this._sendBytes(JSON.stringify({ sessionId: this.sessionId, ...message }));
+  }
+
+  _sendBytes(data) {
     if (this._socket?.readyState !== WebSocket.OPEN) return false;
-    this._socket.send(JSON.stringify({ sessionId: this.sessionId, ...message }));
+    this._socket.send(data);
     return true;
   }
 
   _onOpen() {
     this._attempt = 0;
-    this._startSession();
+    if (this._resuming) this._askToResume();
     this._setState("open");
+  }
+
+  _askToResume() {
+    const seen = this._turn ? { turnId: this._turn.turnId, nextFrame: this._turn.framesReceived } : {};
+    this._send({ type: "resume_session", userId: this._userId, ...seen });
   }
 
   _onClose(socket) {
     if (socket !== this._socket) return;
     this._socket = null;
-    this._turn = null;
+    this._resuming = this._sessionIsOpen;
+    if (!this._sessionIsOpen) this._turn = null;
     const retryInMs = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this._attempt);
     this._attempt += 1;
     this._retryTimer = setTimeout(() => this.connect(), retryInMs);
     this._setState("waiting", retryInMs);
+  }
+
+  /** The service knows the chunks before `nextSequenceNumber`; the others are sent now, and the rest as before. */
+  _onResumed(message) {
+    this._resuming = false;
+    this.resumptions += 1;
+    const turn = this._turn;
+    const known = turn && message.openTurns.includes(turn.turnId);
+    const from = message.turnId === turn?.turnId ? message.nextSequenceNumber : known ? Infinity : 0;
+    const over = turn?.complete && !known && turn.framesReceived > 0;
+    if (turn && !over) turn.kept.filter((chunk) => chunk.number >= from).forEach((chunk) => this._sendBytes(chunk.message));
+    if (turn?.complete && !over) this.endUtterance();
+    if (!turn && message.openTurns.length > 0) this._sendInSession({ type: "interruption" });
+    this._emit("resumed", message);
+    if (over) this._emit("end", { turnId: turn.turnId, metrics: null });
+  }
+
+  _onProblem(message) {
+    const lost = this._resuming && message.sessionId === this.sessionId;
+    if (!lost) return this._emit("problem", message);
+    const turnId = this._turn?.turnId ?? null;
+    this._startSession();
+    this._emit("lost", { turnId });
   }
 
   _setState(state, retryInMs = 0) {
@@ -208,24 +291,33 @@ export class LipSyncClient extends EventTarget {
     this._emit("connection", { state, retryInMs, attempt: this._attempt });
   }
 
-  _onMessage(text) {
-    this._emit("bytes", { received: text.length });
-    const message = JSON.parse(text);
+  _onMessage(data) {
+    this._emit("bytes", { received: data.length ?? data.byteLength });
+    const [message, payload] = typeof data === "string" ? [JSON.parse(data), null] : unpackMessage(data);
     if (message.sessionId && message.sessionId !== this.sessionId) return;
     if (message.type === "response_start") this._emit("start", message);
-    else if (message.type === "response_video") this._emit("frame", this._frame(message));
+    else if (message.type === "response_video") this._emit("frame", this._frame(message, payload));
     else if (message.type === "response_end") this._emit("end", message);
     else if (message.type === "model_switched") this._emit("switch", message);
-    else if (message.type === "error") this._emit("problem", message);
+    else if (message.type === "poster") this._emit("poster", withData(message, payload));
+    else if (message.type === "session_resumed") this._onResumed(message);
+    else if (message.type === "session_warning") this._emit("warning", message);
+    else if (message.type === "error") this._onProblem(message);
   }
 
-  _frame(message) {
-    const { frameData, ...frame } = message;
-    const startedAt = this._turn?.startedAt ?? message.audioTimestamp;
-    return { ...frame, data: decodeBytes(frameData), mediaMs: message.audioTimestamp - startedAt };
+  _frame(message, payload) {
+    const ours = this._turn?.turnId === message.turnId ? this._turn : null;
+    if (ours) ours.framesReceived = message.sequenceNumber + 1;
+    const startedAt = ours?.startedAt ?? message.audioTimestamp;
+    return { ...withData(message, payload), mediaMs: message.timestamp - startedAt, audioMs: message.audioTimestamp - startedAt };
   }
 
   _emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** The picture of a message as bytes, whichever way it came. */
+function withData({ frameData, ...message }, payload) {
+  return { ...message, data: payload ?? decodeBytes(frameData) };
 }

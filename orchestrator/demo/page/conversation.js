@@ -28,6 +28,15 @@ const START_TIMEOUT_MS = 5000;
 
 const REPORT_EVERY_MS = 1000;
 
+/** A turn whose connection is away for longer is given up: its sound has run far ahead of its picture. */
+const AWAY_MS = 8000;
+
+/** What the browser knows of a link that is slow; of others it knows too little to be believed. @returns {number | undefined} kbit/s */
+function slowLinkKbps() {
+  const link = navigator.connection;
+  return link && link.effectiveType !== "4g" && link.downlink > 0 ? link.downlink * 1000 : undefined;
+}
+
 export class Conversation extends EventTarget {
   /**
    * @param {import("./client.js").LipSyncClient} client
@@ -48,6 +57,8 @@ export class Conversation extends EventTarget {
     client.addEventListener("end", ({ detail }) => this._onEnd(detail));
     client.addEventListener("problem", ({ detail }) => this._onProblem(detail));
     client.addEventListener("connection", ({ detail }) => this._onConnection(detail));
+    client.addEventListener("resumed", () => this._onResumed());
+    client.addEventListener("lost", () => this._onLost());
   }
 
   /** The node to listen to for a level meter, or null. */
@@ -74,7 +85,7 @@ export class Conversation extends EventTarget {
       waiting: () => this._player.size,
     });
     const turn = { id, context, source, queue, pressedAt, clock: new AudioClock(context), frameMs: 1000 / config.targetFps };
-    this._turn = { ...turn, startAt: null, firstChunkAt: null, ended: false, lateInARow: 0, reportedAt: performance.now() };
+    this._turn = { ...turn, startAt: null, firstChunkAt: null, ended: false, lateInARow: 0, reportedAt: performance.now(), awaySince: null };
     this._setState("starting");
     source.start((chunk) => this._onChunk(chunk), () => this._client.endUtterance());
     requestAnimationFrame((now) => this._tick(id, now));
@@ -144,6 +155,7 @@ export class Conversation extends EventTarget {
     else this._show(turn, (turn.clock.heardAt(now) - turn.startAt) * 1000);
     turn.queue.pump();
     this._report(turn);
+    if (turn.awaySince !== null && now - turn.awaySince > AWAY_MS) return this._onLost();
     if (this._isOver(turn, now)) return this._complete();
     requestAnimationFrame((next) => this._tick(id, next));
   }
@@ -153,7 +165,7 @@ export class Conversation extends EventTarget {
     this._stats.turn.framesSkipped += skipped;
     if (!drawn) return;
     const live = turn.source.kind === "microphone";
-    const capturedAt = turn.source.startedAt + drawn.mediaMs / 1000;
+    const capturedAt = turn.source.startedAt + drawn.audioMs / 1000;
     this._stats.drawn(offsetMs, live ? (turn.context.currentTime - capturedAt) * 1000 : null);
     turn.lateInARow = offsetMs < -LATE_MS ? turn.lateInARow + 1 : 0;
     if (live && turn.lateInARow >= LATE_IN_A_ROW) this._delay(turn, -offsetMs);
@@ -183,7 +195,9 @@ export class Conversation extends EventTarget {
     if (performance.now() - turn.reportedAt < REPORT_EVERY_MS) return;
     turn.reportedAt = performance.now();
     const avOffsetMs = this._stats.takeOffsetReport();
-    if (avOffsetMs !== null) this._client.report({ avOffsetMs });
+    if (avOffsetMs === null) return;
+    this._stats.turn.reports += 1;
+    this._client.report({ avOffsetMs, bandwidthKbps: slowLinkKbps() });
   }
 
   _isOver(turn, now) {
@@ -223,10 +237,20 @@ export class Conversation extends EventTarget {
     this._fail("DECODING_FAILED", `${words} (${error.message}).`);
   }
 
+  /** The sound goes on while the connection is away, and the picture joins it again. */
   _onConnection({ state }) {
-    if (state === "open" || !this._turn) return;
+    if (this._turn && state !== "open") this._turn.awaySince ??= performance.now();
+  }
+
+  _onResumed() {
+    this._stats.resumptions += 1;
+    if (this._turn) this._turn.awaySince = null;
+  }
+
+  _onLost() {
+    if (!this._turn) return;
     this._emit("problem", { errorCode: "CONNECTION_LOST", errorMessage: "The connection was lost in mid-sentence." });
-    this._close();
+    this.interrupt();
   }
 
   _fail(errorCode, errorMessage) {

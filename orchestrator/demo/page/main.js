@@ -192,6 +192,14 @@ function onSwitch({ from, to, reason, weights }) {
   showNote(words(from, to));
 }
 
+/** The face as the first frame will show it, until that is there. */
+async function showFirstPicture({ data, format }) {
+  const image = await createImageBitmap(new Blob([data], { type: `image/${format}` }));
+  if (stats.turn.framesDrawn === 0) stage.paint(image);
+  stats.posters += 1;
+  image.close();
+}
+
 // Faces
 
 const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem });
@@ -248,13 +256,10 @@ function showSnippet() {
 
 const client = new LipSyncClient("${socketUrl}");
 client.addEventListener("frame", ({ detail }) => show(detail.data, detail.mediaMs));
-client.addEventListener("connection", ({ detail }) => {
-  if (detail.state !== "open") return;
-  client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000 });
-  client.sendAudio(samples);   // Int16Array, about 100 ms each, as your text-to-speech emits them
-  client.endUtterance();
-});
-client.connect();`;
+await client.connect();
+client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000 });
+client.sendAudio(samples);   // Int16Array, about 100 ms each, as your text-to-speech emits them
+client.endUtterance();`;
 }
 
 function bindSample(button) {
@@ -265,6 +270,8 @@ function bindSample(button) {
 function bind() {
   client.addEventListener("connection", ({ detail }) => showConnection(detail));
   client.addEventListener("bytes", ({ detail }) => stats.bytes(detail.received));
+  client.addEventListener("poster", ({ detail }) => showFirstPicture(detail));
+  client.addEventListener("warning", ({ detail }) => showNote(`This session ends in ${Math.round(detail.secondsLeft)} seconds; speak on after that, and a new one begins.`));
   client.addEventListener("start", ({ detail }) => weightsSaid.set(detail.model, detail.weights));
   client.addEventListener("switch", ({ detail }) => onSwitch(detail));
   client.addEventListener("frame", ({ detail }) => (element("made").textContent = `${named(detail.model)} · ${detail.width} px · ${detail.format === "h264" ? "H.264" : "JPEG"}`));

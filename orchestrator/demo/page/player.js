@@ -1,8 +1,9 @@
 /**
  * Decides which frame is on screen at which instant of the sound; knows no browser clock of its own, so tests drive it.
  *
- * Media time is milliseconds from a turn's first sample. Frame k is due from k/fps until (k+1)/fps. An offset is
- * due time minus drawing time: positive, the picture is ahead of the sound.
+ * Media time is milliseconds from a turn's first sample. A frame is due at `mediaMs`, its sound is heard at `audioMs` (k/fps
+ * for frame k); they differ by what the service corrects. An offset is the sound's time minus the drawing time: positive, the
+ * picture is ahead of the sound.
  */
 
 /** A frame later than this tells the viewer nothing any more; about the length of a syllable. */
@@ -10,7 +11,7 @@ const MAX_LATE_MS = 200;
 
 export class FramePlayer {
   /**
-   * @param {(frame: {image: any, mediaMs: number}) => void} draw puts a frame on screen
+   * @param {(frame: {image: any, mediaMs: number, audioMs: number}) => void} draw puts a frame on screen
    * @param {(frame: {image: any, mediaMs: number}) => void} release frees a frame that will not be drawn (again)
    */
   constructor(draw, release) {
@@ -44,7 +45,7 @@ export class FramePlayer {
     const drawn = candidates.pop() ?? null;
     candidates.forEach(this._release);
     if (!drawn) return { drawn: null, offsetMs: 0, skipped: 0 };
-    const offsetMs = drawn.mediaMs - mediaMs;
+    const offsetMs = drawn.audioMs - mediaMs;
     if (offsetMs < -MAX_LATE_MS) {
       this._release(drawn);
       return { drawn: null, offsetMs: 0, skipped: candidates.length + 1 };

@@ -4,6 +4,8 @@
  * Fields (milliseconds unless named otherwise; null until measured):
  *   connection        "connecting" | "open" | "waiting" | "closed"
  *   state             "idle" | "starting" | "speaking" | "listening"
+ *   resumptions       how often the session went on after a lost connection
+ *   posters           pictures of the face at rest that the service sent
  *   model             model of the newest frame; `switches` [{from, to, reason}] and `problems` [{errorCode, errorMessage}] of the page's life
  *   fps               frames drawn in the last second
  *   bytesPerSecond    received in the last second
@@ -14,6 +16,7 @@
  *     startDelayMs        sound and picture begin after the press of the button
  *     liveLatencyMs       microphone only: median, sound captured until its frame is drawn
  *     avOffsetMs          {p50, p95, mean, count}: p50 and mean signed, positive = picture ahead; p95 of the absolute offset
+ *     reports             offset reports sent to the service
  *     metrics             the service's own, from response_end
  *     interruptedAt, lastDrawnAt, lastReceivedAt   performance.now() of those events
  */
@@ -50,7 +53,7 @@ class LastSecond {
 class TurnStats {
   constructor(id, source, format) {
     Object.assign(this, { id, source, format, framesReceived: 0, framesDecoded: 0, framesDrawn: 0, framesSkipped: 0 });
-    Object.assign(this, { sequenceGaps: 0, firstFrameMs: null, startDelayMs: null, metrics: null });
+    Object.assign(this, { sequenceGaps: 0, firstFrameMs: null, startDelayMs: null, metrics: null, reports: 0 });
     Object.assign(this, { interruptedAt: null, lastDrawnAt: null, lastReceivedAt: null });
     this.offsets = [];
     this.latencies = [];
@@ -71,6 +74,8 @@ export class Stats {
   constructor() {
     this.connection = "closed";
     this.state = "idle";
+    this.resumptions = 0;
+    this.posters = 0;
     this.model = null;
     this.switches = [];
     this.problems = [];
