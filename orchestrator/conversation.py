@@ -13,7 +13,7 @@ import numpy as np
 from orchestrator import wire
 from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.live import LiveSession
 from orchestrator.service import LipSyncService
 from orchestrator.session import (
@@ -29,6 +29,7 @@ from orchestrator.session import (
     TurnEnded,
     TurnStarted,
 )
+from orchestrator.streaming.bitrate import after_report
 from orchestrator.tracing import span_below
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, VideoGenerationConfig
@@ -137,6 +138,22 @@ class Conversation:
         if self.turns.is_open:
             await self.hear(None)
             self.turns.end()
+
+    def report(self, report: wire.ClientReport) -> None:
+        """What the client measured moves the bitrate, the choice of the model, and the time at which frames are shown."""
+        session, metrics = self.session, self._service.metrics
+        if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
+            loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
+            now = asyncio.get_running_loop().time()
+            session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
+            session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
+            metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
+        if report.av_offset_ms is None:
+            return
+        metrics.av_offset_ms.observe(report.av_offset_ms)
+        if not session.stream.sync.report(report.av_offset_ms):
+            apart = f"{session.stream.sync.offset_ms:.0f} ms apart, more than can be corrected; start anew"
+            raise invalid_field("avOffsetMs", f"sound and picture are {apart}", LipSyncErrorCode.SYNC_ERROR)
 
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]

@@ -16,8 +16,7 @@ from orchestrator.conversation import Conversation
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
-from orchestrator.session import Session, merged_config
-from orchestrator.streaming.bitrate import after_report
+from orchestrator.session import merged_config
 from orchestrator.switchboard import Switchboard
 from orchestrator.types import Resolution
 
@@ -119,7 +118,7 @@ class Connection:
         elif isinstance(message, wire.SwitchModel):
             await conversation.live.prefer(message.model)
         elif isinstance(message, wire.ClientReport):
-            await self._report(conversation.session, message)
+            conversation.report(message)
         else:
             self._switchboard.end(conversation)
 
@@ -161,24 +160,6 @@ class Connection:
             why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details={"field": "sessionId"})
         await self._switchboard.resume(conversation, message.user_id, self, message)
-
-    async def _report(self, session: Session, report: wire.ClientReport) -> None:
-        """What the client measured moves the bitrate, the choice of the model, and the time at which frames are shown."""
-        if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
-            loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
-            now = asyncio.get_running_loop().time()
-            if self._config.enable_adaptive_bitrate:
-                session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
-            session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
-            self._metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
-        if report.av_offset_ms is None:
-            return
-        self._metrics.av_offset_ms.observe(report.av_offset_ms)
-        if not session.stream.sync.report(report.av_offset_ms):
-            message = (
-                f"avOffsetMs: sound and picture are {session.stream.sync.offset_ms:.0f} ms apart, more than can be corrected; start anew"
-            )
-            raise LipSyncError(LipSyncErrorCode.SYNC_ERROR, message, details={"field": "avOffsetMs"})
 
     def _conversation(self, session_id: str) -> Conversation:
         conversation = self._switchboard.on(self, session_id)
