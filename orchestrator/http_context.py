@@ -58,7 +58,7 @@ def answer(body: msgspec.Struct, status: int = 200, headers: Mapping[str, str] |
 async def read_form(request: web.Request, files: Mapping[str, int]) -> dict[str, bytes]:
     """A multipart form's fields; `files` are those that may be large, with the most bytes of each. Others are short texts.
 
-    Raises INVALID_MESSAGE that names the field, TIMEOUT for one that does not come.
+    Raises INVALID_MESSAGE that names the field, 408 for one that does not come.
     """
     form: dict[str, bytes] = {}
     try:
@@ -73,8 +73,7 @@ async def read_form(request: web.Request, files: Mapping[str, int]) -> dict[str,
                 name = part.name or ""
                 form[name] = await _read_part(part, name, files.get(name, MAX_TEXT_BYTES))
     except TimeoutError:
-        message = f"the form was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less"
-        raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
+        raise web.HTTPRequestTimeout(text=f"the form was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less") from None
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:  # broken boundaries, headers, encodings
         raise invalid_field("form", f"is not a multipart/form-data body that can be read ({type(error).__name__})") from None
     raise invalid_field("form", f"has more than {MAX_PARTS} parts; send the fields that this path names")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,19 @@ async def test_too_large_a_body_is_the_typed_object_too(service_url: str) -> Non
         service_url, "POST", "/v1/users/ann/face-models", data=form({"photo": bytes(21 * 2**20)}, consent="true")
     )
     assert (status, error.details["field"]) == (400, "photo")
+
+
+async def test_a_form_that_does_not_come_gives_its_place_to_others(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.http_context.UPLOAD_TIMEOUT_S", 0.05)
+
+    async def never_ending() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="audio"\r\n\r\nRIFF'
+        await asyncio.Event().wait()
+
+    for path in ("/v1/render", "/v1/benchmark", "/v1/users/ann/face-models"):
+        options = {"data": never_ending(), "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
+        status, error, _ = await asked(service_url, "POST", path, **options)
+        assert (status, error.error_code) == (408, "TIMEOUT")
 
 
 async def test_a_failure_that_nobody_foresaw_tells_nothing_of_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
