@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.inference.local import open_model
 from orchestrator.inference.repository import read_model
 from orchestrator.motion import VISEMES
 
@@ -55,6 +54,8 @@ class PhonemeDetector:
             contract = read_model(self._config)
             if not contract.present:
                 raise FileNotFoundError(f"{contract.file} is missing; make it with: python -m export audio2motion")
+            from orchestrator.inference.local import open_model  # takes ONNX Runtime along, which sessions do without
+
             self._model = open_model(contract)
         windows = mel_windows(mel, floor)
         answers = [self._model.run({"mel": windows[at : at + BATCH]})["visemes"] for at in range(0, len(windows), BATCH)]

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
 from orchestrator.models.audio2head_voicing import Candidates, best_contour, smoothed, without_strays
@@ -59,11 +58,13 @@ def harvest(signal: Array) -> Array:
 
 def _halved(signal: Array) -> Array:
     """At 8 kHz without its mean: low-passed forward and backward, every second sample from index 1."""
+    from scipy import signal as filters  # takes half a second, which nobody else shall wait for
+
     margin, reflected = 140, 9
     held = np.pad(signal, margin, mode="edge")
     extended = np.pad(held, reflected, mode="reflect", reflect_type="odd")
-    b, a = scipy.signal.cheby1(3, 0.05, 0.8 / DECIMATION)
-    low = scipy.signal.lfilter(b, a, scipy.signal.lfilter(b, a, extended)[::-1])[::-1]
+    b, a = filters.cheby1(3, 0.05, 0.8 / DECIMATION)
+    low = filters.lfilter(b, a, filters.lfilter(b, a, extended)[::-1])[::-1]
     outputs = (len(held) - 1) // DECIMATION + 1
     first = DECIMATION - DECIMATION * outputs + len(held) + reflected - 1
     halved = low[first::DECIMATION][margin // DECIMATION :][: -(-len(signal) // DECIMATION)]
@@ -83,9 +84,11 @@ def _band_pitches(signal: Array, times_s: Array) -> Array:
 
 def _band(spectrum: Array, size: int, samples: int, centre_hz: float) -> Array:
     """The signal through a cosine of four periods under a Nuttall window, delayed by half of it and one sample."""
+    from scipy.signal.windows import general_cosine
+
     half = int(_rounded(RATE_HZ / centre_hz * 2.0))
     offsets = np.arange(-half, half + 1)
-    kernel = scipy.signal.windows.general_cosine(2 * half + 1, NUTTALL) * np.cos(2 * np.pi * centre_hz * offsets / RATE_HZ)
+    kernel = general_cosine(2 * half + 1, NUTTALL) * np.cos(2 * np.pi * centre_hz * offsets / RATE_HZ)
     filtered: Array = scipy.fft.irfft(spectrum * scipy.fft.rfft(kernel, size), size)
     return filtered[half + 1 : half + 1 + samples]
 

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 STRAY_CHANGE: Final = 0.05
@@ -69,11 +68,13 @@ def best_contour(candidates: Candidates) -> Array:
 
 def smoothed(contour: Array) -> Array:
     """Low-passed section by section, each held constant beyond its ends meanwhile."""
+    from scipy.signal import lfilter  # takes half a second, which nobody else shall wait for
+
     padded, result = np.pad(contour, SMOOTHING_MARGIN), np.zeros(len(contour) + 2 * SMOOTHING_MARGIN)
     for first, last in _sections(padded):
         held = padded[np.clip(np.arange(len(padded)), first, last)]
-        forward = scipy.signal.lfilter(*SMOOTHING, held)
-        result[first : last + 1] = scipy.signal.lfilter(*SMOOTHING, forward[::-1])[::-1][first : last + 1]
+        forward = lfilter(*SMOOTHING, held)
+        result[first : last + 1] = lfilter(*SMOOTHING, forward[::-1])[::-1][first : last + 1]
     return result[SMOOTHING_MARGIN:-SMOOTHING_MARGIN]
 
 

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 CHUNK: Final = 32
 SMOOTHING_FRAMES: Final = 13
@@ -46,5 +45,7 @@ def smoothed(pose: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(pose) <= SMOOTHING_ORDER:
         return pose
     width = min(SMOOTHING_FRAMES, 2 * ((len(pose) - 1) // 2) + 1)
+    from scipy.signal import savgol_filter  # takes half a second, which nobody else shall wait for
+
     result: NDArray[np.float32] = savgol_filter(pose, width, SMOOTHING_ORDER, axis=0)
     return result

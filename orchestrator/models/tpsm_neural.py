@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import QhullError
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Tensors
@@ -83,7 +82,7 @@ class TpsmNeural:
         """FACE_MODEL_INCOMPATIBLE where the network's key points do not span a face."""
         try:
             return with_networks_view(face, encodings)
-        except QhullError as error:
+        except ValueError as error:
             raise _unusable("tpsm-neural finds no key points in this face; enrol another photo") from error
 
     async def generate(

@@ -81,7 +81,7 @@ def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictur
 
 
 def with_networks_view(pictures: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]) -> TpsmNeuralFace:
-    """Joins the face with `source_points`, `rest_points` and the source's features. QhullError where the points span no area."""
+    """Joins the face with `source_points`, `rest_points` and the source's features. ValueError where the points span no area."""
     source_points, rest_points = encodings["source_points"], encodings["rest_points"]
     features = {name: array[None] for name, array in encodings.items() if name.startswith("features_")}
     tensors = {"picture": pictures.source[None], "source_points": source_points[None], **features}

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 PICTURE_SIZE: Final = 256
 """Side of the square pictures that the networks of config vox-256 see, in pixels."""
@@ -23,6 +21,8 @@ def resize_picture(picture: NDArray[np.uint8], size: int = PICTURE_SIZE) -> NDAr
     As scikit-image's `resize` does it: where the picture shrinks, a Gaussian of (factor - 1) / 2 pixels per axis against
     aliasing, then bilinear values between pixel centres, mirrored at the border; in float64.
     """
+    from scipy import ndimage  # the exporter's alone: sessions have their pictures from OpenCV
+
     values = picture[..., :3].astype(np.float64) / 255.0
     factors = np.array([values.shape[0] / size, values.shape[1] / size, 1.0])
     if (factors > 1).any():
@@ -40,9 +40,14 @@ def quantise_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 def hull_area(points: NDArray[np.floating[Any]]) -> float:
     """Area inside the convex hull of `[N, 2]`; in two dimensions scipy calls it the volume.
 
-    Raises `scipy.spatial.QhullError` where all points lie on one line.
+    Raises `ValueError` where all points lie on one line.
     """
-    return float(ConvexHull(points).volume)
+    from scipy.spatial import ConvexHull, QhullError  # a tenth of a second, once a face
+
+    try:
+        return float(ConvexHull(points).volume)
+    except QhullError as error:
+        raise ValueError("the key points lie on one line") from error
 
 
 def motion_scale(source: NDArray[np.floating[Any]], initial: NDArray[np.floating[Any]]) -> float:
