@@ -37,6 +37,7 @@ CODE_OF: Final[dict[int, LipSyncErrorCode]] = {
 """Code of what aiohttp itself refuses; other faults of the caller are INVALID_MESSAGE."""
 
 NOT_FOUND: Final = "no such path; /v1/openapi.json lists all"
+NO_STORAGE: Final = "the storage of the face models does not answer; try again, or ask the operator"
 
 
 @web.middleware
@@ -54,6 +55,9 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
         return refused(request, told, refusal.status, {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers})
     except ConnectionError:
         return web.Response(status=CLIENT_GONE)
+    except OSError as error:
+        logger.error("%s %s: storage failed: %s", request.method, request.path, error)
+        return refused(request, LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE), 503)
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
         message = "the service failed in a way that nobody foresaw; its log says more"

@@ -79,17 +79,24 @@ async def test_a_form_that_does_not_come_gives_its_place_to_others(service_url: 
         assert (status, error.error_code) == (408, "TIMEOUT")
 
 
-async def test_a_failure_that_nobody_foresaw_tells_nothing_of_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [(ZeroDivisionError("secret"), 500, "VIDEO_GENERATION_FAILED"), (OSError("secret"), 503, "MODEL_LOAD_FAILED")],
+    ids=["unforeseen", "storage"],
+)
+async def test_what_failed_inside_stands_in_the_log_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception, status: int, code: str
+) -> None:
     async def broken(request: web.Request) -> web.Response:
-        raise ZeroDivisionError("secret")
+        raise failure
 
     app = web.Application(middlewares=[errors_as_json])
     app[SERVICE] = LipSyncService(config=ServiceConfig(storage=tmp_path))
     app.router.add_get("/broken", broken)
     async with TestServer(app) as server:
-        status, error, _ = await asked(str(server.make_url("")).rstrip("/"), "GET", "/broken")
-    assert (status, error.error_code) == (500, "VIDEO_GENERATION_FAILED")
-    assert "secret" not in str(error.error_message) and "secret" in caplog.text
+        answered, error, _ = await asked(str(server.make_url("")).rstrip("/"), "GET", "/broken")
+    assert (answered, error.error_code) == (status, code)
+    assert "secret" not in error.error_message and "secret" in caplog.text
 
 
 async def test_a_session_beyond_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
