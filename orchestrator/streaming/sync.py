@@ -23,6 +23,14 @@ DEAD_BAND_MS: Final = 5.0
 GAIN: Final = 0.5
 """Share of a median that is corrected at once; the rest shows in the next reports, so that an outlier cannot swing the picture."""
 
+HURRY_MS: Final = 5.0
+JUDGED_BY: Final = 4
+"""A step of at least the first that shows the picture earlier is judged by so many reports: a picture that is late because it
+arrives late does not come sooner for being due sooner, and such steps would only add up."""
+
+DEAF: Final = 30
+"""Reports for which nothing is hurried after a step without effect."""
+
 LARGEST_CORRECTION_MS: Final = 500.0
 """A client that reports more than this plays something else than what it is sent."""
 
@@ -60,20 +68,45 @@ class SyncTracker:
         self.reports = 0
         """How many came."""
         self._reports: deque[float] = deque(maxlen=REPORTS)
+        self._hurried: tuple[float, float] | None = None
+        """Offset before the step that is being judged, and the step."""
+        self._since: list[float] = []
+        self._deaf_until = 0
 
     def report(self, offset_ms: float) -> bool:
         """What the client measured since the last report; False when it is too far off to be corrected."""
         self.reports += 1
         self._reports.append(offset_ms)
         self.offset_ms = median(self._reports)
-        if len(self._reports) < REPORTS // 2 or abs(self.offset_ms) <= DEAD_BAND_MS:
+        is_judging = self._judge(offset_ms)
+        is_deaf = self.offset_ms < 0.0 and self.reports < self._deaf_until
+        if is_judging or is_deaf or len(self._reports) < REPORTS // 2 or abs(self.offset_ms) <= DEAD_BAND_MS:
             return abs(self.correction_ms) < LARGEST_CORRECTION_MS
         step = GAIN * self.offset_ms
+        if step <= -HURRY_MS:
+            self._hurried, self._since = (self.offset_ms, step), []
+        self._move(step)
+        return abs(self.correction_ms) < LARGEST_CORRECTION_MS
+
+    def _judge(self, offset_ms: float) -> bool:
+        """Whether a step is still being judged; one that moved nothing is taken back."""
+        if self._hurried is None:
+            return False
+        self._since.append(offset_ms)
+        if len(self._since) < JUDGED_BY:
+            return True
+        (before_ms, step), self._hurried = self._hurried, None
+        if median(self._since) - before_ms < -step / 4.0:
+            self._move(-step)
+            self._deaf_until = self.reports + DEAF
+        return False
+
+    def _move(self, step: float) -> None:
         moved = min(LARGEST_CORRECTION_MS, max(-LARGEST_CORRECTION_MS, self.correction_ms + step))
         self._reports = deque((old - (moved - self.correction_ms) for old in self._reports), maxlen=REPORTS)
         self.corrections += moved != self.correction_ms
         self.correction_ms = moved
-        return abs(moved) < LARGEST_CORRECTION_MS
+        self.offset_ms = median(self._reports)
 
 
 def corrected(frames: Sequence[StreamingFrame], state: SyncState) -> list[StreamingFrame]:

@@ -57,6 +57,21 @@ def test_ten_minutes_of_drift_and_jitter_stay_within_45_ms() -> None:
     assert 45.0 < tracker.correction_ms < 75.0
 
 
+def test_a_picture_that_is_late_because_it_arrives_late_is_not_hurried_for_ever() -> None:
+    rng, tracker, answers = np.random.default_rng(0), SyncTracker(), []
+    for _ in range(600):
+        answers.append(tracker.report(-25.0 + rng.uniform(-5.0, 5.0)))  # whatever is corrected
+    assert all(answers)
+    assert abs(tracker.correction_ms) < 30.0
+
+
+def test_a_picture_that_is_shown_late_is_shown_earlier() -> None:
+    rng, tracker = np.random.default_rng(0), SyncTracker()
+    for _ in range(60):
+        tracker.report(-120.0 - tracker.correction_ms + rng.uniform(-10.0, 10.0))
+    assert tracker.correction_ms == pytest.approx(-120.0, abs=15.0)
+
+
 def test_an_offset_that_cannot_be_corrected_is_told() -> None:
     tracker, answers = SyncTracker(), []
     for _ in range(40):
