@@ -70,6 +70,8 @@ def _serving(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _listening(parser)
     parser.add_argument("--bucket", metavar="NAME", help="Google Cloud Storage bucket of the face models, instead of a folder")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port and the Triton, for more cores (default 1)")
+    parser.add_argument("--log-format", choices=("text", "json"), help="lines for people or for programs (default text)")
     parser.add_argument("--print-config", action="store_true", help="print every setting as it would be used, without secrets, and end")
 
 

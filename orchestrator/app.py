@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
 
+import cv2
 from aiohttp import WSCloseCode, web
 
 from orchestrator import wire
@@ -43,7 +47,19 @@ DEMO_USER = DEMO_FACE = "demo"
 """The shipped portrait."""
 
 
-def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of the workers on this machine an application is."""
+
+    number: int
+    workers: int
+
+
+SHARE: Final = web.AppKey("share", Share)
+ALONE: Final = Share(0, 1)
+
+
+def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share = ALONE) -> web.Application:
     """The whole service as an aiohttp application."""
     check_models(config, ADAPTERS, chain_is_named=False)
     app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES)
@@ -53,6 +69,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
     app[SWITCHBOARD] = Switchboard(app[SERVICE])
     app[SOCKETS] = set()
     app[MEASURED] = []
+    app[SHARE] = share
     app[UPLOADS] = asyncio.Semaphore(MAX_UPLOADS)
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
     app[BENCHMARKS] = asyncio.Semaphore(1)
@@ -79,6 +96,20 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             await app[SWITCHBOARD].close()
 
 
+@asynccontextmanager
+async def serving(config: ServiceConfig, open_inference: OpenInference, share: Share = ALONE) -> AsyncIterator[int]:
+    """The service, listening; yields its port, which several workers share."""
+    cv2.setNumThreads(1)
+    runner = web.AppRunner(build_app(config, open_inference, share), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, reuse_port=share.workers > 1)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
 def _warn_of_random_weights(service: LipSyncService) -> None:
     for model in ADAPTERS:
         if warning := service.pipeline.weights_warning(model):
@@ -95,7 +126,8 @@ async def _prepare_demo_face(app: web.Application) -> None:
 async def _measure_capacity(app: web.Application) -> None:
     """Once the default model answers and the start is over; until then the configured limit alone counts."""
     service, model = app[SERVICE], app[CONFIG].default_model
-    await asyncio.sleep(CAPACITY_AFTER_S)
+    share = app[SHARE]
+    await asyncio.sleep(CAPACITY_AFTER_S * (1 + share.number))  # one worker after another: each probe would count in the others
     while not await service.pipeline.choice.available(model):  # noqa: ASYNC110 - its server is another process
         await asyncio.sleep(CAPACITY_AFTER_S)
     try:
@@ -104,8 +136,8 @@ async def _measure_capacity(app: web.Application) -> None:
         logger.warning("capacity is not known: %s", error.message)
         return
     app[MEASURED].append(capacity)
-    service.sessions.carries = capacity.faces
-    service.metrics.capacity_faces.set(capacity.faces)
+    service.sessions.carries = max(1, capacity.faces // share.workers)
+    service.metrics.capacity_faces.set(service.sessions.carries)
     text = "%d faces can speak at once: %.1f ms of %g cores a frame at %g frames a second"
     logger.info(text, capacity.faces, capacity.cpu_ms_per_frame, capacity.cores, capacity.fps)
 

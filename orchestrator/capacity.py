@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import multiprocessing
 import os
 import time
 import wave
@@ -107,8 +108,11 @@ def cpu_s() -> float:
         import psutil
     except ImportError:  # comes with the embedded server
         return time.process_time()
-    spent = time.process_time()
-    for child in psutil.Process().children(recursive=True):
+    parent = multiprocessing.parent_process()  # of a worker: the server stands below it
+    root = psutil.Process(None if parent is None else parent.pid)
+    times = root.cpu_times()
+    spent: float = times.user + times.system
+    for child in root.children(recursive=True):
         try:
             times = child.cpu_times()
         except psutil.Error:  # it ended meanwhile

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.logs import FORMATS
 from orchestrator.types import LipSyncModel
 
 MODEL_REPOSITORY: Final = Path(__file__).parent.parent / "model_repository"
@@ -20,6 +21,7 @@ SECRETS: Final = ("auth_tokens", "auth_jwt_key")
 
 POSITIVE: Final = (
     "max_concurrent_sessions",
+    "workers",
     "max_sessions_per_user",
     "max_renders",
     "max_render_s",
@@ -57,6 +59,10 @@ class ServiceConfig:
     """Secret (HS256) or public key in PEM (RS256) that signed tokens are checked with; empty accepts none."""
     auth_jwt_algorithm: str = "HS256"
     """HS256 or RS256."""
+    workers: int = 1
+    """Processes that share the port and the embedded Triton, for more cores; sessions are spread over them."""
+    log_format: str = "text"
+    """`text` for people or `json` for programs: an object a line."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of other pages, as `https://app.example.com`, whose browsers may connect; this service's own page always may."""
     storage: Path = Path("storage")
@@ -135,6 +141,8 @@ class ServiceConfig:
             )
         if self.auth_jwt_algorithm not in JWT_ALGORITHMS:
             raise ConfigError(f"auth_jwt_algorithm cannot be {self.auth_jwt_algorithm!r}; use {' or '.join(JWT_ALGORITHMS)}")
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log_format cannot be {self.log_format!r}; use {' or '.join(FORMATS)}")
         for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0")

@@ -1,14 +1,16 @@
-"""`lipsync serve`: the whole service, with the embedded Triton unless another one is named."""
+"""`lipsync serve`: the whole service, with the embedded Triton unless another one is named, in one process or in several."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from orchestrator.commands.first_models import loaded_first
 from orchestrator.commands.settings import settings
@@ -16,21 +18,28 @@ from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.config_layers import printed
 from orchestrator.errors import LipSyncError
 from orchestrator.inference import Inference
+from orchestrator.logs import configure_logging
+from orchestrator.tracing import start_tracing, stop_tracing
+
+if TYPE_CHECKING:
+    from orchestrator.inference.embedded import EmbeddedTriton
+    from orchestrator.inference.process import Launched
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     try:
         config = settings(options)
         if options.print_config:
             print(printed(config))
             return 0
+        configure_logging(config.log_format)
         asyncio.run(_serve(config))
     except (ConfigError, LipSyncError, OSError) as error:
         print(f"lipsync: {error}\nRun `lipsync doctor` to see what this machine lacks.", file=sys.stderr)
         return 1
+    finally:
+        stop_tracing()
     return 0
 
 
@@ -39,7 +48,7 @@ async def _serve(config: ServiceConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with _running(config) as port:
+    async with _running(config) if config.workers == 1 else _shared(config) as port:
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)", flush=True)
         await stopped.wait()
@@ -47,23 +56,13 @@ async def _serve(config: ServiceConfig) -> None:
 
 @asynccontextmanager
 async def _running(config: ServiceConfig) -> AsyncIterator[int]:
-    """The service, listening; yields its port. The server process starts before the heavy imports, which take as long as it does."""
-    launched = None
-    if not config.triton_url:
-        from orchestrator.inference.process import launch_early
+    """The service in this process; yields its port. The server process starts before the heavy imports, which take as long as it does."""
+    launched = _launched(config)
+    start_tracing(os.environ)
 
-        launched = launch_early(config.model_repository, loaded_first(config))
-
-    import cv2
-    from aiohttp import web
-
-    from orchestrator.app import SHUTDOWN_TIMEOUT_S, build_app
-    from orchestrator.commands.served import loaded_later
-    from orchestrator.inference.embedded import EmbeddedTriton
+    from orchestrator.app import serving
     from orchestrator.inference.repository import read_repository
     from orchestrator.inference.triton import TritonInference
-
-    cv2.setNumThreads(1)
 
     @asynccontextmanager
     async def open_inference() -> AsyncIterator[Inference]:
@@ -72,17 +71,48 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
             async with TritonInference(config.triton_urls, repository) as inference:
                 yield inference
             return
-        async with (
-            EmbeddedTriton(config.model_repository, launched.models, later=loaded_later(config), launched=launched) as server,
-            TritonInference([server], repository) as inference,
-        ):
+        async with _embedded(config, launched) as server, TritonInference([server], repository) as inference:
             yield inference
 
-    runner = web.AppRunner(build_app(config, open_inference), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, config.host, config.port)
-        await site.start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with serving(config, open_inference) as port:
+        yield port
+
+
+@asynccontextmanager
+async def _shared(config: ServiceConfig) -> AsyncIterator[int]:
+    """The service in `config.workers` processes below this one, which runs the Triton that they share; yields their port."""
+    from orchestrator.workers import WorkerPool, reserved_port, shared_metrics
+
+    with shared_metrics(), reserved_port(config.host, config.port) as port:
+        launched, listening = _launched(config), replace(config, port=port)
+        if launched is None:
+            async with WorkerPool(listening, None, lambda _: None):
+                yield port
+            return
+
+        from orchestrator.inference import InferenceError
+        from orchestrator.inference.shared import Failure, state_of
+
+        async with _embedded(config, launched) as server:
+
+            def tell(failure: Failure) -> None:
+                server.report_failure(failure.model, InferenceError(failure.code, failure.message, model=failure.model))
+
+            async with WorkerPool(listening, lambda: state_of(server), tell):
+                yield port
+
+
+def _launched(config: ServiceConfig) -> Launched | None:
+    if config.triton_url:
+        return None
+
+    from orchestrator.inference.process import launch_early
+
+    return launch_early(config.model_repository, loaded_first(config))
+
+
+def _embedded(config: ServiceConfig, launched: Launched) -> EmbeddedTriton:
+    from orchestrator.commands.served import loaded_later
+    from orchestrator.inference.embedded import EmbeddedTriton
+
+    return EmbeddedTriton(config.model_repository, launched.models, later=loaded_later(config), launched=launched)

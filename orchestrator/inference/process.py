@@ -89,7 +89,7 @@ class ServerProcess:
 
     def stubs(self) -> tuple[Stub, ...]:
         """Its backend processes that are alive now."""
-        stubs = tuple(stub for pid in _children(self.pid) if (stub := _stub(pid)) is not None)
+        stubs = stubs_below(self.pid)
         self._seen.update(stubs)
         return stubs
 
@@ -190,6 +190,11 @@ def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
             if line:
                 lines.append(line)
                 LOG.debug("%s", line)
+
+
+def stubs_below(pid: int) -> tuple[Stub, ...]:
+    """The living backend processes of the server `pid`."""
+    return tuple(stub for child in _children(pid) if (stub := _stub(child)) is not None)
 
 
 def state_of(pid: int) -> str:

@@ -20,6 +20,7 @@ LAYERS = (
     {
         "app",
         "websocket",
+        "workers",
         "conversation",
         "switchboard",
         "client",
