@@ -9,12 +9,16 @@ from aiohttp import web
 
 from orchestrator.auth import Authenticator, Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, bearer_token
 from orchestrator.config import ServiceConfig
+from orchestrator.http_context import CONFIG
 
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 CALLER: Final = web.RequestKey("caller", Caller)
 
 GUARDED: Final = "/v1/"
 """Paths below it belong to users; probes, metrics, the page and the description of the interface are open."""
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing; a socket checks the origin itself."""
 
 OPEN: Final = frozenset({"/v1/openapi.json"})
 
@@ -37,6 +41,8 @@ async def known_callers(request: web.Request, handler: Any) -> web.StreamRespons
         caller = request.app[AUTHENTICATOR].caller(token)
         if "user" in request.match_info:
             caller.check(request.match_info["user"])
+        if request.method not in SAFE:  # browsers let any page post a form, to a service on the visitor's machine too
+            check_origin(request, request.app[CONFIG].allowed_origins)
         request[CALLER] = caller
     response: web.StreamResponse = await handler(request)
     return response

@@ -66,6 +66,15 @@ async def test_too_large_a_body_is_the_typed_object_too(service_url: str) -> Non
     assert (status, error.details["field"]) == (400, "photo")
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_a_foreign_page_may_not_post(service_url: str, origin: str) -> None:
+    for path in ("/v1/render", "/v1/benchmark", "/v1/users/ann/face-models"):
+        status, error, _ = await asked(service_url, "POST", path, data=form({"audio": b"x"}), headers={"Origin": origin})
+        assert (status, error.error_code) == (403, "UNAUTHORIZED")
+    status, error, _ = await asked(service_url, "POST", "/v1/render", data=form({"audio": b""}), headers={"Origin": service_url})
+    assert (status, error.details["field"]) == (400, "audio"), "the service's own page may"
+
+
 async def test_a_form_that_does_not_come_gives_its_place_to_others(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.http_context.UPLOAD_TIMEOUT_S", 0.05)
 

@@ -1,0 +1,58 @@
+"""docs/operations.md names every setting, states the limits as they are, and its configuration loads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from orchestrator import http_context, http_faces, http_media, session, wire
+from orchestrator.config import ServiceConfig
+from orchestrator.config_layers import load_config
+from orchestrator.face import picture
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+DEFAULTS = ServiceConfig()
+
+
+@pytest.mark.parametrize("key", [entry.name for entry in fields(ServiceConfig)])
+def test_every_setting_is_named(key: str) -> None:
+    assert re.search(rf"\b{key}\b", PAGE), f"{key} is not on the page"
+
+
+@pytest.mark.parametrize(("key", "said"), re.findall(r"`(\w+)` (\d[\d ]*\d|\d)(?![\w.])", PAGE))
+def test_defaults_are_as_the_page_says(key: str, said: str) -> None:
+    assert getattr(DEFAULTS, key) == float(said.replace(" ", ""))
+
+
+def test_fixed_limits_are_as_the_page_says() -> None:
+    mib = 2**20
+    limits = {
+        "32 MiB": 32 * mib == wire.MAX_MESSAGE_BYTES,
+        "4 MiB": 4 * mib == wire.MAX_AUDIO_BYTES,
+        "20 MiB, 25 megapixels": (20 * mib, 25_000_000) == (http_faces.MAX_PHOTO_BYTES, picture.MAX_PIXELS),
+        "4 uploads at once": http_context.MAX_UPLOADS == 4,
+        "16 parts, 60 s": (http_context.MAX_PARTS, http_context.UPLOAD_TIMEOUT_S) == (16, 60.0),
+        "| JSON body | 8 MiB": 8 * mib == http_context.MAX_BODY_BYTES,
+        "64 MiB": 64 * mib == http_media.MAX_RECORDING_BYTES,
+        "10 s of audio": http_media.MAX_BENCHMARK_S == 10.0,
+        "`retryAfterS`": session.RETRY_AFTER_S > 0,
+    }
+    assert all(text in PAGE and holds for text, holds in limits.items()), limits
+
+
+def test_the_configuration_loads(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "lipsync.toml"
+    file.write_text(text)
+    config = load_config({}, {}, file)
+    assert config.asks_for_tokens
+    assert config.auth_tokens == {"a-long-random-token": "ann"}
+
+
+def test_links_lead_somewhere() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGE):
+        assert (docs / target).exists(), target
