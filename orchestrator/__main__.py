@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         _licensed(parsers[name])
     parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
     parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
+    text = "find how many live sessions N worker processes serve, against one, from --sessions on (default: measure one process)"
+    parsers["bench"].add_argument("--workers", type=int, default=1, metavar="N", help=text)
     _picture(parsers["bench"])
     parsers["bench"].add_argument("--audio", type=Path, metavar="FILE", help="speech to send (default: the page's samples)")
     parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final
@@ -18,8 +18,11 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"
-UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0"}
-"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does."""
+UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
+"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does. And nobody else measures
+beside it, or refuses what it asks for."""
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 _GREETING: Final = "A face speaks at "
 _LOG_TAIL_BYTES: Final = 2000
@@ -37,12 +40,15 @@ class ServiceProcess:
 
 
 @contextmanager
-def running_service(arguments: Sequence[str]) -> Iterator[ServiceProcess]:
-    """`lipsync serve` with these arguments on a free port, stopped on leaving. Raises MODEL_LOAD_FAILED with the end of its log."""
+def running_service(arguments: Sequence[str], settings: Mapping[str, str] = NOTHING) -> Iterator[ServiceProcess]:
+    """`lipsync serve` with these arguments and with `settings` in its environment, on a free port, stopped on leaving.
+
+    Raises MODEL_LOAD_FAILED with the end of its log.
+    """
     began = time.monotonic()
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | UNAIDED)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **UNAIDED, **settings})
         try:
             assert process.stdout is not None
             url = _url(process.stdout, log)
@@ -92,4 +98,4 @@ def _part(command: Sequence[str]) -> str:
     """A backend process's last argument but one is `<model>_<group>_<instance>`."""
     if command and command[0].endswith("triton_python_backend_stub"):
         return f"backend of {command[-2].rsplit('_', 2)[0]}"
-    return "tritonserver"
+    return "tritonserver" if command and command[0].endswith("tritonserver") else ORCHESTRATOR  # a worker
