@@ -38,7 +38,7 @@ WATCHED_S: Final = 0.2
 """Beside each round: what goes on without it (models being loaded, sessions) is not counted against it."""
 
 SENDING_MS: Final = 0.6
-"""CPU time of a frame on top of drawing it: pacing, JPEG at 256 x 256, base64 and the socket; measured by `lipsync bench`."""
+"""CPU time of a frame on top of drawing it: the stages receive, decode, encode (JPEG at 256 x 256) and send of `lipsync bench`."""
 
 PAUSES: Final = 0.2
 """Share of a speaker's time that is silence, whose frames no model draws."""

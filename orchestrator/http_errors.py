@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator import wire
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.reported import StorageError
 from orchestrator.http_context import SERVICE, answer
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ def refused(request: web.Request, error: LipSyncError, status: int, headers: dic
 
 
 def _status(error: LipSyncError) -> int:
-    return 401 if error.details.get("field") == "authorization" else STATUS_OF.get(error.code, 500)
+    if error.details.get("field") == "authorization":
+        return 401
+    return 503 if isinstance(error, StorageError) else STATUS_OF.get(error.code, 500)
 
 
 def _explained(refusal: web.HTTPException) -> str:

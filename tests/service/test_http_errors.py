@@ -18,6 +18,7 @@ from ws_client import connect, syllables
 
 from orchestrator import wire
 from orchestrator.config import ServiceConfig
+from orchestrator.face.store import LocalFaceStore
 from orchestrator.http_context import SERVICE
 from orchestrator.http_errors import errors_as_json
 from orchestrator.service import LipSyncService
@@ -91,7 +92,7 @@ async def test_a_form_that_does_not_come_gives_its_place_to_others(service_url: 
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [(ZeroDivisionError("secret"), 500, "VIDEO_GENERATION_FAILED"), (OSError("secret"), 503, "MODEL_LOAD_FAILED")],
-    ids=["unforeseen", "storage"],
+    ids=["unforeseen", "of the disk"],
 )
 async def test_what_failed_inside_stands_in_the_log_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception, status: int, code: str
@@ -106,6 +107,18 @@ async def test_what_failed_inside_stands_in_the_log_alone(
         answered, error, _ = await asked(str(server.make_url("")).rstrip("/"), "GET", "/broken")
     assert (answered, error.error_code) == (status, code)
     assert "secret" not in error.error_message and "secret" in caplog.text
+
+
+async def test_a_storage_that_is_away_is_no_missing_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise OSError("no route to the storage")
+
+    monkeypatch.setattr(LocalFaceStore, "blobs", away)
+    monkeypatch.setattr(LocalFaceStore, "read", away)
+    async with http_service(tmp_path) as url:
+        for path in ("/v1/users/ann/face-models", "/v1/users/ann/face-models/portrait"):
+            status, error, _ = await asked(url, "GET", path)
+            assert (status, error.details["storage"]) == (503, "away")
 
 
 async def test_a_session_beyond_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
