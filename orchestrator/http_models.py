@@ -23,7 +23,9 @@ async def health(request: web.Request) -> web.Response:
     """Sessions, capacity, and each model's availability and latency."""
     app, service = request.app, request.app[SERVICE]
     status = await service.get_health_status()
-    capacity = next((answers.Capacity(service.sessions.carries or c.faces, round(c.cpu_ms_per_frame, 2), c.cores, c.fps) for c in app[MEASURED]), None)
+    capacity = next(
+        (answers.Capacity(service.sessions.carries or c.faces, round(c.cpu_ms_per_frame, 2), c.cores, c.fps) for c in app[MEASURED]), None
+    )
     return answer(
         answers.Health(
             status="healthy" if status.is_healthy else "degraded",
