@@ -1,0 +1,216 @@
+"""Conversations that lose their connection, in virtual time: what is sent to the next one, what is too old, who waits and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+from fakes import ScriptedAdapter, ScriptedInference, pcm_chunk, scripted_service
+from virtual_time import run_virtual
+
+from orchestrator import wire
+from orchestrator.config import ServiceConfig
+from orchestrator.conversation import Conversation
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.metrics import Metrics
+from orchestrator.session import SessionRegistry
+from orchestrator.switchboard import Switchboard
+from orchestrator.types import LipSyncModel
+
+M = TypeVar("M")
+
+
+class WatchedLine:
+    """Takes messages until it is `broken`."""
+
+    def __init__(self, *, answering: bool = True) -> None:
+        self.taken: list[tuple[float, wire.ServerMessage]] = []
+        self.told: list[LipSyncError] = []
+        self.broken = False
+        self.answering = answering
+        self.hung_up = False
+
+    async def write(self, message: wire.ServerMessage) -> None:
+        if self.broken:
+            raise ConnectionResetError
+        self.taken.append((asyncio.get_running_loop().time(), message))
+
+    async def tell(self, error: LipSyncError, session_id: str | None) -> None:
+        self.told.append(error)
+
+    async def answers(self) -> bool:
+        await asyncio.sleep(0.1)
+        return self.answering
+
+    def hang_up(self) -> None:
+        self.hung_up = True
+
+    def of(self, kind: type[M]) -> list[M]:
+        return [message for _, message in self.taken if isinstance(message, kind)]
+
+    def numbers(self) -> list[int]:
+        return [frame.sequence_number for frame in self.of(wire.ResponseVideo)]
+
+
+class Exchange:
+    """A switchboard over scripted models."""
+
+    def __init__(self, **settings: Any) -> None:
+        models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
+        config = ServiceConfig(**settings)
+        sessions = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
+        pipeline = scripted_service(models, ScriptedInference({"tpsm"}), config)
+        service: Any = SimpleNamespace(config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions)
+        self.sessions, self.board = sessions, Switchboard(service)
+
+    def play(self, script: Callable[[Exchange], Awaitable[None]]) -> None:
+        async def run() -> None:
+            await script(self)
+            await self.board.close()
+
+        run_virtual(run())
+
+
+async def say(conversation: Conversation, first: int, chunks: int, *, real_time: bool = False) -> None:
+    for number in range(first, first + chunks):
+        if conversation.turns.chunk("t", number):
+            await conversation.hear(pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number), "face-1")
+        if real_time:
+            await asyncio.sleep(0.1)
+
+
+async def lose(exchange: Exchange, line: WatchedLine) -> None:
+    line.broken = True
+    await exchange.board.lost(line, closed=False)
+
+
+def test_what_waited_is_sent_and_what_is_long_past_is_not() -> None:
+    async def outage(exchange: Exchange) -> None:
+        first, second = WatchedLine(), WatchedLine()
+        conversation = exchange.board.open("s", "user-1", first)
+        await say(conversation, 0, 200)  # 20 s at once; frames are paced
+        await asyncio.sleep(3.0)
+        await lose(exchange, first)
+        await asyncio.sleep(10.0)
+        back_s = asyncio.get_running_loop().time()
+        await exchange.board.resume(conversation, "user-1", second)
+        await conversation.end_utterance()
+        await asyncio.sleep(30.0)
+        assert isinstance(second.taken[0][1], wire.SessionResumed)
+        sent = len(first.numbers())
+        assert second.numbers() == list(range(sent, sent + len(second.numbers())))
+        assert second.of(wire.ResponseVideo)[0].is_keyframe
+        media_s = second.of(wire.ResponseVideo)[0].audio_timestamp / 1000.0
+        began_s = first.taken[0][0]
+        assert media_s == pytest.approx(back_s - began_s - 2.0, abs=0.8)  # two seconds old at the most, and sent ahead by half a one
+        assert second.of(wire.ResponseVideo)[-1].audio_timestamp == 19_950.0
+        (end,) = second.of(wire.ResponseEnd)
+        assert end.metrics.frames_dropped == 400 - sent - len(second.numbers())
+
+    Exchange().play(outage)
+
+
+def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
+    async def outage(exchange: Exchange) -> None:
+        line = WatchedLine()
+        conversation = exchange.board.open("s", "user-1", line)
+        await say(conversation, 0, 100)
+        await asyncio.sleep(1.0)
+        await lose(exchange, line)
+        await asyncio.sleep(1.0)
+        waiting = len(conversation.session.outbox)
+        await asyncio.sleep(5.0)
+        assert len(conversation.session.outbox) == waiting <= 5
+        assert conversation.session.stream.bitrate.adapted is False
+
+    Exchange().play(outage)
+
+
+def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:
+    async def outage(exchange: Exchange) -> None:
+        first, second = WatchedLine(), WatchedLine()
+        conversation = exchange.board.open("s", "user-1", first)
+        await say(conversation, 0, 5, real_time=True)
+        sent = len(first.numbers())
+        first.broken = True
+        await say(conversation, 5, 3, real_time=True)
+        assert first.hung_up
+        await exchange.board.lost(first, closed=False)
+        await exchange.board.resume(conversation, "user-1", second)
+        await say(conversation, 8, 2, real_time=True)
+        assert first.numbers() + second.numbers() == list(range(sent + len(second.numbers())))
+        times = [frame.audio_timestamp for frame in first.of(wire.ResponseVideo) + second.of(wire.ResponseVideo)]
+        assert times == [50.0 * number for number in range(len(times))]
+
+    Exchange().play(outage)
+
+
+def test_a_session_waits_as_long_as_it_may() -> None:
+    async def outage(exchange: Exchange) -> None:
+        line = WatchedLine()
+        exchange.board.open("s", "user-1", line)
+        await lose(exchange, line)
+        await asyncio.sleep(29.0)
+        assert (len(exchange.sessions), exchange.board.find("s") is None) == (1, False)
+        await asyncio.sleep(2.0)
+        assert (len(exchange.sessions), exchange.board.find("s") is None) == (0, True)
+
+    Exchange(resume_ttl_s=30.0).play(outage)
+
+
+def test_a_resumed_session_waits_anew_when_it_is_lost_again() -> None:
+    async def outages(exchange: Exchange) -> None:
+        lines = [WatchedLine() for _ in range(4)]
+        conversation = exchange.board.open("s", "user-1", lines[0])
+        for before, after in pairwise(lines):
+            await lose(exchange, before)
+            await asyncio.sleep(20.0)
+            await exchange.board.resume(conversation, "user-1", after)
+        assert exchange.board.on(lines[-1], "s") is conversation
+
+    Exchange(resume_ttl_s=30.0).play(outages)
+
+
+def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
+    async def race(exchange: Exchange) -> None:
+        dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
+        conversation = exchange.board.open("s", "user-1", dead)
+        answers = await asyncio.gather(
+            *(exchange.board.resume(conversation, "user-1", line) for line in (first, second)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] in ([type(None), LipSyncError], [LipSyncError, type(None)])
+        assert dead.hung_up
+        assert conversation.line in (first, second)
+
+    Exchange().play(race)
+
+
+def test_time_is_over_for_a_session_that_nobody_is_there_for() -> None:
+    async def outage(exchange: Exchange) -> None:
+        line = WatchedLine()
+        exchange.board.open("s", "user-1", line)
+        await asyncio.sleep(3590.0)
+        await lose(exchange, line)
+        await asyncio.sleep(15.0)
+        assert len(exchange.sessions) == 0
+
+    Exchange(max_session_s=3600.0).play(outage)
+
+
+def test_a_warning_comes_a_minute_before_the_end() -> None:
+    async def hour(exchange: Exchange) -> None:
+        line, loop = WatchedLine(), asyncio.get_running_loop()
+        exchange.board.open("s", "user-1", line)
+        began_s = loop.time()
+        await asyncio.sleep(3601.0)
+        ((warned_s, warning),) = line.taken
+        assert isinstance(warning, wire.SessionWarning)
+        assert (warned_s - began_s, warning.seconds_left) == (pytest.approx(3540.0), 60.0)
+        assert [error.code for error in line.told] == [LipSyncErrorCode.SESSION_LIMIT]
+        assert len(exchange.sessions) == 0
+
+    Exchange(max_session_s=3600.0).play(hour)
