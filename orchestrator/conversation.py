@@ -15,6 +15,7 @@ from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.live import LiveSession
+from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
 from orchestrator.session import (
     Ending,
@@ -91,13 +92,19 @@ class Conversation:
     def attach(self, line: Line) -> None:
         """Messages leave by this line from now on."""
         self.line = line
-        self._sender = asyncio.create_task(self._send(line), name=f"send {self.session.id}")
+        with session_logged(self.session.id):
+            self._sender = asyncio.create_task(self._send(line), name=f"send {self.session.id}")
 
     async def detach(self) -> None:
         """The line is lost; what could not be sent stays, and nothing new is drawn."""
         self.line = None
         self.live.pause()
         await self._stop_sending()
+
+    def fall_silent(self) -> None:
+        """Send nothing more: the session ends."""
+        if self._sender is not None:
+            self._sender.cancel()
 
     def resume(self, line: Line, seen: wire.ResumeSession | None = None) -> None:
         """Go on over another line; `seen` says which frame the client expects, so that numbers go on without a hole."""

@@ -60,8 +60,9 @@ class Switchboard:
             self._service.sessions.add(session)
         conversation = self._conversations[session_id] = Conversation(session, self._service)
         with session_logged(session_id):
-            self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
-            conversation.attach(line)
+            task = self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
+        task.add_done_callback(lambda _: self._tasks.pop(conversation))  # one that was cancelled before it began has no end of its own
+        conversation.attach(line)
         self._service.metrics.sessions.set(len(self._service.sessions))
         return conversation
 
@@ -82,6 +83,7 @@ class Switchboard:
             raise invalid_field("sessionId", f"session {session.id!r} has just ended or gone on elsewhere")
         self._stop_timer(conversation)
         conversation.resume(line, seen)
+        self._service.metrics.resumptions_total.inc()
 
     async def lost(self, line: Line, *, closed: bool) -> None:
         """A connection is gone. Its sessions end if the client `closed` it, and otherwise wait for the client to come back."""
@@ -94,6 +96,7 @@ class Switchboard:
     def end(self, conversation: Conversation) -> None:
         """Forget a conversation at once and free what it holds."""
         self._forget(conversation)
+        conversation.fall_silent()
         task = self._tasks.get(conversation)
         if task is not None:
             task.cancel()
@@ -103,6 +106,7 @@ class Switchboard:
         if conversation.line is None and conversation in self._tasks and conversation not in self._parked:
             loop = asyncio.get_running_loop()
             self._parked[conversation] = loop.call_later(self._service.config.resume_ttl_s, self.end, conversation)
+            self._service.metrics.waiting_sessions.set(len(self._parked))
 
     def _make_room(self, user_id: str) -> bool:
         """A session that only waits for its client gives way to a new one of the same user."""
@@ -116,6 +120,7 @@ class Switchboard:
         timer = self._parked.pop(conversation, None)
         if timer is not None:
             timer.cancel()
+            self._service.metrics.waiting_sessions.set(len(self._parked))
 
     def _forget(self, conversation: Conversation) -> None:
         self._stop_timer(conversation)
@@ -133,7 +138,6 @@ class Switchboard:
                 conversation.line.hang_up()
         finally:
             self._forget(conversation)
-            del self._tasks[conversation]
 
 
 SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)

@@ -15,6 +15,7 @@ UNITS = ("_total", "_seconds", "_ms", "_bps", "_bytes", "_ratio")
 UNITLESS = {
     "lipsync_sessions",
     "lipsync_speaking_sessions",
+    "lipsync_waiting_sessions",
     "lipsync_capacity_faces",
     "lipsync_queue_fill",
     "lipsync_model_available",

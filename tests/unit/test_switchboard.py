@@ -162,6 +162,18 @@ def test_a_session_waits_as_long_as_it_may() -> None:
     Exchange(resume_ttl_s=30.0).play(outage)
 
 
+def test_a_session_that_ends_as_it_opens_leaves_nothing_behind() -> None:
+    async def hurry(exchange: Exchange) -> None:
+        line = WatchedLine()
+        before = len(asyncio.all_tasks())
+        exchange.board.end(exchange.board.open("s", "user-1", line))
+        await asyncio.sleep(1.0)
+        assert len(asyncio.all_tasks()) == before
+        assert len(exchange.sessions) == 0
+
+    Exchange().play(hurry)
+
+
 def test_a_resumed_session_waits_anew_when_it_is_lost_again() -> None:
     async def outages(exchange: Exchange) -> None:
         lines = [WatchedLine() for _ in range(4)]
