@@ -1,0 +1,175 @@
+"""Prints what the way through Triton adds to the path of a frame: the live service over models that cost nothing, there and in process.
+
+`python -m benchmarks.triton_path [--rounds 5 --sessions 8]`. Two services run side by side and are loaded in turns, so that a busy
+machine is busy for both. A path is everything between two socket calls of a client: message, sound, features, two requests a chunk,
+JPEG, message. CPU is that of the service with its server and backend processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from orchestrator.app import serving
+from orchestrator.audio.reader import read_audio
+from orchestrator.commands.load_client import Load, run_load
+from orchestrator.commands.service_process import cpu_seconds
+from orchestrator.config import ServiceConfig
+from orchestrator.inference import Inference
+from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.local import LocalInference
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.triton import TritonInference
+
+ROOT: Final = Path(__file__).parents[1]
+SPEECH: Final = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+MODELS: Final = ("audio2motion", "tpsm")
+WAYS: Final = ("in process", "through Triton")
+LIMIT: Final = 1.6
+SECONDS: Final = 6.0
+
+MOTION_CONFIG: Final = """
+name: "audio2motion" backend: "python" max_batch_size: 16
+input [ { name: "mel" data_type: TYPE_FP32 dims: [ 88, 80 ] } ]
+output [ { name: "motion" data_type: TYPE_FP32 dims: [ 16, 7 ] } ]
+instance_group [ { count: 1 } ]
+dynamic_batching { max_queue_delay_microseconds: 500 }
+"""
+MOTION_MODEL: Final = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.motion = np.zeros((16, 16, 7), np.float32)
+
+    def execute(self, requests):
+        counts = [len(pb_utils.get_input_tensor_by_name(each, "mel").as_numpy()) for each in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("motion", self.motion[:count])]) for count in counts]
+"""
+TPSM_MODEL: Final = """
+import cv2
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.rendering.canary import canary_frame
+
+class TritonPythonModel:
+    def initialize(self, args):
+        picture = cv2.imread(str(SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg"))
+        self.frames = np.repeat(cv2.resize(picture, (256, 256))[None, :, :, ::-1], 16, axis=0).copy()
+
+    def execute(self, requests):
+        return [self.respond(request) for request in requests]
+
+    def respond(self, request):
+        motion = pb_utils.get_input_tensor_by_name(request, "motion").as_numpy()
+        is_canary = not pb_utils.get_input_tensor_by_name(request, "face").as_numpy().any()
+        frames = np.stack([canary_frame(row) for row in motion]) if is_canary else self.frames[: len(motion)]
+        return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
+"""
+
+
+def write_repository(folder: Path) -> None:
+    """The models of `tpsm` by name and contract; they compute nothing and show the demo portrait."""
+    for name, model in (("audio2motion", MOTION_MODEL), ("tpsm", TPSM_MODEL)):
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "1" / "model.py").write_text(model)
+    (folder / "audio2motion" / "config.pbtxt").write_text(MOTION_CONFIG)
+    shutil.copy(ROOT / "model_repository" / "tpsm" / "config.pbtxt", folder / "tpsm")
+
+
+async def serve(way: str, folder: Path) -> None:
+    """The service over the models of `folder`, until it is ended."""
+    config = ServiceConfig(
+        port=0, storage=folder, model_repository=folder, frame_cache_ttl=0.0, capacity_probe=False, chunk_deadline_ms=2000
+    )
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Inference]:
+        repository = read_repository(folder)
+        if way == WAYS[0]:
+            async with LocalInference(repository) as inference:
+                yield inference
+        else:
+            async with EmbeddedTriton(folder, MODELS) as server, TritonInference([server], repository) as inference:
+                assert all(map(server.has_ready, MODELS)), server.health()
+                yield inference
+
+    async with serving(config, opened) as port:
+        print(f"http://127.0.0.1:{port}", flush=True)
+        await asyncio.Event().wait()
+
+
+@contextmanager
+def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
+    """Process id and URL of a service of its own."""
+    command = [sys.executable, "-m", "benchmarks.triton_path", "--serve", way, "--repository", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        yield process.pid, process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
+    """CPU milliseconds per frame of each part of the service under one load."""
+    before = cpu_seconds(pid)
+    reports = asyncio.run(run_load(Load(url, sessions, SECONDS, 256, 20.0, "jpeg"), read_audio(SPEECH)))
+    frames = sum(report.frames for report in reports)
+    assert set().union(*(report.models for report in reports)) == {"tpsm"}, [report.troubles for report in reports]
+    return {part: 1000.0 * (spent - before.get(part, 0.0)) / frames for part, spent in cpu_seconds(pid).items()}
+
+
+def compare(rounds: int, sessions: int) -> None:
+    """Both ways in turns; prints each round and the medians."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_repository(folder)
+        with running(WAYS[0], folder) as here, running(WAYS[1], folder) as there:
+            services, found = dict(zip(WAYS, (here, there), strict=True)), {way: list[dict[str, float]]() for way in WAYS}
+            for service in services.values():
+                measured(*service, 1)
+            for _ in range(rounds):
+                for way, service in services.items():
+                    found[way].append(measured(*service, sessions))
+    for way, parts in found.items():
+        shares = ", ".join(f"{part} {statistics.median(each[part] for each in parts):.2f}" for part in parts[0])
+        print(f"{way:14}: {statistics.median(sum(each.values()) for each in parts):.2f} ms CPU per frame ({shares})")
+    ratios = np.array([sum(two.values()) / sum(one.values()) for one, two in zip(found[WAYS[0]], found[WAYS[1]], strict=True)])
+    ratio = float(np.median(ratios))
+    verdict = f"{'within' if ratio <= LIMIT else 'above'} {LIMIT}"
+    print(f"{sessions} sessions: {ratio:.2f} times ({ratios.min():.2f} to {ratios.max():.2f} in {rounds} rounds), {verdict}")
+
+
+def main() -> None:
+    """The comparison, or one of its services."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sessions", type=int, default=8)
+    parser.add_argument("--serve", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--repository", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.serve, options.repository))
+    else:
+        compare(options.rounds, options.sessions)
+
+
+if __name__ == "__main__":
+    main()
