@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.performance import FIRST_PROBE_S, LONGEST_PROBE_S, PerformanceTracker
+from orchestrator.performance import FIRST_PROBE_S, LONGEST_FLAP_S, LONGEST_PROBE_S, STEADY_S, PerformanceTracker
 from orchestrator.types import LipSyncModel
 
 TPSM = LipSyncModel.TPSM
@@ -63,3 +63,36 @@ def test_figures_are_of_the_recent_batches() -> None:
     assert figures.p95_latency_ms == pytest.approx(94.05)
     assert figures.frames_per_second == pytest.approx(20.0)
     assert figures.success_rate == 1.0
+
+
+def test_quality_is_what_the_model_declares_times_its_success() -> None:
+    tracker = PerformanceTracker({TPSM: 0.8})
+    tracker.record_success(TPSM, latency_ms=10.0, frames=2, now=1.0)
+    tracker.record_failure(TPSM, LipSyncErrorCode.VIDEO_GENERATION_FAILED, now=2.0)
+    assert tracker.performance(TPSM).quality_score == pytest.approx(0.4)
+
+
+def test_what_nobody_reported_is_not_known() -> None:
+    tracker = PerformanceTracker()
+    figures = tracker.performance(TPSM)
+    assert (figures.queue_ms, figures.gpu_utilization, figures.memory_usage_mb) == (None, None, None)
+    tracker.note_resources(TPSM, queue_ms=3.0, gpu_utilization=0.5, memory_mb=80.0)
+    figures = tracker.performance(TPSM)
+    assert (figures.queue_ms, figures.gpu_utilization, figures.memory_usage_mb) == (3.0, 0.5, 80.0)
+
+
+def test_a_model_that_fails_again_soon_after_it_came_back_stays_away_for_longer() -> None:
+    tracker, now, waits = PerformanceTracker(), 10.0, []
+    for _ in range(7):
+        tracker.record_failure(TPSM, LipSyncErrorCode.TIMEOUT, now)
+        began = now
+        while TPSM not in tracker.due_for_probe(now):
+            now += 0.05
+        waits.append(now - began)
+        tracker.record_probe(TPSM, answered=True, now=now)
+        now += 1.0
+    assert waits == sorted(waits)
+    assert waits[0] == pytest.approx(FIRST_PROBE_S, abs=0.06)
+    assert waits[-1] == pytest.approx(LONGEST_FLAP_S, abs=0.06)
+    tracker.record_failure(TPSM, LipSyncErrorCode.TIMEOUT, now + STEADY_S)
+    assert TPSM in tracker.due_for_probe(now + STEADY_S + FIRST_PROBE_S)
