@@ -158,7 +158,8 @@ class Connection:
         conversation = self._switchboard.find(message.session_id)
         if conversation is None:
             why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
-            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details={"field": "sessionId"})
+            details = {"field": "sessionId"} | ({"workers": self._config.workers} if self._config.workers > 1 else {})
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details=details)
         await self._switchboard.resume(conversation, message.user_id, self, message)
 
     def _conversation(self, session_id: str) -> Conversation:

@@ -105,6 +105,11 @@ class LipSyncClient:
             return False
         return True
 
+    async def call_again(self) -> None:
+        """Give this connection up for another one; no session ends by that."""
+        if self._socket is not None:
+            await self._socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
+
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
         assert self._http is not None
         protocols = (wire.BINARY_SUBPROTOCOL,) if self._is_binary else ()

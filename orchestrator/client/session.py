@@ -6,7 +6,7 @@ import asyncio
 import uuid
 import wave
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator import wire
 from orchestrator.client.errors import LipSyncClientError, ServiceError, service_error
@@ -27,6 +27,9 @@ from orchestrator.client.messages import (
 from orchestrator.client.turn import BYTES_PER_SAMPLE, ClientTurn, preference
 from orchestrator.types import AudioFormat, VideoFormat
 
+CALLS_PER_WORKER: Final = 6
+"""A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met."""
+
 
 class Wire(Protocol):
     """What a session needs of its client."""
@@ -38,6 +41,10 @@ class Wire(Protocol):
 
     async def send(self, message: str | bytes) -> bool:
         """Send now; False when there is no connection at the moment."""
+        ...
+
+    async def call_again(self) -> None:
+        """Give this connection up for another one."""
         ...
 
 
@@ -74,6 +81,8 @@ class ClientSession:
         self._turn_count = 0
         self._is_open = False
         self._is_resuming = False
+        self._calls = 0
+        """In vain, since the connection was lost."""
         self._wishes: list[str] = []
         """Messages that wait for the connection to come back."""
 
@@ -179,10 +188,11 @@ class ClientSession:
         elif isinstance(message, Resumed):
             await self._go_on(message)
         else:
-            self._refused(message)
+            await self._refused(message)
 
     async def _go_on(self, message: Resumed) -> None:
         self.resumptions += 1
+        self._calls = 0
         for turn in list(self._turns.values()):
             if turn.audio_complete and turn.id not in message.open_turns and turn.started:
                 turn.finish()  # its end was on its way when the connection broke
@@ -205,7 +215,7 @@ class ClientSession:
                 await self._line.send(text(wire.EndUtterance(self.id)))
         self._is_resuming = False
 
-    def _refused(self, message: Refused) -> None:
+    async def _refused(self, message: Refused) -> None:
         error = service_error(
             message.error_code,
             message.error_message,
@@ -214,7 +224,11 @@ class ClientSession:
             details=message.details,
         )
         if self._is_resuming and error.field == "sessionId":
-            self._lose()
+            self._calls += 1
+            if self._calls < CALLS_PER_WORKER * int(error.details.get("workers", 0)):
+                await self._line.call_again()
+            else:
+                self._lose()
             return
         self._pass_on(error)
 
@@ -229,6 +243,7 @@ class ClientSession:
     def _lose(self) -> None:
         """The service let go of the session; what was being said is lost, the next turn opens it anew."""
         self._is_open = self._is_resuming = False
+        self._calls = 0
         self._wishes.clear()
         for turn in self._turns.values():
             turn.lose()

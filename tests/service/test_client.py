@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import simplejpeg
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from ws_client import syllables
 
 from orchestrator.client import (
@@ -101,6 +104,43 @@ async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(serv
                     await cut(client)
         again = session.say(syllables(0.5))
         assert len([frame async for frame in again.frames()]) == 10
+
+
+async def test_a_session_in_another_process_of_the_service_is_found() -> None:
+    """A stand-in for a service of two processes: the first three connections after the break reach the wrong one."""
+    asked = 0
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        nonlocal asked
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for raw in socket:
+            message = json.loads(raw.data)
+            session, frame = {"sessionId": message["sessionId"]}, {"format": "jpeg", "isKeyframe": True, "width": 1, "height": 1}
+            times = {"timestamp": 0, "audioTimestamp": 0, "model": "tpsm", "frameData": ""}
+            if message["type"] == "lipsync_audio" and message["audioChunk"]["sequenceNumber"] == 0:
+                await socket.send_json({"type": "response_start", "turnId": "turn-001", "model": "tpsm"} | session)
+                await socket.send_json({"type": "response_video", "turnId": "turn-001", "sequenceNumber": 0} | session | frame | times)
+                request.transport.abort()  # type: ignore[union-attr]
+            elif message["type"] == "resume_session":
+                asked += 1
+                refusal = {"errorCode": "INVALID_MESSAGE", "errorMessage": "", "recoverable": False}
+                if asked < 4:
+                    await socket.send_json({"type": "error", "details": {"field": "sessionId", "workers": 2}} | session | refusal)
+                    continue
+                assert (message["turnId"], message["nextFrame"]) == ("turn-001", 1)
+                standing = {"turnId": "turn-001", "nextSequenceNumber": 1, "openTurns": ["turn-001"]}
+                await socket.send_json({"type": "session_resumed"} | session | standing)
+            elif message["type"] == "end_utterance":
+                await socket.send_json({"type": "response_end", "turnId": "turn-001", "metrics": {}} | session)
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/ws", serve)])
+    async with TestServer(app) as server, connect(str(server.make_url("")), binary=False) as client:
+        turn = client.session(user="demo").say(syllables(0.5))
+        assert len([frame async for frame in turn.frames()]) == 1
+        assert (asked, client.reconnections) == (4, 4)
 
 
 async def test_an_interruption_ends_the_frames(service_url: str) -> None:

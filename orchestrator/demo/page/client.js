@@ -38,6 +38,12 @@ const MAX_UNSENT_BYTES = 1_000_000;
 /** Audio kept to be sent again after a lost connection: as much as the service lets wait. */
 const KEPT_MS = 30_000;
 
+/** A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met. */
+const CALLS_PER_WORKER = 6;
+
+/** Of a connection that is given up for another one; any code but 1000 leaves the sessions waiting. */
+const CALL_AGAIN = 4000;
+
 /** Used where the page is not a secure context and `crypto.randomUUID` is therefore missing. */
 export function uniqueId() {
   if (crypto.randomUUID) return crypto.randomUUID();
@@ -92,6 +98,7 @@ export class LipSyncClient extends EventTarget {
     this._turn = null;
     this._turnCount = 0;
     this._attempt = 0;
+    this._callsInVain = 0;
     this._retryTimer = 0;
   }
 
@@ -257,7 +264,7 @@ export class LipSyncClient extends EventTarget {
     this._socket = null;
     this._resuming = this._sessionIsOpen;
     if (!this._sessionIsOpen) this._turn = null;
-    const retryInMs = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this._attempt);
+    const retryInMs = this._callsInVain > 0 && this._attempt === 0 ? 0 : Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this._attempt);
     this._attempt += 1;
     this._retryTimer = setTimeout(() => this.connect(), retryInMs);
     this._setState("waiting", retryInMs);
@@ -266,6 +273,7 @@ export class LipSyncClient extends EventTarget {
   /** The service knows the chunks before `nextSequenceNumber`; the others are sent now, and the rest as before. */
   _onResumed(message) {
     this._resuming = false;
+    this._callsInVain = 0;
     this.resumptions += 1;
     const turn = this._turn;
     const known = turn && message.openTurns.includes(turn.turnId);
@@ -281,6 +289,9 @@ export class LipSyncClient extends EventTarget {
   _onProblem(message) {
     const lost = this._resuming && message.sessionId === this.sessionId;
     if (!lost) return this._emit("problem", message);
+    this._callsInVain += 1;
+    if (this._callsInVain < CALLS_PER_WORKER * (message.details?.workers ?? 0)) return this._socket.close(CALL_AGAIN);
+    this._callsInVain = 0;
     const turnId = this._turn?.turnId ?? null;
     this._startSession();
     this._emit("lost", { turnId });
