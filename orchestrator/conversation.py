@@ -7,25 +7,21 @@ import logging
 import time
 from typing import Final, Protocol
 
-import msgspec
-import numpy as np
-
 from orchestrator import wire
 from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.live import LiveSession
 from orchestrator.logs import session_logged
+from orchestrator.outgoing import message_of
 from orchestrator.service import LipSyncService
 from orchestrator.session import (
     Ending,
     Failed,
     InboxItem,
     OutgoingFrame,
-    Poster,
     Resumed,
     Session,
-    Switched,
     TurnCounter,
     TurnEnded,
     TurnStarted,
@@ -223,7 +219,7 @@ class Conversation:
                 if isinstance(out, Failed):
                     await line.tell(out.error, self.session.id)
                 else:
-                    await line.write(self._message(out))
+                    await line.write(message_of(self.session, out, self._service.pipeline, asyncio.get_running_loop().time()))
         except (ConnectionError, asyncio.CancelledError):
             self.session.outbox.put_back(out)
             raise
@@ -239,23 +235,6 @@ class Conversation:
         self._keyframe_due = False
         return True
 
-    def _message(self, out: OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending) -> wire.ServerMessage:
-        session_id, pipeline = self.session.id, self._service.pipeline
-        if isinstance(out, OutgoingFrame):
-            return wire.video_message(session_id, out.turn.id, out.frame, out.turn.frames_sent)
-        if isinstance(out, TurnStarted):
-            weights = pipeline.weights_warning(out.model) or msgspec.UNSET
-            return wire.ResponseStart(session_id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
-        if isinstance(out, TurnEnded):
-            return wire.ResponseEnd(session_id, out.turn.id, self._turn_metrics(out.turn), out.interrupted)
-        if isinstance(out, Poster):
-            return wire.Poster(session_id, out.face_model_id, out.data, "jpeg", out.size, out.size)
-        if isinstance(out, Resumed):
-            return wire.SessionResumed(session_id, out.turn_id, out.next_chunk, list(out.open_turns))
-        if isinstance(out, Ending):
-            return wire.SessionWarning(session_id, out.reason, round(max(0.0, out.ends_s - asyncio.get_running_loop().time()), 1))
-        return wire.ModelSwitched(session_id, out.before, out.after, out.reason, pipeline.weights_warning(out.after) or msgspec.UNSET)
-
     def _count(self, out: OutgoingFrame, now: float) -> None:
         turn, frame, metrics = out.turn, out.frame, self._service.metrics
         latency_s = now - out.ready_s
@@ -267,20 +246,3 @@ class Conversation:
         self.session.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
         metrics.frame_latency_seconds.observe(latency_s)
         metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
-
-    def _turn_metrics(self, turn: Turn) -> wire.TurnMetrics:
-        latencies, stream = np.array(turn.latencies_ms or [0.0]), self.session.stream
-        seconds = turn.next_frame / turn.fps
-        return wire.TurnMetrics(
-            frames_generated=turn.next_frame,
-            frames_dropped=turn.next_frame - turn.frames_sent,
-            average_latency_ms=round(float(latencies.mean()), 2),
-            p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
-            model_used=turn.model,
-            model_switches=turn.switches,
-            bytes_sent=turn.bytes_sent,
-            bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
-            jitter_ms=round(stream.metrics.jitter_ms, 2),
-            av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,
-            sync_correction_ms=round(stream.sync.correction_ms, 1),
-        )

@@ -204,8 +204,8 @@ class LiveSession:
             count = turn.frames_ready(spec, BATCH_FRAMES)
             if count <= 0:
                 return
-            if self._ready_s(turn, turn.next_frame + count - 1, spec) < self.stale_before_s:
-                turn.skip(count)
+            if stale := self._stale(turn, count, spec):
+                turn.skip(stale)
                 continue
             kept = self._pipeline.kept_frames(self.session, turn, count)
             if not kept:
@@ -242,6 +242,11 @@ class LiveSession:
         wait_s = self._due_s(turn, frame) - asyncio.get_running_loop().time()
         if wait_s > 0.0:
             await asyncio.sleep(wait_s)
+
+    def _stale(self, turn: Turn, count: int, spec: ModelSpec) -> int:
+        """How many of the next `count` frames are too old to be drawn; the first that is not begins a coded sequence."""
+        fresh = (place for place in range(count) if self._ready_s(turn, turn.next_frame + place, spec) >= self.stale_before_s)
+        return next(fresh, count)
 
     def _ready_s(self, turn: Turn, frame: int, spec: ModelSpec) -> float:
         """When a frame could leave at the earliest: its look-ahead was there, and it was due."""

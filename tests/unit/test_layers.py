@@ -22,6 +22,7 @@ LAYERS = (
         "websocket",
         "workers",
         "conversation",
+        "outgoing",
         "switchboard",
         "client",
         "http",

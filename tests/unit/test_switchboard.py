@@ -19,7 +19,7 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.metrics import Metrics
 from orchestrator.session import SessionRegistry
 from orchestrator.switchboard import Switchboard
-from orchestrator.types import LipSyncModel
+from orchestrator.types import LipSyncModel, Resolution, VideoFormat, VideoGenerationConfig
 
 M = TypeVar("M")
 
@@ -88,10 +88,12 @@ async def lose(exchange: Exchange, line: WatchedLine) -> None:
     await exchange.board.lost(line, closed=False)
 
 
-def test_what_waited_is_sent_and_what_is_long_past_is_not() -> None:
+@pytest.mark.parametrize("coding", [VideoFormat.JPEG, VideoFormat.H264])
+def test_what_waited_is_sent_and_what_is_long_past_is_not(coding: VideoFormat) -> None:
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(), WatchedLine()
         conversation = exchange.board.open("s", "user-1", first)
+        conversation.config = VideoGenerationConfig(resolution=Resolution(128, 128), format=coding)
         await say(conversation, 0, 200)  # 20 s at once; frames are paced
         await asyncio.sleep(3.0)
         await lose(exchange, first)
