@@ -1,8 +1,9 @@
 """Several processes on one port, for more cores: the parent runs the embedded Triton and keeps alive the workers, each a whole service.
 
 The kernel spreads connections over the workers. A session lives in one of them and ends with it; a client that lost its connection
-and comes back to another worker is told how many there are, and calls again until it meets the one that has its session. The pipe between parent and worker
-carries what the supervisor knows of Triton one way, failures and "I listen" the other; its end is the end of the worker.
+and comes back to another worker is told how many there are, and calls again until it meets the one that has its session. The pipe
+between parent and worker carries what the supervisor knows of Triton one way, failures and "I listen" the other; its end is the end
+of the worker.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+"""What workers share out: the port, the sessions, the folder of their counts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.metrics import SHARED_FOLDER
+from orchestrator.workers import reserved_port, share_of, shared_metrics
+
+
+def test_a_port_that_another_program_has_is_refused_even_if_it_would_share_it() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(OSError), reserved_port("127.0.0.1", other.getsockname()[1]):
+            pass
+
+
+def test_a_reserved_port_takes_no_connections_but_those_who_share_it_may_listen() -> None:
+    with reserved_port("127.0.0.1", 0) as port, socket.socket() as client:
+        client.settimeout(1.0)
+        with pytest.raises(ConnectionRefusedError):
+            client.connect(("127.0.0.1", port))
+        with socket.socket() as first, socket.socket() as second:
+            for each in (first, second):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                each.bind(("127.0.0.1", port))
+                each.listen()
+
+
+@pytest.mark.parametrize(("sessions", "workers", "each"), [(100, 1, 100), (100, 2, 50), (100, 3, 34), (1, 4, 1)])
+def test_sessions_are_divided_and_nobody_is_left_without(sessions: int, workers: int, each: int) -> None:
+    assert share_of(ServiceConfig(max_concurrent_sessions=sessions, workers=workers)).max_concurrent_sessions == each
+
+
+def test_the_folder_of_the_counts_is_gone_afterwards() -> None:
+    with shared_metrics():
+        folder = Path(os.environ[SHARED_FOLDER])
+        assert folder.is_dir()
+    assert SHARED_FOLDER not in os.environ
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"workers": 0}, "workers must be"), ({"log_format": "xml"}, "text or json")]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ServiceConfig(**settings)  # type: ignore[arg-type]
