@@ -148,9 +148,12 @@ class Conversation:
         if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
             loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
             now = asyncio.get_running_loop().time()
-            session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
+            if self._service.config.enable_adaptive_bitrate:
+                session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
             session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
             metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
+        if report.keyframe:
+            session.stream.restart()
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)

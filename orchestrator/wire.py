@@ -96,6 +96,8 @@ class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
     bandwidth_kbps: float | None = None
     packet_loss_percent: float | None = None
     av_offset_ms: float | None = None
+    keyframe: bool = False
+    """It lost what the next frames build on."""
 
 
 class EndSession(msgspec.Struct, rename="camel", tag="end_session"):

@@ -259,3 +259,18 @@ async def test_an_offset_beyond_correction_is_told_and_the_session_goes_on(servi
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         await client.until("response_end")
     assert (error["errorCode"], error["details"]) == ("SYNC_ERROR", {"field": "avOffsetMs"})
+
+
+async def test_a_client_that_lost_frames_is_given_a_keyframe(service_url: str) -> None:
+    async with connect(service_url) as client:
+        await client.speak(syllables(0.6), end=False, config={"format": "h264"})
+        while len(client.frames()) < 6:
+            await client.next()
+        await client.send({"type": "client_report", "sessionId": "session-1", "keyframe": True})
+        for number in range(6, 10):
+            await client.say(syllables(0.1), number)
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        await client.until("response_end")
+    keyframes = [frame["sequenceNumber"] for frame in client.frames() if frame["isKeyframe"]]
+    assert keyframes[0] == 0
+    assert len(keyframes) == 2
