@@ -19,7 +19,7 @@ from orchestrator.audio.mel import MelSpec
 
 OUTPUTS: Final = 194
 CROP_FRAMES: Final = OUTPUTS + CONTEXT_FRAMES
-NEGATIVE_SHARE: Final = 0.3
+NEGATIVE_SHARE: Final = 0.36
 """Share of crops without speech."""
 _BANDS: Final = MelSpec().n_mels
 _FLOOR: Final = float(np.log(MelSpec().log_floor))
@@ -90,7 +90,7 @@ class Mixer:
     def _noises(self, count: int) -> Array:
         """Power of random crops of noise, music and crowds, each with a random frequency response."""
         rng, crops = self._rng, []
-        shares = np.array((0.3, 0.55, 0.15))[: len(self._noise)]
+        shares = np.array((0.22, 0.65, 0.13))[: len(self._noise)]
         for kind in rng.choice(len(self._noise), count, p=shares / shares.sum()):
             start = rng.integers(0, len(self._noise[kind]) - CROP_FRAMES)
             crops.append(self._noise[kind][start : start + CROP_FRAMES])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from scipy.signal import lfilter
 
 from export.audio2motion import serving
 from orchestrator.motion import CLOSED, MOUTH_PARAMETERS, OPEN, aperture
@@ -60,15 +61,24 @@ def test_windows_follow_on_one_another_without_a_seam(session: onnxruntime.Infer
     assert np.array_equal(windows[5][66:82], mel[80:96]), "steps 0-15 lie on frames 66-81 of their window"
 
 
-def test_a_vowel_like_buzz_opens_the_mouth_and_it_shuts_after(session: onnxruntime.InferenceSession) -> None:
-    times_s = np.arange(24000) / 16000
-    formants = (730, 1090, 2440)
-    gains = [sum(np.exp(-(((k * 120 - f) / 120) ** 2)) for f in formants) + 0.02 for k in range(1, 40)]
-    buzz = sum(g * np.sin(2 * np.pi * 120 * k * times_s) for k, g in enumerate(gains, 1))
-    samples = np.concatenate([np.zeros(8000), 0.05 * buzz * (times_s < 0.4), np.zeros(8000)]).astype(np.float32)
-    gap = aperture(serving.mouth_of(session, samples))
-    assert gap[55:85].max() > 0.3
-    assert gap[90 + 15 :].max() < 0.1, "shut 150 ms after the sound"
+def spoken_ah() -> np.ndarray:
+    """Half a second of nothing, 0.35 s of a vowel by formants of Peterson and Barney (1952) on a falling pitch, and nothing."""
+    count = 5600
+    pulses = np.diff(np.floor(np.cumsum(np.linspace(140, 95, count)) / 16000), prepend=0.0)
+    wave = lfilter([1.0], [1.0, -0.97], pulses)
+    for formant_hz, bandwidth_hz in ((730, 90), (1090, 110), (2440, 170)):
+        radius = np.exp(-np.pi * bandwidth_hz / 16000)
+        wave = lfilter([1 - radius], [1.0, -2 * radius * np.cos(2 * np.pi * formant_hz / 16000), radius**2], wave)
+    at = np.arange(count)
+    wave *= np.minimum(1.0, np.minimum(at, count - at) / 480)
+    return np.concatenate([np.zeros(8000), 0.15 * wave / np.abs(wave).max(), np.zeros(16000)]).astype(np.float32)
+
+
+def test_a_vowel_opens_the_mouth_and_it_shuts_after(session: onnxruntime.InferenceSession) -> None:
+    gap = aperture(serving.mouth_of(session, spoken_ah()))
+    assert gap[:45].max() < 0.1
+    assert gap[50:85].max() > 0.3
+    assert gap[85 + 15 :].max() < 0.1, "shut 150 ms after the sound"
 
 
 def test_the_network_in_torch_has_the_window_of_the_contract() -> None:
