@@ -48,13 +48,21 @@ class FacePreparations:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._running: dict[_Key, _Preparation] = {}
         self._failed_until_s: dict[_Key, float] = {}
+        self._encoding: dict[LipSyncModel, bool] = {}
 
     def __len__(self) -> int:
         return len(self._running)
 
     def is_ready(self, face: FaceModel, adapter: ModelAdapter, size: int) -> bool:
         """Whether frames can be drawn now. Always, where no network has to see the face first: such a face is prepared in a moment."""
-        return not isinstance(adapter, EncodesFace) or self._faces.prepared(face, adapter, size) is not None
+        return not self._encodes(adapter) or self._faces.prepared(face, adapter, size) is not None
+
+    def _encodes(self, adapter: ModelAdapter) -> bool:
+        """Asked several times for every batch of frames, and a protocol is not checked in less than 10 microseconds."""
+        known = self._encoding.get(adapter.spec.model)
+        if known is None:
+            known = self._encoding[adapter.spec.model] = isinstance(adapter, EncodesFace)
+        return known
 
     def start(self, face: FaceModel, adapter: ModelAdapter, size: int) -> None:
         """Have the face prepared in the background, unless it is being so, failed lately, or too many are."""
