@@ -73,6 +73,7 @@ class MouthNet(nn.Module):
         self.near_mouth = nn.Conv1d(_NEAR_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
         self.near_viseme = nn.Conv1d(_NEAR_CHANNELS, 2 * 15, 1)
         for layer in (self.near_mouth, self.near_viseme):
+            assert layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
