@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from export.audio2motion import corpus, espeak, evaluation, festival, flite, serving
+from export.audio2motion import corpus, espeak, evaluation, festival, flite, serving, viseme_scores
 
 REPORT: Final = Path("model_repository/audio2motion/report.json")
 ENGINES: Final = ("espeak", "festival")
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace, engines: tuple[str, ...], path: Path) -> None:
     import torch
 
-    from export.audio2motion import onnx_file
+    from export.audio2motion import onnx_file, viseme_file
     from export.audio2motion.mixing import Mixer
     from export.audio2motion.training import train
 
@@ -56,6 +56,8 @@ def _train(options: argparse.Namespace, engines: tuple[str, ...], path: Path) ->
     print(f"{mixer.speech_hours:.1f} h of speech features from {' and '.join(engines)}")
     network = train(mixer, options.minutes, options.seed)
     print(f"{path}: largest difference between torch and onnxruntime {onnx_file.export(network, path):.1e}")
+    if path == serving.MODEL:
+        print(f"{viseme_file.FILE}: {viseme_file.export(network):.1e}")
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -65,6 +67,7 @@ def _report(options: argparse.Namespace) -> int:
         sets.append(evaluation.flite_speech(flite.ACCEPTANCE_VOICES))
     speech, still = evaluation.speech_table(session, sets), evaluation.stillness_table(session)
     print(evaluation.as_markdown(speech, still))
+    print(viseme_scores.as_markdown(viseme_scores.scores(sets)))
     if not options.evaluate_only or options.acceptance:
         REPORT.write_text(json.dumps(evaluation.as_json(speech, still), indent=1) + "\n")
     return 0

@@ -46,7 +46,16 @@ def test_the_server_says_exactly_the_example(text: str) -> None:
 
 def test_every_message_has_an_example() -> None:
     types = {json.loads(text)["type"] for text in EXAMPLES}
-    answers = {"response_start", "response_video", "response_end", "model_switched", "poster", "session_resumed", "session_warning", "error"}
+    answers = {
+        "response_start",
+        "response_video",
+        "response_end",
+        "model_switched",
+        "poster",
+        "session_resumed",
+        "session_warning",
+        "error",
+    }
     assert types == {*wire.MESSAGE_TYPES, *answers}
 
 
