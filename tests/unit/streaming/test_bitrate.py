@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from moving_pictures import busy_picture
 
 from orchestrator.streaming.bitrate import MAX_BITRATE_BPS, MIN_BITRATE_BPS, Bitrate, after_queue, after_report, moved
 from orchestrator.streaming.encoder import H264Encoder, JpegEncoder
-from orchestrator.types import RgbImage
-
-
-def busy_picture(index: int, size: int = 512) -> RgbImage:
-    noise = np.random.default_rng(index).integers(0, 60, (size, size, 3))
-    x = np.arange(size)
-    return (noise + 97 + 90 * np.sin((x[None, :, None] + 3 * index) / 17.0)).clip(0, 255).astype(np.uint8)
 
 
 def test_a_reported_bandwidth_is_used_but_for_a_tenth() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from moving_pictures import moving_picture
+from moving_pictures import busy_picture, moving_picture
 
-from orchestrator.streaming.bitrate import Bitrate
+from orchestrator.streaming.bitrate import Bitrate, after_report
 from orchestrator.streaming.state import StreamingMetrics, StreamState
-from orchestrator.types import VideoFormat, VideoGenerationConfig
+from orchestrator.types import Resolution, VideoFormat, VideoGenerationConfig
 
 H264 = VideoGenerationConfig(format=VideoFormat.H264)
+BIG = VideoGenerationConfig(format=VideoFormat.H264, resolution=Resolution(512, 512))
 
 
 def keyframes(state: StreamState, numbers: range, config: VideoGenerationConfig = H264) -> list[int]:
@@ -51,3 +52,16 @@ def test_the_figures_are_bytes_latency_jitter_and_the_last_seconds_bitrate() -> 
     state = StreamState()
     sizes = [len(state.encode(moving_picture(number), H264, 50.0 * number, force_keyframe=False).data) for number in range(40)]
     assert state.metrics.current_bitrate_bps == 8 * sum(sizes[20:])
+
+
+def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percent() -> None:
+    state, number, rates = StreamState(), 0, []
+    for bandwidth_kbps in (2000.0, 300.0, 2000.0):
+        state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=number / 20.0)
+        sizes = []
+        for _ in range(60):
+            sizes.append(8 * len(state.encode(busy_picture(number), BIG, 50.0 * number, force_keyframe=False).data))
+            number += 1
+        rates.append(sum(sizes[-20:]))
+        assert sum(sizes[20:40]) == pytest.approx(state.bitrate.target_bps, rel=0.15), "in the second second after the change"
+    assert rates == pytest.approx([1_800_000, 270_000, 1_800_000], rel=0.15)
