@@ -86,7 +86,8 @@ class ModelChoice:
             current=session.model,
             drawn_s=now - session.model_since_s,
         )
-        usable = [model for model in compatible if await self._is_usable(session, model, now)]
+        asked = {preference, self._config.default_model, *self._config.fallback_chain}
+        usable = [model for model in compatible if model in asked and await self._is_usable(session, model, now)]
         choices = ranked({model: self._candidate(model, now) for model in usable}, situation)
         session.reasons = {choice.model: choice.reason for choice in choices}
         return [choice.model for choice in choices]

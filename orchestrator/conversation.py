@@ -227,7 +227,7 @@ class Conversation:
             self.session.outbox.put_back(out)
             raise
         if isinstance(out, OutgoingFrame):
-            self._service.metrics.stage_seconds.labels("send", out.frame.format.value).observe(time.perf_counter() - began)
+            self._service.metrics.observe_stage("send", out.frame.format.value, time.perf_counter() - began)
             self._count(out, asyncio.get_running_loop().time())
 
     def _is_wanted(self, out: OutgoingFrame) -> bool:
@@ -248,4 +248,4 @@ class Conversation:
         turn.latencies_ms.append(latency_s * 1000.0)
         self.session.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
         metrics.frame_latency_seconds.observe(latency_s)
-        metrics.frames_total.labels(frame.lip_sync_model.value, frame.format.value).inc()
+        metrics.count_frame(frame.lip_sync_model.value, frame.format.value)

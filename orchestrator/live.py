@@ -62,7 +62,7 @@ class LiveSession:
         if item.chunk is not None:
             self.session.heard_s = item.arrived_s
         dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
-        self._metrics.queue_fill.labels("inbox").observe(inbox.fill)
+        self._metrics.inbox_fill.observe(inbox.fill)
         self._metrics.audio_lost_seconds_total.inc(sum(lost.duration_ms for lost in dropped) / 1000.0)
         for lost in dropped:
             heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)
@@ -235,7 +235,7 @@ class LiveSession:
         for frame in coded:
             number = turn.frame_at(frame.audio_timestamp_ms)
             await outbox.put(OutgoingFrame(turn, frame, self._ready_s(turn, number, spec), trace))
-        self._metrics.queue_fill.labels("outbox").observe(outbox.fill)
+        self._metrics.outbox_fill.observe(outbox.fill)
 
     async def _pace(self, turn: Turn, frame: int) -> None:
         """Wait until a frame may leave; audio that came in a burst must not flood the client."""

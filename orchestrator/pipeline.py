@@ -131,7 +131,8 @@ class FramePipeline:
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
         kept = kept_frames(wanted, fill, session.stream.since_keyframe)
         self._video.counter.frames_dropped += count - len(kept)
-        self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
+        if len(kept) < count:
+            self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
         return kept
 
     async def next_frames(
@@ -158,7 +159,7 @@ class FramePipeline:
             elapsed_ms = (loop.time() - started_s) * 1000.0
             turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
             self.performance.record_success(model, elapsed_ms, len(images), loop.time())
-            self.metrics.stage_seconds.labels("generate", model.value).observe(elapsed_ms / 1000.0)
+            self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
             if len(drawn) < len(offsets) and turn.last_image is not None:
                 images = await asyncio.to_thread(_completed, turn.last_image, images, drawn)
             switch = self.choice.note_switch(session, turn, model, failures)
@@ -211,7 +212,7 @@ class FramePipeline:
         return images
 
     def _frame_keys(self, session: Session, turn: Turn, adapter: ModelAdapter, kept: Sequence[int]) -> list[Hashable] | None:
-        keys = turn.frame_keys(adapter.spec, kept) if adapter.spec.stateless else None
+        keys = turn.frame_keys(adapter.spec, kept) if adapter.spec.stateless and self._config.frame_cache_ttl > 0.0 else None
         face = _face_of(session)
         return None if keys is None else [(face.user_id, face.id, face.version, key) for key in keys]
 

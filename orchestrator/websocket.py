@@ -93,7 +93,7 @@ class Connection:
         began = time.perf_counter()
         message, payload = self._parse(data)
         read = wire.audio_request(message, payload) if isinstance(message, wire.WireAudio) else message
-        self._metrics.stage_seconds.labels("receive", "json" if isinstance(data, str) else "binary").observe(time.perf_counter() - began)
+        self._metrics.observe_stage("receive", "json" if isinstance(data, str) else "binary", time.perf_counter() - began)
         return read
 
     def _parse(self, data: str | bytes) -> tuple[wire.ClientMessage, bytes | None]:

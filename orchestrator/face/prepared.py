@@ -10,7 +10,7 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.encoder import FaceEncoder, FaceEncodingAdapter
 from orchestrator.face.encodings import Encodings
 from orchestrator.inference import Inference
-from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter
+from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter, encodes_face
 from orchestrator.types import FaceModel, LipSyncModel
 
 ALL_SIZES: Final = 0
@@ -119,6 +119,6 @@ class PreparedFaces:
 
 def _inputs_key(face: FaceModel, adapter: ModelAdapter, size: int) -> InputsKey:
     model, encodings = adapter.spec.model, None
-    if isinstance(adapter, EncodesFace):
+    if encodes_face(adapter):
         encodings = EncodingKey(face.user_id, face.id, face.version, model, size if adapter.encoding.by_size else ALL_SIZES)
     return InputsKey(face.user_id, face.id, face.version, model, size, encodings)

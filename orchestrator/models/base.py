@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,17 @@ class EncodesFace(Protocol):
     def with_encodings(self, face: Any, encodings: Mapping[str, NDArray[Any]]) -> FaceInputs:
         """The prepared face that `generate` is given; the arrays are read-only. Its `nbytes` leaves them out: the cache counts them."""
         ...
+
+
+def encodes_face(adapter: object) -> TypeGuard[EncodesFace]:
+    """`isinstance(adapter, EncodesFace)`, which takes 10 microseconds, once for each kind of adapter: every batch asks."""
+    kind = type(adapter)
+    if kind not in _ENCODES_FACE:
+        _ENCODES_FACE[kind] = isinstance(adapter, EncodesFace)
+    return _ENCODES_FACE[kind]
+
+
+_ENCODES_FACE: dict[type, bool] = {}
 
 
 class ModelAdapter(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,7 +46,8 @@ class StreamState:
     _encoder: Encoder | None = None
     _built_for: VideoGenerationConfig | None = None
     _built_bps: int = 0
-    _recent: list[tuple[float, int]] = field(default_factory=list)
+    _recent_bytes: int = 0
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def restart(self) -> None:
         """What comes next cannot build on what was coded last: it may never have arrived."""
@@ -63,6 +65,11 @@ class StreamState:
         return picture
 
     def _measure(self, audio_timestamp_ms: float, size_bytes: int) -> None:
-        self._recent = [(time_ms, size) for time_ms, size in self._recent if 0.0 <= audio_timestamp_ms - time_ms < 1000.0]
+        if self._recent and audio_timestamp_ms < self._recent[-1][0]:
+            self._recent.clear()  # another turn's clock
+            self._recent_bytes = 0
         self._recent.append((audio_timestamp_ms, size_bytes))
-        self.metrics.current_bitrate_bps = 8.0 * sum(size for _, size in self._recent)
+        self._recent_bytes += size_bytes
+        while audio_timestamp_ms - self._recent[0][0] >= 1000.0:
+            self._recent_bytes -= self._recent.popleft()[1]
+        self.metrics.current_bitrate_bps = 8.0 * self._recent_bytes
