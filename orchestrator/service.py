@@ -27,6 +27,7 @@ from orchestrator.inference.repository import read_repository
 from orchestrator.inference.timed import TimedInference
 from orchestrator.inference.triton_metrics import Accountable, TritonWatch
 from orchestrator.inference.weights import WeightsRegister
+from orchestrator.live import BATCH_FRAMES
 from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelAdapter
@@ -45,9 +46,6 @@ OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
 
 GAUGES_S = 1.0
 """Between two settings of the gauges that nothing else sets."""
-
-BATCH_FRAMES = 4
-"""As in a live session: what a model is asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
