@@ -131,4 +131,4 @@ def audio_text(message: wire.WireAudio, audio: bytes) -> str:
 def audio_bytes(message: wire.WireAudio, audio: bytes) -> bytes:
     """A chunk as a binary message: the header's length, the header, and the audio as it is."""
     header = _encoder.encode(message)
-    return b"".join((len(header).to_bytes(wire.HEADER_LENGTH_BYTES, "big"), header, audio))
+    return wire.join_binary(header, audio)

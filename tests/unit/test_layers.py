@@ -101,3 +101,9 @@ def test_only_one_place_imports(library: str, place: str) -> None:
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
     assert all(importer.startswith(place) for importer in importers), importers
+
+
+def test_the_wire_is_reached_through_its_package_only() -> None:
+    parts = {f"orchestrator.wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py")} - {"orchestrator.wire.__init__"}
+    outside = [path for path in _files() if path.relative_to(PACKAGE).parts[0] != "wire"]
+    assert parts and not [path for path in outside if parts & _imports(path)]

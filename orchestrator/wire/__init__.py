@@ -1,0 +1,78 @@
+"""The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md` describes it.
+
+`client_messages` and `service_messages` are the records; `reading` checks what clients send, and `writing` says what the service
+has to say; `binary` is the layout of messages that are not text.
+"""
+
+from orchestrator.wire.binary import BINARY_SUBPROTOCOL, join_binary, split_binary
+from orchestrator.wire.client_messages import (
+    MESSAGE_TYPES,
+    ClientMessage,
+    ClientReport,
+    EndSession,
+    EndUtterance,
+    Identifier,
+    Interruption,
+    ResumeSession,
+    SwitchModel,
+    WireAudio,
+    WireAudioChunk,
+    WireConfig,
+    WireResolution,
+)
+from orchestrator.wire.reading import MAX_AUDIO_BYTES, MAX_MESSAGE_BYTES, AudioRequest, audio_request, parse, parse_binary, session_of
+from orchestrator.wire.service_messages import (
+    ErrorMessage,
+    ModelSwitched,
+    Poster,
+    ResponseEnd,
+    ResponseStart,
+    ResponseVideo,
+    ServerMessage,
+    SessionResumed,
+    SessionWarning,
+    TurnMetrics,
+)
+from orchestrator.wire.writing import dump, dump_binary, error_message, frame_text, video_message, wire_time
+
+__all__ = [
+    "BINARY_SUBPROTOCOL",
+    "MAX_AUDIO_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MESSAGE_TYPES",
+    "AudioRequest",
+    "ClientMessage",
+    "ClientReport",
+    "EndSession",
+    "EndUtterance",
+    "ErrorMessage",
+    "Identifier",
+    "Interruption",
+    "ModelSwitched",
+    "Poster",
+    "ResponseEnd",
+    "ResponseStart",
+    "ResponseVideo",
+    "ResumeSession",
+    "ServerMessage",
+    "SessionResumed",
+    "SessionWarning",
+    "SwitchModel",
+    "TurnMetrics",
+    "WireAudio",
+    "WireAudioChunk",
+    "WireConfig",
+    "WireResolution",
+    "audio_request",
+    "dump",
+    "dump_binary",
+    "error_message",
+    "frame_text",
+    "join_binary",
+    "parse",
+    "parse_binary",
+    "session_of",
+    "split_binary",
+    "video_message",
+    "wire_time",
+]

@@ -1,0 +1,114 @@
+"""What clients send, as records of camelCase JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+
+from orchestrator.types import AudioFormat, LipSyncModel, VideoFormat
+
+Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
+
+
+class WireResolution(msgspec.Struct, rename="camel"):
+    """`config.resolution`."""
+
+    width: int
+    height: int
+
+
+class WireConfig(msgspec.Struct, rename="camel"):
+    """`config`: every field is optional."""
+
+    target_fps: float | None = None
+    resolution: WireResolution | None = None
+    format: VideoFormat | None = None
+    quality: int | None = None
+    enable_interpolation: bool | None = None
+
+
+class WireAudioChunk(msgspec.Struct, rename="camel"):
+    """`audioChunk`; `data` is base64."""
+
+    data: str
+    timestamp: float
+    sequence_number: int
+    sample_rate: int
+    channels: int
+    format: AudioFormat
+
+
+class WireAudio(msgspec.Struct, rename="camel", tag="lipsync_audio"):
+    """One chunk of a turn's audio; the first one of a session opens it."""
+
+    session_id: Identifier
+    user_id: Identifier
+    audio_chunk: WireAudioChunk
+    face_model_id: Identifier | None = None
+    model_preference: LipSyncModel | None = None
+    turn_id: Identifier | None = None
+    config: WireConfig | None = None
+
+
+class EndUtterance(msgspec.Struct, rename="camel", tag="end_utterance"):
+    """The turn's audio is complete."""
+
+    session_id: Identifier
+    timestamp: float | None = None
+
+
+class Interruption(msgspec.Struct, rename="camel", tag="interruption"):
+    """The listener spoke: the turn's remaining frames are worthless."""
+
+    session_id: Identifier
+    timestamp: float | None = None
+    turn_index: int | None = None
+
+
+class SwitchModel(msgspec.Struct, rename="camel", tag="switch_model"):
+    """Prefer another model from the next frame on."""
+
+    session_id: Identifier
+    model: LipSyncModel
+
+
+class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
+    """What the client measured."""
+
+    session_id: Identifier
+    bandwidth_kbps: float | None = None
+    packet_loss_percent: float | None = None
+    av_offset_ms: float | None = None
+    keyframe: bool = False
+    """It lost what the next frames build on."""
+
+
+class EndSession(msgspec.Struct, rename="camel", tag="end_session"):
+    """The session is over; its resources are freed."""
+
+    session_id: Identifier
+
+
+class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
+    """The connection was lost and this is the new one: go on where the session stood."""
+
+    session_id: Identifier
+    user_id: Identifier
+    turn_id: Identifier | None = None
+    """The turn whose frames were coming."""
+    next_frame: int | None = None
+    """The number that its next frame is to have: how many of it came."""
+
+
+ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession | ResumeSession
+
+MESSAGE_TYPES: Final = (
+    "lipsync_audio",
+    "end_utterance",
+    "interruption",
+    "switch_model",
+    "client_report",
+    "end_session",
+    "resume_session",
+)

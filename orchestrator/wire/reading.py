@@ -1,0 +1,131 @@
+"""A client's message, read and checked: its record, or an error that names the field."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from orchestrator.errors import LipSyncError, invalid_field
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
+from orchestrator.wire.binary import split_binary
+from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, WireAudio, WireConfig
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk still gets a typed error."""
+
+MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
+"""Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
+
+_decoder: Final = msgspec.json.Decoder(ClientMessage)
+_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED: Final = re.compile(r"`(?P<name>[A-Za-z]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRequest:
+    """A valid `lipsync_audio` message."""
+
+    session_id: str
+    user_id: str
+    chunk: AudioChunk
+    face_model_id: str | None
+    model_preference: LipSyncModel | None
+    turn_id: str | None
+    config: WireConfig
+
+
+def parse(text: str | bytes) -> ClientMessage:
+    """One client message; raises `LipSyncError` INVALID_MESSAGE that names the field."""
+    try:
+        message: ClientMessage = _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_field("message", f"is not valid JSON ({error}); send one JSON object per WebSocket text message") from None
+    return message
+
+
+def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
+    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`; errors as for `parse`."""
+    header, payload = split_binary(message)
+    try:
+        fields = msgspec.json.decode(header)
+        if isinstance(fields, dict) and isinstance(fields.get("audioChunk"), dict):
+            fields["audioChunk"]["data"] = ""
+        return msgspec.convert(fields, ClientMessage), payload
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_field("header", f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object") from None
+
+
+def session_of(text: str | bytes) -> str | None:
+    """The session a refused message seems to speak of, so that its error can be told to the right one."""
+    try:
+        value = msgspec.json.decode(text if isinstance(text, str) else split_binary(text)[0])
+    except LipSyncError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    session_id = value.get("sessionId") if isinstance(value, dict) else None
+    return session_id if isinstance(session_id, str) and len(session_id) <= 128 else None
+
+
+def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
+    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary message's audio, else base64 is decoded."""
+    wire = message.audio_chunk
+    if max(len(payload or b""), len(wire.data) * 3 // 4 - 3) > MAX_AUDIO_BYTES:
+        raise invalid_field("audioChunk.data", f"holds more than {MAX_AUDIO_BYTES} bytes; send chunks of 10 ms to 2 s")
+    try:
+        data = base64.b64decode(wire.data, validate=True) if payload is None else payload
+    except ValueError:
+        raise invalid_field("audioChunk.data", "is not valid base64") from None
+    if not data:
+        raise invalid_field("audioChunk.data", "is empty; send at least one sample, or end_utterance when there is no more")
+    if not math.isfinite(wire.timestamp) or not 0 <= wire.timestamp < 1e15:
+        raise invalid_field("audioChunk.timestamp", "must be milliseconds of the client's clock, 0 or more")
+    if wire.sequence_number < 0:
+        raise invalid_field("audioChunk.sequenceNumber", "must be 0 or more")
+    if wire.format is not AudioFormat.WAV:
+        _check_range("audioChunk.sampleRate", wire.sample_rate, 8000, 48000)
+        _check_range("audioChunk.channels", wire.channels, 1, 2)
+    chunk = AudioChunk(data, wire.timestamp, wire.sequence_number, wire.sample_rate, wire.channels, wire.format)
+    config = message.config or WireConfig()
+    check_config(config)
+    return AudioRequest(
+        message.session_id, message.user_id, chunk, message.face_model_id, message.model_preference, message.turn_id, config
+    )
+
+
+def check_config(config: WireConfig) -> None:
+    """Ranges of the `config` object."""
+    if config.target_fps is not None:
+        _check_range("config.targetFps", config.target_fps, 15, 25)
+    if config.quality is not None:
+        _check_range("config.quality", config.quality, 0, 100)
+    if config.resolution is not None:
+        size = Resolution(config.resolution.width, config.resolution.height)
+        if size.width != size.height or size.width not in (128, 256, 512):
+            raise invalid_field("config.resolution", "must be 128x128, 256x256 or 512x512")
+
+
+def _check_range(field: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise invalid_field(field, f"is {value:g}; must be between {lowest:g} and {highest:g}")
+
+
+def _explain(problem: str) -> LipSyncError:
+    match = _PATH.match(problem)
+    what, path = (match["what"], match["path"] or "") if match else (problem, "")
+    named = _NAMED.search(what)
+    if "required field" in what and named:
+        path = f"{path}.{named['name']}".strip(".")
+        return invalid_field(path, "is required but missing")
+    if path in ("", "type") and "Invalid value" in what:
+        return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
+    return invalid_field(path or "message", what[:1].lower() + what[1:])
