@@ -1,4 +1,4 @@
-"""The mel spectrogram of Wav2Lip and SadTalker: pre-emphasis, magnitudes, decibels scaled to -4..4; whole and streaming.
+"""The mel spectrogram of Wav2Lip and SadTalker: pre-emphasis, magnitudes, decibels scaled to -4..4.
 
 Source of the steps and constants: Rudrabha/Wav2Lip, `audio.py` and `hparams.py`, with librosa 0.7.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from orchestrator.audio.mel import filter_bank
+from orchestrator.audio.mel import filter_bank, signal_windows
 from orchestrator.types import MelSpec, Samples
 
 PRE_EMPHASIS: Final = 0.97
@@ -28,15 +28,15 @@ def decibel_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
     The edges are mirrored. A signal too short to be mirrored is lengthened by silence.
     """
     half = spec.win_length // 2
-    signal = emphasise(np.pad(samples, (0, max(0, half + 1 - len(samples)))), 0.0)
+    signal = emphasise(np.pad(samples, (0, max(0, half + 1 - len(samples)))))
     padded = np.pad(signal, half, mode="reflect")
-    return decibel_mel_frames(_windows(padded, spec), spec)
+    return decibel_mel_frames(signal_windows(padded, spec), spec)
 
 
-def emphasise(samples: Samples, before: float) -> NDArray[np.float64]:
-    """`x[n] - 0.97 x[n - 1]`; `before` is the sample before the first."""
+def emphasise(samples: Samples) -> NDArray[np.float64]:
+    """`x[n] - 0.97 x[n - 1]`; silence comes before the first."""
     x = samples.astype(np.float64)
-    return x - PRE_EMPHASIS * np.concatenate(([before], x[:-1]))
+    return x - PRE_EMPHASIS * np.concatenate(([0.0], x[:-1]))
 
 
 def decibel_mel_frames(windows: NDArray[np.float64], spec: MelSpec) -> NDArray[np.float32]:
@@ -48,50 +48,7 @@ def decibel_mel_frames(windows: NDArray[np.float64], spec: MelSpec) -> NDArray[n
     return frames
 
 
-class DecibelMelStream:
-    """The same frames from pieces of any length; memory is one analysis window."""
-
-    def __init__(self, spec: MelSpec) -> None:
-        self._spec = spec
-        self._half = spec.win_length // 2
-        self._last_sample = 0.0
-        self._started = False
-        self._pending: NDArray[np.float64] = np.zeros(0)
-
-    def push(self, samples: Samples) -> NDArray[np.float32]:
-        """The frames `[n, n_mels]` that these samples complete; a frame needs half a window past its centre."""
-        if not len(samples):
-            return np.zeros((0, self._spec.n_mels), np.float32)
-        self._pending = np.concatenate((self._pending, emphasise(samples, self._last_sample)))
-        self._last_sample = float(samples[-1])
-        if not self._started:
-            if len(self._pending) <= self._half:
-                return np.zeros((0, self._spec.n_mels), np.float32)
-            self._pending = np.pad(self._pending, (self._half, 0), mode="reflect")
-            self._started = True
-        return self._take()
-
-    def finish(self) -> NDArray[np.float32]:
-        """The last frames, for which the end is mirrored; all together are `decibel_mel` of the whole signal."""
-        missing = 0 if self._started else self._half + 1 - len(self._pending)
-        first = self.push(np.zeros(missing, np.float32))
-        self._pending = np.pad(self._pending, (0, self._half), mode="reflect")
-        return np.concatenate((first, self._take()))
-
-    def _take(self) -> NDArray[np.float32]:
-        if len(self._pending) < self._spec.win_length:
-            return np.zeros((0, self._spec.n_mels), np.float32)
-        windows = _windows(self._pending, self._spec)
-        # What is left also serves as the mirror of the end: it always holds more than half a window.
-        self._pending = self._pending[len(windows) * self._spec.hop_length :]
-        return decibel_mel_frames(windows, self._spec)
-
-
 def _hann(length: int) -> NDArray[np.float64]:
     """Periodic, in float64: rounded to float32 its leakage would show beside pure tones."""
     window: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)
     return window
-
-
-def _windows(signal: NDArray[np.float64], spec: MelSpec) -> NDArray[np.float64]:
-    return np.lib.stride_tricks.sliding_window_view(signal, spec.win_length)[:: spec.hop_length]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from orchestrator.types import MelSpec, Samples
 
-__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "log_mel", "log_mel_frames"]
+__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "signal_windows", "log_mel", "log_mel_frames"]
 
 SAMPLE_RATE_HZ = 16_000
+
+Number = TypeVar("Number", bound=np.floating[Any])
 
 
 @lru_cache(maxsize=8)
@@ -38,6 +41,11 @@ def analysis_window(spec: MelSpec) -> NDArray[np.float32]:
     return window
 
 
+def signal_windows(signal: NDArray[Number], spec: MelSpec) -> NDArray[Number]:
+    """Views `[frames, win_length]` of a signal, `hop_length` samples apart; frame 0 begins at its first sample."""
+    return np.lib.stride_tricks.sliding_window_view(signal, spec.win_length)[:: spec.hop_length]
+
+
 def log_mel_frames(windows: NDArray[np.float32], spec: MelSpec) -> NDArray[np.float32]:
     """Log-mel of windows `[frames, win_length]` of samples, as `[frames, n_mels]`."""
     spectrum = scipy.fft.rfft(windows * analysis_window(spec), n=spec.n_fft, axis=-1)
@@ -54,8 +62,7 @@ def log_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
     """
     half = spec.win_length // 2
     padded = np.pad(samples, (half, half))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, spec.win_length)[:: spec.hop_length]
-    return log_mel_frames(np.ascontiguousarray(windows, dtype=np.float32), spec)
+    return log_mel_frames(np.ascontiguousarray(signal_windows(padded, spec), dtype=np.float32), spec)
 
 
 def _hz_to_mel(hz: float) -> float:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.audio.decibel_mel import LIMIT, decibel_mel_frames, emphasise
 from orchestrator.audio.history import RowHistory
-from orchestrator.audio.mel import log_mel_frames
+from orchestrator.audio.mel import signal_windows, log_mel_frames
 from orchestrator.types import FeatureSpec, MelScale, MelSpec, Samples
 
 
@@ -79,9 +77,5 @@ def feature_rows(samples: Samples, spec: FeatureSpec) -> NDArray[np.float32]:
     if not isinstance(spec, MelSpec):
         return samples.reshape(-1, spec.hop_length)
     if spec.scale is MelScale.NATURAL_LOG:
-        return log_mel_frames(_windows(samples, spec), spec)
-    return decibel_mel_frames(_windows(emphasise(samples, 0.0)[1:], spec), spec)
-
-
-def _windows(signal: NDArray[Any], spec: MelSpec) -> NDArray[Any]:
-    return np.lib.stride_tricks.sliding_window_view(signal, spec.win_length)[:: spec.hop_length]
+        return log_mel_frames(signal_windows(samples, spec), spec)
+    return decibel_mel_frames(signal_windows(emphasise(samples)[1:], spec), spec)

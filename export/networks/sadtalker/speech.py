@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from export.seeded import seeded_input
 from orchestrator.audio.decibel_mel import decibel_mel_frames, emphasise
+from orchestrator.audio.mel import signal_windows
 from orchestrator.models.sadtalker_features import MEL
 from orchestrator.types import Samples
 
@@ -29,6 +30,5 @@ def seeded_speech(samples: int, seed: int) -> NDArray[np.int16]:
 def mel_of_file(samples: Samples) -> NDArray[np.float32]:
     """`[1 + n // 200, 80]`; silence lies beyond the ends, as in the librosa that upstream asks for."""
     half = MEL.win_length // 2
-    padded = np.pad(emphasise(samples, 0.0), half)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, MEL.win_length)[:: MEL.hop_length]
-    return decibel_mel_frames(windows, MEL)
+    padded = np.pad(emphasise(samples), half)
+    return decibel_mel_frames(signal_windows(padded, MEL), MEL)
