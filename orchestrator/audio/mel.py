@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orchestrator.types import MelSpec, Samples
 
-__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "signal_windows", "log_mel", "log_mel_frames"]
+__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "log_mel", "log_mel_frames", "signal_windows"]
 
 SAMPLE_RATE_HZ = 16_000
 

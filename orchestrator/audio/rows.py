@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from orchestrator.audio.decibel_mel import LIMIT, decibel_mel_frames, emphasise
 from orchestrator.audio.history import RowHistory
-from orchestrator.audio.mel import signal_windows, log_mel_frames
+from orchestrator.audio.mel import log_mel_frames, signal_windows
 from orchestrator.types import FeatureSpec, MelScale, MelSpec, Samples
 
 
