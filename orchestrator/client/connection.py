@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from orchestrator.client.errors import ConnectionFailedError, service_error
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.session import ClientSession
 from orchestrator.errors import LipSyncErrorCode
+from orchestrator.types import VideoFormat
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +91,8 @@ class LipSyncClient:
         session_id: str | None = None,
     ) -> ClientSession:
         """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264."""
-        session = ClientSession(
-            self, user=user, face=face, model=model, fps=fps, size=size, format=format, quality=quality, session_id=session_id
-        )
+        config = wire.WireConfig(fps, wire.WireResolution(size, size), VideoFormat(format), quality)
+        session = ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
         self._sessions[session.id] = session
         return session
 

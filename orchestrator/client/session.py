@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 import wave
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,7 +24,7 @@ from orchestrator.client.messages import (
     text,
 )
 from orchestrator.client.turn import BYTES_PER_SAMPLE, ClientTurn, preference
-from orchestrator.types import AudioFormat, VideoFormat
+from orchestrator.types import AudioFormat
 
 CALLS_PER_WORKER: Final = 6
 """A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met."""
@@ -51,25 +50,13 @@ class Wire(Protocol):
 class ClientSession:
     """Made by `LipSyncClient.session`. Its first chunk opens it at the service."""
 
-    def __init__(
-        self,
-        line: Wire,
-        *,
-        user: str,
-        face: str | None = None,
-        model: str | None = None,
-        fps: float = 20.0,
-        size: int = 256,
-        format: str = "jpeg",
-        quality: int = 80,
-        session_id: str | None = None,
-    ) -> None:
-        self.id = session_id or uuid.uuid4().hex
+    def __init__(self, line: Wire, session_id: str, user: str, face: str | None, model: str | None, config: wire.WireConfig) -> None:
+        self.id = session_id
         self.user = user
         self.face = face
         """Counts from the next turn on; None: the user's active face."""
         self.model = model
-        self.config = wire.WireConfig(fps, wire.WireResolution(size, size), VideoFormat(format), quality)
+        self.config = config
         self.poster: Poster | None = None
         """The face at rest, once the service sent it."""
         self.ends_in_s: float | None = None
