@@ -33,7 +33,7 @@ def key_points_export(detector: KeyPointDetector, batch: int, random: torch.Gene
 
 
 def source_export(inpainting: InpaintingNetwork, batch: int, random: torch.Generator) -> ExportSpec:
-    """`tpsm_neural_source`: what depends on the source picture alone, 30 of 254 GFLOP of a frame."""
+    """`tpsm_neural_source`: what depends on the source picture alone, 30 of 269 GFLOP of a frame."""
     module = ServedSource(inpainting).eval()
     return ExportSpec("tpsm_neural_source", module, {"picture": _picture(batch, random)}, dict.fromkeys(FEATURES, FEATURES_TOLERANCE))
 
