@@ -1,8 +1,8 @@
 """Prints what the way through Triton adds to the path of a frame: the live service over models that cost nothing, there and in process.
 
 `python -m benchmarks.triton_path [--rounds 5 --sessions 8]`. Two services run side by side and are loaded in turns, so that a busy
-machine is busy for both. A path is everything between two socket calls of a client: message, sound, features, two requests a chunk,
-JPEG, message. CPU is that of the service with its server and backend processes.
+machine is busy for both. A path is everything between two socket calls of a client: message, sound, features, inference, JPEG,
+message. CPU is that of the service with its server and backend processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from orchestrator.inference.triton import TritonInference
 
 ROOT: Final = Path(__file__).parents[1]
 SPEECH: Final = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
-MODELS: Final = ("audio2motion", "tpsm")
+MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 WAYS: Final = ("in process", "through Triton")
 LIMIT: Final = 1.6
 SECONDS: Final = 6.0
@@ -64,6 +64,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
 from orchestrator.rendering.canary import canary_frame
+from orchestrator.rendering.frame_centres import spoken_motion
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -74,9 +75,13 @@ class TritonPythonModel:
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
-        motion = pb_utils.get_input_tensor_by_name(request, "motion").as_numpy()
+        steps, motion = (pb_utils.get_input_tensor_by_name(request, name) for name in ("steps", "motion"))
+        moments = pb_utils.get_input_tensor_by_name(request, "moments")
+        rows = motion.as_numpy() if steps is None else spoken_motion(steps.as_numpy(), moments.as_numpy())
         is_canary = not pb_utils.get_input_tensor_by_name(request, "face").as_numpy().any()
-        frames = np.stack([canary_frame(row) for row in motion]) if is_canary else self.frames[: len(motion)]
+        frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
+        if steps is not None:
+            frames = frames.reshape(len(steps.as_numpy()), -1, *frames.shape[2:])
         return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
 """
 
@@ -88,6 +93,7 @@ def write_repository(folder: Path) -> None:
         (folder / name / "1" / "model.py").write_text(model)
     (folder / "audio2motion" / "config.pbtxt").write_text(MOTION_CONFIG)
     shutil.copy(ROOT / "model_repository" / "tpsm" / "config.pbtxt", folder / "tpsm")
+    shutil.copytree(ROOT / "model_repository" / "tpsm_speech", folder / "tpsm_speech")
 
 
 async def serve(way: str, folder: Path) -> None:

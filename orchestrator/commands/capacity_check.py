@@ -33,6 +33,7 @@ async def _measured(config: ServiceConfig) -> Capacity:
     async with AsyncExitStack() as opened:
         servers: list[str | Server] = [*config.triton_urls]
         if not servers:
-            servers.append(await opened.enter_async_context(EmbeddedTriton(config.model_repository, adapter.spec.triton_models)))
+            models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
+            servers.append(await opened.enter_async_context(EmbeddedTriton(config.model_repository, models)))
         inference = await opened.enter_async_context(TritonInference(servers, repository))
         return await measure(adapter, FaceModelCacheService(open_store(config.storage)), VideoGeneratorService(inference))

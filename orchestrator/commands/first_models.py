@@ -7,8 +7,8 @@ from typing import Final
 from orchestrator.config import ServiceConfig
 from orchestrator.types import LipSyncModel
 
-BUILT_IN: Final = ("audio2motion", "tpsm")
-"""The Triton models of `tpsm`: they come with this package, and are ready in half a second."""
+BUILT_IN: Final = ("audio2motion", "tpsm", "tpsm_speech")
+"""The Triton models of `tpsm` and their ensemble: they come with this package, and are ready in half a second."""
 
 
 def loaded_first(config: ServiceConfig) -> tuple[str, ...]:

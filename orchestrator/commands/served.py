@@ -28,5 +28,6 @@ def _file_bytes(repository: Path, networks: Iterable[str]) -> int:
 
 
 def _networks(adapter: ModelAdapter) -> tuple[str, ...]:
-    """Those that draw, and those that see nothing but the face."""
-    return (*adapter.spec.triton_models, *(adapter.face_models if isinstance(adapter, EncodesFace) else ()))
+    """Those that draw, alone and together, and those that see nothing but the face."""
+    spec = adapter.spec
+    return (*spec.triton_models, *spec.ensembles, *(adapter.face_models if isinstance(adapter, EncodesFace) else ()))

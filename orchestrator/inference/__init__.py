@@ -32,13 +32,20 @@ class NotCached(InferenceError):  # noqa: N818 - a condition that the caller men
         super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, model=model)
 
 
+class NotServed(InferenceError):  # noqa: N818 - a condition: what is optional is done without
+    """Nobody here has the model: it was not exported, or it is an ensemble that no server has loaded. No request was made."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{model}: no such model, or its file is missing", model=model)
+
+
 class Inference(Protocol):
     """Runs models by name."""
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """All outputs of `model`. `deadline` is absolute, on `time.monotonic()` (the event loop's clock).
 
-        Raises `NotCached`, or `InferenceError` with `TIMEOUT`, `MODEL_LOAD_FAILED`, `VIDEO_GENERATION_FAILED`,
+        Raises `NotCached`, `NotServed`, or `InferenceError` with `TIMEOUT`, `MODEL_LOAD_FAILED`, `VIDEO_GENERATION_FAILED`,
         `BUFFER_OVERFLOW` or `GPU_UNAVAILABLE`. Cancelling the task cancels the request.
         """
         ...

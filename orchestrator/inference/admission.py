@@ -73,6 +73,11 @@ class Admission:
         assert contract is not None
         return contract
 
+    def steps(self, model: str) -> tuple[str, ...]:
+        """The models that an ensemble asks; empty for others."""
+        contract = self._contracts.get(model)
+        return () if contract is None else contract.steps
+
     async def learn(self, model: str) -> str:
         """Finds out what the model's canary has to answer, once for each file; returns why it cannot run, else nothing."""
         contract = self.contract(model)

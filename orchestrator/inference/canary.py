@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from orchestrator.inference import Tensors
 from orchestrator.inference.local import open_model
 from orchestrator.inference.repository import ModelContract, TensorContract
-from orchestrator.motion import MOTION_PARAMETERS
+from orchestrator.motion import HEAD_PARAMETERS, MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.canary import CANARY_FACE, canary_frame
+from orchestrator.rendering.frame_centres import RESTING
 
 TOLERANCE: Final = 1e-3
 """Largest difference between the server's ONNX Runtime and this process's; both run on the same CPU."""
@@ -101,5 +102,14 @@ def _tpsm() -> Canary:
     return Canary(lambda: {"motion": motion, "face": face}, {"frames": Known.of(frames)})
 
 
-KNOWN: Final[dict[str, Callable[[], Canary]]] = {"tpsm": _tpsm}
+def _tpsm_speech() -> Canary:
+    """Two frames of a resting mouth, which the sound does not move: of the sound the network's own canary knows."""
+    idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
+    moments = np.insert(idle, 0, RESTING, axis=1)[None]
+    frames = np.concatenate([canary_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row])) for row in idle])
+    face, mel = np.frombuffer(CANARY_FACE, np.uint8)[None], np.zeros((1, 88, 80), np.float32)
+    return Canary(lambda: {"mel": mel, "moments": moments, "face": face}, {"frames": Known.of(frames[None])})
+
+
+KNOWN: Final[dict[str, Callable[[], Canary]]] = {"tpsm": _tpsm, "tpsm_speech": _tpsm_speech}
 """Models that are programs, and so have no second implementation to compare with."""

@@ -112,8 +112,10 @@ class EmbeddedTriton:
         return f"http://127.0.0.1:{self._process.ports.metrics}/metrics"
 
     def has_ready(self, model: str) -> bool:
-        """Whether `model` passed its canary and no fault was seen since; no request."""
-        return self._state in (TritonState.RUNNING, TritonState.HEALING) and self._admission.reasons.get(model) == READY
+        """Whether `model` passed its canary and no fault was seen since; no request. An ensemble comes and goes with its members."""
+        if self._state not in (TritonState.RUNNING, TritonState.HEALING):
+            return False
+        return all(self._admission.reasons.get(each) == READY for each in (model, *self._admission.steps(model)))
 
     def loaded_from(self, model: str) -> Stamp | None:
         """What the model's files looked like when they were loaded."""
@@ -141,13 +143,15 @@ class EmbeddedTriton:
         """What a request met: unavailability or a few time-outs make the supervisor ask the model's canary.
 
         Neither is believed unseen: a dead instance answers after a second, when the model may have been healed already.
+        An ensemble has no instances: what it met is one of its members' doing.
         """
         if not self.has_ready(model):
             return
-        if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
-            self._faults.report(Fault(model, error.message, suspected=True))
-        elif error.code is LipSyncErrorCode.TIMEOUT:
-            self._faults.timed_out(model, asyncio.get_running_loop().time())
+        for suspect in self._admission.steps(model) or (model,):
+            if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
+                self._faults.report(Fault(suspect, error.message, suspected=True))
+            elif error.code is LipSyncErrorCode.TIMEOUT:
+                self._faults.timed_out(suspect, asyncio.get_running_loop().time())
 
     # life
 

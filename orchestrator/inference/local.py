@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, Tensors
+from orchestrator.inference import InferenceError, NotServed, Tensors
 from orchestrator.inference.identity import NetworkIdentities, Stamp, stamp_of
 from orchestrator.inference.python_host import PythonModel
 from orchestrator.inference.repository import ModelContract, Repository
@@ -75,7 +75,7 @@ class LocalInference:
     async def ready(self, model: str) -> bool:
         """Whether its files are there."""
         contract = self._repository.models.get(model)
-        return contract is not None and contract.present
+        return contract is not None and contract.present and not contract.steps
 
     async def identity(self, model: str) -> str | None:
         """See `Inference.identity`."""
@@ -86,20 +86,22 @@ class LocalInference:
         return await self._identities.of(contract, stamp)
 
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
-        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline, unheard."""
-        loop = asyncio.get_running_loop()
+        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline, unheard.
+
+        Ensembles save requests to a server, of which there are none here: `NotServed`.
+        """
+        loop, contract = asyncio.get_running_loop(), self._repository.models.get(model)
+        if contract is None or contract.steps or not contract.present:
+            raise NotServed(model)
         if deadline <= loop.time():
             raise timed_out(model)
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(self._workers, self._run, model, inputs)
+                return await loop.run_in_executor(self._workers, self._run, contract, inputs)
         except TimeoutError:
             raise timed_out(model) from None
 
-    def _run(self, model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        contract = self._repository.models.get(model)
-        if contract is None or not contract.present:
-            raise InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{model}: no such model, or its file is missing", model=model)
+    def _run(self, contract: ModelContract, inputs: Tensors) -> dict[str, NDArray[Any]]:
         runner = self._runner(contract)
         try:
             contract.check(inputs)
@@ -107,7 +109,8 @@ class LocalInference:
         except InferenceError:
             raise
         except Exception as error:  # the edge of the model, as a server has one: its trouble becomes the request's error
-            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, f"{model}: {error}", model=model) from error
+            message = f"{contract.name}: {error}"
+            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, model=contract.name) from error
 
     def _runner(self, contract: ModelContract) -> Runner:
         with self._opening:

@@ -35,6 +35,9 @@ GONE: Final = "XZ"
 LOADABLE: Final = frozenset({".onnx", ".py", ".plan"})
 """Endings of the files that make a version of a model; an exporter at work has others."""
 
+ENSEMBLE: Final = 'platform: "ensemble"'
+"""In a `config.pbtxt`; found without a parser, which takes as long to import as the server to start."""
+
 GIVES_WAY: Final = 10
 """Added to the niceness of a backend process that is to leave the cores to the others: a tenth of their share where they want them."""
 
@@ -178,9 +181,14 @@ def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, po
 
 
 def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
-    return [
-        f"--load-model={name}" for name in models if any(file.suffix in LOADABLE for file in (repository / name).glob("[0-9]*/model.*"))
-    ]
+    """An ensemble that is loaded later has its members loaded anew, since Python has left bytecode beside them by then."""
+    return [f"--load-model={name}" for name in models if _is_loadable(repository / name)]
+
+
+def _is_loadable(folder: Path) -> bool:
+    config = folder / "config.pbtxt"
+    is_ensemble = config.is_file() and ENSEMBLE in config.read_text()
+    return is_ensemble or any(file.suffix in LOADABLE for file in folder.glob("[0-9]*/model.*"))
 
 
 def _read_log(stream: IO[bytes], lines: deque[str]) -> None:

@@ -78,6 +78,8 @@ class ModelContract:
     outputs: tuple[TensorContract, ...]
     instances: int
     folder: Path
+    steps: tuple[str, ...] = ()
+    """The models that an ensemble asks, in their order; empty for others."""
 
     @property
     def version_folder(self) -> Path:
@@ -87,7 +89,9 @@ class ModelContract:
 
     @property
     def file(self) -> Path:
-        """The network or program of the served version, whether or not it is there yet."""
+        """The network or program of the served version, whether or not it is there yet; an ensemble is its configuration."""
+        if self.steps:
+            return self.folder / "config.pbtxt"
         return self.version_folder / MODEL_FILES.get(self.backend, "model.onnx")
 
     @property
@@ -148,6 +152,7 @@ def read_model(config: Path) -> ModelContract:
         outputs=tuple(_tensor(each) for each in message.output),
         instances=sum(group.count for group in message.instance_group) or 1,
         folder=config.parent,
+        steps=tuple(step.model_name for step in message.ensemble_scheduling.step),
     )
 
 

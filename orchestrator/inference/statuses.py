@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from grpc import StatusCode
@@ -11,6 +12,9 @@ from orchestrator.inference import InferenceError, NotCached
 
 UNKNOWN_FACE: Final = "unknown face"
 """How the `tpsm` model starts its NOT_FOUND when it does not hold the maps of a face."""
+
+ENSEMBLE: Final = re.compile(r"^in ensemble '[^']*', ")
+"""What the server puts before the message of an ensemble's member."""
 
 DEAD_INSTANCE: Final = "is not healthy"
 """In the message of every call to a backend process that died; the server never restarts it (2.51)."""
@@ -44,7 +48,7 @@ def code_of(status: StatusCode, message: str) -> LipSyncErrorCode:
 
 def error_of(model: str, status: StatusCode, message: str) -> InferenceError:
     """The exception to raise for it."""
-    if status is StatusCode.NOT_FOUND and message.startswith(UNKNOWN_FACE):
+    if status is StatusCode.NOT_FOUND and ENSEMBLE.sub("", message).startswith(UNKNOWN_FACE):
         return NotCached(message, model=model)
     return InferenceError(code_of(status, message), f"{model}: {message}", model=model)
 

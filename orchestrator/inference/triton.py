@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, NotCached, Tensors
+from orchestrator.inference import InferenceError, NotCached, NotServed, Tensors
 from orchestrator.inference.connection import Connection, is_loopback
 from orchestrator.inference.external import ExternalServer
 from orchestrator.inference.identity import NetworkIdentities, Stamp
@@ -126,6 +126,8 @@ class TritonInference:
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
         contract, batch = self._checked(model, inputs)
+        if contract.steps and not any(server.has_ready(model) for server in self._servers):
+            raise NotServed(model)
         tried: set[int] = set()
         while True:
             index = self._pick(model, tried)
@@ -146,7 +148,7 @@ class TritonInference:
     def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
         contract = self._repository.models.get(model)
         if contract is None:
-            raise InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"no model {model!r} in the repository", model=model)
+            raise NotServed(model)
         try:
             return contract, contract.check(inputs)
         except ContractError as error:

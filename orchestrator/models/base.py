@@ -59,6 +59,8 @@ class ModelSpec:
     licences: Licences
     gpu_memory_mb: int = 0
     """More than 0: a model for a GPU, which on a CPU draws only when it was asked for or measured to keep up."""
+    ensembles: tuple[str, ...] = ()
+    """Triton ensembles of them that save requests: asked where a server has them, and not missed where none does."""
     stateless: bool = False
     """Whether a frame follows from its window, its idle time and the face alone: then it may be remembered."""
     min_bandwidth_kbps: float = 0.0

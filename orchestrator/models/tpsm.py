@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,17 +11,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.inference import NotCached, Tensors
+from orchestrator.inference import NotCached, NotServed, Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
-from orchestrator.motion import CLOSED, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN, aperture
+from orchestrator.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.build import build_face_maps
 from orchestrator.rendering.face_maps import FaceMaps
+from orchestrator.rendering.frame_centres import mouths_at
 from orchestrator.rendering.idle import idle_motion
 from orchestrator.types import FaceModel, LipSyncModel, MelSpec
 
 WINDOW_FRAMES: Final = 88
 WINDOW_STEPS: Final = 16
-"""The network answers 16 steps of 10 ms for a window: enough for the steps around two neighbouring frame centres."""
+"""The network answers 16 steps of 10 ms for a window: enough for the steps around two or three neighbouring frame centres."""
 
 STEPS: Final = 8
 """Steps that one frame centre needs."""
@@ -30,13 +32,8 @@ CENTRE_STEP: Final = 3
 LOOK_AHEAD_FRAMES: Final = 6
 """Mel frames that the network sees after an output step."""
 
-
-SMOOTHING_STEPS: Final = 2.5
-CLOSURE_REACH_STEPS: Final = 1.0
-CONTACT: Final = 0.08
-"""The network hedges: where a closure is short it predicts a small gap, where none is a small closure. Below this both count
-as none. With the three values closures seen in decoded video rise from 0.70 to 0.92 of all, at no loss of correlation
-(`python -m benchmarks.lip_sync_accuracy`, held-out voices)."""
+SPEECH: Final = "tpsm_speech"
+"""Both networks one after the other within the server: one request for a chunk instead of two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,24 +64,6 @@ def prepare_face(face: FaceModel, size: int) -> TpsmFace:
     )
 
 
-def at_frame_centres(steps: NDArray[np.float32], phase: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mouth parameters `[n, 7]` at the frame centres from 100 Hz steps `[n, 8, 7]`.
-
-    A triangle of +-25 ms around the centre smooths the steps. `closed` keeps its maximum over +-10 ms instead, so that a
-    short closure is not smoothed away, and gaps that are nearly none become none.
-    """
-    distance = np.abs(np.arange(STEPS, dtype=np.float32)[None, :] - CENTRE_STEP - phase[:, None])
-    weights = np.maximum(0.0, 1.0 - distance / SMOOTHING_STEPS)
-    weights /= weights.sum(axis=1, keepdims=True)
-    mouth: NDArray[np.float32] = np.einsum("ns,nsp->np", weights, steps).astype(np.float32)
-    nearest = np.where(distance <= CLOSURE_REACH_STEPS, steps[:, :, CLOSED], 0.0).max(axis=1)
-    mouth[:, CLOSED] = (nearest - CONTACT) / (1.0 - CONTACT)
-    mouth = np.clip(mouth, 0.0, 1.0)
-    gap = np.maximum(0.0, (aperture(mouth) - CONTACT) / (1.0 - CONTACT))
-    mouth[:, OPEN] = gap / np.maximum(1.0 - mouth[:, CLOSED], CONTACT)
-    return np.clip(mouth, 0.0, 1.0)
-
-
 MEL: Final = MelSpec()
 
 
@@ -94,6 +73,7 @@ class Tpsm:
     spec = ModelSpec(
         model=LipSyncModel.TPSM,
         triton_models=("audio2motion", "tpsm"),
+        ensembles=(SPEECH,),
         features=MEL,
         window=AudioWindow(frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES),
         quality=0.7,
@@ -108,6 +88,9 @@ class Tpsm:
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState) -> tuple[Frames, ModelState]:
         """Silent windows rest without asking the audio network."""
+        if not windows.silent.any():
+            with contextlib.suppress(NotServed, NotCached):
+                return await _speech(infer, windows, face), state
         return await self.draw(infer, await self.motion(infer, windows, face.seed), face), state
 
     async def motion(self, infer: Infer, windows: FeatureWindows, seed: int) -> NDArray[np.float32]:
@@ -148,23 +131,31 @@ class Tpsm:
         }
 
 
+async def _speech(infer: Infer, windows: FeatureWindows, face: TpsmFace) -> Frames:
+    """A chunk in one request. `NotServed` also where its windows hold different numbers of frames."""
+    window, centre = shared_windows(windows.slot, windows.phase)
+    asked, counts = np.unique(window, return_counts=True)
+    if counts.min() != counts.max():
+        raise NotServed(SPEECH)
+    moments = np.column_stack([centre, idle_motion(windows.idle_s, face.seed)]).astype(np.float32).reshape(len(asked), counts[0], -1)
+    frames = (await infer(SPEECH, {"mel": windows.rows[asked], "moments": moments, "face": _rows(face.digest, len(asked))}))["frames"]
+    return frames.reshape(len(windows), -1, *frames.shape[2:])
+
+
 async def _mouths(infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mouths of frames; a frame whose steps the next frame's window holds as well does not send its own."""
-    asked = [row for row in range(len(slot)) if not _is_covered(slot, row)]
-    answered = (await infer("audio2motion", {"mel": mel[asked]}))["motion"]
-    steps = np.empty((len(slot), STEPS, len(MOUTH_PARAMETERS)), np.float32)
-    for row in range(len(slot)):
-        window = next(index for index, other in enumerate(asked) if other >= row)
-        first = WINDOW_STEPS - STEPS - int(slot[asked[window]] - slot[row])
-        steps[row] = answered[window, first : first + STEPS]
-    return at_frame_centres(steps, phase)
+    """Mouths of frames; a frame whose steps another frame's window holds as well does not send its own."""
+    window, centre = shared_windows(slot, phase)
+    asked, answer = np.unique(window, return_inverse=True)
+    return mouths_at(centre, (await infer("audio2motion", {"mel": mel[asked]}))["motion"][answer])
 
 
-def _is_covered(slot: NDArray[np.int64], row: int) -> bool:
-    """Frames pair up from the last one backwards: every second one rides in its successor's window."""
-    partner = row + 1
-    rides = (len(slot) - 1 - row) % 2 == 1
-    return rides and 0 <= int(slot[partner] - slot[row]) <= WINDOW_STEPS - STEPS
+def shared_windows(slot: NDArray[np.int64], phase: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each frame the frame whose window it rides in, itself or a later one, and its centre among that window's steps."""
+    window = np.arange(len(slot))
+    for row in range(len(slot) - 2, -1, -1):
+        if 0 <= slot[window[row + 1]] - slot[row] <= WINDOW_STEPS - STEPS:
+            window[row] = window[row + 1]
+    return window, (WINDOW_STEPS - STEPS + CENTRE_STEP - (slot[window] - slot) + phase).astype(np.float32)
 
 
 def _rows(digest: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

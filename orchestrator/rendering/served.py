@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.rendering.canary import CANARY_FACE, canary_frame
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.face_maps import FaceMaps
+from orchestrator.rendering.frame_centres import spoken_motion
 
 MAX_FACES: Final = 64
 MAX_MAP_BYTES: Final = 128 << 20
@@ -57,11 +58,25 @@ class FaceShelf:
             _, (_, dropped_bytes) = self._faces.popitem(last=False)
             self._map_bytes -= dropped_bytes
 
-    def draw(self, motion: NDArray[np.float32], faces: NDArray[np.uint8], maps: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def speak(self, steps: NDArray[np.float32], moments: NDArray[np.float32] | None, faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frames `[n, k * size, size, 3]`, the `k` of a row one below the other, for `steps` `[n, 16, 7]` and `moments` `[n, k, 5]`.
+
+        See `frame_centres.spoken_motion`. Errors as `draw`.
+        """
+        if moments is None:
+            raise ValueError("moments: wanted with steps")
+        frames = self.draw(spoken_motion(steps, moments), np.repeat(faces, moments.shape[1], axis=0))
+        return frames.reshape(len(moments), -1, *frames.shape[2:])
+
+    def draw(
+        self, motion: NDArray[np.float32] | None, faces: NDArray[np.uint8], maps: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Frames `[n, size, size, 3]` for `motion` `[n, 11]` of `faces` `[n, 32]`; `maps` `[1, bytes]` are those of the only row.
 
         UnknownFaceError when maps are wanted, ValueError when the request can never be drawn.
         """
+        if motion is None:
+            raise ValueError("motion: wanted where steps are not sent")
         digests = [row.tobytes() for row in faces]
         if maps is not None:
             if len(digests) != 1:

@@ -44,8 +44,8 @@ def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Pa
 
     def make() -> Path:
         path = tmp_path_factory.mktemp("model_repository")
-        for name in ("audio2motion", "tpsm"):
-            shutil.copytree(SHIPPED / name, path / name)
+        for name in ("audio2motion", "tpsm", "tpsm_speech"):
+            shutil.copytree(SHIPPED / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(Path(__file__).parent / "models" / "painter", path / "painter")
         network = path / "audio2motion" / "1" / "model.onnx"
         if not network.exists():

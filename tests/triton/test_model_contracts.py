@@ -102,7 +102,13 @@ def test_an_adapter_asks_for_what_its_networks_promise(model: LipSyncModel) -> N
         assert set(adapter.face_models) <= set(adapter.spec.triton_models)
 
 
-@pytest.mark.parametrize("network", CONTRACTS)
+@pytest.mark.parametrize("ensemble", [name for name, contract in CONTRACTS.items() if contract.steps])
+def test_an_ensemble_saves_requests_to_models_of_the_repository(ensemble: str) -> None:
+    (adapter,) = (adapter for adapter in ADAPTERS.values() if ensemble in adapter.spec.ensembles)
+    assert CONTRACTS[ensemble].steps == adapter.spec.triton_models
+
+
+@pytest.mark.parametrize("network", [name for name, contract in CONTRACTS.items() if not contract.steps])
 def test_a_configuration_keeps_the_rules_of_the_repository(network: str) -> None:
     text = CONTRACTS[network].folder.joinpath("config.pbtxt").read_text()
     assert "dynamic_batching" in text, "requests of several sessions are fused"

@@ -14,9 +14,9 @@ from ws_client import connect, syllables
 
 from orchestrator.inference.embedded import EmbeddedTriton
 
-SESSIONS = 4
+SESSIONS = 8
 TURN_S = 6.0
-BUILT_IN = ("audio2motion", "tpsm")
+BUILT_IN = ("audio2motion", "tpsm", "tpsm_speech")
 
 
 async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callable[[], Path], tmp_path: Path) -> None:

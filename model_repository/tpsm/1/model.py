@@ -33,18 +33,19 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
-        maps = pb_utils.get_input_tensor_by_name(request, "maps")
+        motion, steps, moments, faces, maps = (_array(request, name) for name in ("motion", "steps", "moments", "face", "maps"))
         try:
-            frames = self._shelf.draw(
-                pb_utils.get_input_tensor_by_name(request, "motion").as_numpy(),
-                pb_utils.get_input_tensor_by_name(request, "face").as_numpy(),
-                None if maps is None else maps.as_numpy(),
-            )
+            frames = self._shelf.draw(motion, faces, maps) if steps is None else self._shelf.speak(steps, moments, faces)
         except UnknownFaceError as error:
             return _refusal(str(error), pb_utils.TritonError.NOT_FOUND)
         except ValueError as error:
             return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
         return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
+
+
+def _array(request: pb_utils.InferenceRequest, name: str) -> np.ndarray | None:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
 
 
 def _refusal(message: str, code: int) -> pb_utils.InferenceResponse:

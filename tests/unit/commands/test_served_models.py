@@ -14,7 +14,7 @@ TPSM, WAV2LIP, NEURAL = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.TP
 
 
 def test_what_is_loaded_first_is_what_the_built_in_model_needs() -> None:
-    assert ADAPTERS[TPSM].spec.triton_models == BUILT_IN == loaded_first(ServiceConfig())
+    assert (*ADAPTERS[TPSM].spec.triton_models, *ADAPTERS[TPSM].spec.ensembles) == BUILT_IN == loaded_first(ServiceConfig())
 
 
 def test_every_network_of_every_model_is_loaded_and_the_default_models_come_first() -> None:
@@ -29,7 +29,7 @@ def test_large_models_keep_no_smaller_ones_waiting(tmp_path: Path) -> None:
         (tmp_path / network / "1").mkdir(parents=True)
         (tmp_path / network / "1" / "model.onnx").write_bytes(bytes(nbytes))
     networks = loaded_later(ServiceConfig(model_repository=tmp_path))
-    assert networks[:2] == BUILT_IN
+    assert networks[:3] == BUILT_IN
     assert networks.index("tpsm_neural_frames") < networks.index("wav2lip")
 
 

@@ -12,7 +12,7 @@ import pytest
 from tiny_onnx import write_projection
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import Inference, InferenceError, NotCached
+from orchestrator.inference import Inference, InferenceError, NotCached, NotServed
 from orchestrator.inference.canary import canary_of
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository, read_repository
@@ -74,6 +74,16 @@ async def test_a_missing_model_and_a_broken_file_cannot_be_loaded(repository: Re
             with pytest.raises(InferenceError) as raised:
                 await inference.infer(model, {"mel": np.zeros((1, 80, 80), np.float32)}, deadline=soon())
             assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
+
+
+async def test_an_ensemble_is_for_servers(tmp_path: Path, repository: Repository) -> None:
+    shutil.copytree(SHIPPED / "tpsm_speech", tmp_path / "tpsm_speech")
+    canary = canary_of(read_repository(tmp_path).models["tpsm_speech"])
+    assert canary is not None
+    async with LocalInference(read_repository(tmp_path)) as inference:
+        assert not await inference.ready("tpsm_speech")
+        with pytest.raises(NotServed):
+            await inference.infer("tpsm_speech", canary.question(), deadline=soon())
 
 
 async def test_a_broken_contract_is_a_failed_generation(repository: Repository) -> None:

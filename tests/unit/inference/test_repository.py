@@ -24,7 +24,7 @@ def test_the_shipped_models_are_read_with_names_types_and_shapes() -> None:
     assert (motion.name, motion.dims, motion.bytes_for(2)) == ("motion", (16, 7), 2 * 16 * 7 * 4)
     tpsm = models["tpsm"]
     assert (tpsm.backend, tpsm.instances) == ("python", 2)
-    assert [tensor.optional for tensor in tpsm.inputs] == [False, False, True]
+    assert [tensor.optional for tensor in tpsm.inputs] == [True, True, True, False, True]
     assert tpsm.outputs[0].bytes_for(1) is None
 
 
@@ -40,6 +40,13 @@ def test_a_model_is_present_when_the_file_of_its_newest_version_is(tmp_path: Pat
     assert contract.present
     assert contract.file == tmp_path / "net" / "10" / "model.onnx"
     assert read_repository(tmp_path).present() == ("net",)
+
+
+def test_an_ensemble_is_its_configuration_and_names_its_members() -> None:
+    speech = read_repository(SHIPPED).models["tpsm_speech"]
+    assert speech.steps == ("audio2motion", "tpsm")
+    assert speech.present
+    assert speech.file == SHIPPED / "tpsm_speech" / "config.pbtxt"
 
 
 @pytest.mark.parametrize(

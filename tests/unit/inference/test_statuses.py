@@ -33,6 +33,7 @@ def test_an_unknown_face_is_a_condition_of_its_own() -> None:
     assert isinstance(error, NotCached)
     assert (error.model, error.code) == ("tpsm", Code.FACE_MODEL_NOT_FOUND)
     assert not isinstance(error_of("tpsm", StatusCode.NOT_FOUND, "unknown model"), NotCached)
+    assert isinstance(error_of("tpsm_speech", StatusCode.NOT_FOUND, "in ensemble 'tpsm_speech', unknown face 00ff"), NotCached)
 
 
 def test_errors_name_their_model() -> None:

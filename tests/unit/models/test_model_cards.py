@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "models.md").read_text()
 CARDS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 CONTRACTS = read_repository(ROOT / "model_repository").models
-SHARED = ("audio2motion", "tpsm")
+SHARED = ("audio2motion", "tpsm", "tpsm_speech")
 """Described in the card of `tpsm`, whoever else asks them."""
 
 
@@ -49,7 +49,7 @@ def test_every_model_has_a_card_with_its_look_ahead_and_licence(model: LipSyncMo
 @pytest.mark.parametrize("model", ADAPTERS, ids=str)
 def test_a_card_has_every_network_with_the_tensors_of_its_configuration(model: LipSyncModel) -> None:
     card = rows(CARDS[model.value])
-    for network in ADAPTERS[model].spec.triton_models:
+    for network in (*ADAPTERS[model].spec.triton_models, *ADAPTERS[model].spec.ensembles):
         if network in SHARED and model is not LipSyncModel.TPSM:
             continue
         inputs, outputs = card[network][0], card[network][1]

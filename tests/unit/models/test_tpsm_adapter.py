@@ -1,4 +1,4 @@
-"""The built-in model's adapter: frame centres, silence, and faces that an instance of the renderer does not know."""
+"""The built-in model's adapter: shared windows, silence, one request or two, and faces that an instance of the renderer does not know."""
 
 from __future__ import annotations
 
@@ -9,67 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.inference import NotCached, Tensors
+from orchestrator.inference import NotCached, NotServed, Tensors
 from orchestrator.models.base import FeatureWindows
-from orchestrator.models.tpsm import CENTRE_STEP, STEPS, Tpsm, TpsmFace, at_frame_centres
-from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN
+from orchestrator.models.tpsm import SPEECH, WINDOW_STEPS, Tpsm, TpsmFace
+from orchestrator.motion import JAW, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN
+from orchestrator.rendering.frame_centres import spoken_motion
 from orchestrator.types import LipSyncModel
-
-
-def steps_of(values: list[float], column: int = OPEN) -> np.ndarray[Any, np.dtype[np.float32]]:
-    steps = np.zeros((1, STEPS, len(MOUTH_PARAMETERS)), np.float32)
-    steps[0, :, column] = values
-    return steps
-
-
-def centre(values: list[float], phase: float, column: int = OPEN) -> float:
-    return float(at_frame_centres(steps_of(values, column), np.array([phase], np.float32))[0, column])
-
-
-def test_a_constant_mouth_stays_what_it_is() -> None:
-    assert centre([0.5] * STEPS, 0.3, JAW) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("phase", [0.0, 0.25, 0.5, 0.75])
-def test_a_ramp_is_read_exactly_at_the_centre(phase: float) -> None:
-    ramp = [0.1 * step for step in range(STEPS)]
-    assert centre(ramp, phase, JAW) == pytest.approx(0.1 * (CENTRE_STEP + phase), abs=0.005)
-
-
-def test_a_short_closure_survives_the_smoothing() -> None:
-    closure = [0.0] * STEPS
-    closure[CENTRE_STEP] = 1.0
-    assert centre(closure, 0.0, CLOSED) == pytest.approx(1.0)
-    assert centre(closure, 0.0, JAW) < 0.6
-
-
-def test_lips_that_nearly_touch_touch_and_open_ones_stay_open() -> None:
-    assert centre([0.08] * STEPS, 0.0) == 0.0
-    assert centre([1.0] * STEPS, 0.0) == pytest.approx(1.0)
-    gaps = [centre([level] * STEPS, 0.0) for level in (0.1, 0.2, 0.4, 0.8)]
-    assert gaps == sorted(gaps)
-
-
-def test_a_distant_closure_does_not_close_the_frame() -> None:
-    closure = [0.0] * STEPS
-    closure[0] = closure[-1] = 1.0
-    assert centre(closure, 0.5, CLOSED) == 0.0
 
 
 @dataclass
 class Renderers:
-    """Two instances with a cache each, asked in turn, as Triton asks them."""
+    """Two instances with a cache each, asked in turn, as Triton asks them; without the ensemble unless a test asks for it."""
 
     caches: list[set[bytes]] = field(default_factory=lambda: [set(), set()])
     asked: list[str] = field(default_factory=list)
     uploads: int = 0
     mel_rows: int = 0
+    has_ensemble: bool = False
 
     async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
         self.asked.append(model)
         if model == "audio2motion":
             self.mel_rows += len(inputs["mel"])
-            return {"motion": np.repeat(np.tile(steps_of([0.6] * STEPS), (1, 2, 1)), len(inputs["mel"]), axis=0)}
+            return {"motion": self.steps(inputs["mel"])}
+        if model == SPEECH:
+            return await self.speech(inputs)
         cache = self.caches[self.asked.count("tpsm") % 2]
         if "maps" in inputs:
             assert len(inputs["motion"]) == 1
@@ -79,6 +43,21 @@ class Renderers:
             raise NotCached("unknown face", model=model)
         levels = (inputs["motion"][:, OPEN] * 200 + inputs["motion"][:, 7]).astype(np.uint8)
         return {"frames": np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 8, 3)).copy()}
+
+    def steps(self, mel: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Open lips, whatever is heard."""
+        steps = np.zeros((len(mel), WINDOW_STEPS, len(MOUTH_PARAMETERS)), np.float32)
+        steps[:, :, OPEN] = 0.6
+        return steps
+
+    async def speech(self, inputs: Tensors) -> dict[str, Any]:
+        """What the server makes of its two members."""
+        if not self.has_ensemble:
+            raise NotServed(SPEECH)
+        steps = (await self.infer("audio2motion", {"mel": inputs["mel"]}))["motion"]
+        motion, count = spoken_motion(steps, inputs["moments"]), inputs["moments"].shape[1]
+        frames = (await self.infer("tpsm", {"motion": motion, "face": np.repeat(inputs["face"], count, axis=0)}))["frames"]
+        return {"frames": frames.reshape(len(steps), -1, *frames.shape[2:])}
 
 
 def some_face() -> TpsmFace:
@@ -118,33 +97,69 @@ def test_silent_windows_do_not_ask_the_network() -> None:
     assert "audio2motion" not in renderers.asked
 
 
-@pytest.mark.parametrize(("slots", "asked"), [([2], 1), ([2, 7], 1), ([2, 7, 12], 2), ([2, 7, 12, 17], 2), ([2, 11], 2), ([0, 4, 30], 3)])
+@pytest.mark.parametrize(
+    ("slots", "asked"), [([2], 1), ([2, 7], 1), ([2, 7, 12], 2), ([2, 7, 12, 17], 2), ([2, 11], 2), ([0, 4, 30], 2), ([0, 4, 8], 1)]
+)
 def test_neighbouring_frames_share_a_window_and_each_gets_its_own_steps(slots: list[int], asked: int) -> None:
     """The network here answers the time of each step; so must every frame's mouth."""
 
-    class Clock(Renderers):
-        async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
-            if model != "audio2motion":
-                return await super().infer(model, inputs)
-            self.mel_rows += len(inputs["mel"])
-            motion = np.zeros((len(inputs["mel"]), 16, len(MOUTH_PARAMETERS)), np.float32)
-            motion[:, :, JAW] = (inputs["mel"][:, -1, :1] - 10 + 4 - 15 + np.arange(16)) / 100.0
-            return {"motion": motion}
+    for has_ensemble in (False, True):
+        clock = Clock(has_ensemble=has_ensemble)
+        asyncio.run(Tpsm().generate(clock.infer, clock.windows(slots), some_face(), None))
+        assert clock.seen[0] == pytest.approx(slots, abs=0.3)
+        assert clock.mel_rows == asked
 
-    given = windows([False] * len(slots))
-    given.slot[:] = slots
-    given.rows[:, -1, 0] = given.slot + 10
-    clock, seen = Clock(), []
-    drawing = clock.infer
+
+class Clock(Renderers):
+    """The network answers the time of each step in the jaw."""
+
+    def windows(self, slots: list[int]) -> FeatureWindows:
+        self.caches, self.seen = [{some_face().digest.tobytes()}] * 2, list[Any]()
+        given = windows([False] * len(slots))
+        given.slot[:] = slots
+        given.rows[:, -1, 0] = given.slot + 10
+        return given
+
+    def steps(self, mel: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        steps = np.zeros((len(mel), WINDOW_STEPS, len(MOUTH_PARAMETERS)), np.float32)
+        steps[:, :, JAW] = (mel[:, -1, :1] - 10 + 4 - 15 + np.arange(16)) / 100.0
+        return steps
+
+    async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
+        if model == "tpsm":
+            self.seen.append(inputs["motion"][:, JAW] * 100.0)
+        return await super().infer(model, inputs)
+
+
+@pytest.mark.parametrize(("silent", "asked"), [([False, False], 1), ([True, False], 2), ([True, True], 1)])
+def test_a_chunk_of_speech_is_one_request_where_the_server_has_the_ensemble(silent: list[bool], asked: int) -> None:
+    clock = Clock(has_ensemble=True)
+    given = clock.windows([2, 7])
+    given.silent[:] = silent
+    requests = []
 
     async def infer(model: str, inputs: Tensors) -> dict[str, Any]:
-        if model == "tpsm" and "maps" not in inputs:
-            seen.append(inputs["motion"][:, JAW] * 100.0)
-        return await drawing(model, inputs)
+        requests.append(model)
+        return await clock.infer(model, inputs)
 
     asyncio.run(Tpsm().generate(infer, given, some_face(), None))
-    assert clock.mel_rows == asked
-    assert seen[0] == pytest.approx(slots, abs=0.3)
+    assert len(requests) == asked
+    assert (SPEECH in requests) == (not any(silent))
+
+
+def test_windows_with_different_numbers_of_frames_are_two_requests() -> None:
+    clock = Clock(has_ensemble=True)
+    asyncio.run(Tpsm().generate(clock.infer, clock.windows([2, 7, 12]), some_face(), None))
+    assert clock.asked == ["audio2motion", "tpsm"]
+
+
+def test_a_face_that_the_ensemble_does_not_know_is_taught_to_the_renderer() -> None:
+    renderers = Renderers(has_ensemble=True)
+    for _ in range(3):
+        frames, _ = asyncio.run(Tpsm().generate(renderers.infer, windows([False] * 2), some_face(), None))
+        assert (frames >= 99).all()
+    assert renderers.uploads == 2
+    assert renderers.asked[-3:] == [SPEECH, "audio2motion", "tpsm"]
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:

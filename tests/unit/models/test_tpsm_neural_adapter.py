@@ -14,7 +14,7 @@ from demo_face import demo_face, frame_windows, small_face
 
 from export.reference import Reference
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.inference import Tensors
+from orchestrator.inference import NotServed, Tensors
 from orchestrator.inference.repository import read_model
 from orchestrator.models.base import EncodesFace, FeatureWindows
 from orchestrator.models.head_square import HeadSquare, head_square
@@ -50,7 +50,10 @@ class Networks:
     renderers: dict[bytes, FaceRenderer] = field(default_factory=dict)
 
     async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
-        read_model(REPOSITORY / model / "config.pbtxt").check(inputs)
+        contract = read_model(REPOSITORY / model / "config.pbtxt")
+        contract.check(inputs)
+        if contract.steps:
+            raise NotServed(model)
         self.asked.append((model, inputs))
         if model == "audio2motion":
             return {"motion": opening(len(inputs["mel"]))}

@@ -12,6 +12,7 @@ from orchestrator.rendering.build import build_face_maps
 from orchestrator.rendering.canary import CANARY_FACE, canary_frame
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.face_maps import FaceMaps
+from orchestrator.rendering.frame_centres import spoken_motion
 from orchestrator.rendering.served import FaceShelf, UnknownFaceError
 
 
@@ -46,6 +47,25 @@ def test_rows_of_one_request_may_name_different_faces(faces: list[FaceMaps]) -> 
         shelf.put(maps.digest, maps.to_bytes())
     frames = shelf.draw(np.stack([motion("aa"), motion("aa")]), _rows(faces[0].digest, faces[1].digest))
     assert not np.array_equal(frames[0], frames[1])
+
+
+def test_speech_is_drawn_as_its_motion_is_with_the_frames_of_a_row_one_below_the_other(faces: list[FaceMaps]) -> None:
+    shelf, rows = FaceShelf(), _rows(faces[0].digest, faces[1].digest)
+    for maps in faces[:2]:
+        shelf.put(maps.digest, maps.to_bytes())
+    steps = np.random.default_rng(1).random((2, 16, 7), dtype=np.float32)
+    moments = np.zeros((2, 2, 5), np.float32)
+    moments[:, :, 0] = (6.2, 11.4)
+    pictures = shelf.speak(steps, moments, rows)
+    assert pictures.shape == (2, 2 * 128, 128, 3)
+    np.testing.assert_array_equal(pictures.reshape(4, 128, 128, 3), shelf.draw(spoken_motion(steps, moments), np.repeat(rows, 2, axis=0)))
+
+
+def test_a_request_that_says_nothing_of_the_mouth_is_refused(faces: list[FaceMaps]) -> None:
+    with pytest.raises(ValueError, match="motion"):
+        FaceShelf().draw(None, _rows(faces[0].digest))
+    with pytest.raises(ValueError, match="moments"):
+        FaceShelf().speak(np.zeros((1, 16, 7), np.float32), None, _rows(faces[0].digest))
 
 
 def test_maps_of_another_face_are_refused(faces: list[FaceMaps]) -> None:

@@ -59,6 +59,8 @@ class TritonPythonModel:
         return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
 
     def _answers(self, feeds: list[dict[str, Any]]) -> list[Any]:
+        if len(feeds) == 1:  # most are, and putting one together and apart again costs a fifth of a small network
+            return [pb_utils.InferenceResponse([*map(pb_utils.Tensor, self._outputs, self._run(feeds[0]))])]
         batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         results = self._run(batch)
         ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
