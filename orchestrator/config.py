@@ -38,6 +38,9 @@ POSITIVE: Final = (
 )
 """Settings that nothing works without."""
 
+MOST_BATCH_WINDOW_MS: Final = 100.0
+"""A chunk of 100 ms that waits longer meets the next one of its own session."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names the key and what to do."""
@@ -128,6 +131,8 @@ class ServiceConfig:
     """Audio a session may have waiting; beyond it the oldest chunk becomes silence."""
     outbox_frames: int = 60
     """Encoded frames that may wait for a slow client before the session's work waits too."""
+    batch_window_ms: float = 25.0
+    """Longest time that a chunk waits for those of other sessions, so that they are drawn as a batch; few sessions never wait."""
     pacing_lead_ms: int = 500
     """How far ahead of real time frames may leave when audio arrives in a burst."""
     send_timeout_s: float = 20.0
@@ -146,6 +151,8 @@ class ServiceConfig:
         for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0")
+        if not 0.0 <= self.batch_window_ms <= MOST_BATCH_WINDOW_MS:
+            raise ConfigError(f"batch_window_ms must be from 0 to {MOST_BATCH_WINDOW_MS:g}")
         if not self.serves(self.default_model):
             wanted = ",".join(self.models)
             raise ConfigError(f"default_model {self.default_model.value!r} is not among models ({wanted}); add it, or name one of them")

@@ -144,6 +144,8 @@ class LiveSession:
 
     async def _handle(self, item: InboxItem) -> None:
         """One item, under its ids in log and trace."""
+        if item.chunk is not None and self.session.turn is not None:  # before a turn's first chunk there are preparations to begin with
+            await self._pipeline.batch_window.gather(item.arrived_s)
         ids: dict[str, str | int] = {"session.id": self.session.id, "turn.id": item.turn_id}
         if item.chunk is not None:
             ids["chunk.number"] = item.chunk.sequence_number

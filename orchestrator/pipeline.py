@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from orchestrator.batch_window import BatchWindow
 from orchestrator.choice import ModelChoice, Switch
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
@@ -73,6 +74,7 @@ class FramePipeline:
         self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
         self.performance = self.choice.performance
         self._frames = FrameCache(config.frame_cache_ttl)
+        self.batch_window = BatchWindow(config.batch_window_ms)
 
     async def close(self) -> None:
         """End what goes on beside the sessions."""

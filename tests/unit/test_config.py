@@ -41,6 +41,7 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
         ({"auth_jwt_algorithm": "none"}, {}, "use HS256 or RS256"),
         ({}, {"LIPSYNC_AUTH_TOKENS": "secret-without-user"}, "auth_tokens cannot be what was given"),
         ({"inbox_ms": 0}, {}, "inbox_ms must be more than 0"),
+        ({"batch_window_ms": 500}, {}, "batch_window_ms must be from 0 to 100"),
         ({"models": "wav2lip"}, {}, "default_model 'tpsm' is not among models"),
     ],
 )

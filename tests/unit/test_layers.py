@@ -16,7 +16,7 @@ LAYERS = (
     {"models"},
     {"audio", "face", "video", "streaming"},
     {"selection", "performance", "licences"},
-    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "poster", "probes", "capacity"},
+    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "poster", "probes", "capacity", "batch_window"},
     {
         "app",
         "websocket",
