@@ -39,7 +39,7 @@ TINTS: Final = {"red": (1.0, 0.5, 0.5), "blue": (0.5, 0.5, 1.0)}
 MOUTH: Final = (slice(0.5, 0.9), slice(0.3, 0.7))
 """Rows and columns around it, as shares of the picture."""
 
-MODELS: Final = ("audio2motion", "tpsm")
+MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 SIZE: Final = 128
 FPS: Final = 25.0
 CHUNK_SAMPLES: Final = 2560

@@ -29,7 +29,7 @@ from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 
 SHIPPED: Final = Path(__file__).parents[1] / "model_repository"
-MODELS: Final = ("audio2motion", "tpsm")
+MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 BLANK_CONFIG: Final = """
 name: "blank" backend: "python" max_batch_size: 16
 input [ { name: "motion" data_type: TYPE_FP32 dims: [ 11 ] } ]
