@@ -73,7 +73,7 @@ class Canary:
 def canary_of(contract: ModelContract) -> Canary | None:
     """The model's canary, or None where no answer is known. Opens ONNX models in this process: run it in a thread."""
     if contract.name in KNOWN:
-        return KNOWN[contract.name]()
+        return KNOWN[contract.name](contract)
     if contract.backend != "onnxruntime":
         return None
     began = time.thread_time()
@@ -95,21 +95,21 @@ def _ramp(tensor: TensorContract) -> NDArray[Any]:
     return np.linspace(0.0, top, int(np.prod(shape)), dtype=np.float32).reshape(shape).astype(tensor.dtype)
 
 
-def _tpsm() -> Canary:
+def _tpsm(_: ModelContract) -> Canary:
     motion = np.linspace(0.0, 1.0, 2 * len(MOTION_PARAMETERS), dtype=np.float32).reshape(2, -1)
     face = np.broadcast_to(np.frombuffer(CANARY_FACE, np.uint8), (len(motion), len(CANARY_FACE)))
     frames = np.stack([canary_frame(row) for row in motion])
     return Canary(lambda: {"motion": motion, "face": face}, {"frames": Known.of(frames)})
 
 
-def _tpsm_speech() -> Canary:
+def _tpsm_speech(contract: ModelContract) -> Canary:
     """Two frames of a resting mouth, which the sound does not move: of the sound the network's own canary knows."""
     idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
     moments = np.insert(idle, 0, RESTING, axis=1)[None]
     frames = np.concatenate([canary_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row])) for row in idle])
-    face, mel = np.frombuffer(CANARY_FACE, np.uint8)[None], np.zeros((1, 88, 80), np.float32)
-    return Canary(lambda: {"mel": mel, "moments": moments, "face": face}, {"frames": Known.of(frames[None])})
+    face = np.frombuffer(CANARY_FACE, np.uint8)[None]
+    return Canary(lambda: {**question(contract), "moments": moments, "face": face}, {"frames": Known.of(frames[None])})
 
 
-KNOWN: Final[dict[str, Callable[[], Canary]]] = {"tpsm": _tpsm, "tpsm_speech": _tpsm_speech}
+KNOWN: Final[dict[str, Callable[[ModelContract], Canary]]] = {"tpsm": _tpsm, "tpsm_speech": _tpsm_speech}
 """Models that are programs, and so have no second implementation to compare with."""

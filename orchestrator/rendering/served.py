@@ -63,8 +63,8 @@ class FaceShelf:
 
         See `frame_centres.spoken_motion`. Errors as `draw`.
         """
-        if moments is None:
-            raise ValueError("moments: wanted with steps")
+        if moments is None or not moments.shape[1]:
+            raise ValueError("moments: at least one is wanted with steps")
         frames = self.draw(spoken_motion(steps, moments), np.repeat(faces, moments.shape[1], axis=0))
         return frames.reshape(len(moments), -1, *frames.shape[2:])
 

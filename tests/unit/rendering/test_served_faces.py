@@ -64,8 +64,9 @@ def test_speech_is_drawn_as_its_motion_is_with_the_frames_of_a_row_one_below_the
 def test_a_request_that_says_nothing_of_the_mouth_is_refused(faces: list[FaceMaps]) -> None:
     with pytest.raises(ValueError, match="motion"):
         FaceShelf().draw(None, _rows(faces[0].digest))
-    with pytest.raises(ValueError, match="moments"):
-        FaceShelf().speak(np.zeros((1, 16, 7), np.float32), None, _rows(faces[0].digest))
+    for moments in (None, np.zeros((1, 0, 5), np.float32)):
+        with pytest.raises(ValueError, match="moments"):
+            FaceShelf().speak(np.zeros((1, 16, 7), np.float32), moments, _rows(faces[0].digest))
 
 
 def test_maps_of_another_face_are_refused(faces: list[FaceMaps]) -> None:
