@@ -25,6 +25,9 @@ CHUNK_S: Final = 0.1
 STAGGER_S: Final = 0.137
 """Between the starts of two sessions; no divisor of a chunk, so that chunks of different sessions do not arrive together."""
 
+ALL_STARTED_S: Final = 1.0
+"""A multiple of a chunk, after which the starts begin over: however many they are, all sessions speak at once."""
+
 PATIENCE_S: Final = 15.0
 """After the last chunk; a turn that is not complete by then counts as it stands."""
 
@@ -124,7 +127,7 @@ class _Client:
     def __init__(self, load: Load, index: int, speech: Samples, look_ahead_s: float) -> None:
         self.session_id = f"load-{index}-{time.time_ns()}"
         self._load, self._look_ahead_s = load, look_ahead_s
-        self._delay_s = index * STAGGER_S
+        self._delay_s = index * STAGGER_S % ALL_STARTED_S
         self._chunks = _messages(self.session_id, load, speech)
         self._sent_s: list[float] = []
         self.report = SessionReport(expected_frames=math.ceil(len(speech) / SAMPLE_RATE_HZ * load.fps - 1e-3))

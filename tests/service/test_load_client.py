@@ -26,6 +26,7 @@ class Answering:
 
     def __init__(self, frames: list[int], *, error: bool = False) -> None:
         self.received: list[dict[str, Any]] = []
+        self.speaking = self.most_speaking = 0
         self._frames, self._error = frames, error
 
     async def models(self, request: web.Request) -> web.Response:
@@ -34,10 +35,13 @@ class Answering:
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        self.speaking += 1
+        self.most_speaking = max(self.most_speaking, self.speaking)
         async for message in socket:
             assert message.type is WSMsgType.TEXT
             self.received.append(json.loads(message.data))
             if self.received[-1]["type"] == "end_utterance":
+                self.speaking -= 1
                 await self._answer(socket)
         return socket
 
@@ -110,3 +114,10 @@ def test_a_session_without_frames_met_no_target() -> None:
 def test_cpu_time_is_told_by_part() -> None:
     spent = cpu_seconds(os.getpid())
     assert spent[ORCHESTRATOR] > 0.0
+
+
+async def test_however_many_sessions_there_are_all_speak_at_once() -> None:
+    service = Answering(list(range(40)))
+    async with service.running() as url:
+        await run_load(Load(url, sessions=20, seconds=2.0, size=128, fps=20.0, video_format="jpeg"), SPEECH)
+    assert service.most_speaking == 20
