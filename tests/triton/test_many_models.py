@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 from tiny_models import LABOUR, ROWS, add_labour, add_rows
+from watched_server import until
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, embedded
@@ -46,7 +47,7 @@ async def server(crowded: Path) -> AsyncIterator[EmbeddedTriton]:
     async with EmbeddedTriton(crowded, BUILT_IN, later=LATER) as supervised:
         assert all(supervised.has_ready(model) for model in BUILT_IN)
         assert not supervised.has_ready(LABOUR), "nobody waits for it"
-        await until(lambda: supervised.has_ready(LABOUR))
+        await until(lambda: supervised.has_ready(LABOUR), GENEROUS_S)
         yield supervised
 
 
@@ -54,12 +55,6 @@ async def server(crowded: Path) -> AsyncIterator[EmbeddedTriton]:
 async def inference(server: EmbeddedTriton, crowded: Path) -> AsyncIterator[TritonInference]:
     async with TritonInference([server], read_repository(crowded)) as door:
         yield door
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(GENEROUS_S):
-        while not condition():  # noqa: ASYNC110 - other processes set no events
-            await asyncio.sleep(0.02)
 
 
 def mouths(*values: float) -> dict[str, NDArray[np.float32]]:
@@ -96,8 +91,8 @@ async def test_requests_of_a_heavy_model_that_run_late_are_no_fault_of_it(
         *(inference.infer(LABOUR, mouths(*[0.5] * 4), deadline=time.monotonic() + 0.1) for _ in range(4)), return_exceptions=True
     )
     assert [outcome.code for outcome in outcomes if isinstance(outcome, InferenceError)] == [LipSyncErrorCode.TIMEOUT] * 4
-    await until(lambda: bool(server._tasks) and any("look into" in task.get_name() for task in server._tasks))
-    await until(lambda: not any("look into" in task.get_name() for task in server._tasks))
+    await until(lambda: bool(server._tasks) and any("look into" in task.get_name() for task in server._tasks), GENEROUS_S)
+    await until(lambda: not any("look into" in task.get_name() for task in server._tasks), GENEROUS_S)
     await draw(inference)
     assert server.health() == before
     assert stubs_of(server.health().pid, LABOUR) == stub
@@ -110,11 +105,11 @@ async def test_a_heavy_model_that_is_gone_is_loaded_again_behind_the_others(
     pid, stub = server.health().pid, stubs_of(server.health().pid, LABOUR)
     server._loader._waits_s.clear()
     os.kill(stub[0], number)
-    await until(lambda: not server.has_ready(LABOUR))
+    await until(lambda: not server.has_ready(LABOUR), GENEROUS_S)
     assert server.state is TritonState.RUNNING
     assert all(server.has_ready(model) for model in BUILT_IN)
     await draw(inference)
-    await until(lambda: server.has_ready(LABOUR))
+    await until(lambda: server.has_ready(LABOUR), GENEROUS_S)
     assert server.health().pid == pid
     assert stub[0] not in stubs_of(pid, LABOUR)
     await inference.infer(LABOUR, mouths(0.5), deadline=time.monotonic() + GENEROUS_S)
@@ -122,17 +117,17 @@ async def test_a_heavy_model_that_is_gone_is_loaded_again_behind_the_others(
 
 async def test_after_a_restart_the_built_in_models_are_back_before_the_others(server: EmbeddedTriton) -> None:
     os.kill(server.health().pid, signal.SIGKILL)
-    await until(lambda: not server.has_ready("tpsm"))
+    await until(lambda: not server.has_ready("tpsm"), GENEROUS_S)
     assert not server.has_ready(LABOUR)
-    await until(lambda: all(server.has_ready(model) for model in BUILT_IN))
+    await until(lambda: all(server.has_ready(model) for model in BUILT_IN), GENEROUS_S)
     assert not server.has_ready(LABOUR)
-    await until(lambda: server.has_ready(LABOUR) and server.has_ready(ROWS))
+    await until(lambda: server.has_ready(LABOUR) and server.has_ready(ROWS), GENEROUS_S)
     assert server.restarts == 1
 
 
 async def test_a_network_that_does_not_fit_into_memory_is_not_loaded(crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.inference.admission.free_bytes", lambda: 100 << 20)
     async with EmbeddedTriton(crowded, ("painter",), later=(ROWS, LABOUR)) as server:
-        await until(lambda: "memory" in server.health().models[LABOUR])
+        await until(lambda: "memory" in server.health().models[LABOUR], GENEROUS_S)
         assert "--models" in server.health().models[LABOUR]
         assert server.has_ready("painter")

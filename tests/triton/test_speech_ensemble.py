@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
 from demo_face import demo_face
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from watched_server import ANSWER_S, executions, until
 
 from orchestrator.inference import NotCached, NotServed, Tensors
 from orchestrator.inference.embedded import EmbeddedTriton
@@ -24,9 +23,6 @@ from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 from orchestrator.models.base import FeatureWindows
 from orchestrator.models.tpsm import SPEECH, Tpsm, TpsmFace
-
-ANSWER_S = 20.0
-GENEROUS_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +90,10 @@ async def test_one_request_brings_what_two_bring(speaking: TritonInference, face
 
 async def test_speech_of_several_sessions_is_fused(server: EmbeddedTriton, speaking: TritonInference, face: TpsmFace) -> None:
     await taught(speaking, face)
-    before = {model: await _executions(server, model) for model in ("audio2motion", "tpsm")}
+    before = {model: (await executions(server, model))[1] for model in ("audio2motion", "tpsm")}
     drawn = await asyncio.gather(*(Tpsm().generate(Asked(speaking), windows(2, seed), face, None) for seed in range(32)))
     for model, then in before.items():
-        assert await _executions(server, model) - then < 32, f"no two requests to {model} were fused"
+        assert (await executions(server, model))[1] - then < 32, f"no two requests to {model} were fused"
     alone, _ = await Tpsm().generate(Asked(speaking), windows(2, 7), face, None)
     assert np.abs(drawn[7][0].astype(int) - alone).max() <= 1
 
@@ -131,8 +127,8 @@ async def test_it_comes_and_goes_with_its_members(
     assert pid is not None
     renderers = stubs_of(pid, "tpsm")
     os.kill(stubs_of(pid, "audio2motion")[0], signal.SIGKILL)
-    await _until(lambda: not server.has_ready(SPEECH))
-    await _until(lambda: server.has_ready(SPEECH))
+    await until(lambda: not server.has_ready(SPEECH))
+    await until(lambda: server.has_ready(SPEECH))
     asked = Asked(speaking)
     await Tpsm().generate(asked, windows(2), face, None)
     assert asked.models == [SPEECH]
@@ -141,16 +137,3 @@ async def test_it_comes_and_goes_with_its_members(
 
 def _one_moment(face: TpsmFace) -> dict[str, NDArray[Any]]:
     return {"moments": np.zeros((1, 1, 5), np.float32), "face": face.digest[None]}
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(GENEROUS_S):
-        while not condition():  # noqa: ASYNC110 - other processes set no events
-            await asyncio.sleep(0.02)
-
-
-async def _executions(server: EmbeddedTriton, model: str) -> int:
-    async with grpc.aio.insecure_channel(server.url) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model), timeout=ANSWER_S)
-    return int(answer.model_stats[0].execution_count)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
+from watched_server import until
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError, background, embedded
@@ -24,9 +25,6 @@ from orchestrator.inference.lease import SHM
 from orchestrator.inference.repository import read_repository
 from orchestrator.inference.statuses import DEAD_INSTANCE
 from orchestrator.inference.triton import TritonInference
-
-GENEROUS_S = 30.0
-"""The aim is five seconds; a busy machine that runs tests gets more."""
 
 StubsOf = Callable[[int, str], list[int]]
 
@@ -59,12 +57,6 @@ async def answered(inference: TritonInference) -> bool:
     except LipSyncError:
         return False
     return True
-
-
-async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
-    async with asyncio.timeout(within_s):
-        while not (await result if asyncio.iscoroutine(result := condition()) else result):  # noqa: ASYNC110 - other processes set no events
-            await asyncio.sleep(0.02)
 
 
 async def healed(server: EmbeddedTriton, speaking: TritonInference) -> None:

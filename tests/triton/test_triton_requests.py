@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from watched_server import executions
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, NotCached, NotServed
@@ -34,14 +35,6 @@ def painting(side: int = 32, count: int = 1, sleep_ms: float = 0.0, blob: NDArra
 
 def mel(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(count, 88, 80)).astype(np.float32)
-
-
-async def executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
-    """Inferences that a model has made, and executions that they took."""
-    async with grpc.aio.insecure_channel(server.url) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model))
-    return answer.model_stats[0].inference_count, answer.model_stats[0].execution_count
 
 
 async def pending(server: EmbeddedTriton, model: str) -> int:
