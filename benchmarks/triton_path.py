@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 
 from orchestrator.app import serving
 from orchestrator.audio.reader import read_audio
+from orchestrator.commands.costless_models import MODELS, write_costless_models
 from orchestrator.commands.load_client import Load, run_load
 from orchestrator.commands.service_process import cpu_seconds
 from orchestrator.config import ServiceConfig
@@ -34,66 +34,10 @@ from orchestrator.inference.triton import TritonInference
 
 ROOT: Final = Path(__file__).parents[1]
 SPEECH: Final = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
-MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 WAYS: Final = ("in process", "through Triton")
 LIMIT: Final = 1.6
 SECONDS: Final = 6.0
-
-MOTION_CONFIG: Final = """
-name: "audio2motion" backend: "python" max_batch_size: 16
-input [ { name: "mel" data_type: TYPE_FP32 dims: [ 88, 80 ] } ]
-output [ { name: "motion" data_type: TYPE_FP32 dims: [ 16, 7 ] } ]
-instance_group [ { count: 1 } ]
-dynamic_batching { max_queue_delay_microseconds: 500 }
-"""
-MOTION_MODEL: Final = """
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def initialize(self, args):
-        self.motion = np.zeros((16, 16, 7), np.float32)
-
-    def execute(self, requests):
-        counts = [len(pb_utils.get_input_tensor_by_name(each, "mel").as_numpy()) for each in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("motion", self.motion[:count])]) for count in counts]
-"""
-TPSM_MODEL: Final = """
-import cv2
-import numpy as np
-import triton_python_backend_utils as pb_utils
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
-from orchestrator.rendering.canary import canary_frame
-from orchestrator.rendering.frame_centres import spoken_motion
-
-class TritonPythonModel:
-    def initialize(self, args):
-        picture = cv2.imread(str(SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg"))
-        self.frames = np.repeat(cv2.resize(picture, (256, 256))[None, :, :, ::-1], 16, axis=0).copy()
-
-    def execute(self, requests):
-        return [self.respond(request) for request in requests]
-
-    def respond(self, request):
-        steps, motion = (pb_utils.get_input_tensor_by_name(request, name) for name in ("steps", "motion"))
-        moments = pb_utils.get_input_tensor_by_name(request, "moments")
-        rows = motion.as_numpy() if steps is None else spoken_motion(steps.as_numpy(), moments.as_numpy())
-        is_canary = not pb_utils.get_input_tensor_by_name(request, "face").as_numpy().any()
-        frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
-        if steps is not None:
-            frames = frames.reshape(len(steps.as_numpy()), -1, *frames.shape[2:])
-        return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
-"""
-
-
-def write_repository(folder: Path) -> None:
-    """The models of `tpsm` by name and contract; they compute nothing and show the demo portrait."""
-    for name, model in (("audio2motion", MOTION_MODEL), ("tpsm", TPSM_MODEL)):
-        (folder / name / "1").mkdir(parents=True)
-        (folder / name / "1" / "model.py").write_text(model)
-    (folder / "audio2motion" / "config.pbtxt").write_text(MOTION_CONFIG)
-    shutil.copy(ROOT / "model_repository" / "tpsm" / "config.pbtxt", folder / "tpsm")
-    shutil.copytree(ROOT / "model_repository" / "tpsm_speech", folder / "tpsm_speech")
+SIZE: Final = 256
 
 
 async def serve(way: str, folder: Path) -> None:
@@ -136,7 +80,7 @@ def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
 def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
     """CPU milliseconds per frame of each part of the service under one load."""
     before = cpu_seconds(pid)
-    reports = asyncio.run(run_load(Load(url, sessions, SECONDS, 256, 20.0, "jpeg"), read_audio(SPEECH)))
+    reports = asyncio.run(run_load(Load(url, sessions, SECONDS, SIZE, 20.0, "jpeg"), read_audio(SPEECH)))
     frames = sum(report.frames for report in reports)
     assert set().union(*(report.models for report in reports)) == {"tpsm"}, [report.troubles for report in reports]
     return {part: 1000.0 * (spent - before.get(part, 0.0)) / frames for part, spent in cpu_seconds(pid).items()}
@@ -146,7 +90,7 @@ def compare(rounds: int, sessions: int) -> None:
     """Both ways in turns; prints each round and the medians."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_repository(folder)
+        write_costless_models(folder, SIZE)
         with running(WAYS[0], folder) as here, running(WAYS[1], folder) as there:
             services, found = dict(zip(WAYS, (here, there), strict=True)), {way: list[dict[str, float]]() for way in WAYS}
             for service in services.values():

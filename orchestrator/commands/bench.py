@@ -18,7 +18,7 @@ from orchestrator.commands.bench_report import Measured, report
 from orchestrator.commands.bench_workers import compare
 from orchestrator.commands.load_client import Load, run_load
 from orchestrator.commands.render_cost import render_cost_ms
-from orchestrator.commands.service_process import ServiceProcess, cpu_seconds, running_service
+from orchestrator.commands.service_process import UNLIMITED, ServiceProcess, cpu_seconds, running_service
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain
 from orchestrator.config import ConfigError, ServiceConfig
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             text, more = compare(_serve_arguments(options), options.workers, load, speech)
             print(text)
             return 0 if more else 1
-        with running_service(_serve_arguments(options)) as service:
+        with running_service(_serve_arguments(options), UNLIMITED) as service:
             measured = asyncio.run(_measure(service, config, options, speech))
     except (ConfigError, LipSyncError, OSError) as error:
         return explain(error)

@@ -22,6 +22,9 @@ UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
 """Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does. And nobody else measures
 beside it, or refuses what it asks for."""
 
+UNLIMITED: Final = {"LIPSYNC_MAX_CONCURRENT_SESSIONS": "4096", "LIPSYNC_MAX_SESSIONS_PER_USER": "4096"}
+"""The machine's limit is looked for, not the configuration's."""
+
 NOTHING: Final[Mapping[str, str]] = {}
 
 _GREETING: Final = "A face speaks at "

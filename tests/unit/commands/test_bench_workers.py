@@ -1,29 +1,24 @@
-"""The largest load that is served is found by trying few."""
+"""What more workers are good for is said for models as they are and for models that cost nothing."""
 
 from __future__ import annotations
 
-import pytest
-
-from orchestrator.commands.bench_workers import Tried, most_served
-
-
-@pytest.mark.parametrize("limit", [1, 2, 7, 8, 13, 31, 100])
-def test_the_limit_is_found_to_a_tenth_in_a_few_tries(limit: int) -> None:
-    tries: list[int] = []
-
-    def run(sessions: int) -> Tried:
-        tries.append(sessions)
-        return Tried(sessions, complete=True, p95_ms=50.0 if sessions <= limit else 150.0, cpu_ms=2.0)
-
-    best = most_served(run, 8)
-    assert best is not None
-    assert limit / 1.1 - 1 <= best.sessions <= limit
-    assert len(tries) == len(set(tries)) <= 12
+from orchestrator.commands.bench_workers import COSTLESS, HERE, report
+from orchestrator.commands.load_search import Tried
 
 
-def test_a_machine_that_serves_nobody_says_so() -> None:
-    assert most_served(lambda sessions: Tried(sessions, complete=False, p95_ms=1.0, cpu_ms=1.0), 8) is None
+def live(sessions: int, cpu_ms: float, own_ms: float) -> Tried:
+    return Tried(sessions, complete=True, p95_ms=80.0, cpu_ms=cpu_ms, own_ms=own_ms)
 
 
-def test_a_load_that_lost_a_frame_was_not_served() -> None:
-    assert not Tried(8, complete=False, p95_ms=10.0, cpu_ms=1.0).served
+def test_the_report_has_a_ratio_for_both() -> None:
+    found = {HERE: {1: live(40, 2.0, 0.8), 2: live(42, 2.2, 1.0)}, COSTLESS: {1: live(60, 1.1, 0.8), 2: live(90, 1.2, 0.9)}}
+    text = report(found, 2)
+    assert f"{HERE}: 2 workers serve 1.05 times the live sessions of one" in text
+    assert f"{COSTLESS}: 2 workers serve 1.50 times the live sessions of one" in text
+    assert "one worker fills its core when the service has 2.5 of them" in text
+
+
+def test_a_machine_that_serves_nobody_has_a_report_too() -> None:
+    text = report({HERE: {1: None, 2: None}, COSTLESS: {1: live(1, 1.0, 0.5), 2: None}}, 2)
+    assert f"{COSTLESS}: 2 workers serve 0.00 times the live sessions of one" in text
+    assert f"{HERE}: 2" not in text

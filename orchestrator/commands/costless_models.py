@@ -1,0 +1,67 @@
+"""The models of `tpsm` without their work: what is left is the service's own way from sound to frames, as where a GPU draws."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from orchestrator.config import MODEL_REPOSITORY
+
+MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
+
+_MOTION_CONFIG: Final = """
+name: "audio2motion" backend: "python" max_batch_size: 16
+input [ { name: "mel" data_type: TYPE_FP32 dims: [ 88, 80 ] } ]
+output [ { name: "motion" data_type: TYPE_FP32 dims: [ 16, 7 ] } ]
+instance_group [ { count: 1 } ]
+dynamic_batching { max_queue_delay_microseconds: 500 }
+"""
+_MOTION_MODEL: Final = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.motion = np.zeros((16, 16, 7), np.float32)
+
+    def execute(self, requests):
+        counts = [len(pb_utils.get_input_tensor_by_name(each, "mel").as_numpy()) for each in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("motion", self.motion[:count])]) for count in counts]
+"""
+_TPSM_MODEL: Final = """
+import cv2
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.rendering.canary import canary_frame
+from orchestrator.rendering.frame_centres import spoken_motion
+
+class TritonPythonModel:
+    def initialize(self, args):
+        picture = cv2.imread(str(SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg"))
+        self.frames = np.repeat(cv2.resize(picture, (SIZE, SIZE))[None, :, :, ::-1], 16, axis=0).copy()
+
+    def execute(self, requests):
+        return [self.respond(request) for request in requests]
+
+    def respond(self, request):
+        steps, motion = (pb_utils.get_input_tensor_by_name(request, name) for name in ("steps", "motion"))
+        moments = pb_utils.get_input_tensor_by_name(request, "moments")
+        rows = motion.as_numpy() if steps is None else spoken_motion(steps.as_numpy(), moments.as_numpy())
+        is_canary = not pb_utils.get_input_tensor_by_name(request, "face").as_numpy().any()
+        frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
+        if steps is not None:
+            frames = frames.reshape(len(steps.as_numpy()), -1, *frames.shape[2:])
+        return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
+"""
+
+
+def write_costless_models(folder: Path, size: int) -> None:
+    """A model repository with the models of `tpsm` by name and contract; whatever is said, they show the demo portrait at `size` px."""
+    for name, model in (("audio2motion", _MOTION_MODEL), ("tpsm", _TPSM_MODEL.replace("SIZE", str(size)))):
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "1" / "model.py").write_text(model)
+    (folder / "audio2motion" / "config.pbtxt").write_text(_MOTION_CONFIG)
+    shutil.copy(MODEL_REPOSITORY / "tpsm" / "config.pbtxt", folder / "tpsm")
+    shutil.copytree(MODEL_REPOSITORY / "tpsm_speech", folder / "tpsm_speech")
