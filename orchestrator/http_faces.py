@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import simplejpeg
@@ -27,6 +28,7 @@ async def enrol(request: web.Request) -> web.Response:
     app = request.app
     async with app[UPLOADS]:
         face = await _enrol(request)
+    app[SERVICE].faces.hold(face)
     await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
     return answer(_face(face), 201)
 
@@ -75,7 +77,8 @@ async def delete_face(request: web.Request) -> web.Response:
 async def preview(request: web.Request) -> web.Response:
     """The neutral pose as JPEG."""
     face = await _load(request)
-    return web.Response(body=simplejpeg.encode_jpeg(face.neutral_pose, PREVIEW_QUALITY, "RGB"), content_type="image/jpeg")
+    picture = await asyncio.to_thread(simplejpeg.encode_jpeg, face.neutral_pose, PREVIEW_QUALITY, "RGB")
+    return web.Response(body=picture, content_type="image/jpeg")
 
 
 async def _load(request: web.Request) -> FaceModel:

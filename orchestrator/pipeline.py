@@ -16,6 +16,7 @@ from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.preparations import FacePreparations
 from orchestrator.face.service import FaceModelCacheService
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import ModelAdapter
@@ -163,7 +164,7 @@ class FramePipeline:
             self.performance.record_success(model, elapsed_ms, len(images), loop.time())
             self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
             if len(drawn) < len(offsets) and turn.last_image is not None:
-                images = await asyncio.to_thread(_completed, turn.last_image, images, drawn)
+                images = await in_frame_thread(_completed, turn.last_image, images, drawn)
             switch = self.choice.note_switch(session, turn, model, failures)
             images = turn.fade.over(turn.last_image if switch is not None else None, images)
             between = set(range(len(images))) - set(drawn)

@@ -124,6 +124,8 @@ class LipSyncService:
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> LipSyncService:
+        self._open.push_async_callback(self.store.close)
+        self._open.push_async_callback(self.faces.close)
         inference = await self._open.enter_async_context(self._open_inference())
         self.video = VideoGeneratorService(TimedInference(inference, self.metrics), self._waiting)
         self.streaming = VideoStreamingService(self._stream_of, self._message_of, clock=asyncio.get_running_loop().time)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -13,6 +12,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from orchestrator.face.ids import is_path_part
+from orchestrator.face.storage_threads import StorageThreads
 from orchestrator.face.store import ROOT, Blob, is_derived
 
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -33,6 +33,7 @@ class BucketFaceStore:
     def __init__(self, bucket: str, client: storage.Client | None = None) -> None:
         self._client = client or storage.Client()
         self._bucket = self._client.bucket(bucket)
+        self._threads = StorageThreads(f"the bucket {bucket!r}")
         self._options: dict[str, Any] = {"timeout": REQUEST_TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S)}
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
@@ -50,14 +51,14 @@ class BucketFaceStore:
     async def delete(self, prefix: str) -> bool:
         return await self._call(self._delete, prefix)
 
+    async def close(self) -> None:
+        await self._threads.close()
+
     async def _call(self, work: Callable[..., R], key: str, *arguments: Any) -> R:
-        """In a worker thread; whatever Google's client raises becomes an `OSError`, as for a disk."""
+        """Whatever Google's client raises becomes an `OSError`, as for a disk."""
         _check(key)
         try:
-            async with asyncio.timeout(2 * CALL_TIMEOUT_S):
-                return await asyncio.to_thread(work, key, *arguments)
-        except TimeoutError:
-            raise OSError(f"the bucket {self._bucket.name!r} did not answer within {2 * CALL_TIMEOUT_S:g} s") from None
+            return await self._threads.run(work, key, *arguments)
         except (GoogleAPIError, GoogleAuthError, DataCorruption) as error:
             raise OSError(f"the bucket {self._bucket.name!r} failed: {error}") from error
 

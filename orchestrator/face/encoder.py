@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.encodings import MAX_FILE_BYTES, Encodings, checked, fingerprint, from_npz, to_npz
 from orchestrator.face.package import METADATA
-from orchestrator.face.store import FaceStore, derived_prefix, face_prefix, is_derived, version_of
+from orchestrator.face.store import FaceStore, derived_prefix, face_prefix, version_of
 from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter
 from orchestrator.types import FaceModel
@@ -102,12 +102,11 @@ class FaceEncoder:
         if len(data) > MAX_FILE_BYTES:
             return
         await self._store.write(f"{folder}/{name}", data)
-        keys = [blob.key for blob in await self._store.blobs(prefix)]
-        if f"{prefix}/{METADATA}" not in keys:  # deleted while we wrote: nothing of the person may stay
-            await self._store.delete(f"{folder}/{name}")
-        for key in keys:
-            if is_derived(key) and _is_outdated(key.rsplit("/", 1)[1], name):
-                await self._store.delete(key)
+        if f"{prefix}/{METADATA}" not in [blob.key for blob in await self._store.blobs(prefix)]:
+            await self._store.delete(f"{folder}/{name}")  # deleted while we wrote: nothing of the person may stay
+        for blob in await self._store.blobs(folder):
+            if _is_outdated(blob.key.rsplit("/", 1)[1], name):
+                await self._store.delete(blob.key)
 
 
 async def _identities(adapter: FaceEncodingAdapter, inference: Inference) -> tuple[str, ...] | None:

@@ -41,6 +41,9 @@ class ReportedStore:
     async def delete(self, prefix: str) -> bool:
         return await _reported(self._store.delete(prefix))
 
+    async def close(self) -> None:
+        await self._store.close()
+
 
 async def _reported(call: Awaitable[R]) -> R:
     try:

@@ -8,20 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.active import ActiveFaces
 from orchestrator.face.compatibility import Compatibility, check_compatibility
 from orchestrator.face.encoder import FaceEncoder
 from orchestrator.face.framing import cut_out, frame_head
+from orchestrator.face.freshness import PATIENCE_S, FreshnessChecks
 from orchestrator.face.ids import check_id
 from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
 from orchestrator.face.prepared import PreparedFaces
 from orchestrator.face.reported import ReportedStore, StorageError
-from orchestrator.face.store import ROOT, FaceStore, active_model_key, face_prefix, version_of
+from orchestrator.face.store import ROOT, FaceStore, face_prefix, version_of
 from orchestrator.inference import Inference
 from orchestrator.models.base import ModelAdapter
 from orchestrator.types import FaceModel, RgbImage
@@ -37,8 +38,8 @@ ENCODING_DEADLINE_S: Final = 60.0
 
 _READ_ATTEMPTS: Final = 3
 
-MOST_USERS: Final = 4096
-"""Whose active face is remembered for the time that the storage is away."""
+PRELOADS_AT_ONCE: Final = 16
+"""So that a long list of users leaves room in the storage's line for sessions that begin meanwhile."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class PreprocessedFace:
     """Optional in the specification; no model of this service needs the two, so they are not computed."""
 
 
-class _ActiveModel(msgspec.Struct, rename="camel"):
-    active_model_id: str
+def _patience() -> float:
+    return asyncio.get_running_loop().time() + PATIENCE_S
 
 
 def face_bytes(face: FaceModel) -> int:
@@ -90,11 +91,17 @@ class FaceModelCacheService:
         encoding_deadline_s: float = ENCODING_DEADLINE_S,
     ) -> None:
         self._store = ReportedStore(store)
-        self._active: LruCache[str, str] = LruCache(max_items=MOST_USERS, max_bytes=1 << 24, size_of=len)
+        self._active = ActiveFaces(self._store)
         self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
         encoder = FaceEncoder(self._store, deadline_s=encoding_deadline_s)
         self._prepared = PreparedFaces(encoder, max_items=max_derived, max_bytes=max_derived_bytes)
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
+        self._checks: FreshnessChecks[FaceKey, bool] = FreshnessChecks()
+
+    async def close(self) -> None:
+        """End what goes on beside the sessions; the store is its owner's to close."""
+        await self._checks.close()
+        await self._active.close()
 
     @property
     def cached_bytes(self) -> int:
@@ -104,35 +111,22 @@ class FaceModelCacheService:
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
         """The face, from memory or storage; without `model_id` the one that the user's active_model.json names.
 
-        Storage is asked each time whether the files changed, and read only when they did: a face enrolled anew is never served stale.
+        Storage is asked each time whether the files changed, and read only when they did. Where it does not say so within `PATIENCE_S`,
+        a face in memory is served as it is, and what storage says later counts for who comes then.
         Raises FACE_MODEL_NOT_FOUND, FACE_MODEL_INCOMPATIBLE naming file and field, INVALID_MESSAGE for an id that is none.
         Errors are not remembered.
         """
-        user_id = check_id(user_id, "userId")
-        model_id = await self.active_model_id(user_id) if model_id is None else check_id(model_id, "faceModelId")
+        until_s, user_id = _patience(), check_id(user_id, "userId")
+        model_id = await self._active.within(until_s, user_id) if model_id is None else check_id(model_id, "faceModelId")
         key = (user_id, model_id)
-        return await self._loads.run(key, lambda: self._load(key))
+        known = self._faces.get(key)
+        if known is not None and await self._checks.within(until_s, key, lambda: self._is_current(key, known), True):
+            return known
+        return await self._loads.run(key, lambda: self._load(key, known))
 
     async def active_model_id(self, user_id: str) -> str:
         """The face a user speaks with when a message names none; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
-        try:
-            data = await self._store.read(active_model_key(check_id(user_id, "userId")))
-        except StorageError:
-            known = self._active.get(user_id)
-            if known is None:
-                raise
-            return known
-        if data is None:
-            message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
-        try:
-            active = check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
-            self._active.put(user_id, active)
-            return active
-        except (msgspec.MsgspecError, UnicodeDecodeError, LipSyncError) as error:
-            message = f"active_model.json of user {user_id!r} cannot be used: {error}"
-            details = {"file": "active_model.json", "field": "activeModelId"}
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details=details) from error
+        return await self._active.within(_patience(), check_id(user_id, "userId"))
 
     async def list_face_models(self, user_id: str) -> tuple[str, ...]:
         """Ids of the user's face models, sorted."""
@@ -167,17 +161,28 @@ class FaceModelCacheService:
 
     async def preload_for_users(self, user_ids: Iterable[str]) -> tuple[str, ...]:
         """Have the active faces of these users in memory; returns the users whose face could be loaded."""
-        users = tuple(user_ids)
-        results = await asyncio.gather(*(self.load_face_model(user) for user in users), return_exceptions=True)
+        users, turns = tuple(user_ids), asyncio.Semaphore(PRELOADS_AT_ONCE)
+
+        async def load(user_id: str) -> FaceModel:
+            async with turns:
+                return await self.load_face_model(user_id)
+
+        results = await asyncio.gather(*map(load, users), return_exceptions=True)
         unexpected = [result for result in results if isinstance(result, BaseException) and not isinstance(result, LipSyncError)]
         if unexpected:
             raise unexpected[0]
         return tuple(user for user, result in zip(users, results, strict=True) if isinstance(result, FaceModel))
 
+    def hold(self, face: FaceModel) -> None:
+        """Have a face in memory that was stored just now, in place of what was stored before under its name."""
+        key = (face.user_id, face.id)
+        self._checks.drop(key)
+        self._keep(key, face)
+
     async def activate(self, user_id: str, model_id: str) -> FaceModel:
         """Make a face the user's active one, once it has been loaded without error."""
         face = await self.load_face_model(user_id, model_id)
-        await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": model_id}))
+        await self._active.write(user_id, model_id)
         return face
 
     async def hot_swap_model(self, user_id: str, old_id: str, new_id: str) -> FaceModel:
@@ -194,47 +199,54 @@ class FaceModelCacheService:
         was_active = await self._is_active(user_id, model_id)
         if not await self._store.delete(face_prefix(*key)):
             raise face_not_found(user_id, model_id)
+        self._checks.drop(key)
         self._forget(key)
         if was_active:
             await self._activate_another(user_id)
 
     async def _is_active(self, user_id: str, model_id: str) -> bool:
+        """By storage, not by memory: what is written next depends on it."""
         try:
-            return await self.active_model_id(user_id) == model_id
+            return await self._active.read(check_id(user_id, "userId")) == model_id
         except LipSyncError:
             return False
 
     async def _activate_another(self, user_id: str) -> None:
         remaining = await self.list_face_models(user_id)
         if remaining:
-            await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": remaining[0]}))
+            await self._active.write(user_id, remaining[0])
         else:
-            await self._store.delete(active_model_key(user_id))
+            await self._active.remove(user_id)
 
-    async def _load(self, key: FaceKey) -> FaceModel:
+    async def _is_current(self, key: FaceKey, known: FaceModel) -> bool:
+        """Whether a face in memory is still the stored one, or cannot be found out not to be; another one is forgotten."""
+        try:
+            current = version_of(await self._store.blobs(face_prefix(*key))) == known.version
+        except StorageError as error:
+            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error.message)
+            return True
+        if not current:
+            self._forget(key)
+        return current
+
+    async def _load(self, key: FaceKey, known: FaceModel | None) -> FaceModel:
+        """From storage; where it fails half-way, what was `known` is better than nothing."""
         try:
             face = await self._read(key)
         except StorageError as error:
-            known = self._faces.get(key)
             if known is None:
                 raise
             logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error.message)
-            return known
-        except LipSyncError:
-            self._forget(key)
-            raise
-        self._faces.put(key, face)
-        self._prepared.forget(*key, but_version=face.version)
+            face = known
+        self._keep(key, face)
         return face
 
     async def _read(self, key: FaceKey) -> FaceModel:
         """Read until the folder did not change meanwhile, so that no face is a mixture of two."""
-        known, prefix = self._faces.get(key), face_prefix(*key)
+        prefix = face_prefix(*key)
         blobs = await self._store.blobs(prefix)
         for _ in range(_READ_ATTEMPTS):
             version = version_of(blobs)
-            if known is not None and known.version == version:
-                return known
             check_listing(*key, blobs)
             listed = {blob.key for blob in blobs}
             contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ if f"{prefix}/{name}" in listed}
@@ -244,6 +256,10 @@ class FaceModelCacheService:
                 return await asyncio.to_thread(parse_face_model, *key, files, version)
         message = f"face model {key[1]!r} was written again and again while it was read; try again"
         raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
+
+    def _keep(self, key: FaceKey, face: FaceModel) -> None:
+        self._faces.put(key, face)
+        self._prepared.forget(*key, but_version=face.version)
 
     def _forget(self, key: FaceKey) -> None:
         self._faces.discard(key)

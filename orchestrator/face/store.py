@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -15,6 +14,8 @@ from typing import Final, Protocol
 
 from orchestrator.errors import invalid_field
 from orchestrator.face.ids import is_path_part
+from orchestrator.face.storage_threads import StorageThreads
+from orchestrator.face.watched import WatchedStore
 
 ROOT: Final = "face-models"
 """First part of every key."""
@@ -64,6 +65,10 @@ class FaceStore(Protocol):
         """Remove the folder or file; says whether there was one."""
         ...
 
+    async def close(self) -> None:
+        """At the service's end: let calls under way end, as long as that takes a moment."""
+        ...
+
 
 def face_prefix(user_id: str, model_id: str) -> str:
     """The folder of one face model."""
@@ -99,21 +104,25 @@ class LocalFaceStore:
         self._root = root.resolve()
         self._incoming = self._root / ".incoming"
         self._swap = threading.Lock()
+        self._threads = StorageThreads(f"the folder {root}")
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
-        return await asyncio.to_thread(self._blobs, prefix)
+        return await self._threads.run(self._blobs, prefix)
 
     async def read(self, key: str) -> bytes | None:
-        return await asyncio.to_thread(self._read, key)
+        return await self._threads.run(self._read, key)
 
     async def write(self, key: str, data: bytes) -> None:
-        await asyncio.to_thread(self._write, key, data)
+        await self._threads.run(self._write, key, data)
 
     async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
-        await asyncio.to_thread(self._replace, prefix, dict(files))
+        await self._threads.run(self._replace, prefix, dict(files))
 
     async def delete(self, prefix: str) -> bool:
-        return await asyncio.to_thread(self._delete, prefix)
+        return await self._threads.run(self._delete, prefix)
+
+    async def close(self) -> None:
+        await self._threads.close()
 
     def _path(self, key: str) -> Path:
         """The file or folder of a key, proven to lie below the root even where the root holds links."""
@@ -202,7 +211,8 @@ def _remove(path: Path | None) -> None:
 class WithShippedFaces:
     """A store in which the demo face that comes with the package is always there, and always the same.
 
-    What is computed from it lies in the own store, as for any other face.
+    What is computed from it lies in the own store, as for any other face, and is listed with its own folder alone: whoever wants
+    the face does not wait for the own store.
     """
 
     def __init__(self, own: FaceStore, shipped: FaceStore) -> None:
@@ -211,6 +221,8 @@ class WithShippedFaces:
         self._fixed = face_prefix(DEMO_USER, DEMO_FACE)
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
+        if prefix == self._fixed:
+            return await self._shipped.blobs(prefix)
         own = {blob.key: blob for blob in await self._own.blobs(prefix) if not self._is_fixed(blob.key)}
         if prefix.split("/")[1] == DEMO_USER:
             own = {blob.key: blob for blob in await self._shipped.blobs(prefix)} | own
@@ -234,6 +246,9 @@ class WithShippedFaces:
         self._refuse_fixed(prefix)
         return await self._own.delete(prefix)
 
+    async def close(self) -> None:
+        await self._own.close()
+
     def _is_fixed(self, key: str) -> bool:
         return (key == self._fixed or key.startswith(self._fixed + "/")) and not is_derived(key)
 
@@ -244,9 +259,13 @@ class WithShippedFaces:
 
 def open_store(root: Path, bucket: str = "") -> FaceStore:
     """A bucket, or a local folder, made on the first write; with the shipped demo face in view."""
-    shipped = LocalFaceStore(SHIPPED_FACES)
+    own = WatchedStore(_own_store(root, bucket), face_prefix(DEMO_USER, DEMO_FACE))
+    return WithShippedFaces(own, LocalFaceStore(SHIPPED_FACES))
+
+
+def _own_store(root: Path, bucket: str) -> FaceStore:
     if not bucket:
-        return WithShippedFaces(LocalFaceStore(root), shipped)
+        return LocalFaceStore(root)
     from orchestrator.face.bucket import BucketFaceStore  # Google's client takes a second to import
 
-    return WithShippedFaces(BucketFaceStore(bucket), shipped)
+    return BucketFaceStore(bucket)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES
 from orchestrator.models.audio2head_face import (
@@ -114,7 +114,7 @@ class Audio2Head:
         moving = [points for points in poses if points is not None]
         patches = await _pictures(infer, face, moving) if moving else np.empty((0, SIZE, SIZE, 3), np.uint8)
         shares = [min(1.0, moment.presence / FADE) for moment in moments]
-        frames = await asyncio.to_thread(pasted, face.pictures, windows.idle_s, shares, patches)
+        frames = await in_frame_thread(pasted, face.pictures, windows.idle_s, shares, patches)
         return frames, state
 
     def canary(self) -> dict[str, Tensors]:

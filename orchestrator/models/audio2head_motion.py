@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES, CHUNK_MARGIN, CHUNK_STEP
 from orchestrator.models.audio2head_hearing import KEPT_BLOCKS, Heard, Sound, hear
 from orchestrator.models.audio2head_pose import box_picture, denormalised
@@ -115,7 +115,7 @@ async def follow(
 
 async def _listen(infer: Infer, source: Source, before: Track | None, sound: Sound, begin: int) -> Track:
     """The track with every block heard and its head pose known; a new one begins at frame `begin`, looking as in the picture."""
-    heard = await asyncio.to_thread(hear, before.heard if before is not None else None, sound, begin)
+    heard = await in_frame_thread(hear, before.heard if before is not None else None, sound, begin)
     if before is None or sound.first > before.heard.end:
         before = Track(heard, _first_pose(source, heard.first))
     head, posed = before.head, before.head.first + len(before.head.poses) - 1
@@ -156,7 +156,7 @@ async def _with_chunk(infer: Infer, source: Source, track: Track, sound: Sound, 
     enough = first if frame < CHUNK_MARGIN else min(first + CHUNK_FRAMES, sound.end if sound.ended else first + CHUNK_FRAMES)
     if any(chunk.first == first and chunk.seen >= enough for chunk in track.chunks):
         return track
-    audio, boxes = await asyncio.to_thread(_shown, track, first)
+    audio, boxes = await in_frame_thread(_shown, track, first)
     answer = await infer("audio2head_key_points", {"audio": audio, "boxes": boxes, "picture": source.picture[None]})
     seen = min(track.heard.end, first + CHUNK_FRAMES)
     chunk = ChunkPoints(first, seen, KeyPoints(answer["key_points"][0], answer["jacobians"][0]))

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.base import ArraySpec, FaceEncoding, FeatureWindows, Frames, Infer, Licences, ModelSpec
 from orchestrator.models.sadtalker_coefficients import EXPRESSION, POSED, REACH, still_window
@@ -126,7 +127,7 @@ class SadTalker:
             },
         )
         pictures = (await infer("sadtalker_renderer", _drawing(face, points["key_points"])))["frames"][0]
-        drawn = await asyncio.to_thread(paste_all, face.photo.still, pictures, face.photo.pasting)
+        drawn = await in_frame_thread(paste_all, face.photo.still, pictures, face.photo.pasting)
         begin = frames[-1].begin
         return drawn, SadTalkerState(speech.since(begin), still_needed(head, begin))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
 from orchestrator.models.tpsm import TpsmFace, prepare_face
@@ -65,7 +65,7 @@ class Static:
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""
-        frames = await asyncio.to_thread(face.resting, windows.idle_s)
+        frames = await in_frame_thread(face.resting, windows.idle_s)
         return frames, state
 
     def canary(self) -> dict[str, Tensors]:

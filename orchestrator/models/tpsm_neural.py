@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.base import ArraySpec, FaceEncoding, FeatureWindows, Frames, Infer, Licences, ModelSpec
 from orchestrator.models.fading import Painted, faded
@@ -99,7 +99,7 @@ class TpsmNeural:
             patches = await _animated(infer, face, driving)
         layers = faded(windows, patches, state)
         if any(layers):
-            frames = await asyncio.to_thread(_painted, pictures, frames, layers)
+            frames = await in_frame_thread(_painted, pictures, frames, layers)
         return frames, layers[-1]
 
     def canary(self) -> dict[str, Tensors]:
@@ -117,7 +117,7 @@ class TpsmNeural:
 
 async def _animated(infer: Infer, face: TpsmNeuralFace, driving: Frames) -> NDArray[np.uint8]:
     """The head `[n, 256, 256, 3]` moved as in the driver's frames; they are one item, so that the features travel once."""
-    seen = await asyncio.to_thread(network_pictures, driving, face.pictures.square)
+    seen = await in_frame_thread(network_pictures, driving, face.pictures.square)
     points = (await infer("tpsm_neural_key_points", {"picture": seen}))["points"]
     moved = relative_points(face.source_points, points, face.rest_points, face.scale)
     patches: NDArray[np.uint8] = (await infer("tpsm_neural_frames", {**face.tensors, "driving_points": moved[None]}))["frames"][0]

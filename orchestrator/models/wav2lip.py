@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec
 from orchestrator.models.fading import Painted, faded
@@ -42,13 +41,13 @@ class Wav2Lip:
     ) -> tuple[Frames, Painted | None]:
         """Silent windows rest without asking the network; its last mouth fades out over them."""
         speaking = ~windows.silent
-        frames, crops = await asyncio.to_thread(_heads, face, windows.idle_s, speaking)
+        frames, crops = await in_frame_thread(_heads, face, windows.idle_s, speaking)
         patches = crops
         if len(crops):
             patches = (await infer("wav2lip", {"mel": windows.rows[speaking], "face": crops}))["patch"]
         layers = faded(windows, patches, state)
         if any(layers):
-            await asyncio.to_thread(_paint, face, frames, layers)
+            await in_frame_thread(_paint, face, frames, layers)
         return frames, layers[-1]
 
     def canary(self) -> dict[str, Tensors]:

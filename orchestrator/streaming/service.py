@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestrator.errors import invalid_field
+from orchestrator.frame_threads import in_frame_thread
 from orchestrator.streaming.bitrate import after_queue, after_report
 from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.state import StreamState
@@ -48,7 +48,7 @@ class VideoStreamingService:
         """Coded frames in order, the first as a keyframe when asked for; large ones in a worker thread."""
         if not frames or frames[0].image.shape[0] <= INLINE_SIZE:
             return _coded(state, frames, config, force_keyframe)
-        return await asyncio.to_thread(_coded, state, frames, config, force_keyframe)
+        return await in_frame_thread(_coded, state, frames, config, force_keyframe)
 
     def create_web_socket_message(self, frame: StreamingFrame, session_id: str = "", turn_id: str = "") -> str:
         """The frame as a `response_video` message; ValueError where nobody said how the wire writes it."""

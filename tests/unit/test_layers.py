@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "orchestrator"
 
 LAYERS = (
-    {"types", "errors", "config", "config_layers", "channel", "cache", "metrics", "motion", "tracing", "logs"},
+    {"types", "errors", "config", "config_layers", "channel", "cache", "metrics", "motion", "tracing", "logs", "frame_threads"},
     {"rendering"},
     {"inference"},
     {"models"},

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import http_context, http_faces, http_media, session, wire
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config
-from orchestrator.face import picture
+from orchestrator.face import freshness, picture, storage_threads, watched
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 DEFAULTS = ServiceConfig()
@@ -38,6 +38,10 @@ def test_fixed_limits_are_as_the_page_says() -> None:
         "| JSON body | 8 MiB": 8 * mib == http_context.MAX_BODY_BYTES,
         "64 MiB": 64 * mib == http_media.MAX_RECORDING_BYTES,
         "10 s of audio": http_media.MAX_BENCHMARK_S == 10.0,
+        "8 at once, 256 in line, 32 of them": (storage_threads.AT_ONCE, storage_threads.MOST_WAITING, watched.MOST_OF_A_USER)
+        == (8, 256, 32),
+        "waits for it half a second": freshness.PATIENCE_S == 0.5,
+        "After two seconds": (watched.AWAY_AFTER_S, watched.PROBE_S) == (2.0, 2.0),
         "`retryAfterS`": session.RETRY_AFTER_S > 0,
     }
     assert all(text in PAGE and holds for text, holds in limits.items()), limits

@@ -1,0 +1,77 @@
+"""Which face each user speaks with when a message names none: a small file in storage, remembered for when storage is slow or away."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from orchestrator.cache import LruCache
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.freshness import FreshnessChecks
+from orchestrator.face.ids import check_id
+from orchestrator.face.reported import StorageError
+from orchestrator.face.store import FaceStore, active_model_key
+
+MOST_USERS: Final = 4096
+"""Whose active face is remembered."""
+
+
+class _ActiveModel(msgspec.Struct, rename="camel"):
+    active_model_id: str
+
+
+class ActiveFaces:
+    """Reads and writes `active_model.json`. One event loop owns it; the store reports its failures as `StorageError`."""
+
+    def __init__(self, store: FaceStore) -> None:
+        self._store = store
+        self._known: LruCache[str, str] = LruCache(max_items=MOST_USERS, max_bytes=1 << 24, size_of=len)
+        self._checks: FreshnessChecks[str, str] = FreshnessChecks()
+
+    async def close(self) -> None:
+        """End what goes on beside the sessions."""
+        await self._checks.close()
+
+    async def within(self, until_s: float, user_id: str) -> str:
+        """As `read`, but what is remembered counts where storage has not answered by `until_s` of the loop's clock."""
+        known = self._known.get(user_id)
+        return await self.read(user_id) if known is None else await self._checks.within(until_s, user_id, lambda: self.read(user_id), known)
+
+    async def read(self, user_id: str) -> str:
+        """From storage, from memory only while it fails; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
+        try:
+            data = await self._store.read(active_model_key(user_id))
+        except StorageError:
+            known = self._known.get(user_id)
+            if known is None:
+                raise
+            return known
+        if data is None:
+            self._known.discard(user_id)
+            message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
+            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+        active = _decoded(user_id, data)
+        self._known.put(user_id, active)
+        return active
+
+    async def write(self, user_id: str, model_id: str) -> None:
+        """Make a face the active one."""
+        await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": model_id}))
+        self._checks.drop(user_id)
+        self._known.put(user_id, model_id)
+
+    async def remove(self, user_id: str) -> None:
+        """The user has no face any more."""
+        await self._store.delete(active_model_key(user_id))
+        self._checks.drop(user_id)
+        self._known.discard(user_id)
+
+
+def _decoded(user_id: str, data: bytes) -> str:
+    try:
+        return check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
+    except (msgspec.MsgspecError, UnicodeDecodeError, LipSyncError) as error:
+        message = f"active_model.json of user {user_id!r} cannot be used: {error}"
+        details = {"file": "active_model.json", "field": "activeModelId"}
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details=details) from error

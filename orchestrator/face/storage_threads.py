@@ -1,0 +1,91 @@
+"""Threads of one storage: few at once, the others in line, and a call that hangs keeps neither a frame nor the program's end waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
+
+AT_ONCE: Final = 8
+"""Calls that run; below the 10 connections that Google's client keeps open."""
+
+MOST_WAITING: Final = 256
+"""Calls in line; who comes later is told so at once."""
+
+GIVE_UP_S: Final = 24.0
+"""A caller waits no longer than this, the line included; the call itself ends when the storage lets it."""
+
+CLOSE_S: Final = 3.0
+"""For calls under way at the end of the service: a face that is being written is whole by then."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StorageThreads(Executor):
+    """At most `AT_ONCE` threads, which end when nothing waits. They are daemons: the interpreter's exit waits for none of them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._under_way: set[Future[Any]] = set()
+        self._threads = 0
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `work` gives; OSError when it takes longer than `GIVE_UP_S`, or when too many calls wait."""
+        call = asyncio.get_running_loop().run_in_executor(self, partial(work, *args, **kwargs))
+        try:
+            async with asyncio.timeout(GIVE_UP_S):
+                return await call
+        except TimeoutError as error:
+            raise OSError(f"{self._name} did not answer within {GIVE_UP_S:g} s") from error
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """See `Executor.submit`; OSError when too many calls wait."""
+        future: Future[R] = Future()
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting = deque(each for each in self._waiting if not each[0].cancelled())
+            if len(self._waiting) >= MOST_WAITING:
+                raise OSError(f"{MOST_WAITING} calls of {self._name} wait already")
+            self._waiting.append((future, partial(fn, *args, **kwargs)))
+            self._under_way.add(future)
+            is_one_more = self._threads < AT_ONCE
+            self._threads += is_one_more
+        future.add_done_callback(self._forget)
+        if is_one_more:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        return future
+
+    async def close(self) -> None:
+        """Let what is under way end, for `CLOSE_S` at most."""
+        with self._lock:
+            calls = [asyncio.wrap_future(future) for future in self._under_way]
+        if calls:
+            await asyncio.wait([asyncio.gather(*calls, return_exceptions=True)], timeout=CLOSE_S)
+
+    def _work(self) -> None:
+        while (waiting := self._next()) is not None:
+            future, call = waiting
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - an executor hands every exception to the future
+                future.set_exception(error)
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return None
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._under_way.discard(future)

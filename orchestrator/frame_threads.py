@@ -1,0 +1,21 @@
+"""The threads that live frames are drawn and coded in: nothing that may hang or takes long runs there, so no frame waits behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FRAMES: Final = ThreadPoolExecutor(thread_name_prefix="frames")
+
+
+async def in_frame_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `asyncio.to_thread`, whose threads everything else shares: uploads, recordings, faces that are prepared."""
+    call = partial(contextvars.copy_context().run, work, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_FRAMES, call)
