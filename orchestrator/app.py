@@ -12,7 +12,6 @@ from typing import Final
 import cv2
 from aiohttp import WSCloseCode, web
 
-from orchestrator import wire
 from orchestrator.capacity import measure
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
@@ -65,7 +64,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share
     app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES)
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
-    app[SERVICE] = LipSyncService(config=config, open_inference=open_inference, message_of=wire.frame_text)
+    app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
     app[SWITCHBOARD] = Switchboard(app[SERVICE])
     app[SOCKETS] = set()
     app[MEASURED] = []
@@ -84,7 +83,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         _warn_of_random_weights(service)
         tasks = [
             asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
-            asyncio.create_task(_prepare_demo_face(app), name="prepare the demo face"),
+            asyncio.create_task(_prepare_faces(app), name="prepare faces"),
             *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if app[CONFIG].capacity_probe else []),
         ]
         try:
@@ -116,11 +115,17 @@ def _warn_of_random_weights(service: LipSyncService) -> None:
             logger.warning("model %s: %s", model.value, warning)
 
 
-async def _prepare_demo_face(app: web.Application) -> None:
-    """The face that most visitors see first should not make them wait."""
-    face = await app[SERVICE].faces.load_face_model(DEMO_USER, DEMO_FACE)
-    for size in (256, 512):
-        await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), size)
+async def _prepare_faces(app: web.Application) -> None:
+    """The demo face, which most visitors see first, and those of `preload_users` should not make anybody wait."""
+    service, config = app[SERVICE], app[CONFIG]
+    faces = [await service.faces.load_face_model(DEMO_USER, DEMO_FACE)]
+    loaded = await service.faces.preload_for_users(config.preload_users)
+    if missing := sorted({*config.preload_users} - {*loaded}):
+        logger.warning("preload_users: no active face could be loaded for %s", ", ".join(missing))
+    faces += [await service.faces.load_face_model(user) for user in loaded]
+    for face in faces:
+        for size in (256, 512):
+            await service.pipeline.prepare_face(face, (config.default_model, LipSyncModel.STATIC), size)
 
 
 async def _measure_capacity(app: web.Application) -> None:

@@ -113,6 +113,8 @@ class ServiceConfig:
     """How long a session whose connection was lost waits for its client to come back."""
     max_session_s: float = 3600.0
     """A session is ended after this time, with a warning before."""
+    preload_users: tuple[str, ...] = ()
+    """Users whose active faces are loaded and prepared at the start, before their first chunk comes."""
     face_model_cache_size: int = 50
     """Face models kept in memory."""
     face_cache_mb: int = 512

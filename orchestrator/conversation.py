@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from orchestrator import wire
 from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
-from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.live import LiveSession
 from orchestrator.logs import session_logged
 from orchestrator.outgoing import message_of
@@ -26,7 +26,6 @@ from orchestrator.session import (
     TurnEnded,
     TurnStarted,
 )
-from orchestrator.streaming.bitrate import after_report
 from orchestrator.tracing import span_below
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, VideoGenerationConfig
@@ -73,6 +72,8 @@ class Conversation:
         self._sender: asyncio.Task[None] | None = None
         self._all_said = asyncio.Event()
         self._keyframe_due = False
+        self._sent_ms = 0.0
+        """Audio time of the newest frame that left."""
 
     async def run(self) -> None:
         """Until the session ends: nothing more to do and everything said, or its time is over."""
@@ -147,19 +148,14 @@ class Conversation:
         session, metrics = self.session, self._service.metrics
         if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
             loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
-            now = asyncio.get_running_loop().time()
-            if self._service.config.enable_adaptive_bitrate:
-                session.stream.bitrate = after_report(session.stream.bitrate, report.bandwidth_kbps, loss, now)
+            metrics.bitrate_bps.observe(self._service.streaming.adapt_bitrate(session.id, report.bandwidth_kbps, loss))
             session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
-            metrics.bitrate_bps.observe(session.stream.bitrate.target_bps)
         if report.keyframe:
             session.stream.restart()
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)
-        if not session.stream.sync.report(report.av_offset_ms):
-            apart = f"{session.stream.sync.offset_ms:.0f} ms apart, more than can be corrected; start anew"
-            raise invalid_field("avOffsetMs", f"sound and picture are {apart}", LipSyncErrorCode.SYNC_ERROR)
+        self._service.streaming.calculate_sync_state(session.id, self._sent_ms, self._sent_ms + report.av_offset_ms)
 
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]
@@ -246,6 +242,9 @@ class Conversation:
         turn.frames_sent += 1
         turn.bytes_sent += len(frame.data)
         turn.latencies_ms.append(latency_s * 1000.0)
+        self._sent_ms = frame.audio_timestamp_ms
+        if latency_s * turn.fps > 1.0:
+            self._service.pipeline.note_underrun()
         self.session.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
         metrics.frame_latency_seconds.observe(latency_s)
         metrics.count_frame(frame.lip_sync_model.value, frame.format.value)

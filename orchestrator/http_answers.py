@@ -34,6 +34,17 @@ class Capacity(msgspec.Struct, rename="camel"):
     fps: NotNegative
 
 
+class Generation(msgspec.Struct, rename="camel"):
+    """How frames are drawn, over all sessions since the start; means are over the last batches, null before the first."""
+
+    frames_generated: Count
+    frames_dropped: Count
+    average_generation_time_ms: NotNegative | None
+    average_fps: NotNegative
+    buffer_underruns: Count
+    model_switches: Count
+
+
 class ModelHealth(msgspec.Struct, rename="camel", omit_defaults=True):
     """One model's availability and latency per chunk; null where nothing was drawn yet."""
 
@@ -56,6 +67,7 @@ class Health(msgspec.Struct, rename="camel"):
     max_sessions: Annotated[int, msgspec.Meta(ge=1)]
     gpu_available: bool
     capacity: Capacity | None
+    generation: Generation
     models: dict[str, ModelHealth]
 
 
@@ -132,7 +144,7 @@ class BenchmarkResult(msgspec.Struct, rename="camel"):
     max_latency_ms: NotNegative
     min_latency_ms: NotNegative
     quality_score: Share
-    gpu_memory_peak_mb: NotNegative
+    gpu_memory_peak_mb: NotNegative | None
     is_recommended: bool
 
 

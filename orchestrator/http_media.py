@@ -173,6 +173,6 @@ def _result(result: BenchmarkResult) -> answers.BenchmarkResult:
         max_latency_ms=round(result.max_latency_ms, 3),
         min_latency_ms=round(result.min_latency_ms, 3),
         quality_score=result.quality_score,
-        gpu_memory_peak_mb=result.gpu_memory_peak_mb,
+        gpu_memory_peak_mb=None if result.gpu_memory_peak_mb is None else round(result.gpu_memory_peak_mb, 1),
         is_recommended=result.is_recommended,
     )

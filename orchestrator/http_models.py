@@ -17,6 +17,7 @@ from orchestrator.models import ADAPTERS
 from orchestrator.performance import ModelPerformance
 from orchestrator.service import HealthStatus
 from orchestrator.types import LipSyncModel
+from orchestrator.video.metrics import GenerationMetrics
 
 
 async def health(request: web.Request) -> web.Response:
@@ -34,6 +35,7 @@ async def health(request: web.Request) -> web.Response:
             max_sessions=app[CONFIG].max_concurrent_sessions,
             gpu_available=status.gpu_available,
             capacity=capacity,
+            generation=_generation(status.generation),
             models={model.value: _model_health(app, status, model) for model in ADAPTERS},
         )
     )
@@ -50,8 +52,18 @@ async def model_performance(request: web.Request) -> web.Response:
     if name not in {model.value for model in ADAPTERS}:
         error = invalid_field("name", f"no model {name!r}; `GET /v1/models` lists them")
         return refused(request, error, 404)
-    (figures,) = request.app[SERVICE].get_model_performance(LipSyncModel(name))
-    return answer(_performance(figures))
+    return answer(_performance(request.app[SERVICE].get_model_performance(LipSyncModel(name))))
+
+
+def _generation(figures: GenerationMetrics) -> answers.Generation:
+    return answers.Generation(
+        frames_generated=figures.frames_generated,
+        frames_dropped=figures.frames_dropped,
+        average_generation_time_ms=round(figures.average_generation_time_ms, 2) if figures.frames_generated else None,
+        average_fps=round(figures.average_fps, 1),
+        buffer_underruns=figures.buffer_underruns,
+        model_switches=figures.model_switches,
+    )
 
 
 def _model_health(app: web.Application, status: HealthStatus, model: LipSyncModel) -> answers.ModelHealth:

@@ -61,6 +61,10 @@ class Metrics:
         self.frames_dropped_total = self._counter(
             "lipsync_frames_dropped_total", "Frames left out: `congestion` for a slow client, `interruption` with the turn's end", "reason"
         )
+        self.buffer_underruns_total = self._counter(
+            "lipsync_buffer_underruns_total", "Frames that left more than their own length after they could have"
+        )
+        self.buffered_frames = self._gauge("lipsync_buffered_frames", "Coded frames that wait for their clients", SUM)
         self.audio_lost_seconds_total = self._counter("lipsync_audio_lost_seconds_total", "Audio that overflowed an inbox")
         self.frame_latency_seconds = self._histogram(
             "lipsync_frame_latency_seconds", "From the last audio sample of a frame's look-ahead to the frame's leaving", LATENCY_BUCKETS_S

@@ -47,6 +47,7 @@ def turn_metrics(turn: Turn, stream: StreamState) -> wire.TurnMetrics:
         model_switches=turn.switches,
         bytes_sent=turn.bytes_sent,
         bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
+        packets_lost=stream.metrics.packets_lost,
         jitter_ms=round(stream.metrics.jitter_ms, 2),
         av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,
         sync_correction_ms=round(stream.sync.correction_ms, 1),

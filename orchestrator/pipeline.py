@@ -24,7 +24,6 @@ from orchestrator.performance import SHARED_FAILURES
 from orchestrator.poster import poster_jpeg, windows_at_rest
 from orchestrator.probes import Probes
 from orchestrator.session import Poster, Session
-from orchestrator.streaming.congestion import kept_frames
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.tracing import span
 from orchestrator.turn import Turn
@@ -132,7 +131,7 @@ class FramePipeline:
         session.frame_rate = after_load(session.frame_rate, fill, now)
         fps = session.frame_rate.fps(turn.fps)
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
-        kept = kept_frames(wanted, fill, session.stream.since_keyframe)
+        kept = self._streaming.skip_frames_for_congestion(wanted, fill, session.stream.since_keyframe)
         self._video.counter.frames_dropped += count - len(kept)
         if len(kept) < count:
             self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
@@ -182,6 +181,11 @@ class FramePipeline:
         is_first = frames[0].sequence_number == 0
         with self.metrics.stage("encode", turn.config.format.value):
             return await self._streaming.code(session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first)
+
+    def note_underrun(self) -> None:
+        """A frame left more than its own length after it could have: the viewer's buffer shrank."""
+        self._video.counter.buffer_underruns += 1
+        self.metrics.buffer_underruns_total.inc()
 
     async def probe_failed_models(self) -> None:
         """Ask models whose circuit is open whether they are back; runs as a task for the service's whole life."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from orchestrator.audio.service import AudioFeatureService
-from orchestrator.benchmarking import BenchmarkResult, benchmark
+from orchestrator.benchmarking import BenchmarkResult, GpuMemory, benchmark, no_gpu
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import invalid_field
 from orchestrator.face.reported import ReportedStore
@@ -39,6 +39,7 @@ from orchestrator.streaming.state import StreamState
 from orchestrator.streaming.sync import SyncState, sync_state
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame, VideoGenerationConfig
+from orchestrator.video.metrics import GenerationMetrics
 from orchestrator.video.service import VideoGeneratorService
 
 OpenInference: TypeAlias = Callable[[], AbstractAsyncContextManager[Inference]]
@@ -79,6 +80,7 @@ class LipSyncResponse:
     session_id: str
     frames: list[GeneratedFrame]
     sync_state: SyncState
+    """Of the newest frame: how far from its sound it is seen, by what `calculate_sync_state` was last told; 0 while it was told nothing."""
     metrics: ResponseMetrics
 
 
@@ -92,6 +94,8 @@ class HealthStatus:
     gpu_available: bool
     available: dict[LipSyncModel, bool]
     performance: dict[LipSyncModel, ModelPerformance]
+    generation: GenerationMetrics
+    """Of all sessions since the start."""
 
 
 class LipSyncService:
@@ -103,14 +107,12 @@ class LipSyncService:
         config: ServiceConfig | None = None,
         *,
         open_inference: OpenInference | None = None,
-        message_of: Callable[[str, str, StreamingFrame], str] | None = None,
         adapters: Mapping[LipSyncModel, ModelAdapter] = ADAPTERS,
         metrics: Metrics | None = None,
     ) -> None:
         """Faces come from `bucket_name`, or from `config.storage`.
 
-        `open_inference` opens what runs the networks, without it the Tritons of the configuration or this process;
-        `message_of` writes a frame as the wire has it.
+        `open_inference` opens what runs the networks, without it the Tritons of the configuration or this process.
         """
         self.config = config or ServiceConfig()
         self.metrics = metrics or Metrics()
@@ -120,7 +122,7 @@ class LipSyncService:
         self.audio = AudioFeatureService(cache_ttl_s=self.config.audio_feature_cache_ttl, model_repository=self.config.model_repository)
         self.adapters = adapters
         self._open_inference = open_inference or _opener(self.config)
-        self._message_of = message_of
+        self._gpu_memory: GpuMemory = no_gpu
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> LipSyncService:
@@ -128,7 +130,8 @@ class LipSyncService:
         self._open.push_async_callback(self.faces.close)
         inference = await self._open.enter_async_context(self._open_inference())
         self.video = VideoGeneratorService(TimedInference(inference, self.metrics), self._waiting)
-        self.streaming = VideoStreamingService(self._stream_of, self._message_of, clock=asyncio.get_running_loop().time)
+        clock, adapts = asyncio.get_running_loop().time, self.config.enable_adaptive_bitrate
+        self.streaming = VideoStreamingService(self._stream_of, clock, adapts_bitrate=adapts)
         weights = WeightsRegister(read_repository(self.config.model_repository))
         self.pipeline = FramePipeline(self.config, self.adapters, self.faces, self.video, self.streaming, self.metrics, weights)
         self._open.push_async_callback(self.pipeline.close)
@@ -139,14 +142,20 @@ class LipSyncService:
         await self._open.aclose()
 
     async def process_lip_sync(self, request: LipSyncRequest) -> LipSyncResponse:
-        """Frames for one more chunk; the first request of a session opens it, the first after a turn's end begins a turn."""
-        session = self._session_for(request)
-        async with session.working:
-            session.preference = request.model_preference or session.preference
-            await self.pipeline.open_face(session, request.face_model_id)
-            turn = session.turn or await self._begin(session, request)
-            turn.push(request.audio_chunk, asyncio.get_running_loop().time())
-            return await self._respond(session, turn)
+        """Frames for one more chunk; the first request of a session opens it, the first after a turn's end begins a turn.
+
+        A session whose first chunk cannot be used is not opened.
+        """
+        while True:
+            session, opened = self._session_for(request)
+            async with session.working:
+                if self.sessions.get(session.id) is not session:
+                    continue  # the request that opened it failed meanwhile
+                try:
+                    return await self._process(session, request)
+                finally:
+                    if opened and session.turns == 0:
+                        self.sessions.remove(session)
 
     async def end_utterance(self, session_id: str) -> LipSyncResponse:
         """The turn's audio is complete: its last frames, drawn with silence behind the end."""
@@ -169,19 +178,29 @@ class LipSyncService:
         return (await self.pipeline.choice.ranking(session, asked, session.compatible if compatible is None else compatible))[0]
 
     async def benchmark_models(self, face_model: FaceModel, test_audio: AudioChunk | Sequence[AudioChunk]) -> list[BenchmarkResult]:
-        """Every model that the face supports and that is ready, over the same speech; one of them is recommended."""
+        """Every model that the face supports and that is ready, over the same speech; one of them is recommended.
+
+        Raises `LipSyncError` for speech that cannot be heard.
+        """
         chunks = [test_audio] if isinstance(test_audio, AudioChunk) else list(test_audio)
         compatible = self.faces.validate_compatibility(face_model).compatible_lip_sync_models
         ready = [self.adapters[model] for model in compatible if model in self.adapters and await self.pipeline.choice.available(model)]
-        return await benchmark(ready, face_model, chunks, self.faces, self.video, self.pipeline.performance)
+        return await benchmark(ready, face_model, chunks, self.faces, self.video, self.pipeline.performance, self._gpu_memory)
 
     async def switch_model(self, session_id: str, new_model: LipSyncModel) -> None:
         """Prefer a model from the session's next frames on; where it cannot draw, the next best does."""
         self._session(session_id).preference = new_model
 
-    def get_model_performance(self, model: LipSyncModel | None = None) -> list[ModelPerformance]:
-        """How one model, or every one, fared over its recent chunks."""
-        return [self.pipeline.performance.performance(each) for each in ([model] if model else self.adapters)]
+    @overload
+    def get_model_performance(self, model: LipSyncModel) -> ModelPerformance: ...
+
+    @overload
+    def get_model_performance(self, model: None = None) -> list[ModelPerformance]: ...
+
+    def get_model_performance(self, model: LipSyncModel | None = None) -> ModelPerformance | list[ModelPerformance]:
+        """How one model fared over its recent chunks, or each of them."""
+        performance = self.pipeline.performance.performance
+        return [performance(each) for each in self.adapters] if model is None else performance(model)
 
     async def get_health_status(self) -> HealthStatus:
         """Sessions, GPU, and each model's state."""
@@ -192,13 +211,20 @@ class LipSyncService:
             gpu_available=self.pipeline.choice.gpu_available,
             available=available,
             performance={model: self.pipeline.performance.performance(model) for model in self.adapters},
+            generation=self.video.get_metrics(),
         )
 
     async def prepare_for_streaming(self, session_id: str, frames: Sequence[GeneratedFrame]) -> list[StreamingFrame]:
-        """Frames coded for the client, as its turn's configuration says, with the time at which to show each."""
+        """Frames coded for the client, as the configuration of the turn begun last says, with the time at which to show each.
+
+        They count as sent.
+        """
         session = self._session(session_id)
-        config = session.turn.config if session.turn is not None else None
-        return await self.streaming.prepare_frames_for_streaming(session_id, frames, config)
+        coded = await self.streaming.prepare_frames_for_streaming(session_id, frames, session.config)
+        waited_ms = (asyncio.get_running_loop().time() - session.heard_s) * 1000.0
+        for frame in coded:
+            session.stream.metrics.sent(len(frame.data), waited_ms)
+        return coded
 
     async def end_session(self, session_id: str) -> None:
         """Forget a session and free what it holds; one that is not open is no error."""
@@ -206,14 +232,20 @@ class LipSyncService:
         if session is not None:
             self.sessions.remove(session)
 
-    async def _begin(self, session: Session, request: LipSyncRequest) -> Turn:
-        config = request.config or VideoGenerationConfig()
-        await self.pipeline.warm_up(session, config.resolution.width)
-        session.turns += 1
+    async def _process(self, session: Session, request: LipSyncRequest) -> LipSyncResponse:
         now = asyncio.get_running_loop().time()
-        turn_id = f"turn-{session.turns:03d}"
-        session.turn = Turn(turn_id, session.turns, config, request.audio_chunk.timestamp_ms, now, session.idle_s)
-        return session.turn
+        session.preference = request.model_preference or session.preference
+        await self.pipeline.open_face(session, request.face_model_id)
+        turn = session.turn or await self._new_turn(session, request, now)
+        turn.push(request.audio_chunk, now)
+        session.turn, session.turns, session.config, session.heard_s = turn, turn.ordinal, turn.config, now
+        return await self._respond(session, turn)
+
+    async def _new_turn(self, session: Session, request: LipSyncRequest, now: float) -> Turn:
+        """The session's next turn, which begins once its first chunk is heard."""
+        config, ordinal = request.config or VideoGenerationConfig(), session.turns + 1
+        await self.pipeline.warm_up(session, config.resolution.width)
+        return Turn(f"turn-{ordinal:03d}", ordinal, config, request.audio_chunk.timestamp_ms, now, session.idle_s)
 
     async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
         began_s, frames = asyncio.get_running_loop().time(), list[GeneratedFrame]()
@@ -226,7 +258,8 @@ class LipSyncService:
         shown_ms = frames[-1].audio_timestamp_ms if frames else turn.first_timestamp_ms
         took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
         used = frames[-1].lip_sync_model if frames else None
-        state = sync_state(shown_ms, shown_ms, session.stream.sync.correction_ms)
+        sync = session.stream.sync
+        state = sync_state(shown_ms, shown_ms + sync.offset_ms, sync.correction_ms)
         return LipSyncResponse(session.id, frames, state, ResponseMetrics(took_ms, used, len(frames)))
 
     def _watch(self, inference: Inference) -> None:
@@ -234,6 +267,7 @@ class LipSyncService:
         tasks = [asyncio.create_task(self._gauge(), name="set gauges")]
         if isinstance(inference, Accountable):
             watch = TritonWatch(inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton)
+            self._gpu_memory = watch.gpu_used_mb
             tasks.append(asyncio.create_task(watch.run(self.config.performance_monitoring_interval), name="watch triton's metrics"))
 
         async def stop() -> None:
@@ -248,18 +282,21 @@ class LipSyncService:
         while True:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())
+            self.metrics.buffered_frames.set(sum(len(self.video.get_buffered_frames(session.id)) for session in self.sessions))
             for model in self.adapters:
                 self.metrics.model_available.labels(model.value).set(await self.pipeline.choice.available(model))
             await asyncio.sleep(GAUGES_S)
 
-    def _session_for(self, request: LipSyncRequest) -> Session:
-        session = self.sessions.get(request.session_id)
+    def _session_for(self, request: LipSyncRequest) -> tuple[Session, bool]:
+        """The request's session, and whether it was opened for it."""
+        session, config = self.sessions.get(request.session_id), self.config
         if session is None:
-            session = Session(request.session_id, request.user_id, inbox_ms=self.config.inbox_ms, outbox_frames=self.config.outbox_frames)
+            session = Session(request.session_id, request.user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
             self.sessions.add(session)
+            return session, True
         if session.user_id != request.user_id:
             raise invalid_field("userId", f"session {request.session_id!r} belongs to another user")
-        return session
+        return session, False
 
     def _session(self, session_id: str) -> Session:
         session = self.sessions.get(session_id)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +159,8 @@ class Session:
         """When audio last arrived, on the loop's clock."""
         self.turns = 0
         """Begun by calls; turns that come over a socket are counted there."""
+        self.config = VideoGenerationConfig()
+        """Of the turn that a call began last, which holds for its tail too, when the turn is over."""
         self.working = asyncio.Lock()
         """Held by the call that works on the session; a socket's sessions have a task instead."""
 
@@ -178,6 +181,9 @@ class SessionRegistry:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
 
     def add(self, session: Session) -> None:
         """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its id is taken."""

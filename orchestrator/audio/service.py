@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import soxr
 
 from orchestrator.audio.decode import AudioDecoder
 from orchestrator.audio.features import AudioFeatures, audio_features
 from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec
+from orchestrator.audio.pcm import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from orchestrator.audio.phonemes import Phoneme, PhonemeDetector
 from orchestrator.audio.quality import AudioQuality, assess_quality
 from orchestrator.audio.resample import make_resampler
 from orchestrator.cache import LruCache
 from orchestrator.config import MODEL_REPOSITORY
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.types import AudioChunk, Samples
 
 FEATURE_CACHE_BYTES: Final = 32 * 1024 * 1024
@@ -48,8 +50,15 @@ class AudioFeatureService:
         )
 
     def preprocess_for_lip_sync(self, chunk: AudioChunk, target_rate: int = SAMPLE_RATE_HZ) -> Samples:
-        """The chunk as mono samples at 16 kHz, the one rate models are fed with; ValueError for another target rate."""
-        return self._joined([chunk], target_rate)
+        """The chunk as mono samples at 16 kHz, which the models here are fed with, or at another rate from 8 to 48 kHz."""
+        if not MIN_SAMPLE_RATE_HZ <= target_rate <= MAX_SAMPLE_RATE_HZ:
+            raise invalid_field("targetRate", f"is {target_rate}; use {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz")
+        if target_rate == SAMPLE_RATE_HZ:
+            return self._joined([chunk])
+        decoder = AudioDecoder()
+        samples = decoder.decode(chunk)
+        resampled: Samples = soxr.resample(samples, decoder.sample_rate_hz or target_rate, target_rate)
+        return resampled
 
     def extract_features(self, chunk: AudioChunk) -> AudioFeatures:
         """Features of one chunk taken by itself, silence around it; remembered by content for a while."""
@@ -62,7 +71,7 @@ class AudioFeatureService:
         key, now = _content_key(chunks), self._clock()
         known = self._features.get(key, now=now)
         if known is None:
-            known = audio_features(self._joined(chunks, SAMPLE_RATE_HZ), chunks[0].timestamp_ms, self._spec)
+            known = audio_features(self._joined(chunks), chunks[0].timestamp_ms, self._spec)
             self._features.put(key, known, now=now)
         return known
 
@@ -77,9 +86,7 @@ class AudioFeatureService:
         except FileNotFoundError as error:
             raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, str(error), recoverable=False) from None
 
-    def _joined(self, chunks: Sequence[AudioChunk], target_rate: int) -> Samples:
-        if target_rate != SAMPLE_RATE_HZ:
-            raise ValueError(f"models are fed with {SAMPLE_RATE_HZ} Hz, not {target_rate}")
+    def _joined(self, chunks: Sequence[AudioChunk]) -> Samples:
         decoder = AudioDecoder()
         samples = np.concatenate([decoder.decode(chunk) for chunk in chunks])
         resampler = make_resampler(decoder.sample_rate_hz or SAMPLE_RATE_HZ)

@@ -197,16 +197,25 @@ class TritonWatch:
                     LOG.exception("looking at Triton's metrics failed")
                 await asyncio.sleep(interval_s)
 
+    async def gpu_used_mb(self) -> float | None:
+        """Memory in use on the servers' GPUs now, as they measured it last; None where none reports a GPU."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
+            return figures_of({}, await self._accounts(http), {}).gpu_used_mb
+
     async def look(self, http: aiohttp.ClientSession) -> None:
         """Once."""
-        urls = self._urls or tuple(self._inference.metrics_urls())
-        accounts = await asyncio.gather(*(self._account(http, url) for url in urls))
-        now = {url: account for url, account in zip(urls, accounts, strict=True) if account is not None}
+        now = await self._accounts(http)
         memory_mb = await asyncio.to_thread(self._inference.memory_mb)
         figures = figures_of(self._before, now, memory_mb)
         self._before = {**self._before, **now}
         if now or memory_mb:
             self._tell(figures)
+
+    async def _accounts(self, http: aiohttp.ClientSession) -> dict[str, Account]:
+        """Of every server that answers, by its address."""
+        urls = self._urls or tuple(self._inference.metrics_urls())
+        accounts = await asyncio.gather(*(self._account(http, url) for url in urls))
+        return {url: account for url, account in zip(urls, accounts, strict=True) if account is not None}
 
     async def _account(self, http: aiohttp.ClientSession, url: str) -> Account | None:
         try:

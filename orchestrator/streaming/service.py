@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final, TypeVar, overload
 
-from orchestrator.errors import invalid_field
+from orchestrator.errors import LipSyncErrorCode, invalid_field
 from orchestrator.frame_threads import in_frame_thread
 from orchestrator.streaming.bitrate import after_queue, after_report
 from orchestrator.streaming.congestion import kept_frames
+from orchestrator.streaming.spared import spared
 from orchestrator.streaming.state import StreamState
 from orchestrator.streaming.sync import SyncState, corrected, sync_state
 from orchestrator.types import GeneratedFrame, Resolution, StreamingFrame, VideoGenerationConfig
+from orchestrator.wire import frame_text
+
+T = TypeVar("T")
 
 INLINE_SIZE: Final = 256
 """Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and back."""
@@ -27,13 +32,14 @@ class VideoStreamingService:
     def __init__(
         self,
         state_of: Callable[[str], StreamState | None] = _no_session,
-        message_of: Callable[[str, str, StreamingFrame], str] | None = None,
         clock: Callable[[], float] = lambda: 0.0,
+        *,
+        adapts_bitrate: bool = True,
     ) -> None:
-        """`message_of` writes a frame as the wire has it; `clock` is monotonic seconds, for reports."""
+        """`clock` is monotonic seconds, for reports; a service that does not adapt the bitrate still counts what was lost."""
         self._state_of = state_of
-        self._message_of = message_of
         self._clock = clock
+        self._adapts_bitrate = adapts_bitrate
 
     async def prepare_frames_for_streaming(
         self, session_id: str, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig | None = None
@@ -51,31 +57,52 @@ class VideoStreamingService:
         return await in_frame_thread(_coded, state, frames, config, force_keyframe)
 
     def create_web_socket_message(self, frame: StreamingFrame, session_id: str = "", turn_id: str = "") -> str:
-        """The frame as a `response_video` message; ValueError where nobody said how the wire writes it."""
-        if self._message_of is None:
-            raise ValueError("this service was built without a wire; give it `message_of`")
-        return self._message_of(session_id, turn_id, frame)
+        """The frame as a `response_video` message of docs/protocol.md, as JSON."""
+        return frame_text(session_id, turn_id, frame)
 
     def calculate_sync_state(self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float) -> SyncState:
-        """Where sound and picture stand at the viewer, and what was corrected so far."""
-        return sync_state(audio_timestamp_ms, video_timestamp_ms, self._state(session_id).sync.correction_ms)
+        """Where sound and picture stand at the viewer, from the times of what is heard and seen at one moment.
+
+        Frames that are coded from here on are shown as the last such measurements ask. SYNC_ERROR where they are too far apart for that.
+        """
+        tracker = self._state(session_id).sync
+        measured = sync_state(audio_timestamp_ms, video_timestamp_ms)
+        if not tracker.report(measured.offset_ms):
+            apart = f"{tracker.offset_ms:.0f} ms apart, more than can be corrected; start anew"
+            raise invalid_field("avOffsetMs", f"sound and picture are {apart}", LipSyncErrorCode.SYNC_ERROR)
+        return replace(measured, correction_applied_ms=tracker.correction_ms)
 
     def apply_sync_correction(self, frames: Sequence[StreamingFrame], state: SyncState) -> list[StreamingFrame]:
         """Frames moved in time so that they meet their sound."""
         return corrected(frames, state)
 
     def adapt_bitrate(self, session_id: str, bandwidth_kbps: float | None, packet_loss: float | None) -> int:
-        """The target in bit/s after a client's report; `packet_loss` is a share 0..1."""
+        """The target in bit/s after a client's report; `packet_loss` is a share 0..1 of what was sent since its last one."""
         state = self._state(session_id)
-        state.bitrate = after_report(state.bitrate, bandwidth_kbps, packet_loss, self._clock())
+        if packet_loss is not None:
+            state.metrics.lost(packet_loss)
+        if self._adapts_bitrate:
+            state.bitrate = after_report(state.bitrate, bandwidth_kbps, packet_loss, self._clock())
         return state.bitrate.target_bps
 
     def adapt_to_queue(self, state: StreamState, fill: float, now: float) -> None:
         """A client that takes less than it is sent gets less."""
         state.bitrate = after_queue(state.bitrate, fill, now)
 
-    def skip_frames_for_congestion(self, frames: Sequence[GeneratedFrame], level: float, since_keyframe: int = 1) -> list[GeneratedFrame]:
-        """Frames to be coded at a congestion of 0..1; what is due as a keyframe is never skipped."""
+    @overload
+    def skip_frames_for_congestion(self, frames: Sequence[StreamingFrame], level: float) -> list[StreamingFrame]: ...
+
+    @overload
+    def skip_frames_for_congestion(self, frames: Sequence[T], level: float, since_keyframe: int = 1) -> list[T]: ...
+
+    def skip_frames_for_congestion(self, frames: Sequence[Any], level: float, since_keyframe: int = 1) -> list[Any]:
+        """Frames to be sent at a congestion of 0..1. Keyframes are never skipped, and what is left decodes.
+
+        Best asked before frames are coded: then as many are skipped as `level` asks, but for the one that is due as a keyframe,
+        `since_keyframe` frames after the last one. Of coded H.264 frames fewer can be spared; see `spared`.
+        """
+        if frames and isinstance(frames[0], StreamingFrame):
+            return spared(frames, level)
         return kept_frames(frames, level, since_keyframe)
 
     def _state(self, session_id: str) -> StreamState:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import FeatureWindows, ModelAdapter, ModelState
 from orchestrator.types import GeneratedFrame, RgbImage, StreamingFrame
@@ -72,10 +72,15 @@ class VideoGeneratorService:
         return replace(before, image=image, audio_timestamp_ms=time_ms, generation_time_ms=0.0, is_interpolated=True)
 
     def drop_frames_for_performance(self, frames: Sequence[GeneratedFrame], target_fps: float) -> list[GeneratedFrame]:
-        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their times. Numbers have no holes."""
-        if len(frames) < 2:
+        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their times. Numbers have no holes.
+
+        Frames of one moment have no rate, and stay.
+        """
+        if not (math.isfinite(target_fps) and target_fps > 0.0):
+            raise invalid_field("targetFps", f"is {target_fps:g}; must be more than 0")
+        span_s = (frames[-1].audio_timestamp_ms - frames[0].audio_timestamp_ms) / 1000.0 if frames else 0.0
+        if span_s <= 0.0:
             return list(frames)
-        span_s = (frames[-1].audio_timestamp_ms - frames[0].audio_timestamp_ms) / 1000.0
         kept = thinned(frames, (len(frames) - 1) / span_s, target_fps)
         self.counter.frames_dropped += len(frames) - len(kept)
         return [replace(frame, sequence_number=number) for number, frame in enumerate(kept, start=frames[0].sequence_number)]

@@ -51,6 +51,8 @@ class TurnMetrics(msgspec.Struct, rename="camel"):
     """Of pictures."""
     bitrate_bps: int = 0
     """Of pictures, over the turn's duration."""
+    packets_lost: int = 0
+    """Frames of the session so far that did not arrive, by the shares that the client reported."""
     jitter_ms: float = 0.0
     """Running mean of the differences between neighbouring frames' latencies (RFC 3550)."""
     av_offset_ms: float | None = None

@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.compatibility import Compatibility
-from orchestrator.inference import Tensors
+from orchestrator.inference import Inference, Tensors
 from orchestrator.metrics import Metrics
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelAdapter, ModelSpec, ModelState
 from orchestrator.pipeline import FramePipeline
@@ -103,7 +103,7 @@ class SomeFaces:
     def validate_compatibility(self, model: FaceModel) -> Compatibility:
         return Compatibility(model.id, self._models, self._models[0], ())
 
-    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int) -> Any:
+    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None) -> Any:
         return adapter.prepare(face, size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import Any
 
@@ -56,6 +57,16 @@ async def test_every_path_answers(service_url: str, path: str, kind: str) -> Non
     status, content_type, body = await get(service_url, path)
     assert (status, content_type) == (200, kind)
     assert body
+
+
+async def test_health_tells_how_frames_are_drawn(service_url: str) -> None:
+    async with connect(service_url) as client:
+        await client.speak(syllables(1.0))
+        await client.until("response_end")
+    generation = json.loads((await get(service_url, "/v1/health"))[2])["generation"]
+    assert generation["framesGenerated"] >= 20
+    assert generation["averageGenerationTimeMs"] > 0
+    assert (generation["framesDropped"], generation["modelSwitches"]) == (0, 0)
 
 
 async def test_a_photo_becomes_a_face_that_speaks(service_url: str) -> None:

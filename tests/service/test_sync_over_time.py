@@ -15,6 +15,7 @@ from orchestrator.config import ServiceConfig
 from orchestrator.conversation import Conversation
 from orchestrator.metrics import Metrics
 from orchestrator.session import Session
+from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.types import LipSyncModel, Resolution, VideoGenerationConfig
 
 SECONDS = 600
@@ -61,8 +62,13 @@ async def ten_minutes() -> tuple[Viewer, Conversation]:
     loop = asyncio.get_running_loop()
     models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
     config = ServiceConfig()
-    service: Any = SimpleNamespace(config=config, metrics=Metrics(), pipeline=scripted_service(models, ScriptedInference({"tpsm"}), config))
     session = Session("s", "user-1", inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
+    service: Any = SimpleNamespace(
+        config=config,
+        metrics=Metrics(),
+        pipeline=scripted_service(models, ScriptedInference({"tpsm"}), config),
+        streaming=VideoStreamingService(lambda _: session.stream, loop.time),
+    )
     conversation, viewer = Conversation(session, service), Viewer(seed=1)
     conversation.config = VideoGenerationConfig(resolution=Resolution(128, 128))
     running = asyncio.create_task(conversation.run())

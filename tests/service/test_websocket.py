@@ -261,6 +261,17 @@ async def test_an_offset_beyond_correction_is_told_and_the_session_goes_on(servi
     assert (error["errorCode"], error["details"]) == ("SYNC_ERROR", {"field": "avOffsetMs"})
 
 
+async def test_what_a_client_lost_is_counted_and_told_at_the_turns_end(service_url: str) -> None:
+    async with connect(service_url) as client:
+        await client.speak(syllables(1.0), end=False)
+        while len(client.frames()) < 16:
+            await client.next()
+        await client.send({"type": "client_report", "sessionId": "session-1", "packetLossPercent": 50})
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        metrics = (await client.until("response_end"))["metrics"]
+    assert 8 <= metrics["packetsLost"] <= 10, "half of the frames sent until then"
+
+
 async def test_a_client_that_lost_frames_is_given_a_keyframe(service_url: str) -> None:
     async with connect(service_url) as client:
         await client.speak(syllables(0.6), end=False, config={"format": "h264"})

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "orchestrator"
 
 LAYERS = (
     {"types", "errors", "config", "config_layers", "channel", "cache", "metrics", "motion", "tracing", "logs", "frame_threads"},
-    {"rendering"},
+    {"rendering", "wire"},
     {"inference"},
     {"models"},
     {"audio", "face", "video", "streaming"},
@@ -36,7 +36,6 @@ LAYERS = (
         "gate",
         "auth",
         "allowance",
-        "wire",
         "commands",
         "__main__",
     },

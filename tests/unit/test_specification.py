@@ -94,6 +94,15 @@ def test_every_line_is_true(section: str, row: re.Match[str]) -> None:
     assert re.search(rf"def {row['test']}\(", (ROOT / row["tests"]).read_text()), f"no {row['test']} in {row['tests']}"
 
 
+@pytest.mark.parametrize("method", [method for names in METHODS.values() for method in names.split()])
+def test_every_method_is_called_by_the_service_or_shown_on_a_page(method: str) -> None:
+    ours = re.sub("([A-Z])", r"_\1", method).lower()
+    called = re.compile(rf"\.{ours}\(")
+    (row,) = [row for owner in METHODS for row in rows(owner) if row["name"] == method]
+    callers = [source for source in (ROOT / "orchestrator").rglob("*.py") if source != ROOT / row["file"]] + [ROOT / "docs" / "python.md"]
+    assert any(called.search(source.read_text()) for source in callers), f"nobody calls {method}"
+
+
 def _class_of(section: str) -> str | None:
     """The class that a section speaks of; None where its names stand in the file itself."""
     if section in METHODS:

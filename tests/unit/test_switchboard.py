@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from types import SimpleNamespace
@@ -60,12 +61,12 @@ class Exchange:
     """A switchboard over scripted models."""
 
     def __init__(self, **settings: Any) -> None:
-        models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
+        self.models = models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
         config = ServiceConfig(**settings)
         sessions = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
         pipeline = scripted_service(models, ScriptedInference({"tpsm"}), config)
         service: Any = SimpleNamespace(config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions)
-        self.sessions, self.board = sessions, Switchboard(service)
+        self.sessions, self.board, self.pipeline = sessions, Switchboard(service), pipeline
 
     def play(self, script: Callable[[Exchange], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -130,6 +131,20 @@ def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
         assert conversation.session.stream.bitrate.adapted is False
 
     Exchange().play(outage)
+
+
+def test_frames_that_leave_more_than_their_own_length_late_are_counted() -> None:
+    async def slow(exchange: Exchange) -> None:
+        line = WatchedLine()
+        conversation = exchange.board.open("s", "user-1", line)
+        await say(conversation, 0, 10, real_time=True)
+        late = functools.partial(exchange.pipeline.metrics.registry.get_sample_value, "lipsync_buffer_underruns_total")
+        assert late() == 0
+        exchange.models[LipSyncModel.TPSM].script = [0.2]  # within its deadline
+        await say(conversation, 10, 10, real_time=True)
+        assert 2 <= (late() or 0) <= 6, "those of the slow batch, and of the chunk that came meanwhile"
+
+    Exchange().play(slow)
 
 
 def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:

@@ -48,9 +48,19 @@ def test_features_are_remembered_by_content_until_they_are_too_old() -> None:
     assert service.extract_features(chunk(pcm16(tone(16_000, 0.1)))) is not first
 
 
-def test_no_other_target_rate_is_offered() -> None:
-    with pytest.raises(ValueError, match="16000"):
-        AudioFeatureService().preprocess_for_lip_sync(chunk(pcm16(tone(16_000, 0.1))), 8_000)
+@pytest.mark.parametrize("target_rate", [8_000, 16_000, 22_050, 48_000])
+@pytest.mark.parametrize("source_rate", [16_000, 44_100])
+def test_a_chunk_is_preprocessed_for_the_rate_that_is_asked_for(source_rate: int, target_rate: int) -> None:
+    samples = AudioFeatureService().preprocess_for_lip_sync(chunk(pcm16(tone(source_rate, 0.2)), source_rate), target_rate)
+    assert len(samples) == pytest.approx(0.2 * target_rate, abs=1)
+    middle, same = samples[len(samples) // 4 : -len(samples) // 4], tone(target_rate, 0.2)
+    assert np.abs(middle - same[len(samples) // 4 : -len(samples) // 4][: len(middle)]).max() < 0.01
+
+
+@pytest.mark.parametrize("target_rate", [0, -16_000, 7_999, 96_000])
+def test_a_target_rate_that_no_model_has_is_refused(target_rate: int) -> None:
+    with pytest.raises(LipSyncError, match="targetRate"):
+        AudioFeatureService().preprocess_for_lip_sync(chunk(pcm16(tone(16_000, 0.1))), target_rate)
 
 
 def test_a_bad_chunk_names_its_field() -> None:

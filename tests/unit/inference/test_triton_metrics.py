@@ -110,6 +110,21 @@ async def test_a_server_that_answers_nonsense_costs_only_its_own_figures(answer:
     assert [each.models["tpsm"].requests for each in told if each.models] == [40]
 
 
+async def test_the_memory_of_all_servers_gpus_is_asked_beside_the_looks() -> None:
+    app = web.Application()
+    texts = {"first": GPU, "second": GPU.replace("GPU-1", "GPU-2"), "none": page(1, items=1, executions=1, queue_us=1)}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=texts[request.match_info["name"]])
+
+    app.add_routes([web.get("/{name}", answer)])
+    async with TestServer(app) as server:
+        urls = {name: str(server.make_url(f"/{name}")) for name in texts}
+        both = TritonWatch(TwoServers([urls["first"], urls["second"], urls["none"]]), (), lambda _: None)
+        assert await both.gpu_used_mb() == 1024.0
+        assert await TritonWatch(TwoServers([urls["none"]]), (), lambda _: None).gpu_used_mb() is None
+
+
 async def test_nobody_there_is_no_error() -> None:
     told: list[TritonFigures] = []
     watch = TritonWatch(TwoServers([]), ("http://127.0.0.1:9/metrics",), told.append)

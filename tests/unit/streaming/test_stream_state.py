@@ -6,6 +6,7 @@ import pytest
 from moving_pictures import busy_picture, moving_picture
 
 from orchestrator.streaming.bitrate import Bitrate, after_report
+from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.streaming.state import StreamingMetrics, StreamState
 from orchestrator.types import Resolution, VideoFormat, VideoGenerationConfig
 
@@ -52,6 +53,24 @@ def test_the_figures_are_bytes_latency_jitter_and_the_last_seconds_bitrate() -> 
     state = StreamState()
     sizes = [len(state.encode(moving_picture(number), H264, 50.0 * number, force_keyframe=False).data) for number in range(40)]
     assert state.metrics.current_bitrate_bps == 8 * sum(sizes[20:])
+
+
+def test_what_a_client_lost_is_its_share_of_what_was_sent_since_its_last_report() -> None:
+    metrics, lost = StreamingMetrics(), list[int]()
+    for sent, share in ((40, 0.25), (0, 1.0), (20, 0.0), (30, 0.1), (5, 0.1), (5, 0.1)):
+        for _ in range(sent):
+            metrics.sent(1_000, 10.0)
+        metrics.lost(share)
+        lost.append(metrics.packets_lost)
+    assert lost == [10, 10, 10, 13, 14, 14], "halves add up"
+    assert metrics.frames_sent == 100
+
+
+def test_a_service_that_does_not_adapt_the_bitrate_still_counts_what_was_lost() -> None:
+    state = StreamState()
+    state.metrics.sent(1_000, 10.0)
+    assert VideoStreamingService(lambda _: state, adapts_bitrate=False).adapt_bitrate("s", 100.0, 1.0) == Bitrate().target_bps
+    assert state.metrics.packets_lost == 1
 
 
 def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percent() -> None:

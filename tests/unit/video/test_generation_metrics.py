@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator.errors import LipSyncError
 from orchestrator.types import GeneratedFrame, LipSyncModel
 from orchestrator.video.metrics import GenerationCounter
 from orchestrator.video.service import VideoGeneratorService
@@ -45,3 +46,14 @@ def test_dropping_to_15_of_20_leaves_no_hole_in_the_numbers_and_the_times_as_the
     assert [each.audio_timestamp_ms for each in kept] == [1000.0, 1100.0, 1150.0, 1200.0, 1300.0, 1350.0]
     assert video.get_metrics().frames_dropped == 2
     assert len(video.drop_frames_for_performance(kept, 25.0)) == 6
+
+
+def test_frames_of_one_moment_have_no_rate_and_stay() -> None:
+    assert len(service().drop_frames_for_performance([frame(3), frame(3)], 15.0)) == 2
+    assert service().drop_frames_for_performance([], 15.0) == []
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_frame_rate_that_is_none_is_refused(fps: float) -> None:
+    with pytest.raises(LipSyncError, match="targetFps"):
+        service().drop_frames_for_performance([frame(0), frame(1)], fps)
