@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Final, Protocol
 
 from orchestrator import wire
 from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, unforeseen
 from orchestrator.live import LiveSession
 from orchestrator.logs import session_logged
 from orchestrator.outgoing import message_of
@@ -29,8 +28,6 @@ from orchestrator.session import (
 from orchestrator.tracing import span_below
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, VideoGenerationConfig
-
-logger = logging.getLogger(__name__)
 
 WARNING_S: Final = 60.0
 """Before its time is over a session is warned this long ahead: enough to end a sentence and open another session."""
@@ -70,27 +67,40 @@ class Conversation:
         self.line: Line | None = None
         self._service = service
         self._sender: asyncio.Task[None] | None = None
+        self._sender_fault: BaseException | None = None
         self._all_said = asyncio.Event()
         self._keyframe_due = False
         self._sent_ms = 0.0
         """Audio time of the newest frame that left."""
 
     async def run(self) -> None:
-        """Until the session ends: nothing more to do and everything said, or its time is over."""
+        """Until the session ends: nothing more to do and everything said, or its time is over. Raises what nobody foresaw."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 limit = tasks.create_task(self._end_in_time(), name=f"limit of {self.session.id}")
-                await self.live.work()
+                tasks.create_task(self.live.work(), name=f"work of {self.session.id}")
                 await self._all_said.wait()
                 limit.cancel()
+                if self._sender_fault is not None:
+                    raise self._sender_fault
         finally:
             await self._stop_sending()
+
+    async def tell_of_fault(self) -> None:
+        """The session ended by a fault of the service: its client is told, and the line goes on for others."""
+        if self.line is None:
+            return
+        try:
+            await self.line.tell(unforeseen(), self.session.id)
+        except ConnectionError:
+            self.line.hang_up()
 
     def attach(self, line: Line) -> None:
         """Messages leave by this line from now on."""
         self.line = line
         with session_logged(self.session.id):
             self._sender = asyncio.create_task(self._send(line), name=f"send {self.session.id}")
+        self._sender.add_done_callback(self._note_fault)
 
     async def detach(self) -> None:
         """The line is lost; what could not be sent stays, and nothing new is drawn."""
@@ -204,9 +214,12 @@ class Conversation:
             self._all_said.set()
         except ConnectionError:
             line.hang_up()
-        except Exception:
-            logger.exception("session %s: sending failed", self.session.id)
-            line.hang_up()
+
+    def _note_fault(self, sender: asyncio.Task[None]) -> None:
+        """What nobody foresaw in sending ends the session, not the line."""
+        if not sender.cancelled() and (fault := sender.exception()) is not None:
+            self._sender_fault = fault
+            self._all_said.set()
 
     async def _send_next(self, line: Line) -> None:
         out = await self.session.outbox.get()

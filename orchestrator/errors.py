@@ -47,6 +47,12 @@ class LipSyncError(Exception):
         self.details: dict[str, Any] = dict(details or {})
 
 
+def unforeseen() -> LipSyncError:
+    """A fault of the service itself, which ends the session that it befell; what it was stands in the log alone."""
+    message = "the session failed in a way that nobody foresaw; the service's log says more; open another one"
+    return LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, recoverable=False)
+
+
 def invalid_field(field: str, message: str, code: LipSyncErrorCode = LipSyncErrorCode.INVALID_MESSAGE) -> LipSyncError:
     """A bad message: `field` is the wire path (`audioChunk.sampleRate`), `message` says what is wrong and what to send."""
     return LipSyncError(code, f"{field}: {message}", recoverable=True, details={"field": field})

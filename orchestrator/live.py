@@ -14,13 +14,16 @@ from orchestrator.pipeline import Batch, FramePipeline
 from orchestrator.session import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
 from orchestrator.tracing import here, span
 from orchestrator.turn import Turn
-from orchestrator.types import LipSyncModel
+from orchestrator.types import AudioChunk, LipSyncModel
 
 BATCH_FRAMES: Final = 4
 """Most frames asked of a model at once: little enough for a deadline to mean something, enough to share a request."""
 
 STALE_S: Final = 2.0
 """After a lost connection, frames that should have left this long before are skipped: a viewer whose sound went on is past them."""
+
+MOST_SILENCE_MS: Final = 30_000.0
+"""What stands in for a refused chunk is never longer, whatever that chunk said of itself."""
 
 EPISODE_ENDS_BELOW: Final = 0.5
 """Inbox fill under which a later overflow is reported anew."""
@@ -40,6 +43,8 @@ class LiveSession:
         """Turns up to this ordinal were interrupted."""
         self._overflowing = False
         self._refusal_untold = False
+        self._refused_face: tuple[int, str | None] | None = None
+        """Turn and id of the last face that could not be had: its error was told."""
         self._connected = asyncio.Event()
         self._connected.set()
         self._keyframe_due = False
@@ -158,7 +163,7 @@ class LiveSession:
             await self._finish(turn, item.arrived_s)
             turn = None
         if item.chunk is not None:
-            await self._pipeline.open_face(self.session, item.face_model_id)
+            await self._open_face(item)
             turn = turn or await self._begin(item)
         if turn is None:
             return
@@ -167,9 +172,30 @@ class LiveSession:
         if item.chunk is None:
             await self._finish(turn, item.arrived_s)
         else:
-            with self._metrics.stage("decode", item.chunk.format.value):
-                turn.push(item.chunk, item.arrived_s)
+            await self._hear(turn, item, item.chunk)
             await self._speak(turn)
+
+    async def _open_face(self, item: InboxItem) -> None:
+        """The face of the chunk. One that cannot be had is told once in a turn, and the session goes on with the face that it has."""
+        asked = (item.ordinal, item.face_model_id)
+        try:
+            await self._pipeline.open_face(self.session, None if asked == self._refused_face else item.face_model_id)
+        except LipSyncError as error:
+            if self.session.face is None:
+                raise
+            self._refused_face = asked
+            await self.session.outbox.put(Failed(_passing(error)))
+
+    async def _hear(self, turn: Turn, item: InboxItem, chunk: AudioChunk) -> None:
+        """The chunk's sound, or silence in its place: what is said after a chunk that cannot be decoded keeps its time."""
+        try:
+            with self._metrics.stage("decode", chunk.format.value):
+                turn.push(chunk, item.arrived_s)
+        except LipSyncError as error:
+            lost_ms = min(item.duration_ms, MOST_SILENCE_MS)
+            turn.push_silence(lost_ms, item.arrived_s)
+            self._metrics.audio_lost_seconds_total.inc(lost_ms / 1000.0)
+            await self.session.outbox.put(Failed(_passing(error, lostMs=lost_ms)))
 
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
@@ -256,3 +282,10 @@ class LiveSession:
 
     def _due_s(self, turn: Turn, frame: int) -> float:
         return turn.started_s + frame / turn.fps - self._pacing_lead_s
+
+
+def _passing(error: LipSyncError, **details: float) -> LipSyncError:
+    """The same, as told to a session that goes on."""
+    return LipSyncError(
+        error.code, error.message, recoverable=True, fallback_available=error.fallback_available, details=error.details | details
+    )

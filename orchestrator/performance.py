@@ -94,7 +94,9 @@ class PerformanceTracker:
         record.updated_s = now
 
     def record_failure(self, model: LipSyncModel, code: LipSyncErrorCode, now: float) -> None:
-        """A batch failed; a failure of the model itself opens its circuit at once."""
+        """A batch failed; a failure of the model itself opens its circuit at once, and a face that it cannot draw says nothing of it."""
+        if code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
+            return
         record = self._record(model)
         record.successes.append(False)
         record.updated_s = now

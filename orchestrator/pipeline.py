@@ -81,10 +81,32 @@ class FramePipeline:
         await self._preparations.close()
 
     async def open_face(self, session: Session, face_model_id: str | None) -> None:
-        """Give the session a face, prepared for its first model and for the last resort."""
-        if session.face is not None and face_model_id in (None, session.face.id):
+        """Give the session the face that it is to speak with: another one is named, swapped in, or was stored since the last turn.
+
+        Storage is asked at a turn's begin, and within a turn only for another id; where it is away the session's own face stays. Raises
+        what loading raises; the session then has the face that it had, unless that was deleted: it speaks to its turn's end, no longer.
+        """
+        if session.swapped_face is not None:
+            self._give_face(session, session.swapped_face)
+        another = face_model_id if face_model_id != session.named_face else None
+        if session.face is not None and session.turn is not None and another is None:
             return
-        face = await self._faces.load_face_model(session.user_id, face_model_id)
+        try:
+            face = await self._faces.load_face_model(session.user_id, another or _held_id(session))
+        except LipSyncError as error:
+            if session.face is not None and another is None and error.recoverable:
+                logger.warning("session %s goes on with the face that it has: %s", session.id, error.message)
+                return
+            if another is None and error.code is LipSyncErrorCode.FACE_MODEL_NOT_FOUND:
+                session.face = session.named_face = None
+            raise
+        session.named_face = another or session.named_face
+        self._give_face(session, face)
+
+    def _give_face(self, session: Session, face: FaceModel) -> None:
+        session.swapped_face = None
+        if face is session.face:
+            return
         session.face, session.compatible = face, self._faces.validate_compatibility(face).compatible_lip_sync_models
         session.awaited_since_s.clear()
 
@@ -96,8 +118,21 @@ class FramePipeline:
         if session.awaited_since_s.keys() - known:
             await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
             models = await self.choice.select_model(session)
-        await self.prepare_face(face, (models[0], LipSyncModel.STATIC), size)
-        return models[0]
+        await self.prepare_face(face, (LipSyncModel.STATIC,), size)
+        return await self._first_prepared(session, models)
+
+    async def _first_prepared(self, session: Session, models: Sequence[LipSyncModel]) -> LipSyncModel:
+        """The first of the models that can make something of the session's face, for which it is prepared then."""
+        for model in models:
+            try:
+                await self.prepare_face(_face_of(session), (model,), session.size)
+            except LipSyncError as error:
+                if error.code is not LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
+                    raise
+                self._record_failure(session, model, error, asyncio.get_running_loop().time())
+            else:
+                return model
+        raise _all_failed({})
 
     async def prepare_face(self, face: FaceModel, models: Iterable[LipSyncModel], size: int) -> None:
         """Derive what these models need of a face, ahead of its first frame; what takes networks goes on in the background."""
@@ -168,11 +203,7 @@ class FramePipeline:
             images = turn.fade.over(turn.last_image if switch is not None else None, images)
             between = set(range(len(images))) - set(drawn)
             return Batch(turn.advance(images, model, elapsed_ms / len(images), offsets, count, between), switch)
-        raise LipSyncError(
-            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
-            "every candidate failed",
-            details={model.value: code.value for model, code in failures.items()},
-        )
+        raise _all_failed(failures)
 
     async def prepare_for_streaming(
         self, session: Session, turn: Turn, frames: list[GeneratedFrame], *, force_keyframe: bool = False
@@ -229,7 +260,9 @@ class FramePipeline:
     def _record_failure(self, session: Session, model: LipSyncModel, error: LipSyncError, now: float) -> None:
         logger.warning("session %s: %s failed: %s: %s", session.id, model.value, error.code.value, error.message)
         self.performance.record_failure(model, error.code, now)
-        if error.code not in SHARED_FAILURES:
+        if error.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:  # and stays so, until the session has another face
+            session.compatible = tuple(other for other in session.compatible if other is not model)
+        elif error.code not in SHARED_FAILURES:
             session.excluded_until_s[model] = now + EXCLUSION_S
 
 
@@ -237,6 +270,16 @@ def _face_of(session: Session) -> FaceModel:
     if session.face is None:
         raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "the session has no face model yet", recoverable=False)
     return session.face
+
+
+def _held_id(session: Session) -> str | None:
+    """What to load anew for a session that names no other face: its own, or whichever is its user's active one."""
+    return session.face.id if session.face is not None and session.named_face is not None else None
+
+
+def _all_failed(failures: Mapping[LipSyncModel, LipSyncErrorCode]) -> LipSyncError:
+    details = {model.value: code.value for model, code in failures.items()}
+    return LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, "every candidate failed", details=details)
 
 
 def _check_size(images: Sequence[RgbImage], turn: Turn, model: LipSyncModel) -> None:

@@ -119,6 +119,7 @@ class LipSyncService:
         self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
         self.store = ReportedStore(open_store(self.config.storage, bucket_name or self.config.bucket))
         self.faces = _faces(self.config, self)
+        self.faces.on_swap = self.sessions.swap_face
         self.audio = AudioFeatureService(cache_ttl_s=self.config.audio_feature_cache_ttl, model_repository=self.config.model_repository)
         self.adapters = adapters
         self._open_inference = open_inference or _opener(self.config)

@@ -131,6 +131,10 @@ class Session:
         self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
         self.preference: LipSyncModel | None = None
         self.face: FaceModel | None = None
+        self.named_face: str | None = None
+        """The id that the client last named and was given; None: it speaks with the user's active face."""
+        self.swapped_face: FaceModel | None = None
+        """Takes the place of the face with the next chunk."""
         self.compatible: tuple[LipSyncModel, ...] = ()
         """Models that can drive the face, found once when it is opened."""
         self.turn: Turn | None = None
@@ -207,6 +211,12 @@ class SessionRegistry:
     def get(self, session_id: str) -> Session | None:
         """The open session of that id."""
         return self._sessions.get(session_id)
+
+    def swap_face(self, user_id: str, old_id: str, face: FaceModel) -> None:
+        """Sessions of the user that speak with the old face go on with this one, from their next chunk."""
+        for session in self._sessions.values():
+            if session.user_id == user_id and session.face is not None and session.face.id == old_id:
+                session.swapped_face = face
 
     def remove(self, session: Session) -> None:
         """Forget a session."""

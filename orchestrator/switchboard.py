@@ -132,10 +132,10 @@ class Switchboard:
     async def _run(self, conversation: Conversation) -> None:
         try:
             await conversation.run()
-        except Exception:
+        except Exception:  # the edge of the session's task; its line carries other sessions too
             logger.exception("session %s failed", conversation.session.id)
-            if conversation.line is not None:
-                conversation.line.hang_up()
+            self._forget(conversation)  # before the client is told, who may open it again at once
+            await conversation.tell_of_fault()
         finally:
             self._forget(conversation)
 

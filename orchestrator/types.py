@@ -172,7 +172,8 @@ class FaceModel:
 
     def landmarks(self) -> NDArray[np.float32]:
         """The key points as `[n, 2]` pixels, x first."""
-        return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond all numbers is infinite, which whoever uses them checks
+            return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float64).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

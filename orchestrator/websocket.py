@@ -12,8 +12,9 @@ from aiohttp import WSMessage, WSMsgType, web
 from orchestrator import wire
 from orchestrator.allowance import Allowance
 from orchestrator.auth import Caller
+from orchestrator.channel import ChannelClosedError
 from orchestrator.conversation import Conversation
-from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field, unforeseen
 from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
 from orchestrator.session import merged_config
@@ -87,6 +88,19 @@ class Connection:
                 await self._handle(message)
         except LipSyncError as error:
             await self.tell(error, session_id or wire.session_of(data))
+        except ChannelClosedError:
+            pass  # the session is ending, which its client is being told
+        except ConnectionError:
+            raise
+        except Exception:  # the edge of one message: the connection carries other sessions too
+            logger.exception("session %s: a message could not be handled", session_id)
+            await self._give_up(session_id)
+
+    async def _give_up(self, session_id: str | None) -> None:
+        conversation = self._switchboard.on(self, session_id) if session_id is not None else None
+        if conversation is not None:
+            self._switchboard.end(conversation)
+        await self.tell(unforeseen(), session_id)
 
     def _read(self, data: str | bytes) -> wire.AudioRequest | wire.ClientMessage:
         """A message that was checked; a chunk's sound is bytes by then."""

@@ -10,9 +10,11 @@ import numpy as np
 
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelSpec
+from orchestrator.rendering.landmarks import Points, checked
 from orchestrator.types import FaceModel, LipSyncModel
 
 MOUTH_CORNERS: Final = (61, 291)
+EYE_CORNERS: Final = ((33, 133), (362, 263))
 LIPS: Final = (0, 13, 14, 17, 61, 78, 291, 308)
 """Face-mesh indices: outer and inner lip midpoints and corners."""
 
@@ -31,6 +33,15 @@ MIN_SADTALKER_POINTS: Final = 68
 MIN_SADTALKER_QUALITY: Final = 70.0
 MIN_MOUTH_WIDTH: Final = 0.04
 """Narrowest mouth that can be drawn, as a fraction of the picture's shorter side: 5 pixels of 128."""
+
+MIN_EYE_WIDTH: Final = 0.0125
+"""Narrowest eye that a lid can be drawn over, likewise: 2.4 of the 192 pixels of a photo drawn at 128. A head turned away has such."""
+
+MIN_FACE_SIDE: Final = 0.05
+"""Smallest width and height of all points together, likewise: less than any model makes a head of."""
+
+DRAWN_BY_POINTS: Final = (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)
+"""Models that draw the mouth and the lids from their points; the other ones want to know where the face is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def check_compatibility(face: FaceModel) -> Compatibility:
     A model of one's own needs what its adapter declares.
     """
     own = tuple(adapter.spec for model, adapter in ADAPTERS.items() if model not in LipSyncModel.__members__.values())
-    issues = (*_size_issues(face), *_mouth_issues(face), *_sadtalker_issues(face), *_own_issues(face, own), *_stated_size_issues(face))
+    issues = (*_size_issues(face), *_point_issues(face), *_sadtalker_issues(face), *_own_issues(face, own), *_stated_size_issues(face))
     ruled_out = {model for issue in issues for model in issue.models}
     known = (*PREFERENCE, LipSyncModel.TPSM_NEURAL, *(spec.model for spec in own))
     compatible = tuple(model for model in known if model not in ruled_out)
@@ -70,24 +81,47 @@ def _size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
     height, width = face.neutral_pose.shape[:2]
     side, found = min(height, width), []
     if side < MIN_TPSM_SIDE:
-        models = (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)
-        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; tpsm needs 128x128 pixels", models))
+        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; tpsm needs 128x128 pixels", DRAWN_BY_POINTS))
     if side < MIN_CROP_SIDE:
         crops = (LipSyncModel.WAV2LIP, LipSyncModel.AUDIO2HEAD)
         found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; wav2lip and audio2head need 256x256 pixels", crops))
     return tuple(found)
 
 
-def _mouth_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
-    points = face.landmarks().astype(np.float64)
+def _point_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
+    """Points that are no face, rule out every model that moves it; those that are one, still need a mouth and eyes."""
     height, width = face.neutral_pose.shape[:2]
+    try:
+        points = checked(face.landmarks(), width, height)
+    except ValueError as error:
+        return (_no_face(str(error)),)
+    if (np.ptp(points, axis=0) < MIN_FACE_SIDE * min(height, width)).any():
+        return (_no_face("landmarks: the points are too close together"),)
+    return (*_mouth_issues(points, width, height), *_eye_issues(points, width, height))
+
+
+def _no_face(message: str) -> CompatibilityIssue:
+    moving = (*(model for model in PREFERENCE if model is not LipSyncModel.STATIC), LipSyncModel.TPSM_NEURAL)
+    return CompatibilityIssue("FACE_NOT_FOUND", f"keypoints.json: {message}", moving)
+
+
+def _mouth_issues(points: Points, width: int, height: int) -> tuple[CompatibilityIssue, ...]:
     lips = points[list(LIPS)]
     inside = bool(np.all((lips >= 0) & (lips < (width, height))))
-    mouth_width = float(np.linalg.norm(points[MOUTH_CORNERS[0]] - points[MOUTH_CORNERS[1]]))
-    if inside and mouth_width >= MIN_MOUTH_WIDTH * min(height, width):
+    if inside and _distance(points, MOUTH_CORNERS) >= MIN_MOUTH_WIDTH * min(height, width):
         return ()
     place = "too close together" if inside else "outside the picture"
-    return (CompatibilityIssue("MOUTH_NOT_FOUND", f"the lip points are {place}", (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)),)
+    return (CompatibilityIssue("MOUTH_NOT_FOUND", f"the lip points are {place}", DRAWN_BY_POINTS),)
+
+
+def _eye_issues(points: Points, width: int, height: int) -> tuple[CompatibilityIssue, ...]:
+    if all(_distance(points, corners) >= MIN_EYE_WIDTH * min(height, width) for corners in EYE_CORNERS):
+        return ()
+    return (CompatibilityIssue("EYES_NOT_FOUND", "the corners of an eye are too close together", DRAWN_BY_POINTS),)
+
+
+def _distance(points: Points, ends: tuple[int, int]) -> float:
+    return float(np.linalg.norm(points[ends[0]] - points[ends[1]]))
 
 
 def _sadtalker_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:

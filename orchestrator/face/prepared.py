@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final, NamedTuple
 
 from orchestrator.cache import LruCache, SingleFlight
@@ -11,10 +12,13 @@ from orchestrator.face.encoder import FaceEncoder, FaceEncodingAdapter
 from orchestrator.face.encodings import Encodings
 from orchestrator.inference import Inference
 from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter, encodes_face
+from orchestrator.rendering.landmarks import UNUSABLE_POINTS
 from orchestrator.types import FaceModel, LipSyncModel
 
 ALL_SIZES: Final = 0
 """Size of encodings that do not depend on it."""
+
+logger = logging.getLogger(__name__)
 
 
 class EncodingKey(NamedTuple):
@@ -77,7 +81,7 @@ class PreparedFaces:
         self._held.discard_where(lambda key: key[:2] == (user_id, face_id) and key.version != but_version)
 
     async def _prepare(self, key: InputsKey, face: FaceModel, adapter: ModelAdapter, inference: Inference | None) -> FaceInputs:
-        inputs = await asyncio.to_thread(adapter.prepare, face, key.size)
+        inputs = await asyncio.to_thread(_derived, face, adapter, key.size)
         if isinstance(adapter, EncodesFace) and key.encodings is not None:
             encodings = await self._encode(key.encodings, face, adapter, key.size, inputs, inference)
             inputs = await asyncio.to_thread(adapter.with_encodings, inputs, encodings.arrays)
@@ -115,6 +119,18 @@ class PreparedFaces:
 
     def _is_orphan(self, key: InputsKey) -> bool:
         return key.encodings is not None and key.encodings not in self._held
+
+
+def _derived(face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
+    """What the adapter makes of the face. The picture was decoded and every number read: what fails now is where the points lie."""
+    try:
+        return adapter.prepare(face, size)
+    except UNUSABLE_POINTS as error:
+        model = adapter.spec.model.value
+        logger.warning("face %s of %s cannot be prepared for %s", face.id, face.user_id, model, exc_info=True)
+        message = f"face model {face.id!r} cannot be used with {model}: keypoints.json: {error}"
+        details = {"faceModelId": face.id, "file": "keypoints.json", "model": model}
+        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, details=details) from error
 
 
 def _inputs_key(face: FaceModel, adapter: ModelAdapter, size: int) -> InputsKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -97,6 +97,8 @@ class FaceModelCacheService:
         self._prepared = PreparedFaces(encoder, max_items=max_derived, max_bytes=max_derived_bytes)
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
         self._checks: FreshnessChecks[FaceKey, bool] = FreshnessChecks()
+        self.on_swap: Callable[[str, str, FaceModel], None] = lambda user_id, old_id, face: None
+        """Told by `hot_swap_model`: whoever holds the old face goes on with the new one."""
 
     async def close(self) -> None:
         """End what goes on beside the sessions; the store is its owner's to close."""
@@ -186,11 +188,12 @@ class FaceModelCacheService:
         return face
 
     async def hot_swap_model(self, user_id: str, old_id: str, new_id: str) -> FaceModel:
-        """Load the new face, make it active if the old one was, and only then forget the old one."""
+        """Load the new face, make it active if the old one was, give it to the sessions that hold the old one, and forget that."""
         face = await self.load_face_model(user_id, new_id)
         if await self._is_active(user_id, check_id(old_id, "faceModelId")):
             await self.activate(user_id, new_id)
         self._forget((user_id, old_id))
+        self.on_swap(user_id, old_id, face)
         return face
 
     async def delete_face_model(self, user_id: str, model_id: str) -> None:

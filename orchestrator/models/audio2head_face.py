@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.models.audio2head_motion import KeyPoints, Source
 from orchestrator.models.base import Frames
 from orchestrator.models.head_square import PICTURE_SIZE, SOURCE_SIZE, HeadSquare, head_square, resized
-from orchestrator.models.static import StaticFace, prepare_static_face
+from orchestrator.models.static import RestingFace, prepare_resting_face
 from orchestrator.rendering.build import frame_points
 from orchestrator.types import FaceModel, RgbImage
 
@@ -25,7 +25,7 @@ FEATHER: Final = 0.08
 class Audio2HeadPictures:
     """One face at one size, before the networks have seen it."""
 
-    head: StaticFace
+    head: RestingFace
     """Draws the face at rest, and what lies around the square."""
     square: HeadSquare
     source: RgbImage
@@ -62,11 +62,11 @@ class Audio2HeadFace:
 
 
 def prepare_audio2head_pictures(face: FaceModel, size: int) -> Audio2HeadPictures:
-    """ValueError as `build_face_maps`."""
+    """ValueError where the landmarks hold no face."""
     height, width = face.neutral_pose.shape[:2]
     square = head_square(frame_points(face.landmarks(), width, height, PICTURE_SIZE))
-    source = resized(square.of(prepare_static_face(face, SOURCE_SIZE).at_rest()), PICTURE_SIZE)
-    return Audio2HeadPictures(prepare_static_face(face, size), square, source, feathered(square, size))
+    source = resized(square.of(prepare_resting_face(face, SOURCE_SIZE).at_rest()), PICTURE_SIZE)
+    return Audio2HeadPictures(prepare_resting_face(face, size), square, source, feathered(square, size))
 
 
 def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]) -> Audio2HeadFace:
@@ -84,7 +84,7 @@ def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, ND
 
 def pasted(pictures: Audio2HeadPictures, idle_s: NDArray[np.float64], shares: list[float], patches: NDArray[np.uint8]) -> Frames:
     """Frames `[n, size, size, 3]`: the resting face with the network's `patches [m, 256, 256, 3]` where a share is more than 0."""
-    size = pictures.head.face.maps.size
+    size = pictures.head.size
     frames: Frames = np.empty((len(shares), size, size, 3), np.uint8)
     fresh = iter(patches)
     for index, share in enumerate(shares):

@@ -26,6 +26,9 @@ CROWN_AT: Final = 0.10
 WHOLE_FROM: Final = 0.85
 """A square that takes more of the picture's side becomes the whole picture; enrolled photos are framed so."""
 
+MIN_SIDE: Final = 16
+"""No network makes a face of less."""
+
 SOURCE_SIZE: Final = 512
 """Size at which the source is drawn, so that the cut-out of a small face keeps what the photo has."""
 
@@ -47,11 +50,13 @@ class HeadSquare:
 
 
 def head_square(points: NDArray[np.float64]) -> HeadSquare:
-    """The square around the head whose mesh `[n, 2]` lies so in a frame of `PICTURE_SIZE`."""
+    """The square around the head whose mesh `[n, 2]` lies so in a frame of `PICTURE_SIZE`; ValueError where it is next to nothing."""
     length = float(np.linalg.norm(points[_CHIN] - points[_TOP]))
     side = round(HEAD_SIDE * length / 2) * 2
     if side > WHOLE_FROM * PICTURE_SIZE:
         return HeadSquare(0, 0, PICTURE_SIZE)
+    if side < MIN_SIDE:
+        raise ValueError(f"landmarks: a head of {side} pixels in a frame of {PICTURE_SIZE}, expected at least {MIN_SIDE}")
     crown = points[_TOP] + CROWN_ABOVE_FACE * (points[_TOP] - points[_CHIN])
     middle = (points[:, 0].min() + points[:, 0].max()) / 2.0
     return HeadSquare(_inside(middle - side / 2, side), _inside(crown[1] - CROWN_AT * side, side), side)

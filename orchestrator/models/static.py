@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +15,13 @@ from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
 from orchestrator.models.tpsm import TpsmFace, prepare_face
 from orchestrator.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
+from orchestrator.rendering.build import square_around
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
+from orchestrator.rendering.landmarks import UNUSABLE_POINTS, checked
 from orchestrator.types import FaceModel, LipSyncModel, MelSpec, RgbImage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +30,11 @@ class StaticFace:
 
     face: TpsmFace
     renderer: FaceRenderer
+
+    @property
+    def size(self) -> int:
+        """Side of its pictures in pixels."""
+        return self.face.maps.size
 
     @property
     def nbytes(self) -> int:
@@ -40,14 +52,66 @@ class StaticFace:
         return self.renderer.draw(np.zeros(len(MOTION_PARAMETERS), np.float32))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BarePhoto:
+    """A face whose key points make no mouth or no eye: there is a picture to show and nothing in it that could be moved."""
+
+    photo: RgbImage
+    """`[size, size, 3]`."""
+
+    @property
+    def size(self) -> int:
+        """Side of its pictures in pixels."""
+        return len(self.photo)
+
+    @property
+    def nbytes(self) -> int:
+        """The picture."""
+        return self.photo.nbytes
+
+    def resting(self, idle_s: NDArray[np.float64]) -> Frames:
+        """The same picture at all times, `[n, size, size, 3]`."""
+        return np.repeat(self.photo[None], len(idle_s), axis=0)
+
+    def at_rest(self) -> RgbImage:
+        """`[size, size, 3]`."""
+        return self.photo
+
+
+RestingFace: TypeAlias = StaticFace | BarePhoto
+"""What every face that has a picture can be shown as."""
+
+
 def prepare_static_face(face: FaceModel, size: int) -> StaticFace:
-    """The same maps as `tpsm`'s and a renderer over them."""
+    """The same maps as `tpsm`'s and a renderer over them. Raises one of UNUSABLE_POINTS as `tpsm` does."""
     maps = prepare_face(face, size)
     return StaticFace(maps, FaceRenderer(maps.maps))
 
 
+def prepare_resting_face(face: FaceModel, size: int) -> RestingFace:
+    """`prepare_static_face`, or else the bare photo: it does not fail."""
+    try:
+        return prepare_static_face(face, size)
+    except UNUSABLE_POINTS as error:
+        logger.warning("face %s of %s is shown as the bare photo: %s", face.id, face.user_id, error)
+        return bare_photo(face, size)
+
+
+def bare_photo(face: FaceModel, size: int) -> BarePhoto:
+    """The square of the photo that a drawn face would show; its middle where the points lie nowhere in it."""
+    height, width = face.neutral_pose.shape[:2]
+    try:
+        points = checked(face.landmarks(), width, height)
+    except ValueError:
+        points = np.array([[0.0, 0.0], [width, height]])
+    left, top, side = square_around(points, width, height)
+    cut = face.neutral_pose[top : top + side, left : left + side]
+    scaled = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    return BarePhoto(np.asarray(scaled, dtype=np.uint8))
+
+
 class Static:
-    """The resting face with blink and sway; needs no audio and cannot fail."""
+    """The resting face with blink and sway, or the bare photo; needs no audio and cannot fail."""
 
     spec = ModelSpec(
         model=LipSyncModel.STATIC,
@@ -59,11 +123,11 @@ class Static:
         licences=Licences(code="ours", weights="none needed", commercial=True),
     )
 
-    def prepare(self, face: FaceModel, size: int) -> StaticFace:
-        """See `prepare_static_face`."""
-        return prepare_static_face(face, size)
+    def prepare(self, face: FaceModel, size: int) -> RestingFace:
+        """See `prepare_resting_face`."""
+        return prepare_resting_face(face, size)
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: StaticFace, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(self, infer: Infer, windows: FeatureWindows, face: RestingFace, state: ModelState) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""
         frames = await in_frame_thread(face.resting, windows.idle_s)
         return frames, state

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.models.static import StaticFace, prepare_static_face
+from orchestrator.models.static import RestingFace, prepare_resting_face
 from orchestrator.rendering.build import frame_points
 from orchestrator.rendering.landmarks import FACE_OVAL, pick
 from orchestrator.types import FaceModel, RgbImage
@@ -59,7 +59,7 @@ class FaceBox:
 class Wav2LipFace:
     """One face at one size."""
 
-    head: StaticFace
+    head: RestingFace
     """Draws the face at rest, blinking and swaying: what the network repaints is cut from these pictures and goes back into them.
 
     The head moves by a hundredth of the box at most, so the box stays where it is.
@@ -80,7 +80,7 @@ def prepare_wav2lip_face(face: FaceModel, size: int) -> Wav2LipFace:
     points = frame_points(face.landmarks(), width, height, size)
     box = face_box(points, size, size)
     oval = pick(points, FACE_OVAL) - (box.left, box.top)
-    return Wav2LipFace(prepare_static_face(face, size), box, feathered_mask(box.height, box.width, oval))
+    return Wav2LipFace(prepare_resting_face(face, size), box, feathered_mask(box.height, box.width, oval))
 
 
 def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> FaceBox:

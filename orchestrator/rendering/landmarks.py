@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,9 @@ LEFT_EYE_UPPER: Final = (362, 398, 384, 385, 386, 387, 388, 466, 263)
 LEFT_EYE_LOWER: Final = (362, 382, 381, 380, 374, 373, 390, 249, 263)
 RIGHT_BROW: Final = (70, 63, 105, 66, 107)
 LEFT_BROW: Final = (336, 296, 334, 293, 300)
+
+UNUSABLE_POINTS: Final = (ValueError, ArithmeticError, LookupError, cv2.error)
+"""What the geometry of a face raises where its points make no mouth, no eye or no head."""
 
 POINT_COUNTS: Final = (468, 478)
 """Face mesh without and with the iris points; the renderer needs none of the last ten."""

@@ -207,6 +207,19 @@ async def test_the_face_can_be_swapped_in_mid_turn(service: LipSyncService) -> N
     assert np.abs(later[-1].image[..., 0].mean() - first[-1].image[..., 2].mean()) < 3.0, "red and blue changed places"
 
 
+@pytest.mark.parametrize("named", ["demo", None])
+async def test_a_hot_swap_reaches_a_session_that_holds_the_old_face(service: LipSyncService, named: str | None) -> None:
+    demo = await service.faces.load_face_model("demo", "demo")
+    files = {blob.key.rsplit("/")[-1]: await service.store.read(blob.key) for blob in await service.store.blobs("face-models/demo/demo")}
+    files["neutral_pose.jpg"] = simplejpeg.encode_jpeg(np.ascontiguousarray(demo.neutral_pose[:, :, ::-1]), 95, "RGB")
+    await service.store.replace("face-models/demo/other", {name: data for name, data in files.items() if data is not None})
+    first = [*(await service.process_lip_sync(request(0, audio_chunk=chunk(0, 0.4)))).frames]
+    await service.faces.hot_swap_model("demo", "demo", "other")
+    later = (await service.process_lip_sync(request(4, audio_chunk=chunk(4, 0.4), face_model_id=named))).frames
+    assert later[0].sequence_number == first[-1].sequence_number + 1
+    assert np.abs(later[-1].image[..., 0].mean() - first[-1].image[..., 2].mean()) < 3.0, "red and blue changed places"
+
+
 async def test_sync_is_measured_and_corrected_by_the_streaming_service(service: LipSyncService) -> None:
     answer = await service.process_lip_sync(request(audio_chunk=chunk(0, 0.5)))
     coded = await service.prepare_for_streaming("s", answer.frames)

@@ -208,17 +208,26 @@ def test_full_inbox_turns_the_oldest_audio_into_silence_and_reports_once() -> No
     assert [out.frame.sequence_number for out in conversation.frames()] == list(range(80))
 
 
-def test_bad_audio_is_refused_and_the_turn_goes_on() -> None:
+@pytest.mark.parametrize("before", [0, 5])
+def test_audio_that_cannot_be_decoded_is_told_and_keeps_its_time(before: int) -> None:
+    cut = AudioChunk(bytes(3199), 5000.0, before, 16_000, 1, AudioFormat.PCM)
+
     async def stumble(conversation: Conversation) -> None:
-        await conversation.talk(5)
-        await conversation.say(AudioChunk(b"abc", 0.0, 5, 16_000, 1, AudioFormat.PCM))
-        await conversation.talk(5)
+        await conversation.talk(before)
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            await conversation.say(cut)
+        await conversation.talk(16 - before)
         await conversation.end()
 
     conversation = play(stumble)
-    (failed,) = conversation.of(Failed)
-    assert failed.error.details["field"] == "audioChunk.data"
-    assert len(conversation.frames()) == 20
+    told = [out.error for out in conversation.of(Failed)]
+    assert [(error.details["field"], error.recoverable, round(error.details["lostMs"])) for error in told] == [
+        ("audioChunk.data", True, 100)
+    ] * 4
+    assert [out.frame.audio_timestamp_ms for out in conversation.frames()] == [5000.0 + 50.0 * number for number in range(40)]
+    centres = [row[-1 - conversation.tpsm.ahead_frames] for windows in conversation.tpsm.windows_seen for row in windows.rows]
+    assert [number for number, mel in enumerate(centres) if mel.max() < -8.0] == list(range(2 * before, 2 * before + 8))
 
 
 def test_an_unknown_face_ends_the_session_with_its_name() -> None:
@@ -231,16 +240,20 @@ def test_an_unknown_face_ends_the_session_with_its_name() -> None:
     assert not failed.error.recoverable
 
 
-def test_an_unknown_face_in_mid_session_keeps_the_old_one() -> None:
+def test_an_unknown_face_in_mid_turn_is_told_once_and_the_old_one_goes_on_speaking() -> None:
     async def stranger(conversation: Conversation) -> None:
-        await conversation.talk(5)
-        await conversation.say(face="nobody")
-        await conversation.talk(5)
-        await conversation.end()
+        for _ in range(2):
+            for number in range(20):
+                await asyncio.sleep(0.1)
+                await conversation.say(face="nobody" if 8 <= number < 12 else "face-1")
+            await conversation.end()
 
     conversation = play(stranger)
-    assert [out.error.code for out in conversation.of(Failed)] == [LipSyncErrorCode.FACE_MODEL_NOT_FOUND]
-    assert len(conversation.frames()) == 20
+    told = [out.error for out in conversation.of(Failed)]
+    assert [(error.code, error.recoverable) for error in told] == [(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, True)] * 2, "once in each turn"
+    assert len(conversation.frames()) == 80
+    assert conversation.session.face is not None
+    assert conversation.session.face.id == "face-1"
 
 
 def test_a_preference_switches_the_model_and_says_so() -> None:

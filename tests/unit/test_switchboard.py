@@ -31,17 +31,23 @@ class WatchedLine:
     def __init__(self, *, answering: bool = True) -> None:
         self.taken: list[tuple[float, wire.ServerMessage]] = []
         self.told: list[LipSyncError] = []
+        self.told_to: list[str | None] = []
         self.broken = False
+        self.unspeakable: set[str] = set()
+        """Sessions whose frames cannot be put into words."""
         self.answering = answering
         self.hung_up = False
 
     async def write(self, message: wire.ServerMessage) -> None:
         if self.broken:
             raise ConnectionResetError
+        if isinstance(message, wire.ResponseVideo) and message.session_id in self.unspeakable:
+            raise RuntimeError("nobody foresaw this")
         self.taken.append((asyncio.get_running_loop().time(), message))
 
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         self.told.append(error)
+        self.told_to.append(session_id)
 
     async def answers(self) -> bool:
         await asyncio.sleep(0.1)
@@ -243,3 +249,36 @@ def test_a_warning_comes_a_minute_before_the_end() -> None:
         assert len(exchange.sessions) == 0
 
     Exchange(max_session_s=3600.0).play(hour)
+
+
+@pytest.mark.parametrize("where", ["drawing", "sending"])
+def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def trouble(exchange: Exchange) -> None:
+        line = WatchedLine()
+        innocent, unlucky = (exchange.board.open(name, "user-1", line) for name in ("innocent", "unlucky"))
+        await say(innocent, 0, 5, real_time=True)
+        if where == "drawing":
+            exchange.models[LipSyncModel.TPSM].script = [RuntimeError("nobody foresaw this")]
+        else:
+            line.unspeakable.add("unlucky")
+        await say(unlucky, 0, 3)
+        await asyncio.sleep(0.05)
+        await say(innocent, 5, 15, real_time=True)
+        await innocent.end_utterance()
+        await asyncio.sleep(1.0)
+        frames = [frame.sequence_number for frame in line.of(wire.ResponseVideo) if frame.session_id == "innocent"]
+        assert frames == list(range(40))
+        assert not line.hung_up
+        assert line.told_to == ["unlucky"]
+        assert (line.told[0].code, line.told[0].recoverable) == (LipSyncErrorCode.VIDEO_GENERATION_FAILED, False)
+        assert exchange.board.find("unlucky") is None
+        line.unspeakable.clear()
+        again = exchange.board.open("unlucky", "user-1", line)  # its place and its id are free
+        await say(again, 0, 5, real_time=True)
+        assert len(exchange.sessions) == 2
+        assert any(frame.session_id == "unlucky" for frame in line.of(wire.ResponseVideo))
+
+    Exchange().play(trouble)
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == "session unlucky failed"
+    assert "nobody foresaw this" in (caplog.text)

@@ -168,6 +168,35 @@ def test_a_face_without_a_usable_mouth_is_not_for_tpsm(place: tuple[float, float
     assert found.recommended_model is LipSyncModel.WAV2LIP
 
 
+def _moved(indices: list[int], x: float, y: float) -> list[dict[str, Any]]:
+    points = made.points()
+    for index in indices:
+        points[index] |= {"x": x, "y": y}
+    return points
+
+
+def test_a_face_without_eyes_is_not_for_tpsm() -> None:
+    found = check_compatibility(parse(made.package(keypoints=_moved([33, 133], 110.0, 128.0))))
+    assert [issue.code for issue in found.issues] == ["EYES_NOT_FOUND"]
+    assert not {LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL} & set(found.compatible_lip_sync_models)
+
+
+ABSURD = {
+    "ten points beyond all pictures": _moved([33, 133, 263, 362, 159, 145, 386, 374, 10, 152], 1e300, -1e300),
+    "all in one place": _moved(list(range(478)), 128.0, 128.0),
+    "on one line": [point | {"y": 128.0} for point in made.points()],
+    "a million times too far": [point | {"x": point["x"] * 1e6, "y": point["y"] * 1e6} for point in made.points()],
+}
+
+
+@pytest.mark.parametrize("points", ABSURD.values(), ids=list(ABSURD))
+def test_points_that_are_no_face_leave_the_picture_at_rest(points: list[dict[str, Any]]) -> None:
+    found = check_compatibility(parse(made.package(keypoints=points)))
+    assert found.compatible_lip_sync_models == (LipSyncModel.STATIC,)
+    assert "FACE_NOT_FOUND" in {issue.code for issue in found.issues}
+    assert "keypoints.json" in found.issues[0].message
+
+
 def test_a_resolution_that_the_picture_contradicts_is_an_issue_and_the_picture_wins() -> None:
     face = parse(made.package(metadata=made.metadata(resolution={"width": 512, "height": 512})))
     assert (face.resolution.width, face.resolution.height) == (256, 256)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import cv2
 import face_packages as made
 import pytest
 
@@ -250,3 +251,14 @@ async def test_preprocessed_data_are_the_aligned_face_with_its_landmarks_and_emb
         await made.put(store, "ann", "f", made.package(keypoints=points))
         with pytest.raises(LipSyncError, match="span no face"):
             await FaceModelCacheService(store).get_preprocessed_data("ann", "f")
+
+
+@pytest.mark.parametrize("error", [ValueError("narrower than two pixels"), FloatingPointError("narrower"), cv2.error("narrower")])
+async def test_points_that_a_model_can_make_nothing_of_are_named(store: CountingStore, error: Exception) -> None:
+    service = FaceModelCacheService(store)
+    await made.put(store, "ann", "f", made.package(128))
+    face = await service.load_face_model("ann", "f")
+    with pytest.raises(LipSyncError, match=r"'f' cannot be used with tpsm: keypoints\.json: .*narrower") as caught:
+        await service.optimize_for_model(face, CountingAdapter(error=error).adapter(), 256)
+    assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
+    assert caught.value.details == {"faceModelId": "f", "file": "keypoints.json", "model": "tpsm"}
