@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, web
 from orchestrator.capacity import measure
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
-from orchestrator.gate import AUTHENTICATOR, authenticator_of, known_callers
+from orchestrator.gate import AUTHENTICATOR, authenticator_of, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
 from orchestrator.http_context import (
     BENCHMARKS,
@@ -73,6 +73,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
     app[BENCHMARKS] = asyncio.Semaphore(1)
     app.cleanup_ctx.append(_service)
+    app.on_response_prepare.append(name_allowed_origins)
     app.on_shutdown.append(_close_sockets)
     add_routes(app)
     return app

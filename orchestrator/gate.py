@@ -48,6 +48,14 @@ async def known_callers(request: web.Request, handler: Any) -> web.StreamRespons
     return response
 
 
+async def name_allowed_origins(request: web.Request, response: web.StreamResponse) -> None:
+    """Lets the scripts of pages that the operator named read what this service answers."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.rstrip("/") in request.app[CONFIG].allowed_origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
+
+
 def caller_of(request: web.Request) -> Caller:
     """Whoever `known_callers` let in."""
     return request[CALLER]

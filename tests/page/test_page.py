@@ -317,3 +317,39 @@ def test_a_session_that_the_service_let_go_of_is_told_and_the_next_turn_speaks(p
         wait_for_state(page, "speaking")
         wait_for_state(page, "idle")
         assert turn(page)["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
+
+
+def test_a_queued_turn_counts_its_own_time_and_each_turn_ends_once(demo: Page) -> None:
+    said = demo.evaluate(
+        """async () => {
+          const { client } = window.lipsync;
+          const frames = {}, ends = [];
+          client.addEventListener("frame", ({ detail }) => (frames[detail.turnId] ??= []).push(detail.mediaMs));
+          const config = { targetFps: 20, resolution: { width: 128, height: 128 }, format: "jpeg", quality: 80 };
+          const speak = () => {
+            client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000, config });
+            for (let chunk = 0; chunk < 10; chunk += 1) client.sendAudio(new Int16Array(1600));
+            client.endUtterance();
+          };
+          const listen = (resolve) => client.addEventListener("end", ({ detail }) => ends.push(detail.turnId) === 2 && resolve());
+          const over = new Promise(listen);
+          speak();
+          speak();
+          await over;
+          return { frames, ends };
+        }"""
+    )
+    assert said["ends"] == ["turn-001", "turn-002"]
+    assert said["frames"] == {"turn-001": list(range(0, 1000, 50)), "turn-002": list(range(0, 1000, 50))}
+
+
+def test_the_model_wished_for_while_the_connection_is_away_draws_once_it_is_back(page: Page, service: str) -> None:
+    with relay(service) as wire:
+        open_page(page, wire.url)
+        page.locator('[data-sample="how-it-works.wav"]').click()
+        wait_for_state(page, "speaking")
+        wire.cut()
+        page.wait_for_function("window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS)
+        page.evaluate("window.lipsync.client.switchModel('static')")
+        page.wait_for_function("window.lipsync.stats.switches.some(({ to }) => to === 'static')", timeout=PATIENCE_MS)
+        wait_for_state(page, "idle")

@@ -13,7 +13,7 @@
  *     client.endUtterance();            // the tail is flushed, then "end" arrives
  *
  * Events (all carry `detail`):
- *   connection  {state: "connecting" | "open" | "waiting" | "closed", retryInMs, attempt}
+ *   connection  {state: "connecting" | "open" | "waiting" | "closed", retryInMs, attempt}; closed also where the service refuses the token
  *   poster      {data, format, width, height, faceModelId}   the face at rest (JPEG), before the first frame
  *   start       {turnId, model}                    first answer to a turn
  *   frame       {turnId, data, mediaMs, audioMs, sequenceNumber, timestamp, audioTimestamp, format, isKeyframe, width, height, model}
@@ -43,6 +43,9 @@ const CALLS_PER_WORKER = 6;
 
 /** Of a connection that is given up for another one; any code but 1000 leaves the sessions waiting. */
 const CALL_AGAIN = 4000;
+
+/** Answers that calling again does not change: the token is missing, unknown or over. */
+const REFUSALS = [401, 403];
 
 /** Used where the page is not a secure context and `crypto.randomUUID` is therefore missing. */
 export function uniqueId() {
@@ -96,37 +99,34 @@ export class LipSyncClient extends EventTarget {
     this._resuming = false;
     this._socket = null;
     this._turn = null;
+    this._turns = new Map();
     this._turnCount = 0;
+    this._wish = null;
     this._attempt = 0;
     this._callsInVain = 0;
     this._retryTimer = 0;
   }
 
-  /** Opens the socket and keeps reopening it, with back-off, until `close()`. @returns {Promise<void>} once it is open */
+  /**
+   * Opens the socket and keeps reopening it, with back-off, until `close()`.
+   * @returns {Promise<void>} once it is open; rejected when the service refuses the token, or by `close()`
+   */
   connect() {
-    clearTimeout(this._retryTimer);
     const open = this.connected ? Promise.resolve() : this._untilOpen();
-    if (this._socket) return open;
-    this._setState("connecting");
-    const socket = new WebSocket(this._url, [BINARY]);
-    socket.binaryType = "arraybuffer";
-    this._socket = socket;
-    socket.onopen = () => this._onOpen();
-    socket.onmessage = (event) => socket === this._socket && this._onMessage(event.data);
-    socket.onclose = () => this._onClose(socket);
+    this._open();
     return open;
   }
 
-  /** Ends the session and the connection for good. */
-  close() {
+  /** Ends the session and the connection for good. @param {string} [why] for whoever waits for `connect()` */
+  close(why) {
     clearTimeout(this._retryTimer);
     const socket = this._socket;
     this._sendInSession({ type: "end_session" });
     this._socket = null;
-    this._turn = null;
+    this._forgetTurns();
     this._sessionIsOpen = this._resuming = false;
     socket?.close(1000);
-    this._setState("closed");
+    this._setState("closed", { why });
   }
 
   get connected() {
@@ -143,8 +143,9 @@ export class LipSyncClient extends EventTarget {
     this._turnCount += 1;
     this._userId = options.userId;
     const turnId = `turn-${String(this._turnCount).padStart(3, "0")}`;
-    const counts = { samplesSent: 0, chunksSent: 0, framesReceived: 0, complete: false, kept: [] };
+    const counts = { samplesSent: 0, chunksSent: 0, framesReceived: 0, complete: false, kept: [], keptSamples: 0 };
     this._turn = { ...options, ...counts, turnId, startedAt: Date.now() };
+    this._turns.set(turnId, this._turn);
     return turnId;
   }
 
@@ -157,12 +158,14 @@ export class LipSyncClient extends EventTarget {
     const turn = this._turn;
     if (!turn || (!this.connected && !this._resuming)) return false;
     if (this._socket && this._socket.bufferedAmount > MAX_UNSENT_BYTES) return false;
-    const chunk = { number: turn.chunksSent, message: packMessage(this._audioHeader(turn), littleEndian(samples)) };
-    turn.kept.push(chunk);
+    const message = packMessage(this._audioHeader(turn), littleEndian(samples));
+    turn.kept.push({ number: turn.chunksSent, message, samples: samples.length });
+    turn.keptSamples += samples.length;
     turn.chunksSent += 1;
     turn.samplesSent += samples.length;
-    while ((turn.kept.length * samples.length * 1000) / turn.sampleRate > KEPT_MS) turn.kept.shift();
-    if (!this._resuming) this._sessionIsOpen = this._sendBytes(chunk.message) || this._sessionIsOpen;
+    while ((turn.keptSamples * 1000) / turn.sampleRate > KEPT_MS) turn.keptSamples -= turn.kept.shift().samples;
+    if (!this._resuming) this._sessionIsOpen = this._sendBytes(message) || this._sessionIsOpen;
+    this._sendWish();
     return true;
   }
 
@@ -173,16 +176,16 @@ export class LipSyncClient extends EventTarget {
     this._sendInSession({ type: "end_utterance", timestamp: Date.now() });
   }
 
-  /** Drops everything the service still has queued for the current turn. */
+  /** Drops everything the service still has queued, of every turn that is not over. */
   interrupt() {
-    if (!this._turn) return;
-    this._sendInSession({ type: "interruption", timestamp: Date.now(), turnIndex: this._turnCount });
-    this._turn = null;
+    for (const turnId of this._turns.keys()) this._sendInSession({ type: "interruption", turnId, timestamp: Date.now(), turnIndex: this._turnCount });
+    this._forgetTurns();
   }
 
-  /** @param {string} model a model's wire name, such as `tpsm` or `static` */
+  /** @param {string} model a model's wire name, such as `tpsm` or `static`; told once there is a session, or again a connection to it */
   switchModel(model) {
-    this._sendInSession({ type: "switch_model", model });
+    this._wish = model;
+    this._sendWish();
   }
 
   /** @param {{avOffsetMs?: number, bandwidthKbps?: number, packetLossPercent?: number}} report measured by the viewer; offset > 0: picture ahead */
@@ -196,21 +199,45 @@ export class LipSyncClient extends EventTarget {
     this._startSession();
   }
 
+  _open() {
+    clearTimeout(this._retryTimer);
+    if (this._socket) return;
+    this._setState("connecting");
+    const socket = new WebSocket(this._url, [BINARY]);
+    socket.binaryType = "arraybuffer";
+    this._socket = socket;
+    socket.onopen = () => this._onOpen();
+    socket.onmessage = (event) => socket === this._socket && this._onMessage(event.data);
+    socket.onclose = () => this._onClose(socket);
+  }
+
   _untilOpen() {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const listener = ({ detail }) => {
-        if (detail.state !== "open") return;
+        if (detail.state !== "open" && detail.state !== "closed") return;
         this.removeEventListener("connection", listener);
-        resolve();
+        if (detail.state === "open") resolve();
+        else reject(new Error(detail.why ?? "the connection was closed"));
       };
       this.addEventListener("connection", listener);
     });
   }
 
+  _forgetTurns() {
+    this._turn = null;
+    this._turns.clear();
+  }
+
+  _sendWish() {
+    if (this._wish === null || !this._sessionIsOpen || this._resuming) return;
+    this._send({ type: "switch_model", model: this._wish });
+    this._wish = null;
+  }
+
   _startSession() {
     this.sessionId = uniqueId();
     this._sessionIsOpen = this._resuming = false;
-    this._turn = null;
+    this._forgetTurns();
     this._turnCount = 0;
   }
 
@@ -255,19 +282,34 @@ export class LipSyncClient extends EventTarget {
   }
 
   _askToResume() {
-    const seen = this._turn ? { turnId: this._turn.turnId, nextFrame: this._turn.framesReceived } : {};
+    const spoken = [...this._turns.values()].at(0);
+    const seen = spoken ? { turnId: spoken.turnId, nextFrame: spoken.framesReceived } : {};
     this._send({ type: "resume_session", userId: this._userId, ...seen });
   }
 
   _onClose(socket) {
     if (socket !== this._socket) return;
+    const wasOpen = this.connected;
     this._socket = null;
     this._resuming = this._sessionIsOpen;
-    if (!this._sessionIsOpen) this._turn = null;
+    if (!this._sessionIsOpen) this._forgetTurns();
     const retryInMs = this._callsInVain > 0 && this._attempt === 0 ? 0 : Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this._attempt);
     this._attempt += 1;
-    this._retryTimer = setTimeout(() => this.connect(), retryInMs);
-    this._setState("waiting", retryInMs);
+    this._retryTimer = setTimeout(() => this._open(), retryInMs);
+    this._setState("waiting", { retryInMs });
+    if (!wasOpen) this._askWhy();
+  }
+
+  /** Browsers do not tell a refused socket from a service that is away; a request over HTTP does. */
+  async _askWhy() {
+    const address = new URL("models", this._url);
+    address.protocol = this._url.protocol === "wss:" ? "https:" : "http:";
+    address.search = this._url.search;
+    const response = await fetch(address).catch(() => null);
+    if (!REFUSALS.includes(response?.status) || this.connected || this.state === "closed") return;
+    const problem = await response.json().catch(() => ({ errorCode: "UNAUTHORIZED", errorMessage: "the service refuses this client" }));
+    this.close(problem.errorMessage);
+    this._emit("problem", problem);
   }
 
   /** The service knows the chunks before `nextSequenceNumber`; the others are sent now, and the rest as before. */
@@ -275,15 +317,31 @@ export class LipSyncClient extends EventTarget {
     this._resuming = false;
     this._callsInVain = 0;
     this.resumptions += 1;
-    const turn = this._turn;
-    const known = turn && message.openTurns.includes(turn.turnId);
-    const from = message.turnId === turn?.turnId ? message.nextSequenceNumber : known ? Infinity : 0;
-    const over = turn?.complete && !known && turn.framesReceived > 0;
-    if (turn && !over) turn.kept.filter((chunk) => chunk.number >= from).forEach((chunk) => this._sendBytes(chunk.message));
-    if (turn?.complete && !over) this.endUtterance();
-    if (!turn && message.openTurns.length > 0) this._sendInSession({ type: "interruption" });
+    const turns = [...this._turns.values()];
+    const newest = turns.findIndex((turn) => turn.turnId === message.turnId);
+    const over = turns.filter((turn, index) => this._isOver(turn, message.openTurns, index < newest));
+    turns.forEach((turn, index) => over.includes(turn) || index < newest || this._sendAgain(turn, message));
+    if (turns.length === 0 && message.openTurns.length > 0) this._sendInSession({ type: "interruption" });
     this._emit("resumed", message);
-    if (over) this._emit("end", { turnId: turn.turnId, metrics: null });
+    for (const turn of over) this._end({ turnId: turn.turnId, metrics: null });
+    this._sendWish();
+  }
+
+  /** A turn whose end was lost on the way: the service no longer has it, and has spoken of it, or has heard a later one. */
+  _isOver(turn, openTurns, isFollowed) {
+    return !openTurns.includes(turn.turnId) && (isFollowed || (turn.complete && turn.framesReceived > 0));
+  }
+
+  _sendAgain(turn, { turnId, nextSequenceNumber, openTurns }) {
+    const from = turn.turnId === turnId ? nextSequenceNumber : openTurns.includes(turn.turnId) ? Infinity : 0;
+    turn.kept.filter((chunk) => chunk.number >= from).forEach((chunk) => this._sendBytes(chunk.message));
+    if (turn.complete && from !== Infinity) this._sendInSession({ type: "end_utterance", timestamp: Date.now() });
+  }
+
+  _end(message) {
+    this._turns.delete(message.turnId);
+    if (this._turn?.turnId === message.turnId) this._turn = null;
+    this._emit("end", message);
   }
 
   _onProblem(message) {
@@ -297,9 +355,9 @@ export class LipSyncClient extends EventTarget {
     this._emit("lost", { turnId });
   }
 
-  _setState(state, retryInMs = 0) {
+  _setState(state, { retryInMs = 0, why } = {}) {
     this.state = state;
-    this._emit("connection", { state, retryInMs, attempt: this._attempt });
+    this._emit("connection", { state, retryInMs, attempt: this._attempt, why });
   }
 
   _onMessage(data) {
@@ -308,7 +366,7 @@ export class LipSyncClient extends EventTarget {
     if (message.sessionId && message.sessionId !== this.sessionId) return;
     if (message.type === "response_start") this._emit("start", message);
     else if (message.type === "response_video") this._emit("frame", this._frame(message, payload));
-    else if (message.type === "response_end") this._emit("end", message);
+    else if (message.type === "response_end") this._end(message);
     else if (message.type === "model_switched") this._emit("switch", message);
     else if (message.type === "poster") this._emit("poster", withData(message, payload));
     else if (message.type === "session_resumed") this._onResumed(message);
@@ -317,7 +375,7 @@ export class LipSyncClient extends EventTarget {
   }
 
   _frame(message, payload) {
-    const ours = this._turn?.turnId === message.turnId ? this._turn : null;
+    const ours = this._turns.get(message.turnId);
     if (ours) ours.framesReceived = message.sequenceNumber + 1;
     const startedAt = ours?.startedAt ?? message.audioTimestamp;
     return { ...withData(message, payload), mediaMs: message.timestamp - startedAt, audioMs: message.audioTimestamp - startedAt };

@@ -4,10 +4,11 @@
  * A visitor has no account: a random user id and the ids of their faces stay in localStorage, the photos at the service.
  */
 
+import { authorized, userId } from "./access.js";
 import { uniqueId } from "./client.js";
 
 const API = new URL("../v1/", import.meta.url);
-const STORAGE_KEY = "lipsync.faces";
+const STORAGE_KEY = userId ? `lipsync.faces.${userId}` : "lipsync.faces";
 
 /** Longest side sent to the service: more pixels than any model uses, and small enough to upload quickly. */
 const MAX_PHOTO_SIDE = 2048;
@@ -29,7 +30,7 @@ function load() {
   } catch {
     // Storage may be forbidden or hold something else; the visitor then starts afresh.
   }
-  return { userId: `visitor-${uniqueId()}`, faceModelIds: [] };
+  return { userId: userId || `visitor-${uniqueId()}`, faceModelIds: [] };
 }
 
 function save(mine) {
@@ -42,15 +43,24 @@ function save(mine) {
 
 const mine = load();
 
-/** @returns {{userId: string, faceModelId: string, name: string}[]} the shipped face first */
+/** @returns {{userId: string, faceModelId: string, name: string}[]} the shipped face first, where the visitor may use it */
 export function listFaces() {
   const own = mine.faceModelIds.map((faceModelId, index) => ({ userId: mine.userId, faceModelId, name: `Your face ${index + 1}` }));
-  return [DEMO_FACE, ...own];
+  return userId ? own : [DEMO_FACE, ...own];
+}
+
+/** A user with a token has the faces that the service knows of, whichever browser they were made with. */
+export async function findFaces() {
+  if (!userId) return;
+  const response = await fetch(authorized(new URL(`users/${userId}/face-models`, API))).catch(() => null);
+  if (!response?.ok) return;
+  mine.faceModelIds = (await response.json()).faceModels;
+  save(mine);
 }
 
 /** @returns {string} */
 export function posterUrl(face) {
-  return new URL(`users/${face.userId}/face-models/${face.faceModelId}/preview.jpg`, API).href;
+  return authorized(new URL(`users/${face.userId}/face-models/${face.faceModelId}/preview.jpg`, API)).href;
 }
 
 /** Turns a photo upright and shrinks a huge one; throws an Error with words for the visitor. @returns {Promise<Blob>} */
@@ -80,7 +90,7 @@ export async function enrolFace(photo) {
   const form = new FormData();
   form.append("consent", "true");
   form.append("photo", photo, "photo");
-  const response = await fetch(new URL(`users/${mine.userId}/face-models`, API), { method: "POST", body: form }).catch(() => null);
+  const response = await fetch(authorized(new URL(`users/${mine.userId}/face-models`, API)), { method: "POST", body: form }).catch(() => null);
   if (!response) throw new Error("The service cannot be reached just now.");
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new PhotoRefused(answer.errorMessage ?? `The service answered ${response.status}.`, answer.details?.reasons ?? []);
@@ -91,7 +101,7 @@ export async function enrolFace(photo) {
 
 /** Deletes a face's photo at the service and forgets it here; throws an Error with words for the visitor. */
 export async function deleteFace(face) {
-  const address = new URL(`users/${face.userId}/face-models/${face.faceModelId}`, API);
+  const address = authorized(new URL(`users/${face.userId}/face-models/${face.faceModelId}`, API));
   const response = await fetch(address, { method: "DELETE" }).catch(() => null);
   if (!response?.ok && response?.status !== 404) throw new Error("The face could not be deleted: the service did not answer. Try again.");
   forgetFace(face);

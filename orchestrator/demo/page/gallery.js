@@ -5,7 +5,7 @@ import { DEMO_FACE, deleteFace, forgetFace, listFaces, posterUrl } from "./faces
 export class FaceGallery {
   /** @param {{onChoose: (face: object) => void, onProblem: (words: string) => void}} hooks */
   constructor({ onChoose, onProblem }) {
-    this.chosen = DEMO_FACE;
+    this.chosen = listFaces()[0] ?? null;
     this._onChoose = onChoose;
     this._onProblem = onProblem;
   }
@@ -18,13 +18,13 @@ export class FaceGallery {
   _choice(face) {
     const choice = Object.assign(document.createElement("div"), { className: "face-choice" });
     choice.append(this._radio(face), this._picture(face));
-    if (face.userId !== DEMO_FACE.userId) choice.append(this._deleteButton(face));
+    if (face !== DEMO_FACE) choice.append(this._deleteButton(face));
     return choice;
   }
 
   _radio(face) {
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "face", value: face.faceModelId, title: face.name });
-    radio.checked = face.faceModelId === this.chosen.faceModelId;
+    radio.checked = face.faceModelId === this.chosen?.faceModelId;
     radio.setAttribute("aria-label", face.name);
     radio.addEventListener("change", () => this._onChoose(face));
     return radio;
@@ -39,11 +39,11 @@ export class FaceGallery {
   /** A face that the service no longer has must not be offered; one whose picture merely failed to load stays. */
   async _dropMissing(face, picture) {
     picture.replaceWith(Object.assign(document.createElement("span"), { className: "blank" }));
-    if (face.userId === DEMO_FACE.userId) return;
+    if (face === DEMO_FACE) return;
     const response = await fetch(posterUrl(face)).catch(() => null);
     if (response?.status !== 404) return;
     forgetFace(face);
-    this._onChoose(this.chosen.faceModelId === face.faceModelId ? DEMO_FACE : this.chosen);
+    this._onChoose(this.chosen?.faceModelId === face.faceModelId ? (listFaces()[0] ?? null) : this.chosen);
   }
 
   _deleteButton(face) {
@@ -52,7 +52,7 @@ export class FaceGallery {
     button.addEventListener("click", async () => {
       try {
         await deleteFace(face);
-        this._onChoose(DEMO_FACE);
+        this._onChoose(listFaces()[0] ?? null);
       } catch (error) {
         this._onProblem(error.message);
       }

@@ -5,12 +5,13 @@
  * described in stats.js.
  */
 
+import { token } from "./access.js";
 import { ClipSource, MicrophoneSource, createAudioContext, decodeClip, openMicrophone } from "./audio-source.js";
 import { LipSyncClient } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { h264Obstacle } from "./decoder.js";
 import { EnrolDialog } from "./enrol-dialog.js";
-import { posterUrl } from "./faces.js";
+import { findFaces, listFaces, posterUrl } from "./faces.js";
 import { FaceGallery } from "./gallery.js";
 import { showNumbers } from "./numbers.js";
 import { Stage } from "./stage.js";
@@ -35,7 +36,7 @@ const socketUrl = new URL("../v1/ws", import.meta.url);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const stats = new Stats();
-const client = new LipSyncClient(socketUrl);
+const client = new LipSyncClient(socketUrl, { token });
 const stage = new Stage();
 const conversation = new Conversation(client, stats, ({ image }) => stage.paint(image));
 window.lipsync = { stats, client, conversation };
@@ -84,12 +85,12 @@ function pictureConfig() {
 }
 
 function begin(context, source, pressedAt) {
-  const { userId, faceModelId } = gallery.chosen;
-  if (!client.connected) {
-    client.connect();
+  if (!client.connected || !gallery.chosen) {
+    callService();
     source.stop();
-    throw new Error("The service is away just now. It is being called again; try in a moment.");
+    throw new Error(client.connected ? "There is no face yet: add one from a photo." : refusal || "The service is away just now. It is being called again; try in a moment.");
   }
+  const { userId, faceModelId } = gallery.chosen;
   conversation.begin(context, source, { userId, faceModelId }, pictureConfig(), pressedAt);
   stage.listenTo(source.output);
 }
@@ -162,18 +163,30 @@ function showState({ state }) {
   document.querySelectorAll(".sample").forEach((sample) => sample.removeAttribute("aria-current"));
 }
 
+/** Why the service does not let this page in; empty where it does, or is away. */
+let refusal = "";
+
+/** Whoever is refused is told by the client's `problem`. */
+function callService() {
+  client.connect().catch(() => null);
+}
+
 function showConnection({ state, retryInMs }) {
   stats.connection = state;
   const seconds = Math.max(1, Math.round(retryInMs / 1000));
   const words = { open: "Connected", connecting: "Connecting", closed: "Closed", waiting: `Away, next try in ${seconds} s` };
   element("connection").dataset.state = state;
   element("connection").querySelector("span").textContent = words[state];
-  if (state === "open") showFaces();
+  if (state === "open") showFoundFaces();
 }
 
 function onProblem(problem) {
   stats.problems.push({ errorCode: problem.errorCode, errorMessage: problem.errorMessage });
   stats.problems.splice(0, stats.problems.length - 50);
+  if (problem.errorCode === "UNAUTHORIZED" && !client.connected) {
+    refusal = `This service asks for a token: open this page as ${new URL("../#access_token=TOKEN&user=NAME", import.meta.url)}. (${problem.errorMessage})`;
+    return showProblem(refusal);
+  }
   const failedH264 = problem.errorCode === "DECODING_FAILED" && pictureConfig().format === "h264";
   if (failedH264) document.querySelector('input[value="jpeg"]').checked = true;
   showProblem(failedH264 ? `${problem.errorMessage} JPEG is used from now on.` : problem.errorMessage);
@@ -206,7 +219,14 @@ const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem }
 
 function showFaces() {
   gallery.show();
-  if (conversation.state === "idle") stage.showPoster(posterUrl(gallery.chosen));
+  if (conversation.state === "idle" && gallery.chosen) stage.showPoster(posterUrl(gallery.chosen));
+}
+
+async function showFoundFaces() {
+  refusal = "";
+  await findFaces();
+  gallery.chosen ??= listFaces()[0] ?? null;
+  showFaces();
 }
 
 function chooseFace(choice) {
@@ -290,9 +310,10 @@ function bind() {
   element("add-face").addEventListener("click", () => enrolment.open());
   for (const press of ["pointerdown", "keydown"]) addEventListener(press, openAudio, { once: true });
   addEventListener("keydown", (event) => event.key === "Escape" && !enrolment.isOpen && conversation.interrupt());
-  addEventListener("online", () => client.connect());
+  addEventListener("online", callService);
   addEventListener("pagehide", () => client.close());
-  addEventListener("pageshow", (event) => event.persisted && client.connect());
+  addEventListener("pageshow", (event) => event.persisted && callService());
+  addEventListener("hashchange", () => location.reload());
 }
 
 bind();
@@ -302,4 +323,4 @@ showSnippet();
 showFaces();
 showNumbers(stats);
 setInterval(() => showNumbers(stats), NUMBERS_EVERY_MS);
-client.connect();
+callService();
