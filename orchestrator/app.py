@@ -20,15 +20,13 @@ from orchestrator.http import add_routes
 from orchestrator.http_context import (
     BENCHMARKS,
     CONFIG,
-    MAX_BODY_BYTES,
-    MAX_UPLOADS,
     MEASURED,
     RENDERS,
     SERVICE,
     SOCKETS,
-    UPLOADS,
 )
 from orchestrator.http_errors import errors_as_json
+from orchestrator.http_uploads import MAX_BODY_BYTES, UPLOADS, Uploads
 from orchestrator.licences import check_models
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService, OpenInference
@@ -69,7 +67,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share
     app[SOCKETS] = set()
     app[MEASURED] = []
     app[SHARE] = share
-    app[UPLOADS] = asyncio.Semaphore(MAX_UPLOADS)
+    app[UPLOADS] = Uploads()
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
     app[BENCHMARKS] = asyncio.Semaphore(1)
     app.cleanup_ctx.append(_service)

@@ -57,7 +57,8 @@ class StaticTokens:
 
     def caller(self, token: str | None) -> Caller:
         """The token's user."""
-        user = None if token is None else self._users.get(sha256(token.encode()).digest())
+        # Bytes of a header that are no UTF-8 come as surrogates, which no known token has.
+        user = None if token is None else self._users.get(sha256(token.encode(errors="surrogatepass")).digest())
         if user is None:
             raise _refused("is missing" if token is None else "is not known")
         return Caller(user)
@@ -81,7 +82,7 @@ class JwtTokens:
             claims = jwt.decode(token, self._key, algorithms=[self._algorithm], leeway=CLOCK_LEEWAY_S, options=CHECKS)
         except jwt.ExpiredSignatureError:
             raise _refused("has expired; fetch a new one") from None
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, UnicodeEncodeError):
             raise _refused(f"is not a valid {self._algorithm} token with `sub` and `exp`") from None
         user = claims["sub"]
         if not isinstance(user, str) or not is_path_part(user):

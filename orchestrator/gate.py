@@ -64,5 +64,13 @@ def caller_of(request: web.Request) -> Caller:
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
     """A browser may connect from this service's own page and from those that the operator named; programs send no Origin."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host and origin.rstrip("/") not in allowed:
+    if origin is not None and _host_of(origin) != request.host and origin.rstrip("/") not in allowed:
         raise web.HTTPForbidden(text="this origin may not connect; name it in allowed_origins, or open the page from this service")
+
+
+def _host_of(origin: str) -> str | None:
+    """With its port; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

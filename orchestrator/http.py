@@ -87,8 +87,12 @@ async def page_file(request: web.Request) -> web.FileResponse:
 
 
 def _file_of_page(name: str) -> Path:
-    path = (PAGE / name).resolve() if "\0" not in name else PAGE
-    if not path.is_relative_to(PAGE) or not path.is_file():
+    try:
+        path = (PAGE / name).resolve()
+        found = path.is_relative_to(PAGE) and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, with a null
+        found = False
+    if not found:
         raise web.HTTPNotFound
     return path
 

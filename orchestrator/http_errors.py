@@ -47,6 +47,8 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
     try:
         response: web.StreamResponse = await handler(request)
     except LipSyncError as error:
+        if isinstance(error, StorageError):
+            logger.error("%s %s: %s", request.method, request.path, error)
         return refused(request, error, _status(error))
     except web.HTTPException as refusal:
         if refusal.status < 400:

@@ -11,7 +11,9 @@ from aiohttp import web
 from orchestrator import http_answers as answers
 from orchestrator.errors import invalid_field
 from orchestrator.face.enrolment import enrol_photo
-from orchestrator.http_context import CONFIG, SERVICE, UPLOADS, answer, read_form, text_of
+from orchestrator.face.ids import check_id
+from orchestrator.http_context import CONFIG, SERVICE, answer, text_of
+from orchestrator.http_uploads import Upload, read_form, upload_of
 from orchestrator.types import FaceModel, LipSyncModel
 from orchestrator.wire import WireResolution
 
@@ -26,23 +28,24 @@ PREVIEW_QUALITY: Final = 90
 async def enrol(request: web.Request) -> web.Response:
     """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with reasons."""
     app = request.app
-    async with app[UPLOADS]:
-        face = await _enrol(request)
+    async with upload_of(request) as upload:
+        face = await _enrol(request, upload)
     app[SERVICE].faces.hold(face)
     await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
     return answer(_face(face), 201)
 
 
-async def _enrol(request: web.Request) -> FaceModel:
+async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
     if not request.content_type.startswith("multipart/"):
         raise invalid_field("photo", "is missing; send a multipart form with the fields `photo` and `consent`")
-    form = await read_form(request, {"photo": MAX_PHOTO_BYTES})
+    form = await read_form(request, upload, {"photo": MAX_PHOTO_BYTES})
     if not form.get("photo"):
         raise invalid_field("photo", "is missing; send the picture as the multipart field `photo`")
+    face_id = text_of(form, "id")
     return await enrol_photo(
         form["photo"],
         user_id=request.match_info["user"],
-        face_id=form["id"].decode(errors="replace") if "id" in form else None,
+        face_id=None if face_id is None else check_id(face_id, "id"),
         store=request.app[SERVICE].store,
         consent=text_of(form, "consent") == "true",
     )

@@ -13,8 +13,8 @@ import msgspec
 from aiohttp import web
 
 from orchestrator import http_answers as answers
+from orchestrator.audio.apart import read_apart
 from orchestrator.audio.decode import AudioDecoder
-from orchestrator.audio.reader import read_audio, read_sound
 from orchestrator.benchmarking import BenchmarkResult
 from orchestrator.commands.filming import film
 from orchestrator.commands.offline import OfflineRenderer, Wish, as_chunks
@@ -22,11 +22,12 @@ from orchestrator.errors import invalid_field
 from orchestrator.face.ids import check_id
 from orchestrator.face.store import DEMO_USER
 from orchestrator.gate import caller_of
-from orchestrator.http_context import BENCHMARKS, CONFIG, RENDERS, SERVICE, answer, number_of, read_form, text_of, while_connected
+from orchestrator.http_context import BENCHMARKS, CONFIG, RENDERS, SERVICE, answer, number_of, text_of, while_connected
+from orchestrator.http_uploads import read_body, read_form, upload_of
 from orchestrator.inference.repository import read_repository
 from orchestrator.session import SessionRegistry, too_many
 from orchestrator.types import AudioChunk, LipSyncModel, Resolution, VideoGenerationConfig
-from orchestrator.wire import WireAudio, audio_request
+from orchestrator.wire import WireAudio, audio_request, wire_fault
 
 MAX_RECORDING_BYTES: Final = 64 * 1024 * 1024
 """Five minutes of 44.1 kHz stereo are 53 MB."""
@@ -45,20 +46,26 @@ SEND_BYTES: Final = 256 * 1024
 async def render(request: web.Request) -> web.StreamResponse:
     """Multipart `audio` and whose face: an MP4 with sound, when all of it is drawn."""
     app = request.app
+    _check_render(app)
+    form = await _form(request)
+    _check_render(app)
+    with tempfile.TemporaryDirectory(prefix="lipsync-render-") as folder:
+        path = Path(folder) / "render.mp4"
+        async with app[RENDERS]:
+            await while_connected(request, _render(request, form, path), app[CONFIG].render_timeout_s)
+        return await _send(request, path)
+
+
+def _check_render(app: web.Application) -> None:
+    """Before a recording is sent in vain, and once it is there: whoever is slow to send one holds no place."""
     if app[RENDERS].locked():
         raise too_many("other recordings are being rendered; try again", retry_after_s=RENDER_RETRY_S, limit=app[CONFIG].max_renders)
-    async with app[RENDERS]:
-        form = await _form(request)
-        with tempfile.TemporaryDirectory(prefix="lipsync-render-") as folder:
-            path = Path(folder) / "render.mp4"
-            await while_connected(request, _render(request, form, path), app[CONFIG].render_timeout_s)
-            return await _send(request, path)
 
 
-async def _render(request: web.Request, form: Mapping[str, bytes], path: Path) -> None:
+async def _render(request: web.Request, form: dict[str, bytes], path: Path) -> None:
     config, service = request.app[CONFIG], request.app[SERVICE]
     wish = await _wish(request, form)
-    sound = await asyncio.to_thread(read_sound, form["audio"], max_duration_s=config.max_render_s)
+    sound = await read_apart(form.pop("audio"), max_duration_s=config.max_render_s)
     repository = await asyncio.to_thread(read_repository, config.model_repository)
     renderer = OfflineRenderer(config, service.faces, service.video.inference, repository)
     await film(renderer, wish, sound, path, _give_way(service.sessions))
@@ -105,25 +112,27 @@ def _user(request: web.Request, named: str | None) -> str:
 async def _form(request: web.Request) -> dict[str, bytes]:
     if not request.content_type.startswith("multipart/"):
         raise invalid_field("audio", "is missing; send a multipart form whose field `audio` is the recording")
-    form = await read_form(request, {"audio": MAX_RECORDING_BYTES})
+    async with upload_of(request) as upload:
+        form = await read_form(request, upload, {"audio": MAX_RECORDING_BYTES})
     if not form.get("audio"):
         raise invalid_field("audio", "is missing; send the recording as the multipart field `audio`")
     return form
 
 
 async def _send(request: web.Request, path: Path) -> web.StreamResponse:
-    """The file in pieces; a client that takes none for `send_timeout_s` is left."""
+    """The file in pieces; a client that takes none for `send_timeout_s`, or not all in the time of a rendering, is left."""
     headers = {"Content-Type": "video/mp4", "Content-Disposition": 'attachment; filename="render.mp4"'}
     response = web.StreamResponse(headers=headers)
-    with path.open("rb") as file:
-        response.content_length = os.fstat(file.fileno()).st_size
-        await response.prepare(request)
-        while piece := await asyncio.to_thread(file.read, SEND_BYTES):
-            try:
-                async with asyncio.timeout(request.app[CONFIG].send_timeout_s):
-                    await response.write(piece)
-            except TimeoutError:
-                raise ConnectionResetError("the client takes no data") from None
+    try:
+        with path.open("rb") as file:
+            response.content_length = os.fstat(file.fileno()).st_size
+            await response.prepare(request)
+            async with asyncio.timeout(request.app[CONFIG].render_timeout_s):
+                while piece := await asyncio.to_thread(file.read, SEND_BYTES):
+                    async with asyncio.timeout(request.app[CONFIG].send_timeout_s):
+                        await response.write(piece)
+    except TimeoutError:
+        raise ConnectionResetError("the client takes no data") from None
     await response.write_eof()
     return response
 
@@ -131,35 +140,46 @@ async def _send(request: web.Request, path: Path) -> web.StreamResponse:
 async def benchmark(request: web.Request) -> web.Response:
     """A face and test audio, as JSON or as a form: what every model that can draw it makes of it."""
     app = request.app
-    if app[BENCHMARKS].locked():
-        raise too_many("another benchmark runs; try again when it is done", retry_after_s=BENCHMARK_RETRY_S, limit=1)
+    _check_benchmark(app)
+    test = await (_form(request) if request.content_type.startswith("multipart/") else _json(request))
+    _check_benchmark(app)
     async with app[BENCHMARKS]:
-        user_id, face_id, speech = await _test(request)
-        face = await app[SERVICE].faces.load_face_model(user_id, face_id)
-        trying = app[SERVICE].benchmark_models(face, speech)
-        results = await while_connected(request, trying, app[CONFIG].render_timeout_s)
+        results = await while_connected(request, _benchmark(request, test), app[CONFIG].render_timeout_s)
     return answer(answers.Benchmark([_result(result) for result in results]))
 
 
-async def _test(request: web.Request) -> tuple[str, str | None, Sequence[AudioChunk]]:
+def _check_benchmark(app: web.Application) -> None:
+    if app[BENCHMARKS].locked():
+        raise too_many("another benchmark runs; try again when it is done", retry_after_s=BENCHMARK_RETRY_S, limit=1)
+
+
+async def _benchmark(request: web.Request, test: dict[str, bytes] | answers.BenchmarkRequest) -> list[BenchmarkResult]:
+    service = request.app[SERVICE]
+    user_id, face_id, speech = await (_recorded(request, test) if isinstance(test, dict) else _said(request, test))
+    face = await service.faces.load_face_model(user_id, face_id)
+    return await service.benchmark_models(face, speech)
+
+
+async def _recorded(request: web.Request, form: dict[str, bytes]) -> tuple[str, str | None, Sequence[AudioChunk]]:
     """User, face and speech."""
-    if not request.content_type.startswith("multipart/"):
-        wanted = _decoded(await request.read())
-        user_id = _user(request, wanted.user_id)
-        chunk = audio_request(WireAudio("benchmark", user_id, wanted.audio_chunk)).chunk
-        await asyncio.to_thread(AudioDecoder().decode, chunk)  # what cannot be heard is the caller's fault, not the models'
-        return user_id, wanted.face_model_id, [chunk]
-    form = await _form(request)
-    samples = await asyncio.to_thread(read_audio, form["audio"], max_duration_s=MAX_BENCHMARK_S)
-    return _user(request, text_of(form, "userId")), text_of(form, "faceModelId"), as_chunks(samples)
+    sound = await read_apart(form.pop("audio"), max_duration_s=MAX_BENCHMARK_S, as_heard=True)
+    return _user(request, text_of(form, "userId")), text_of(form, "faceModelId"), as_chunks(sound.samples[0])
 
 
-def _decoded(body: bytes) -> answers.BenchmarkRequest:
+async def _said(request: web.Request, wanted: answers.BenchmarkRequest) -> tuple[str, str | None, Sequence[AudioChunk]]:
+    user_id = _user(request, wanted.user_id)
+    chunk = audio_request(WireAudio("benchmark", user_id, wanted.audio_chunk)).chunk
+    await asyncio.to_thread(AudioDecoder().decode, chunk)  # what cannot be heard is the caller's fault, not the models'
+    return user_id, wanted.face_model_id, [chunk]
+
+
+async def _json(request: web.Request) -> answers.BenchmarkRequest:
+    async with upload_of(request) as upload:
+        body = await read_body(request, upload)
     try:
         return msgspec.json.decode(body, type=answers.BenchmarkRequest)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        raise invalid_field(place.strip("`").removeprefix("$.") or "body", message) from None
+        raise wire_fault(error, "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field("body", f"is neither a multipart form nor valid JSON ({error})") from None
 

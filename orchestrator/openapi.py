@@ -20,7 +20,7 @@ ERRORS: Final = {
     "401": "The token is missing, unknown, forged or expired",
     "403": "The token belongs to another user, or the page that asks may not",
     "404": "There is no such face model, or no such model",
-    "408": "The form did not come in time",
+    "408": "The body did not come in time",
     "413": "The body is larger than this path accepts",
     "422": "The photo, recording or face will not do; for a photo `details.reasons` says what a person can do about it",
     "500": "The service failed; its log says why",
@@ -99,8 +99,11 @@ def _probes() -> Json:
     described = {"application/json": {"schema": {"type": "object", "required": ["openapi", "paths"]}}}
     not_ready = {"description": "The default model does not answer", "content": _json(answers.Ready)}
     socket = {"101": {"description": "The socket is open; `lipsync.binary.v1` may be asked for as subprotocol"}}
+    name = [{"name": "file", "in": "path", "required": True, "schema": {"type": "string"}, "example": "client.js"}]
+    page_file = _operation("A file of the demo page", _ok(_binary("*/*")), ("404",), name) | {"security": []}
     return {
         "/": {"get": _open("The demo page", {"text/html": {"schema": {"type": "string"}}})},
+        "/demo/{file}": {"get": page_file},
         "/healthz": {"get": _open("Whether the process lives", _json(answers.Alive))},
         "/readyz": {"get": _open("Whether the default model answers", _json(answers.Ready), {"503": not_ready})},
         "/metrics": {"get": _open("Prometheus metrics", text)},

@@ -185,7 +185,7 @@ class Connection:
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, and count it."""
         self._metrics.errors_total.labels(error.code.value).inc()
-        logger.info("session %s: %s: %s", session_id, error.code.value, error.message)
+        logger.info("session %s: %s: %s", session_id, error.code.value, error)
         await self.write(wire.error_message(error, session_id))
 
     async def write(self, message: wire.ServerMessage) -> None:

@@ -54,6 +54,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"lipsync: --model {options.model}: choose one of {', '.join(ADAPTERS)}", file=sys.stderr)
         return 2
     cv2.setNumThreads(1)
+    if options.output.is_dir():
+        print(f"lipsync: --output {options.output}: is a folder; name the MP4 in it", file=sys.stderr)
+        return 2
     if not options.output.parent.is_dir():
         print(f"lipsync: --output {options.output}: there is no folder {options.output.parent}", file=sys.stderr)
         return 2

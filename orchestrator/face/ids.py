@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.errors import invalid_field
 
 _PART: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+ID_RULE: Final = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
 _TAKEN: Final = "active_model.json"
 """The one name that the layout of the store uses beside ids."""
 
@@ -22,7 +23,7 @@ def check_id(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise invalid_field(field, f"must be a string, not {type(value).__name__}")
     if not is_path_part(value):
-        raise invalid_field(field, "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'")
+        raise invalid_field(field, ID_RULE)
     if value == _TAKEN:
         raise invalid_field(field, f"{_TAKEN!r} is a name that storage uses itself; choose another")
     return value

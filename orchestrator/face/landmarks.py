@@ -64,6 +64,8 @@ class _Box:
 def find_faces(image: RgbImage) -> list[Mesh]:
     """The meshes of all faces, largest first; both the detector for near faces and the one for distant ones are asked."""
     scale = min(1.0, DETECTION_SIDE / max(image.shape[:2]))
+    if round(scale * min(image.shape[:2])) < 1:
+        return []  # a line
     square = _pad_to_square(_resized(image, scale))
     with _quiet_mediapipe() as solutions:
         found = [box for near in (0, 1) for box in _detect(solutions, square, near)]

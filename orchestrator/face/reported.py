@@ -15,9 +15,15 @@ class StorageError(LipSyncError, OSError):
     """The storage did not do what it was asked; both kinds of error, so that whoever can do without it may go on."""
 
     def __init__(self, cause: OSError) -> None:
-        message = f"faceModelId: the storage of face models failed ({cause}); try again, faces that are in memory go on speaking"
+        reason = "it does not answer" if cause.strerror is None else cause.strerror  # callers need not know where it lies
+        message = f"faceModelId: the storage of face models failed ({reason}); try again, faces that are in memory go on speaking"
         details = {"field": "faceModelId", "storage": "away"}
         super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True, details=details)
+        self._cause = cause
+
+    def __str__(self) -> str:
+        """For the operator: with the path."""
+        return f"the storage of face models failed: {self._cause}"
 
 
 class ReportedStore:

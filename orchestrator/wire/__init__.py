@@ -20,7 +20,16 @@ from orchestrator.wire.client_messages import (
     WireConfig,
     WireResolution,
 )
-from orchestrator.wire.reading import MAX_AUDIO_BYTES, MAX_MESSAGE_BYTES, AudioRequest, audio_request, parse, parse_binary, session_of
+from orchestrator.wire.reading import (
+    MAX_AUDIO_BYTES,
+    MAX_MESSAGE_BYTES,
+    AudioRequest,
+    audio_request,
+    parse,
+    parse_binary,
+    session_of,
+    wire_fault,
+)
 from orchestrator.wire.service_messages import (
     ErrorMessage,
     ModelSwitched,
@@ -74,5 +83,6 @@ __all__ = [
     "session_of",
     "split_binary",
     "video_message",
+    "wire_fault",
     "wire_time",
 ]

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.errors import LipSyncError, invalid_field
+from orchestrator.face.ids import ID_RULE
 from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
 from orchestrator.wire.binary import split_binary
 from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, WireAudio, WireConfig
@@ -44,7 +45,7 @@ def parse(text: str | bytes) -> ClientMessage:
     try:
         message: ClientMessage = _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise wire_fault(error, "message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field("message", f"is not valid JSON ({error}); send one JSON object per WebSocket text message") from None
     return message
@@ -59,7 +60,7 @@ def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
             fields["audioChunk"]["data"] = ""
         return msgspec.convert(fields, ClientMessage), payload
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise wire_fault(error, "message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field("header", f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object") from None
 
@@ -119,13 +120,16 @@ def _check_range(field: str, value: float, lowest: float, highest: float) -> Non
         raise invalid_field(field, f"is {value:g}; must be between {lowest:g} and {highest:g}")
 
 
-def _explain(problem: str) -> LipSyncError:
-    match = _PATH.match(problem)
-    what, path = (match["what"], match["path"] or "") if match else (problem, "")
+def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
+    """The error that names the field; `whole` is what the fault lies in where it lies in no field."""
+    match = _PATH.match(str(error))
+    what, path = (match["what"], match["path"] or "") if match else (str(error), "")
     named = _NAMED.search(what)
     if "required field" in what and named:
         path = f"{path}.{named['name']}".strip(".")
         return invalid_field(path, "is required but missing")
     if path in ("", "type") and "Invalid value" in what:
         return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
-    return invalid_field(path or "message", what[:1].lower() + what[1:])
+    if "matching regex" in what:  # identifiers alone have one
+        return invalid_field(path, ID_RULE)
+    return invalid_field(path or whole, what[:1].lower() + what[1:])

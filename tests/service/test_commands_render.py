@@ -113,7 +113,7 @@ def test_numbers_out_of_range_are_bad_usage(flags: list[str], speech: Path) -> N
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("flags", [["--model", "unheard-of"], ["-o", "no-such-folder/out.mp4"]])
+@pytest.mark.parametrize("flags", [["--model", "unheard-of"], ["-o", "no-such-folder/out.mp4"], ["-o", "."]])
 def test_what_does_not_exist_is_bad_usage(flags: list[str], speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", str(speech), *flags]) == 2
     assert flags[1] in capsys.readouterr().err

@@ -88,6 +88,15 @@ async def test_an_enrolled_face_can_be_deleted(service_url: str) -> None:
     assert (await get(service_url, path))[0] == 404
 
 
+async def test_an_empty_id_as_browsers_send_it_is_none(service_url: str) -> None:
+    status, face = await post_photo(service_url, form(astronaut_jpeg(), consent="true", id=""))
+    assert (status, face["id"][:5]) == (201, "face-")
+
+
+def line_png(width: int, height: int) -> bytes:
+    return cv2.imencode(".png", np.full((height, width, 3), 90, np.uint8))[1].tobytes()
+
+
 def png_of_30_megapixels() -> bytes:
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 6000, 5000, 8, 2, 0, 0, 0)
     return header + bytes(64)
@@ -99,13 +108,15 @@ def png_of_30_megapixels() -> bytes:
         (None, {"consent": "true"}, 400, "photo"),
         (astronaut_jpeg(), {}, 400, "consent"),
         (astronaut_jpeg(), {"consent": "no"}, 400, "consent"),
-        (astronaut_jpeg(), {"consent": "true", "id": "../up"}, 400, "faceModelId"),
+        (astronaut_jpeg(), {"consent": "true", "id": "../up"}, 400, "id"),
         (b"not a picture", {"consent": "true"}, 422, "NOT_A_PICTURE"),
         (astronaut_jpeg()[:4000], {"consent": "true"}, 422, "PICTURE_DAMAGED"),
         (png_of_30_megapixels(), {"consent": "true"}, 422, "PICTURE_TOO_LARGE"),
         (cv2.imencode(".jpg", np.full((512, 512, 3), 90, np.uint8))[1].tobytes(), {"consent": "true"}, 422, "NO_FACE"),
+        (line_png(20_000, 1), {"consent": "true"}, 422, "NO_FACE"),
+        (line_png(1, 20_000), {"consent": "true"}, 422, "NO_FACE"),
     ],
-    ids=["no photo", "no consent", "consent refused", "traversal", "text", "truncated", "30 megapixels", "no face"],
+    ids=["no photo", "no consent", "consent refused", "traversal", "text", "truncated", "30 megapixels", "no face", "a line", "a column"],
 )
 async def test_a_photo_that_cannot_be_used_is_refused_with_a_reason(
     service_url: str, photo: bytes | None, fields: dict[str, str], status: int, told: str

@@ -42,6 +42,7 @@ async def asked(url: str, method: str, path: str, **options: Any) -> tuple[int, 
         ("GET", "/demo/%2e%2e/faces/face-models", 404, "INVALID_MESSAGE"),
         ("GET", "/demo/%2e%2e%2f%2e%2e%2fapp.py", 404, "INVALID_MESSAGE"),
         ("GET", "/demo/a%00b", 404, "INVALID_MESSAGE"),
+        ("GET", "/demo/" + "a" * 5000, 404, "INVALID_MESSAGE"),
         ("PUT", "/healthz", 405, "INVALID_MESSAGE"),
         ("GET", "/v1/render", 405, "INVALID_MESSAGE"),
         ("PATCH", "/v1/users/demo/face-models/demo", 405, "INVALID_MESSAGE"),
@@ -67,7 +68,7 @@ async def test_too_large_a_body_is_the_typed_object_too(service_url: str) -> Non
     assert (status, error.details["field"]) == (400, "photo")
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://["])
 async def test_a_foreign_page_may_not_post(service_url: str, origin: str) -> None:
     for path in ("/v1/render", "/v1/benchmark", "/v1/users/ann/face-models"):
         status, error, _ = await asked(service_url, "POST", path, data=form({"audio": b"x"}), headers={"Origin": origin})
@@ -76,16 +77,44 @@ async def test_a_foreign_page_may_not_post(service_url: str, origin: str) -> Non
     assert (status, error.details["field"]) == (400, "audio"), "the service's own page may"
 
 
-async def test_a_form_that_does_not_come_gives_its_place_to_others(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.http_context.UPLOAD_TIMEOUT_S", 0.05)
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize(
+    ("path", "kind", "field"),
+    [("benchmark", "application/json", "body"), ("render", "multipart/form-data; boundary=b", "form")],
+)
+async def test_a_body_that_is_not_coded_as_it_says_is_the_callers_fault(
+    service_url: str, coding: str, path: str, kind: str, field: str
+) -> None:
+    headers = {"Content-Type": kind, "Content-Encoding": coding}
+    status, error, _ = await asked(service_url, "POST", f"/v1/{path}", data=io.BytesIO(b"neither of them"), headers=headers)
+    assert (status, error.error_code, error.details["field"]) == (400, "INVALID_MESSAGE", field)
+
+
+async def test_a_token_of_bytes_that_are_no_text_is_an_unknown_one(tmp_path: Path) -> None:
+    async with http_service(tmp_path, auth_tokens={"demo-token": "demo"}) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 401 ") and b'"UNAUTHORIZED"' in answer
+
+
+async def test_a_body_that_does_not_come_gives_its_place_to_others(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.http_uploads.UPLOAD_TIMEOUT_S", 0.05)
 
     async def never_ending() -> AsyncIterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="audio"\r\n\r\nRIFF'
         await asyncio.Event().wait()
 
-    for path in ("/v1/render", "/v1/benchmark", "/v1/users/ann/face-models"):
-        options = {"data": never_ending(), "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
-        status, error, _ = await asked(service_url, "POST", path, **options)
+    form_kind = "multipart/form-data; boundary=b"
+    for path, kind in (
+        ("/v1/render", form_kind),
+        ("/v1/benchmark", form_kind),
+        ("/v1/benchmark", "application/json"),
+        ("/v1/users/ann/face-models", form_kind),
+    ):
+        status, error, _ = await asked(service_url, "POST", path, data=never_ending(), headers={"Content-Type": kind})
         assert (status, error.error_code) == (408, "TIMEOUT")
 
 
@@ -109,9 +138,11 @@ async def test_what_failed_inside_stands_in_the_log_alone(
     assert "secret" not in error.error_message and "secret" in caplog.text
 
 
-async def test_a_storage_that_is_away_is_no_missing_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_storage_that_is_away_is_no_missing_face_and_only_the_log_says_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def away(*_: object) -> None:
-        raise OSError("no route to the storage")
+        raise NotADirectoryError(20, "Not a directory", "/srv/faces/ann")
 
     monkeypatch.setattr(LocalFaceStore, "blobs", away)
     monkeypatch.setattr(LocalFaceStore, "read", away)
@@ -119,6 +150,8 @@ async def test_a_storage_that_is_away_is_no_missing_face(tmp_path: Path, monkeyp
         for path in ("/v1/users/ann/face-models", "/v1/users/ann/face-models/portrait"):
             status, error, _ = await asked(url, "GET", path)
             assert (status, error.details["storage"]) == (503, "away")
+            assert "Not a directory" in error.error_message and "/srv" not in error.error_message
+    assert "/srv/faces/ann" in caplog.text
 
 
 async def test_a_session_beyond_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ async def test_a_benchmark_recommends_one_of_the_models_that_can_draw_the_face(t
     ("change", "status", "field"),
     [
         ({"audioChunk": None}, 400, "audioChunk"),
+        ({"audioChunk": "absent"}, 400, "audioChunk"),
         ({"faceModelId": "no/body"}, 400, "faceModelId"),
         ({"faceModelId": "nobody"}, 404, "faceModelId"),
         ({"data": "not base64"}, 400, "audioChunk.data"),
@@ -142,9 +143,38 @@ async def test_a_benchmark_of_something_else_is_refused_by_field(tmp_path: Path,
     chunk = {"data": "AAAA" * 400, "timestamp": 0, "sequenceNumber": 0, "sampleRate": 16000, "channels": 1, "format": "pcm"}
     body = {"faceModelId": "demo", "audioChunk": chunk | {key: value for key, value in change.items() if key in chunk}}
     body |= {key: value for key, value in change.items() if key in body}
+    body = {key: value for key, value in body.items() if value != "absent"}
     async with http_service(tmp_path) as url:
         answered, error = await error_of(f"{url}/v1/benchmark", None, json=body)
     assert (answered, error["details"].get("field")) == (status, field), error
+
+
+async def test_whoever_is_slow_to_send_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    """Bob begins to send more than there are places of anything, and no more comes."""
+    begun = {"render": "audio", "benchmark": "audio", "users/bob/face-models": "photo"}
+
+    async def begin(url: str, path: str, kind: str, body: str) -> asyncio.StreamWriter:
+        host = url.removeprefix("http://")
+        _, writer = await asyncio.open_connection(*host.split(":"))
+        head = f"POST /v1/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer bob-token\r\nContent-Type: {kind}\r\n"
+        writer.write(f"{head}Content-Length: 9999\r\n\r\n{body}".encode())
+        await writer.drain()
+        return writer
+
+    async with http_service(tmp_path, max_renders=1, auth_tokens={"demo-token": "demo", "bob-token": "bob"}) as url:
+        slow = [await begin(url, "benchmark", "application/json", "{")]
+        for path, field in begun.items():
+            part = f'--b\r\nContent-Disposition: form-data; name="{field}"\r\n\r\nRIFF'
+            slow += [await begin(url, path, "multipart/form-data; boundary=b", part) for _ in range(4)]
+        demo = {"Authorization": "Bearer demo-token"}
+        for path in ("render", "benchmark"):
+            status, _, body = await post(f"{url}/v1/{path}", form({"audio": recording(0.2)}, size=128), headers=demo)
+            assert status == 200, body
+        photo = form({"photo": b"no photo"}, consent="true")
+        status, error = await error_of(f"{url}/v1/users/demo/face-models", photo, headers=demo)
+        assert (status, error["details"]["reasons"][0]["code"]) == (422, "NOT_A_PICTURE")
+        for writer in slow:
+            writer.close()
 
 
 async def test_a_token_renders_and_tries_its_own_users_faces_alone(tmp_path: Path) -> None:

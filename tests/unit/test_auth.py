@@ -34,6 +34,7 @@ def test_a_listed_token_is_its_users_and_no_other_is_anybodys() -> None:
     assert tokens.caller("alpha").user_id == "ann"
     assert "missing" in refused(tokens, None)
     assert "gamma" not in refused(tokens, "gamma")
+    assert "not known" in refused(tokens, "\udcff")
 
 
 def test_a_signed_token_is_that_of_its_subject() -> None:
@@ -50,9 +51,10 @@ def test_a_signed_token_is_that_of_its_subject() -> None:
         (signed(key="another secret of thirty-two bytes or more"), "valid"),
         (jwt.encode({"sub": "ann", "exp": time.time() + 86_400}, "", "none"), "valid"),
         ("not.a.token", "valid"),
+        ("\udcff", "valid"),
         (None, "missing"),
     ],
-    ids=["expired", "endless", "nobody's", "a path", "forged", "unsigned", "nonsense", "none"],
+    ids=["expired", "endless", "nobody's", "a path", "forged", "unsigned", "nonsense", "no text", "none"],
 )
 def test_any_other_token_is_refused_and_says_why(token: str | None, said: str) -> None:
     assert said in refused(JwtTokens(SECRET, "HS256"), token)

@@ -32,6 +32,7 @@ LAYERS = (
         "http_faces",
         "http_media",
         "http_models",
+        "http_uploads",
         "openapi",
         "gate",
         "auth",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import http_context, http_faces, http_media, session, wire
+from orchestrator import http_faces, http_media, http_uploads, session, wire
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config
 from orchestrator.face import freshness, picture, storage_threads, watched
@@ -33,9 +33,9 @@ def test_fixed_limits_are_as_the_page_says() -> None:
         "32 MiB": 32 * mib == wire.MAX_MESSAGE_BYTES,
         "4 MiB": 4 * mib == wire.MAX_AUDIO_BYTES,
         "20 MiB, 25 megapixels": (20 * mib, 25_000_000) == (http_faces.MAX_PHOTO_BYTES, picture.MAX_PIXELS),
-        "4 uploads at once": http_context.MAX_UPLOADS == 4,
-        "16 parts, 60 s": (http_context.MAX_PARTS, http_context.UPLOAD_TIMEOUT_S) == (16, 60.0),
-        "| JSON body | 8 MiB": 8 * mib == http_context.MAX_BODY_BYTES,
+        "4 uploads of a caller at once, 512 MiB": (4, 512 * mib) == (http_uploads.MAX_UPLOADS, http_uploads.MAX_UPLOADED_BYTES),
+        "16 parts, 60 s": (http_uploads.MAX_PARTS, http_uploads.UPLOAD_TIMEOUT_S) == (16, 60.0),
+        "| JSON body | 8 MiB": 8 * mib == http_uploads.MAX_BODY_BYTES,
         "64 MiB": 64 * mib == http_media.MAX_RECORDING_BYTES,
         "10 s of audio": http_media.MAX_BENCHMARK_S == 10.0,
         "8 at once, 256 in line, 32 of them": (storage_threads.AT_ONCE, storage_threads.MOST_WAITING, watched.MOST_OF_A_USER)

@@ -103,6 +103,11 @@ def test_a_bad_field_is_named(path: str, value: Any) -> None:
     assert caught.value.recoverable
 
 
+def test_a_bad_id_is_explained_in_words() -> None:
+    with pytest.raises(LipSyncError, match="faceModelId: must be 1 to 128 characters"):
+        parse_audio(changed("faceModelId", "a/b"))
+
+
 @pytest.mark.parametrize("size", [{"width": 256, "height": 512}, {"width": 1024, "height": 1024}, {"width": 0, "height": 0}])
 def test_only_the_offered_sizes_are_drawn(size: dict[str, int]) -> None:
     with pytest.raises(LipSyncError) as caught:

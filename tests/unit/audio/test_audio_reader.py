@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from audio_recordings import container_bytes, delay_samples, pcm16, syllables, tone, wav_header
 
-from orchestrator.audio.reader import read_audio
+from orchestrator.audio.reader import decode_sound, read_audio, read_sound
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
 SPEECH = syllables(48_000, 1.0, -20.0)
@@ -42,6 +44,27 @@ def test_stereo_files_of_any_rate_become_mono_at_16_khz(rate: int, tmp_path: Pat
     assert np.abs(samples - tone(16_000, 0.5))[200:-200].max() < 1e-3
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (96_000, 2), (384_000, 8)])
+def test_of_a_sound_no_more_is_kept_than_ears_have_use_for_and_nothing_is_there_twice(rate: int, channels: int) -> None:
+    data = pcm16(np.repeat(tone(rate, 1.0), channels))
+    file, pieces = wav_header(rate, channels, 16, len(data)) + data, list[int]()
+    kept = decode_sound(io.BytesIO(file), lambda piece: pieces.append(len(piece)), max_duration_s=2.0, as_heard=False)
+    assert kept == (min(2, channels), min(48_000, rate))
+    assert sum(pieces) == 4 * kept[0] * kept[1]
+    assert max(pieces) < 64 * 1024
+    sound = read_sound(file)
+    assert (sound.samples.shape, sound.rate_hz, sound.duration_s) == ((kept[0], kept[1]), kept[1], 1.0)
+
+
+def test_a_file_resampled_piece_by_piece_is_as_one_resampled_whole() -> None:
+    sound = tone(44_100, 2.0) * np.linspace(0.1, 0.9, 88_200, dtype=np.float32)
+    data = pcm16(sound)
+    whole = soxr.resample(np.frombuffer(data, "<i2").astype(np.float32) / 32768.0, 44_100, 16_000)
+    samples = read_audio(wav_header(44_100, 1, 16, len(data)) + data)
+    assert samples.shape == whole.shape
+    assert np.abs(samples - whole).max() < 1e-5
+
+
 AAC_48K, AAC_24K = (container_bytes(SPEECH[:9_600], rate, "adts", "aac", "fltp") for rate in (48_000, 24_000))
 
 
@@ -63,6 +86,9 @@ BAD = {
     "a WAV of an unknown coding": wav_header(16_000, 1, 16, 200, tag=0x7777) + bytes(200),
     "a WAV of no channels": wav_header(16_000, 0, 16, 200) + bytes(200),
     "an AAC that changes its rate": AAC_48K + AAC_24K,
+    "a WAV of more samples a second than anything has": wav_header(655_350, 1, 16, 200) + bytes(200),
+    "a WAV of one sample a second": wav_header(1, 1, 16, 200) + bytes(200),
+    "a WAV of sixteen channels": wav_header(48_000, 16, 16, 3200) + bytes(3200),
     "a WAV with NaN": wav_header(16_000, 1, 32, 8, tag=3) + np.array([0, np.nan], "<f4").tobytes(),
 }
 
