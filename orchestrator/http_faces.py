@@ -12,6 +12,7 @@ from orchestrator import http_answers as answers
 from orchestrator.errors import invalid_field
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.ids import check_id
+from orchestrator.face.store import DEMO_FACE, DEMO_USER
 from orchestrator.http_context import CONFIG, SERVICE, answer, text_of
 from orchestrator.http_uploads import Upload, read_form, upload_of
 from orchestrator.types import FaceModel, LipSyncModel
@@ -42,10 +43,14 @@ async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
     if not form.get("photo"):
         raise invalid_field("photo", "is missing; send the picture as the multipart field `photo`")
     face_id = text_of(form, "id")
+    if face_id is not None:
+        check_id(face_id, "id")
+    if (request.match_info["user"], face_id) == (DEMO_USER, DEMO_FACE):
+        raise invalid_field("id", "the demo face is part of the product and cannot be changed; choose another id")
     return await enrol_photo(
         form["photo"],
         user_id=request.match_info["user"],
-        face_id=None if face_id is None else check_id(face_id, "id"),
+        face_id=face_id,
         store=request.app[SERVICE].store,
         consent=text_of(form, "consent") == "true",
     )

@@ -97,6 +97,7 @@ async def read_body(request: web.Request, upload: Upload) -> bytes:
     except TimeoutError:
         raise _too_late("body") from None
     except (web.RequestPayloadError, HttpProcessingError):
+        _give_up(request)
         raise invalid_field("body", "is not what its Content-Encoding says") from None
     return b"".join(pieces)
 
@@ -120,13 +121,8 @@ async def read_form(request: web.Request, upload: Upload, files: Mapping[str, in
                 form[name] = await _read_part(part, upload, name, files.get(name, MAX_TEXT_BYTES))
     except TimeoutError:
         raise _too_late("form") from None
-    except (
-        ValueError,
-        AssertionError,
-        RuntimeError,
-        web.RequestPayloadError,
-        HttpProcessingError,
-    ) as error:  # boundaries, headers, encodings
+    except BROKEN as error:
+        _give_up(request)
         raise invalid_field("form", f"is not a multipart/form-data body that can be read ({type(error).__name__})") from None
     raise invalid_field("form", f"has more than {MAX_PARTS} parts; send the fields that this path names")
 
@@ -141,6 +137,12 @@ async def _read_part(part: BodyPartReader, upload: Upload, name: str, limit: int
         if size > limit:
             raise invalid_field(name or "form", f"is larger than {_in_words(limit)}; send less")
     return b"".join(pieces)
+
+
+def _give_up(request: web.Request) -> None:
+    """Close the connection with the answer, and without the look at the rest of the body that would put a traceback into the log."""
+    request.content.feed_eof()
+    request.protocol.close()
 
 
 def _in_words(size: int) -> str:

@@ -141,6 +141,11 @@ async def test_a_foreign_page_may_not_connect(service_url: str) -> None:
     assert refused.value.status == 403
 
 
+async def test_the_demo_face_cannot_be_replaced(service_url: str) -> None:
+    status, error = await post_photo(service_url, form(astronaut_jpeg(), consent="true", id="demo"), user="demo")
+    assert (status, error["details"]["field"]) == (400, "id")
+
+
 async def test_the_demo_face_cannot_be_deleted(service_url: str) -> None:
     async with aiohttp.ClientSession() as http, http.delete(f"{service_url}/v1/users/demo/face-models/demo") as answer:
         assert answer.status >= 400

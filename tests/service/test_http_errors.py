@@ -82,12 +82,13 @@ async def test_a_foreign_page_may_not_post(service_url: str, origin: str) -> Non
     ("path", "kind", "field"),
     [("benchmark", "application/json", "body"), ("render", "multipart/form-data; boundary=b", "form")],
 )
-async def test_a_body_that_is_not_coded_as_it_says_is_the_callers_fault(
-    service_url: str, coding: str, path: str, kind: str, field: str
+async def test_a_body_that_is_not_coded_as_it_says_is_the_callers_fault_and_no_news_for_the_log(
+    service_url: str, caplog: pytest.LogCaptureFixture, coding: str, path: str, kind: str, field: str
 ) -> None:
     headers = {"Content-Type": kind, "Content-Encoding": coding}
     status, error, _ = await asked(service_url, "POST", f"/v1/{path}", data=io.BytesIO(b"neither of them"), headers=headers)
     assert (status, error.error_code, error.details["field"]) == (400, "INVALID_MESSAGE", field)
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_token_of_bytes_that_are_no_text_is_an_unknown_one(tmp_path: Path) -> None:
