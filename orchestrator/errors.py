@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+ID_RULE: Final = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
+"""What is said of a bad user, face model, session or turn id, wherever it is found."""
 
 
 class LipSyncErrorCode(StrEnum):

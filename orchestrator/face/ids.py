@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from orchestrator.errors import invalid_field
+from orchestrator.errors import ID_RULE, invalid_field
 
 _PART: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-ID_RULE: Final = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
 _TAKEN: Final = "active_model.json"
 """The one name that the layout of the store uses beside ids."""
 

@@ -226,7 +226,7 @@ class FaceModelCacheService:
         try:
             current = version_of(await self._store.blobs(face_prefix(*key))) == known.version
         except StorageError as error:
-            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error.message)
+            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error)
             return True
         if not current:
             self._forget(key)
@@ -239,7 +239,7 @@ class FaceModelCacheService:
         except StorageError as error:
             if known is None:
                 raise
-            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error.message)
+            logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error)
             face = known
         self._keep(key, face)
         return face

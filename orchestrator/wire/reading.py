@@ -10,8 +10,7 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.errors import LipSyncError, invalid_field
-from orchestrator.face.ids import ID_RULE
+from orchestrator.errors import ID_RULE, LipSyncError, invalid_field
 from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
 from orchestrator.wire.binary import split_binary
 from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, WireAudio, WireConfig
