@@ -125,11 +125,11 @@ class Conversation:
         self.session.outbox.put_back(self._standing())
         self.attach(line)
 
-    async def interrupt(self) -> None:
-        """Give up the turn that is being spoken."""
-        spoken = await self.live.interrupt()
-        if spoken is not None:
-            self.turns.interrupt(spoken)
+    async def interrupt(self, turn_id: str | None = None) -> None:
+        """Give up the turn of that id, or else the one that is being spoken."""
+        given_up = await self.live.interrupt(turn_id)
+        if given_up is not None:
+            self.turns.interrupt(given_up)
 
     async def hear(self, chunk: AudioChunk | None, face_model_id: str | None = None) -> None:
         """Queue a chunk of the newest turn, or its end."""

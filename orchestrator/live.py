@@ -38,9 +38,9 @@ class LiveSession:
         self._metrics = pipeline.metrics
         self._pacing_lead_s = pacing_lead_s
         self._step: asyncio.Task[None] | None = None
-        self._step_ordinal = 0
-        self._given_up = 0
-        """Turns up to this ordinal were interrupted."""
+        self._step_item: InboxItem | None = None
+        self._given_up: set[int] = set()
+        """Ordinals of interrupted turns."""
         self._overflowing = False
         self._refusal_untold = False
         self._refused_face: tuple[int, str | None] | None = None
@@ -103,36 +103,45 @@ class LiveSession:
         finally:
             await self.session.outbox.close()
 
-    async def interrupt(self) -> int | None:
-        """Give up the turn that is being spoken, or else the oldest one waiting; its ordinal, or None when there is none."""
-        session, turn = self.session, self.session.turn
-        ordinal = self._spoken_ordinal()
-        removed = await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame))
+    async def interrupt(self, turn_id: str | None = None) -> int | None:
+        """Give up the turn of that id, or else the one that is being spoken or waits longest; its ordinal, or None when there is none."""
+        session, turn, unfinished = self.session, self.session.turn, self._unfinished()
+        ordinal = next((ordinal for ordinal, name in unfinished if turn_id in (None, name)), None)
+        removed = await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame) and turn_id in (None, out.turn.id))
         self._metrics.frames_dropped_total.labels("interruption").inc(removed)
         if ordinal is None:
             return None
-        self._given_up = ordinal
+        self._given_up = {ordinal, *(each for each in self._given_up if each > unfinished[0][0])}
         await session.inbox.discard(lambda item: item.ordinal == ordinal)
-        if self._step is not None and self._step_ordinal == ordinal:
-            self._step.cancel()
+        self._stop_work_on(ordinal)
         session.stream.restart()
         if turn is not None and turn.ordinal == ordinal:
             await self._end(turn, interrupted=True)
         return ordinal
 
-    def _spoken_ordinal(self) -> int | None:
-        if self.session.turn is not None:
-            return self.session.turn.ordinal
-        if self._step is not None:
-            return self._step_ordinal
-        waiting = self.session.inbox.items()
-        return waiting[0].ordinal if waiting else None
+    def _unfinished(self) -> list[tuple[int, str]]:
+        """Ordinal and id of every turn that is to be spoken, in their order."""
+        turn, item = self.session.turn, self._step_item
+        begun = [(turn.ordinal, turn.id)] if turn is not None else []
+        waiting = ([item] if item is not None else []) + list(self.session.inbox.items())
+        return begun + [(item.ordinal, item.turn_id) for item in waiting]
+
+    def _stop_work_on(self, ordinal: int) -> None:
+        """Cancel the step that works on this turn; where it is a chunk of the next turn that finishes this one, the chunk waits again."""
+        turn, item = self.session.turn, self._step_item
+        if self._step is None or item is None:
+            return
+        worked_on = item.ordinal if turn is None else turn.ordinal
+        if worked_on == ordinal and item.ordinal != ordinal:
+            self.session.inbox.put_back(item)
+        if worked_on == ordinal:
+            self._step.cancel()
 
     async def _run(self, item: InboxItem) -> bool:
         """Handle one item; False when the session cannot go on."""
-        if item.ordinal <= self._given_up:
+        if item.ordinal in self._given_up:
             return True
-        self._step_ordinal = item.ordinal
+        self._step_item = item
         self._step = asyncio.create_task(self._handle(item), name=f"{item.turn_id} of {self.session.id}")
         try:
             await self._step
@@ -144,7 +153,7 @@ class LiveSession:
             await self.session.outbox.put(Failed(error))
             return self.session.face is not None
         finally:
-            self._step = None
+            self._step = self._step_item = None
         return True
 
     async def _handle(self, item: InboxItem) -> None:
@@ -162,6 +171,8 @@ class LiveSession:
         if turn is not None and turn.ordinal != item.ordinal:
             await self._finish(turn, item.arrived_s)
             turn = None
+        if item.ordinal in self._given_up:  # meanwhile
+            return
         if item.chunk is not None:
             await self._open_face(item)
             turn = turn or await self._begin(item)

@@ -128,7 +128,7 @@ class Connection:
         if isinstance(message, wire.EndUtterance):
             await conversation.end_utterance()
         elif isinstance(message, wire.Interruption):
-            await conversation.interrupt()
+            await conversation.interrupt(message.turn_id)
         elif isinstance(message, wire.SwitchModel):
             await conversation.live.prefer(message.model)
         elif isinstance(message, wire.ClientReport):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from orchestrator import wire
-from orchestrator.client.errors import ConnectionFailedError, service_error
+from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, service_error
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.session import ClientSession
 from orchestrator.errors import LipSyncErrorCode
@@ -46,9 +46,12 @@ class LipSyncClient:
         self._is_binary = binary
         self._give_up_s = give_up_s
         self._sessions: dict[str, ClientSession] = {}
+        """Those that said something and were not closed."""
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._is_away = False
+        self._failure: LipSyncClientError | None = ConnectionFailedError(f"{self._url}: not connected; use the client with `async with`")
         self.reconnections = 0
         """How often a lost connection was opened again."""
 
@@ -57,6 +60,11 @@ class LipSyncClient:
         """Whether audio and pictures travel as bytes."""
         return self._is_binary
 
+    @property
+    def failure(self) -> LipSyncClientError | None:
+        """Why there is no connection and will be none; None while there is one, or may be again."""
+        return self._failure
+
     async def __aenter__(self) -> LipSyncClient:
         self._http = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S))
         try:
@@ -64,11 +72,13 @@ class LipSyncClient:
         except BaseException:
             await self._http.close()
             raise
+        self._failure, self._is_away = None, False
         self._keeper = asyncio.create_task(self._keep(), name="connection")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for session in self._sessions.values():
+        self._failure = self._failure or ConnectionFailedError(f"{self._url}: the client was closed")
+        for session in list(self._sessions.values()):
             await session.close()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -92,9 +102,17 @@ class LipSyncClient:
     ) -> ClientSession:
         """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264."""
         config = wire.WireConfig(fps, wire.WireResolution(size, size), VideoFormat(format), quality)
-        session = ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
+        return ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
+
+    def carry(self, session: ClientSession) -> None:
+        """Pass on to this session what the service says to it; one whose connection is away at the moment is told so."""
+        if session.id not in self._sessions and self._is_away:
+            session.connection_lost()
         self._sessions[session.id] = session
-        return session
+
+    def drop(self, session: ClientSession) -> None:
+        """Pass nothing more on to it."""
+        self._sessions.pop(session.id, None)
 
     async def send(self, message: str | bytes) -> bool:
         """Send now; False when there is no connection at the moment."""
@@ -115,7 +133,8 @@ class LipSyncClient:
         assert self._http is not None
         protocols = (wire.BINARY_SUBPROTOCOL,) if self._is_binary else ()
         try:
-            socket = await self._http.ws_connect(self._url, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await self._http.ws_connect(self._url, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
                 raise service_error(LipSyncErrorCode.UNAUTHORIZED, f"{self._url}: {error.message}", recoverable=False) from None
@@ -126,19 +145,28 @@ class LipSyncClient:
         return socket
 
     async def _keep(self) -> None:
-        """Listen for the client's whole life."""
+        """Listen for the client's whole life; when that ends before its time, no turn waits for what will not come."""
         try:
-            while self._socket is not None:
-                await self._listen(self._socket)
-                for session in self._sessions.values():
-                    session.connection_lost()
-                self._socket = await self._reopen()
-                self.reconnections += 1
-                for session in self._sessions.values():
-                    await session.connection_back()
-        except ConnectionFailedError as error:
+            await self._listen_for_ever()
+        except LipSyncClientError as error:
+            self._failure = error
+        except Exception as error:
+            logger.exception("the connection to %s cannot go on", self._url)
+            self._failure = ConnectionFailedError(f"{self._url}: {error}")
+        for session in list(self._sessions.values()):
+            await session.abandon(self._failure)
+
+    async def _listen_for_ever(self) -> None:
+        while self._socket is not None:
+            await self._listen(self._socket)
+            self._is_away = True
             for session in self._sessions.values():
-                await session.abandon(error)
+                session.connection_lost()
+            self._socket = await self._reopen()
+            self._is_away = False
+            self.reconnections += 1
+            for session in list(self._sessions.values()):
+                await session.connection_back()
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for raw in socket:

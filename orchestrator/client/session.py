@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import wave
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator import wire
 from orchestrator.client.errors import LipSyncClientError, ServiceError, service_error
+from orchestrator.client.floor import Floor
+from orchestrator.client.line import Line
 from orchestrator.client.messages import (
     End,
     Frame,
@@ -30,27 +32,10 @@ CALLS_PER_WORKER: Final = 6
 """A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met."""
 
 
-class Wire(Protocol):
-    """What a session needs of its client."""
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether audio and pictures travel as bytes."""
-        ...
-
-    async def send(self, message: str | bytes) -> bool:
-        """Send now; False when there is no connection at the moment."""
-        ...
-
-    async def call_again(self) -> None:
-        """Give this connection up for another one."""
-        ...
-
-
 class ClientSession:
     """Made by `LipSyncClient.session`. Its first chunk opens it at the service."""
 
-    def __init__(self, line: Wire, session_id: str, user: str, face: str | None, model: str | None, config: wire.WireConfig) -> None:
+    def __init__(self, line: Line, session_id: str, user: str, face: str | None, model: str | None, config: wire.WireConfig) -> None:
         self.id = session_id
         self.user = user
         self.face = face
@@ -65,6 +50,8 @@ class ClientSession:
         """How often it went on after a lost connection."""
         self._line = line
         self._turns: dict[str, ClientTurn] = {}
+        """Those that are not over, in the order in which they were made."""
+        self._floor = Floor()
         self._turn_count = 0
         self._is_open = False
         self._is_resuming = False
@@ -74,18 +61,28 @@ class ClientSession:
         """Messages that wait for the connection to come back."""
 
     def turn(self, *, sample_rate: int = 16_000, channels: int = 1) -> ClientTurn:
-        """A new turn; `sample_rate` 8000 to 48000 Hz and 1 or 2 `channels` of the audio to come."""
+        """A new turn; `sample_rate` 8000 to 48000 Hz and 1 or 2 `channels` of the audio to come.
+
+        Where the connection is gone for good, the turn's `send` and `frames` raise why.
+        """
         self._turn_count += 1
         turn_id = f"turn-{self._turn_count:03d}"
         chunk = wire.WireAudioChunk("", 0.0, 0, sample_rate, channels, AudioFormat.PCM)
         first = wire.WireAudio(self.id, self.user, chunk, self.face, preference(self.model), turn_id, self.config)
-        turn = self._turns[turn_id] = ClientTurn(self, first, sample_rate, channels)
+        turn = ClientTurn(self, first, sample_rate, channels)
+        if self._line.failure is not None:
+            turn.finish(self._line.failure)
+            return turn
+        self._turns[turn_id] = turn
+        self._line.carry(self)
         return turn
 
     def say(self, pcm: bytes, *, sample_rate: int = 16_000, channels: int = 1) -> ClientTurn:
-        """A turn whose audio, 16 bit, is sent in the background as fast as it is spoken."""
+        """A turn whose audio, 16 bit, is sent in the background as fast as it is spoken, once the audio of earlier turns is complete."""
         turn = self.turn(sample_rate=sample_rate, channels=channels)
-        turn.speaking = asyncio.create_task(_speak(turn, pcm), name=f"speak {turn.id} of {self.id}")
+        if not turn.done:
+            self._floor.queue(turn)
+            turn.speaking = asyncio.create_task(turn.speak(pcm), name=f"speak {turn.id} of {self.id}")
         return turn
 
     def say_wav(self, path: str | Path) -> ClientTurn:
@@ -110,50 +107,66 @@ class ClientSession:
             await self._tell(wire.ClientReport(self.id, bandwidth_kbps, packet_loss_percent, offset_ms))
 
     async def close(self) -> None:
-        """End the session; its turns are given up."""
+        """End the session; its turns are given up. Another turn opens it anew."""
         await self._tell(wire.EndSession(self.id))
-        self._is_open = False
+        self._line.drop(self)
         await self.abandon(None)
+        self._is_resuming = False
+        self._wishes.clear()
 
     async def abandon(self, failure: LipSyncClientError | None) -> None:
         """End every turn here."""
+        self._is_open = False
         for turn in list(self._turns.values()):
-            if turn.speaking is not None:
-                turn.speaking.cancel()
-                await asyncio.wait([turn.speaking])
             turn.finish(failure)
-        self._turns.clear()
+            if turn.speaking is not None:
+                await asyncio.wait([turn.speaking])
+        self._drop_done()
 
     # What turns ask
 
-    async def send_audio(self, turn: ClientTurn, message: wire.WireAudio, audio: bytes) -> None:
+    async def take_floor(self, turn: ClientTurn) -> None:
+        """Wait until the audio of this turn may be sent."""
+        await self._floor.take(turn)
+
+    async def send_audio(self, message: wire.WireAudio, audio: bytes) -> None:
         """Send a chunk now, or leave it to be sent once the connection is back."""
-        if self._is_resuming:
-            return
-        coded = audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio)
-        self._is_open = await self._line.send(coded) or self._is_open
+        if not self._is_resuming:
+            self._is_open = await self._send_chunk(message, audio) or self._is_open
 
     async def send_end(self, turn: ClientTurn) -> None:
-        """Send that the audio is complete, likewise."""
-        if not self._is_resuming:  # afterwards it is said again in any case
-            await self._tell(wire.EndUtterance(self.id))
+        """Send that the audio is complete, likewise; a turn without audio is over by that."""
+        if turn.chunks_sent == 0:
+            turn.finish()
+            self._drop_done()
+        elif self._is_open and not self._is_resuming:  # once the connection is back, it is said after the audio that is missing
+            await self._line.send(text(wire.EndUtterance(self.id)))
 
-    async def send_interruption(self) -> None:
-        """Give up the turn that is being spoken."""
-        await self._tell(wire.Interruption(self.id))
+    async def send_interruption(self, turn: ClientTurn) -> None:
+        """Give this turn up at the service. It is over when the service says so, and at once where that may take long or never come."""
+        if not turn.started or self._is_resuming:
+            turn.finish()
+            self._drop_done()
+        if turn.chunks_sent > 0:
+            await self._tell(wire.Interruption(self.id, turn_id=turn.id))
 
     # What the client passes on
 
     def connection_lost(self) -> None:
-        """What is said from now on waits."""
+        """What is said from now on waits; of a turn that was given up, only that is said again."""
         self._is_resuming = True
+        for turn in self._spoken():
+            if turn.interrupted:
+                turn.finish()
+                self._wishes.append(text(wire.Interruption(self.id, turn_id=turn.id)))
+        self._drop_done()
 
     async def connection_back(self) -> None:
         """Ask the service to go on; a session that it never heard of needs no asking."""
         if not self._is_open:
             await self._send_again(None)
             return
-        turn = next(iter(self._turns.values()), None)
+        turn = next((turn for turn in self._turns.values() if turn.started), None)
         seen = (turn.id, turn.frames_received) if turn is not None else (None, None)
         await self._line.send(text(wire.ResumeSession(self.id, self.user, *seen)))
 
@@ -165,9 +178,8 @@ class ClientSession:
                 turn.take(message)
                 self._drop_done()
         elif isinstance(message, Switch):
-            for turn in self._turns.values():
+            for turn in self._spoken()[:1]:
                 turn.take(message)
-                break
         elif isinstance(message, Poster):
             self.poster = message
         elif isinstance(message, Warned):
@@ -188,19 +200,40 @@ class ClientSession:
 
     async def _send_again(self, standing: Resumed | None) -> None:
         """Whatever the service has not got, oldest first; then chunks go straight out again."""
-        wishes, self._wishes = self._wishes, []
-        for wish in wishes:
-            await self._line.send(wish)
-        for turn in list(self._turns.values()):
-            known = 0
-            if standing is not None and turn.id in standing.open_turns:
-                known = standing.next_sequence_number if turn.id == standing.turn_id else turn.chunks_sent
-            for message, audio in turn.waiting_from(known):
-                self._is_open = True
-                await self._line.send(audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio))
-            if turn.audio_complete and turn.chunks_sent:
-                await self._line.send(text(wire.EndUtterance(self.id)))
+        await self._grant_wishes()
+        said = set[str]()
+        while turn := next((turn for turn in self._spoken() if turn.id not in said), None):  # others may begin meanwhile
+            said.add(turn.id)
+            await self._say_again(turn, standing)
         self._is_resuming = False
+        await self._grant_wishes()
+
+    async def _grant_wishes(self) -> None:
+        while self._wishes:
+            wish = self._wishes.pop(0)
+            if not await self._line.send(wish):
+                self._wishes.insert(0, wish)
+                return
+
+    async def _say_again(self, turn: ClientTurn, standing: Resumed | None) -> None:
+        known = 0
+        if standing is not None and turn.id in standing.open_turns:
+            if turn.id != standing.turn_id:
+                return  # the service has all of it; its end, said once more, would be that of the next turn
+            known = standing.next_sequence_number
+        while waiting := turn.waiting_from(known):  # more may come meanwhile
+            for message, audio in waiting:
+                self._is_open = await self._send_chunk(message, audio) or self._is_open
+                known = message.audio_chunk.sequence_number + 1
+        if turn.audio_complete:
+            await self._line.send(text(wire.EndUtterance(self.id)))
+
+    async def _send_chunk(self, message: wire.WireAudio, audio: bytes) -> bool:
+        return await self._line.send(audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio))
+
+    def _spoken(self) -> list[ClientTurn]:
+        """Turns of which the service has heard, or was meant to, the oldest first."""
+        return [turn for turn in self._turns.values() if turn.chunks_sent > 0 and not turn.done]
 
     async def _refused(self, message: Refused) -> None:
         error = service_error(
@@ -210,31 +243,38 @@ class ClientSession:
             fallback_available=message.fallback_available,
             details=message.details,
         )
-        if self._is_resuming and error.field == "sessionId":
-            self._calls += 1
-            if self._calls < CALLS_PER_WORKER * int(error.details.get("workers", 0)):
-                await self._line.call_again()
-            else:
-                self._lose()
-            return
-        self._pass_on(error)
+        if self._is_resuming:
+            await self._not_resumed(error)
+        else:
+            self._pass_on(error)
+
+    async def _not_resumed(self, error: ServiceError) -> None:
+        """Another process of the service may have the session; where none has, it is lost."""
+        self._calls += 1
+        if error.field == "sessionId" and self._calls < CALLS_PER_WORKER * int(error.details.get("workers", 0)):
+            await self._line.call_again()
+        else:
+            await self._lose()
 
     def _pass_on(self, error: ServiceError) -> None:
-        for turn in self._turns.values():
-            turn.fail_or_warn(error)
-            break
-        if not error.recoverable:
-            self._is_open = False
+        if error.recoverable:
+            for turn in self._spoken()[:1]:
+                turn.fail_or_warn(error)
+        else:
+            self._is_open = False  # and with it goes whatever was sent
+            for turn in self._spoken():
+                turn.finish(error)
         self._drop_done()
 
-    def _lose(self) -> None:
-        """The service let go of the session; what was being said is lost, the next turn opens it anew."""
-        self._is_open = self._is_resuming = False
-        self._calls = 0
+    async def _lose(self) -> None:
+        """The service let go of the session. What it had begun to speak is lost; the other turns open it anew."""
+        self._is_open, self._calls = False, 0
         self._wishes.clear()
-        for turn in self._turns.values():
-            turn.lose()
-        self._turns.clear()
+        for turn in self._spoken():
+            if not turn.can_begin_anew:
+                turn.lose()
+        self._drop_done()
+        await self._send_again(None)
 
     def _drop_done(self) -> None:
         for turn in [turn for turn in self._turns.values() if turn.done]:
@@ -243,13 +283,5 @@ class ClientSession:
     async def _tell(self, message: wire.ClientMessage) -> None:
         if self._is_open and self._is_resuming:
             self._wishes.append(text(message))
-        elif self._is_open:
-            await self._line.send(text(message))
-
-
-async def _speak(turn: ClientTurn, pcm: bytes) -> None:
-    try:
-        await turn.send_in_real_time(pcm)
-        await turn.end()
-    except LipSyncClientError as error:
-        turn.finish(error)
+        elif self._is_open and not await self._line.send(text(message)):
+            self._wishes.append(text(message))  # the loss of the connection is about to be noticed

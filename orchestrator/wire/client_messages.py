@@ -62,6 +62,8 @@ class Interruption(msgspec.Struct, rename="camel", tag="interruption"):
     """The listener spoke: the turn's remaining frames are worthless."""
 
     session_id: Identifier
+    turn_id: Identifier | None = None
+    """The turn that is meant, spoken or queued; without it the one that is being spoken."""
     timestamp: float | None = None
     turn_index: int | None = None
 

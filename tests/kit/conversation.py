@@ -51,8 +51,8 @@ class Conversation:
         if self.turns.end():
             await self.live.accept(item)
 
-    async def interrupt(self) -> None:
-        ordinal = await self.live.interrupt()
+    async def interrupt(self, turn_id: str | None = None) -> None:
+        ordinal = await self.live.interrupt(turn_id)
         if ordinal is not None:
             self.turns.interrupt(ordinal)
 

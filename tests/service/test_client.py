@@ -16,13 +16,16 @@ from aiohttp.test_utils import TestServer
 from ws_client import syllables
 
 from orchestrator.client import (
+    ClientTurn,
     ConnectionFailedError,
     FaceModelNotFoundError,
     InvalidMessageError,
     LipSyncClient,
+    LipSyncClientError,
     SessionLostError,
     UnauthorizedError,
     connect,
+    connection,
 )
 
 
@@ -187,6 +190,124 @@ async def test_a_service_that_does_not_come_back_fails_the_turn(service_url: str
             async for frame in turn.frames():
                 if frame.sequence_number == 2:
                     await cut(client)
+
+
+async def fails(turn: ClientTurn, kind: type[LipSyncClientError]) -> None:
+    """The frames raise this, soon."""
+    async with asyncio.timeout(10.0):
+        with pytest.raises(kind):
+            _ = [frame async for frame in turn.frames()]
+
+
+async def test_after_the_service_is_given_up_every_later_turn_is_told(service_url: str) -> None:
+    async with connect(service_url, give_up_s=0.3) as client:
+        sessions = [client.session(user="demo", face="demo", size=128) for _ in range(2)]
+        turns = [session.say(syllables(5.0)) for session in sessions]
+        client._url = "http://127.0.0.1:9/v1/ws"
+        await cut(client)
+        for turn in (*turns, sessions[0].say(syllables(0.2)), client.session(user="demo").say(syllables(0.2))):
+            await fails(turn, ConnectionFailedError)
+        with pytest.raises(ConnectionFailedError):
+            await sessions[0].turn().send(syllables(0.1))
+
+
+async def test_a_token_that_is_refused_at_the_next_connection_fails_the_turn(service_url: str) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=401)
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/ws", refuse)])
+    async with TestServer(app) as other, connect(service_url) as client:
+        session = client.session(user="demo", face="demo", size=128)
+        turn = session.say(syllables(5.0))
+        client._url = str(other.make_url("/v1/ws"))
+        await cut(client)
+        await fails(turn, UnauthorizedError)
+        await fails(session.say(syllables(0.2)), UnauthorizedError)
+
+
+async def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.2)
+    gone = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(10.0):
+            with pytest.raises(ConnectionFailedError):
+                await connect(f"http://127.0.0.1:{port}").__aenter__()
+        gone.set()
+
+
+async def test_a_service_that_speaks_nonsense_fails_the_turn(caplog: pytest.LogCaptureFixture) -> None:
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_bytes(b"?")
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/ws", serve)])
+    async with TestServer(app) as server, connect(str(server.make_url(""))) as client:
+        await fails(client.session(user="demo").say(syllables(5.0)), ConnectionFailedError)
+    assert "cannot go on" in caplog.text
+
+
+async def test_a_turn_of_a_client_that_is_not_connected_is_told(service_url: str) -> None:
+    client = connect(service_url)
+    session = client.session(user="demo", face="demo", size=128)
+    await fails(session.say(syllables(0.2)), ConnectionFailedError)
+    async with client:
+        assert len([frame async for frame in session.say(syllables(0.2)).frames()]) == 4
+    await fails(session.say(syllables(0.2)), ConnectionFailedError)
+
+
+async def test_recordings_said_at_once_are_spoken_one_after_another(service_url: str) -> None:
+    async with connect(service_url) as client:
+        session = client.session(user="demo", face="demo", size=128)
+        turns = [session.say(syllables(0.6)) for _ in range(3)]
+        assert [len([frame async for frame in turn.frames()]) for turn in turns] == [12, 12, 12]
+        assert not any(turn.interrupted or turn.warnings for turn in turns)
+
+
+async def test_an_interruption_of_a_waiting_turn_leaves_the_spoken_one_whole(service_url: str) -> None:
+    async with connect(service_url) as client:
+        session = client.session(user="demo", face="demo", size=128)
+        spoken, waiting = session.turn(), session.turn()
+        for turn in (spoken, waiting):
+            await turn.send(syllables(1.0))
+            await turn.end()
+        assert (await anext(spoken.frames())).sequence_number == 0
+        await waiting.interrupt()
+        assert [frame async for frame in waiting.frames()] == []
+        assert len([frame async for frame in spoken.frames()]) == 19
+        assert (spoken.interrupted, waiting.interrupted) == (False, True)
+        last = session.say(syllables(0.3))
+        await spoken.interrupt()
+        assert len([frame async for frame in last.frames()]) == 6
+
+
+async def test_a_turn_that_begins_while_the_connection_is_away_costs_nothing_when_the_session_is_gone(serving: Callable[..., Any]) -> None:
+    async with serving(resume_ttl_s=0.0) as url, connect(url) as client:
+        session = client.session(user="demo", face="demo", size=128)
+        assert len([frame async for frame in session.say(syllables(0.2)).frames()]) == 4
+        await cut(client)
+        assert len([frame async for frame in session.say(syllables(0.6)).frames()]) == 12
+        assert (client.reconnections, session.resumptions) == (1, 0)
+
+
+async def test_closed_sessions_are_forgotten(service_url: str) -> None:
+    async with connect(service_url) as client:
+        for _ in range(3):
+            session = client.session(user="demo", face="demo", size=128)
+            _ = [frame async for frame in session.say(syllables(0.2)).frames()]
+            await session.close()
+        assert client._sessions == {}
 
 
 def test_a_recording_in_another_coding_is_refused_in_words(tmp_path: Path) -> None:

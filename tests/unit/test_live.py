@@ -167,6 +167,69 @@ def test_interruption_cancels_a_model_that_is_working() -> None:
     assert conversation.service.performance.is_closed(TPSM)
 
 
+def test_an_interruption_that_names_a_waiting_turn_leaves_the_spoken_one_alone() -> None:
+    async def named(conversation: Conversation) -> None:
+        for turn in ("turn-a", "turn-b", "turn-c"):
+            for _ in range(10):
+                await conversation.say(turn_id=turn)
+            await conversation.end()
+        await asyncio.sleep(0.2)
+        await conversation.interrupt("turn-b")
+
+    conversation = play(named)
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False), ("turn-c", False)]
+    assert len(conversation.frames()) == 40
+
+
+def test_an_interruption_that_names_a_turn_that_is_over_does_nothing() -> None:
+    async def named(conversation: Conversation) -> None:
+        await conversation.say(pcm_chunk(0.5), turn_id="turn-a")
+        await conversation.end()
+        await asyncio.sleep(2.0)
+        await conversation.say(pcm_chunk(1.0), turn_id="turn-b")
+        await asyncio.sleep(0.1)
+        await conversation.interrupt("turn-a")
+        await conversation.interrupt("turn-x")
+        await conversation.end()
+
+    conversation = play(named)
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False), ("turn-b", False)]
+    assert len(conversation.frames()) == 30
+
+
+async def caught_between_two_turns(conversation: Conversation) -> None:
+    """A turn that nobody ended has its tail drawn by the first chunk of the next one, which was taken and waits for that."""
+    for turn in ("turn-a", "turn-b"):
+        for _ in range(20):
+            await conversation.say(turn_id=turn)
+    await conversation.end()
+    while len(conversation.session.inbox) > 20:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.01)
+
+
+def test_a_turn_given_up_while_the_next_one_waits_for_its_tail_costs_that_one_nothing() -> None:
+    async def first_given_up(conversation: Conversation) -> None:
+        await caught_between_two_turns(conversation)
+        await conversation.interrupt("turn-a")
+
+    conversation = play(first_given_up)
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", True), ("turn-b", False)]
+    spoken = [out.turn.id for out in conversation.frames()]
+    assert 30 < spoken.count("turn-a") < 40
+    assert spoken.count("turn-b") == 40
+
+
+def test_a_turn_given_up_while_it_waits_for_the_tail_of_another_costs_that_one_nothing() -> None:
+    async def second_given_up(conversation: Conversation) -> None:
+        await caught_between_two_turns(conversation)
+        await conversation.interrupt("turn-b")
+
+    conversation = play(second_given_up)
+    assert [out.turn.id for out in conversation.of(TurnStarted)] == ["turn-a"]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False)]
+    assert len(conversation.frames()) == 40
+
+
 def test_interruption_of_nothing_says_nothing() -> None:
     async def nothing(conversation: Conversation) -> None:
         await conversation.interrupt()
