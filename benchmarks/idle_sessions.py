@@ -51,13 +51,13 @@ async def _measure(service: ServiceProcess, sessions: int, seconds: float) -> tu
     alone = await _watch(service.pid, seconds)
     async with AsyncExitStack() as clients:
         for _ in range(sessions):
-            await _open(clients, service.url)
+            await _open(clients, service)
         await asyncio.sleep(SETTLE_S)
         return alone, await _watch(service.pid, seconds)
 
 
-async def _open(clients: AsyncExitStack, url: str) -> None:
-    client = await clients.enter_async_context(connect(url))
+async def _open(clients: AsyncExitStack, service: ServiceProcess) -> None:
+    client = await clients.enter_async_context(connect(service.url, service.token))
     session = client.session(user="demo", face="demo")
     for _ in range(PATIENCE):
         turn = session.turn()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator.commands.arguments import within
+
 SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Idle BLAS threads spin: with them the service costs five times as much. They are read when numpy is imported."""
 
@@ -52,10 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     _listening(parsers["doctor"])
     for name in ("serve", "render", "models", "bench", "doctor"):
         _licensed(parsers[name])
-    parsers["bench"].add_argument("--sessions", type=int, default=8, metavar="N", help="live sessions at once (default 8)")
-    parsers["bench"].add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each session's speech (default 10)")
+    parsers["bench"].add_argument("--sessions", type=within(int, 1, 4096), default=8, metavar="N", help="live sessions at once (default 8)")
+    text = "length of each session's speech (default 10)"
+    parsers["bench"].add_argument("--seconds", type=within(float, 0.1, 3600.0), default=10.0, metavar="S", help=text)
     text = "find how many live sessions N worker processes serve, against one, from --sessions on (default: measure one process)"
-    parsers["bench"].add_argument("--workers", type=int, default=1, metavar="N", help=text)
+    parsers["bench"].add_argument("--workers", type=within(int, 1, 256), default=1, metavar="N", help=text)
     _picture(parsers["bench"])
     parsers["bench"].add_argument("--audio", type=Path, metavar="FILE", help="speech to send (default: the page's samples)")
     parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", type=Path, metavar="DIR", help="folder of the face models (default ./storage)")
+    parser.add_argument("--bucket", metavar="NAME", help="Google Cloud Storage bucket of the face models, instead of a folder")
     parser.add_argument("--model-repository", type=Path, metavar="DIR", help="Triton model repository (default: the shipped one)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of the configuration keys")
 
@@ -71,15 +75,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serving(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _listening(parser)
-    parser.add_argument("--bucket", metavar="NAME", help="Google Cloud Storage bucket of the face models, instead of a folder")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port and the Triton, for more cores (default 1)")
+    parser.add_argument("--workers", metavar="N", help="processes that share the port and the Triton, for more cores (default 1)")
     parser.add_argument("--log-format", choices=("text", "json"), help="lines for people or for programs (default text)")
     parser.add_argument("--print-config", action="store_true", help="print every setting as it would be used, without secrets, and end")
 
 
 def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="TCP port (default 8080; 0 takes a free one)")
+    parser.add_argument("--port", help="TCP port (default 8080; 0 takes a free one)")
     parser.add_argument("--triton-url", metavar="HOST:PORT,...", help="use these Tritons (gRPC) instead of starting the embedded one")
     parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without asking for tokens")
 
@@ -88,7 +91,6 @@ def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", metavar="A,B", help="serve these alone, to save memory (default: all that were exported)")
     parser.add_argument(
         "--chunk-deadline-ms",
-        type=int,
         metavar="MS",
         help="time a model has for a chunk (default 300; 60000 lets renderers for GPUs speak on a CPU)",
     )
@@ -110,15 +112,8 @@ def _rendering(parser: argparse.ArgumentParser) -> None:
 
 
 def _picture(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fps", type=_fps, default=20.0, help="frames per second, 15 to 25 (default 20)")
+    parser.add_argument("--fps", type=within(float, 15.0, 25.0), default=20.0, help="frames per second, 15 to 25 (default 20)")
     parser.add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size in pixels (default 256)")
-
-
-def _fps(text: str) -> float:
-    fps = float(text)
-    if not 15.0 <= fps <= 25.0:
-        raise argparse.ArgumentTypeError(f"{text}: must be between 15 and 25")
-    return fps
 
 
 def _enrolling(parser: argparse.ArgumentParser) -> None:

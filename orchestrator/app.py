@@ -12,10 +12,11 @@ from typing import Final
 import cv2
 from aiohttp import WSCloseCode, web
 
+from orchestrator.auth import authenticator_of
 from orchestrator.capacity import measure
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
-from orchestrator.gate import AUTHENTICATOR, authenticator_of, known_callers, name_allowed_origins
+from orchestrator.gate import AUTHENTICATOR, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
 from orchestrator.http_context import (
     BENCHMARKS,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.ids import is_path_part
-
-ALGORITHMS: Final = ("HS256", "RS256")
 
 CLOCK_LEEWAY_S: Final = 30.0
 """By how much the issuer's clock may differ from ours."""
@@ -53,6 +54,8 @@ class StaticTokens:
     """A list of tokens, each for one user. Only their hashes are kept, so that no look-up tells them by its time."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
+        if not all(map(is_path_part, users.values())):  # not named: where a token was cut wrongly, it is a part of it
+            raise ConfigError("auth_tokens: the user of a token is not an id, 1 to 128 of A-Z a-z 0-9 . _ -; write TOKEN=USER")
         self._users = {sha256(token.encode()).digest(): user for token, user in users.items()}
 
     def caller(self, token: str | None) -> Caller:
@@ -71,6 +74,19 @@ class JwtTokens:
         """`key` is the shared secret for HS256, the issuer's public key in PEM for RS256."""
         self._key = key
         self._algorithm = algorithm
+        self._try_key()
+
+    def _try_key(self) -> None:
+        """Refuse a key that cannot check any token, rather than every token."""
+        import jwt
+
+        try:
+            jwt.decode(_forged(self._algorithm), self._key, algorithms=[self._algorithm])
+        except jwt.InvalidSignatureError:
+            return
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):  # the last two for private keys
+            message = "HS256 takes a shared secret, RS256 the issuer's public key in PEM"
+            raise ConfigError(f"auth_jwt_key cannot check {self._algorithm} tokens: {message}; see auth_jwt_algorithm") from None
 
     def caller(self, token: str | None) -> Caller:
         """The user in `sub`."""
@@ -106,10 +122,26 @@ class EitherOf:
         return self._authenticators[-1].caller(token)
 
 
+def authenticator_of(config: ServiceConfig) -> Authenticator:
+    """What the configuration asks for; raises `ConfigError` for users that cannot be and a key that can check nothing."""
+    kinds: list[Authenticator] = []
+    if config.auth_tokens:
+        kinds.append(StaticTokens(config.auth_tokens))
+    if config.auth_jwt_key:
+        kinds.append(JwtTokens(config.auth_jwt_key, config.auth_jwt_algorithm))
+    return EitherOf(*kinds) if kinds else OpenToAll()
+
+
 def bearer_token(authorization: str | None, query_token: str | None) -> str | None:
     """The token of an `Authorization: Bearer` header, or of the query for browsers, whose WebSockets send no headers."""
     kind, _, token = (authorization or "").partition(" ")
     return token.strip() if kind.lower() == "bearer" and token.strip() else query_token
+
+
+def _forged(algorithm: str) -> str:
+    """A token that nobody signed."""
+    header, claims = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": algorithm}, {}))
+    return f"{header}.{claims}.AAAA"
 
 
 def _refused(what: str) -> LipSyncError:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.config import SECRETS, ConfigError, ServiceConfig
+from orchestrator.config import SECRET_TABLE, SECRETS, ConfigError, ServiceConfig
 
 ENVIRONMENT_PREFIX: Final = "LIPSYNC_"
 
-TABLES: Final = frozenset({"auth_tokens"})
-"""Settings that are tables themselves."""
+KEYS: Final = frozenset(entry.name for entry in fields(ServiceConfig))
 
 
 def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:
@@ -26,7 +23,7 @@ def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: 
 
 
 def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
-    """What somebody set, by key; the rest stays at its default."""
+    """What somebody set, by key and as it was written; the rest stays at its default."""
     merged: dict[str, Any] = {}
     if file is not None:
         merged |= _from_toml(file)
@@ -34,12 +31,10 @@ def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], fil
         key.removeprefix(ENVIRONMENT_PREFIX).lower(): value for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX)
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
-    hints = typing.get_type_hints(ServiceConfig)
-    known = {entry.name for entry in fields(ServiceConfig)}
-    for key in merged:
-        if key not in known:
-            raise ConfigError(f"unknown configuration key {key!r}{_nearest(key, known)}")
-    return {key: _convert(key, value, hints[key]) for key, value in merged.items()}
+    for key, value in merged.items():
+        if key not in KEYS:
+            raise ConfigError(f"unknown configuration {_shown(key, value)}{_nearest(key)}")
+    return merged
 
 
 def printed(config: ServiceConfig) -> str:
@@ -59,37 +54,28 @@ def _toml(value: Any) -> str:
 
 def _from_toml(file: Path) -> dict[str, Any]:
     try:
-        return dict(_flattened(tomllib.loads(file.read_text()), ""))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return dict(_flattened(tomllib.loads(file.read_text("utf-8-sig")), ""))
+    except (OSError, ValueError) as error:  # bytes that are no UTF-8, and text that is no TOML
         raise ConfigError(f"cannot read the configuration file {file}: {error}") from None
 
 
 def _flattened(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """A table `[auth]` with `jwt_key` is the key `auth_jwt_key`; a key whose value is a table keeps it."""
+    """A table `[auth]` with `jwt_key` is the key `auth_jwt_key`; one that no key begins with stays whole, like a key's own value."""
     for name, value in table.items():
         key = f"{prefix}{name}"
-        if isinstance(value, dict) and key not in TABLES:
+        if isinstance(value, dict) and any(known.startswith(f"{key}_") for known in KEYS):
             yield from _flattened(value, f"{key}_")
         else:
             yield key, value
 
 
-def _nearest(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
+def _shown(key: str, value: Any) -> str:
+    """Never what lies in an unknown table, nor a name within `[auth]`: it may be a token."""
+    if isinstance(value, dict):
+        return f"table {key!r}"
+    return "key in [auth]" if key.startswith(SECRET_TABLE) else f"key {key!r}"
 
 
-def _convert(key: str, value: Any, hint: Any) -> Any:
-    try:
-        if key in TABLES:
-            pairs = value.items() if isinstance(value, dict) else (pair.split("=", 1) for pair in value.split(",") if pair)
-            return {str(token).strip(): str(user).strip() for token, user in pairs}
-        if isinstance(hint, types.GenericAlias):
-            items = value.split(",") if isinstance(value, str) else value
-            return tuple(typing.get_args(hint)[0](item.strip()) for item in items)
-        if hint is bool:
-            return value if isinstance(value, bool) else {"1": True, "true": True, "0": False, "false": False}[value.lower()]
-        return hint(value)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        told = "what was given" if key in SECRETS else repr(value)
-        raise ConfigError(f"{key} cannot be {told}; expected {getattr(hint, '__name__', hint)}") from None
+def _nearest(key: str) -> str:
+    close = difflib.get_close_matches(key, KEYS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(KEYS))}"

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from orchestrator.auth import Authenticator, Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, bearer_token
-from orchestrator.config import ServiceConfig
+from orchestrator.auth import Authenticator, Caller, bearer_token
 from orchestrator.http_context import CONFIG
 
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
@@ -21,16 +20,6 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing; a socket checks the origin itself."""
 
 OPEN: Final = frozenset({"/v1/openapi.json"})
-
-
-def authenticator_of(config: ServiceConfig) -> Authenticator:
-    """What the configuration asks for."""
-    kinds: list[Authenticator] = []
-    if config.auth_tokens:
-        kinds.append(StaticTokens(config.auth_tokens))
-    if config.auth_jwt_key:
-        kinds.append(JwtTokens(config.auth_jwt_key, config.auth_jwt_algorithm))
-    return EitherOf(*kinds) if kinds else OpenToAll()
 
 
 @web.middleware

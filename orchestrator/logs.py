@@ -16,7 +16,6 @@ from typing import Final, TextIO
 
 TEXT: Final = "text"
 JSON: Final = "json"
-FORMATS: Final = (TEXT, JSON)
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s%(ids)s: %(message)s"
 

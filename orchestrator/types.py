@@ -44,6 +44,11 @@ class LipSyncModel(StrEnum):
         return _OWN_MODELS[name]
 
     @classmethod
+    def known(cls) -> tuple[LipSyncModel, ...]:
+        """Ours, and those that `own` has named so far."""
+        return (*cls, *_OWN_MODELS.values())
+
+    @classmethod
     def _missing_(cls, value: object) -> LipSyncModel | None:
         return _OWN_MODELS.get(value) if isinstance(value, str) else None
 

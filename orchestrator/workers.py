@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
-from orchestrator.config import ServiceConfig
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Inference
 from orchestrator.logs import configure_logging
@@ -234,7 +234,7 @@ def work(pickled: bytes, index: int, pipe: Connection) -> None:
     start_tracing(os.environ)
     try:
         asyncio.run(_work(config, index, pipe))
-    except (LipSyncError, OSError) as error:
+    except (ConfigError, LipSyncError, OSError) as error:
         logger.error("worker %d cannot serve: %s", index, error)
         raise SystemExit(1) from None
     finally:

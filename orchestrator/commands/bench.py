@@ -8,9 +8,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import numpy as np
 
 from orchestrator.audio.reader import read_audio
@@ -21,7 +23,7 @@ from orchestrator.commands.render_cost import render_cost_ms
 from orchestrator.commands.service_process import UNLIMITED, ServiceProcess, cpu_seconds, running_service
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain
-from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.config import ConfigError
 from orchestrator.errors import LipSyncError
 from orchestrator.types import Samples
 
@@ -35,7 +37,7 @@ IDLE_S: Final = 2.0
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when every session got every frame, or more workers served more sessions."""
     try:
-        config = settings(options)
+        settings(options)
         speech = _speech(options.audio)
         if options.workers > 1:
             load = Load("", options.sessions, options.seconds, options.size, options.fps, options.format)
@@ -43,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
             print(text)
             return 0 if more else 1
         with running_service(_serve_arguments(options), UNLIMITED) as service:
-            measured = asyncio.run(_measure(service, config, options, speech))
-    except (ConfigError, LipSyncError, OSError) as error:
+            measured = asyncio.run(_measure(service, options, speech))
+    except (ConfigError, LipSyncError, aiohttp.ClientError, OSError) as error:
         return explain(error)
     print(report(measured))
     return 0 if all(session.complete for session in measured.reports) else 1
@@ -56,14 +58,14 @@ def _speech(file: Path | None) -> Samples:
 
 
 def _serve_arguments(options: argparse.Namespace) -> list[str]:
-    named = {"--storage": options.storage, "--model-repository": options.model_repository, "--config": options.config}
-    given = [text for flag, value in named.items() if value is not None for text in (flag, str(value))]
+    named = {name: getattr(options, name) for name in ("storage", "bucket", "model_repository", "config")}
+    given = [text for name, value in named.items() if value is not None for text in (f"--{name.replace('_', '-')}", str(value))]
     return [*given, "--commercial-safe"] if options.commercial_safe else given
 
 
-async def _measure(service: ServiceProcess, config: ServiceConfig, options: argparse.Namespace, speech: Samples) -> Measured:
-    load = Load(service.url, options.sessions, options.seconds, options.size, options.fps, options.format)
-    first = Load(service.url, 1, WARM_UP_S, options.size, options.fps, options.format)
+async def _measure(service: ServiceProcess, options: argparse.Namespace, speech: Samples) -> Measured:
+    load = Load(service.url, options.sessions, options.seconds, options.size, options.fps, options.format, token=service.token)
+    first = replace(load, sessions=1, seconds=WARM_UP_S)
     print(f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...", file=sys.stderr)
     (warm_up,) = await run_load(first, speech)
     idle_before = cpu_seconds(service.pid)
@@ -83,7 +85,7 @@ async def _measure(service: ServiceProcess, config: ServiceConfig, options: argp
         idle_share={part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()},
         client_cpu_s=client_cpu_s,
         stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
-        render_cost_ms=await render_cost_ms(config, options.size),
+        render_cost_ms=await render_cost_ms(options.size),
     )
 
 

@@ -72,7 +72,7 @@ def _found(models: str, arguments: Sequence[str], workers: int, load: Load, spee
         for count in (1, workers):
             services[count] = stack.enter_context(running_service([*arguments, "--workers", str(count)], UNLIMITED))
             for _ in range(2 * count):  # each worker prepares the face when it first sees it
-                asyncio.run(run_load(replace(load, url=services[count].url, sessions=1, seconds=WARM_UP_S), speech))
+                asyncio.run(run_load(replace(_against(services[count], load), sessions=1, seconds=WARM_UP_S), speech))
 
         def run(count: int, sessions: int) -> Tried:
             tried = _tried(services[count], replace(load, sessions=sessions), speech)
@@ -83,9 +83,13 @@ def _found(models: str, arguments: Sequence[str], workers: int, load: Load, spee
         return searched_in_turns(run, tuple(services), load.sessions)
 
 
+def _against(service: ServiceProcess, load: Load) -> Load:
+    return replace(load, url=service.url, token=service.token)
+
+
 def _tried(service: ServiceProcess, load: Load, speech: Samples) -> Tried:
     before = cpu_seconds(service.pid)
-    reports = asyncio.run(run_load(replace(load, url=service.url), speech))
+    reports = asyncio.run(run_load(_against(service, load), speech))
     spent_s = {part: spent - before.get(part, 0.0) for part, spent in cpu_seconds(service.pid).items()}
     latencies = all_latencies_ms(reports)
     p95_ms = float(np.percentile(latencies, 95)) if latencies else float("inf")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from orchestrator.capacity import Capacity, measure
 from orchestrator.commands.checks import Check, State
-from orchestrator.config import ServiceConfig
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import open_store
@@ -22,7 +22,7 @@ async def live_faces(config: ServiceConfig) -> Check:
     name = "live faces"
     try:
         capacity = await _measured(config)
-    except (LipSyncError, ContractError, OSError, TimeoutError, KeyError) as error:
+    except (ConfigError, LipSyncError, ContractError, OSError, TimeoutError, KeyError) as error:
         return Check(name, State.NOTE, f"not measured: {error}")
     cost = f"{config.default_model.value} takes {capacity.cpu_ms_per_frame:.1f} ms of {capacity.cores:g} cores a frame"
     return Check(name, State.OK, f"{capacity.faces} can speak at once at {capacity.fps:g} frames a second ({cost})")
@@ -36,4 +36,4 @@ async def _measured(config: ServiceConfig) -> Capacity:
             models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
             servers.append(await opened.enter_async_context(EmbeddedTriton(config.model_repository, models)))
         inference = await opened.enter_async_context(TritonInference(servers, repository))
-        return await measure(adapter, FaceModelCacheService(open_store(config.storage)), VideoGeneratorService(inference))
+        return await measure(adapter, FaceModelCacheService(open_store(config.storage, config.bucket)), VideoGeneratorService(inference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib.metadata
 import importlib.util
@@ -17,8 +18,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.config import ServiceConfig
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
+from orchestrator.face.store import ROOT, open_store
 from orchestrator.inference.environment import INSTALL_HINT, find_wheel, refuse_numpy_2, server_environment
 from orchestrator.inference.lease import SHM
 
@@ -34,6 +36,11 @@ PICTURE_LIBRARIES: Final = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib
 """Shared libraries that MediaPipe and its OpenCV load, and the Debian packages that bring them."""
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+
+BUCKET_TRIAL: Final = f"{ROOT}/lipsync-doctor"
+"""Of a user that is none."""
+
+BUCKET_MEND: Final = "grant the account in use the role Storage Object User on the bucket; see docs/operations.md, Faces in a bucket"
 
 
 class State(StrEnum):
@@ -166,6 +173,8 @@ def port(config: ServiceConfig) -> Check:
 
 def storage(config: ServiceConfig) -> Check:
     """Whether faces can be stored, or at least made room for."""
+    if config.bucket:
+        return asyncio.run(_bucket(config))
     folder = config.storage.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -174,6 +183,22 @@ def storage(config: ServiceConfig) -> Check:
     except OSError as error:
         return Check("storage", State.MISSING, f"{existing}: {error.strerror}", "lipsync serve --storage DIR, a folder you may write to")
     return Check("storage", State.OK, str(folder) if existing == folder else f"{folder}, made when the first face is stored")
+
+
+async def _bucket(config: ServiceConfig) -> Check:
+    """Writes, reads, lists and deletes, as serving and enrolling faces do."""
+    name, key = f"bucket {config.bucket}", f"{BUCKET_TRIAL}/trial.json"
+    try:
+        store = open_store(config.storage, config.bucket)
+        await store.write(key, b"{}")
+        found = await store.read(key) is not None and bool(await store.blobs(BUCKET_TRIAL))
+        await store.delete(BUCKET_TRIAL)
+    except ConfigError as error:  # says itself what to do
+        return Check(name, State.MISSING, str(error))
+    except OSError as error:
+        return Check(name, State.MISSING, str(error), BUCKET_MEND)
+    finding = "files can be written, read, listed and deleted" if found else "does not show what was written to it"
+    return _checked(name, found, finding, BUCKET_MEND)
 
 
 def shared_memory(config: ServiceConfig) -> Check:

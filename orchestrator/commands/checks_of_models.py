@@ -11,7 +11,7 @@ from orchestrator.commands.checks import Check, State
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, open_store
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, LocalFaceStore
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
 from orchestrator.inference.repository import ContractError, read_repository
 from orchestrator.inference.triton import TritonInference
@@ -59,7 +59,7 @@ async def other_models(config: ServiceConfig) -> Check:
 async def renderer(config: ServiceConfig) -> Check:
     """Draws the demo face twice: the mouth has to open."""
     try:
-        face = await FaceModelCacheService(open_store(config.storage)).load_face_model(DEMO_USER, DEMO_FACE)
+        face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(DEMO_USER, DEMO_FACE)
     except LipSyncError as error:
         return Check("renderer", State.MISSING, error.message, RESTORE)
     drawing = FaceRenderer(prepare_face(face, SIZE).maps)

@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
 
 async def _enrol(config: ServiceConfig, options: argparse.Namespace) -> FaceModel:
     photo = await asyncio.to_thread(options.photo.read_bytes)
-    return await enrol_photo(photo, user_id=options.user, face_id=options.id, store=open_store(config.storage), consent=True)
+    return await enrol_photo(photo, user_id=options.user, face_id=options.id, store=open_store(config.storage, config.bucket), consent=True)
 
 
 def _described(face: FaceModel, config: ServiceConfig) -> str:
-    size = face.resolution
+    size, place = face.resolution, f"the bucket {config.bucket}" if config.bucket else config.storage
     lines = [
-        f"face {face.id} of user {face.user_id} stored in {config.storage} ({size.width}x{size.height} pixels)",
+        f"face {face.id} of user {face.user_id} stored in {place} ({size.width}x{size.height} pixels)",
         f"quality {face.quality_score:.0f} of 100",
         *(f"warning: {warning['message']}" for warning in face.metadata.get("warnings", ())),
         f"try it: lipsync render AUDIO --user {face.user_id} --face {face.id} -o out.mp4",

@@ -48,6 +48,8 @@ class Load:
     video_format: str
     user_id: str = "demo"
     face_id: str = "demo"
+    token: str = ""
+    """Of that user; empty for a service that asks for none."""
 
 
 @dataclass
@@ -96,9 +98,13 @@ _decoder: Final = msgspec.json.Decoder(_Message)
 
 
 async def run_load(load: Load, speech: Samples) -> list[SessionReport]:
-    """Run all sessions to their end. `speech` is 16 kHz; sessions start at different places in it."""
+    """Run all sessions to their end. `speech` is 16 kHz; sessions start at different places in it.
+
+    Raises `aiohttp.ClientError` where the service does not answer, or wants another token.
+    """
     timeout = aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
+    headers = {"Authorization": f"Bearer {load.token}"} if load.token else {}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as http:
         look_ahead_s = await _look_ahead_s(http, load.url)
         clients = [_Client(load, index, _excerpt(speech, load, index), look_ahead_s) for index in range(load.sessions)]
         async with asyncio.TaskGroup() as tasks:
@@ -108,7 +114,7 @@ async def run_load(load: Load, speech: Samples) -> list[SessionReport]:
 
 
 async def _look_ahead_s(http: aiohttp.ClientSession, url: str) -> float:
-    async with http.get(f"{url}/v1/models") as response:
+    async with http.get(f"{url}/v1/models", raise_for_status=True) as response:
         models = (await response.json())["models"]
     return next(float(model["lookAheadMs"]) for model in models if model["isDefault"]) / 1000.0
 

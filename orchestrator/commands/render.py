@@ -87,7 +87,7 @@ async def _face(config: ServiceConfig, options: argparse.Namespace, folder: Path
     """Where the face is, whose it is, and its id: a photo is enrolled for this run alone."""
     photo = _photo(options.face)
     if photo is None:
-        return open_store(config.storage), options.user or DEMO_USER, options.face
+        return open_store(config.storage, config.bucket), options.user or DEMO_USER, options.face
     print(CONSENT, file=sys.stderr)
     store, user_id = open_store(folder), options.user or PHOTO_USER
     await enrol_photo(photo, user_id=user_id, face_id=PHOTO_FACE, store=store, consent=True)

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.config import ServiceConfig
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, open_store
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, LocalFaceStore
 from orchestrator.models.tpsm import prepare_face
 from orchestrator.motion import VISEMES
 from orchestrator.rendering.draw import FaceRenderer
@@ -27,9 +26,9 @@ ROUNDS: Final = 3
 FRAMES_PER_VISEME: Final = 3
 
 
-async def render_cost_ms(config: ServiceConfig, size: int) -> float:
+async def render_cost_ms(size: int) -> float:
     """CPU milliseconds per frame of the demo face at `size`."""
-    face = await FaceModelCacheService(open_store(config.storage)).load_face_model(DEMO_USER, DEMO_FACE)
+    face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(DEMO_USER, DEMO_FACE)
     cv2.setNumThreads(1)
     renderer = FaceRenderer(prepare_face(face, size).maps)
     rows = _motion()

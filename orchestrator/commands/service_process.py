@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.store import DEMO_USER
 
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"
@@ -40,22 +42,27 @@ class ServiceProcess:
     """`http://host:port`."""
     start_s: float
     """From its start to its listening."""
+    token: str
+    """Opens the demo user's faces and sessions, whomever the configuration lets in; nobody else knows it."""
 
 
 @contextmanager
 def running_service(arguments: Sequence[str], settings: Mapping[str, str] = NOTHING) -> Iterator[ServiceProcess]:
     """`lipsync serve` with these arguments and with `settings` in its environment, on a free port, stopped on leaving.
 
+    It lets in nobody but whoever has its token.
+
     Raises MODEL_LOAD_FAILED with the end of its log.
     """
-    began = time.monotonic()
+    began, token = time.monotonic(), secrets.token_hex(16)
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
+    environment = {**os.environ, **UNAIDED, **settings, "LIPSYNC_AUTH_TOKENS": f"{token}={DEMO_USER}"}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **UNAIDED, **settings})
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         try:
             assert process.stdout is not None
             url = _url(process.stdout, log)
-            yield ServiceProcess(process.pid, url, time.monotonic() - began)
+            yield ServiceProcess(process.pid, url, time.monotonic() - began, token)
         finally:
             _stop(process)
 

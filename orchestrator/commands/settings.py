@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.config import ConfigError, ServiceConfig
-from orchestrator.config_layers import named_settings
+from orchestrator.config_layers import KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
-    """The configuration of this run; raises `ConfigError`."""
-    named = _named(options)
-    config = ServiceConfig(**named)
+    """The configuration of this run, tried as far as that takes no service; raises `ConfigError`."""
+    flags = {name: value for name, value in vars(options).items() if name in KEYS}
+    named = named_settings(flags, os.environ, options.config)
+    config = _config(named)
+    if config.asks_for_tokens:
+        from orchestrator.auth import authenticator_of
+
+        authenticator_of(config)
     if config.commercial_safe:
         from orchestrator.licences import check_models
         from orchestrator.models import ADAPTERS
@@ -23,12 +28,10 @@ def settings(options: argparse.Namespace) -> ServiceConfig:
     return config
 
 
-def _named(options: argparse.Namespace) -> dict[str, Any]:
-    known = {entry.name for entry in fields(ServiceConfig)}
-    flags = {name: value for name, value in vars(options).items() if name in known}
+def _config(named: Mapping[str, Any]) -> ServiceConfig:
     try:
-        return named_settings(flags, os.environ, options.config)
+        return ServiceConfig(**named)
     except ConfigError:
         import orchestrator.models  # noqa: F401 - a model of one's own has its name from its adapter; ours need not wait for the adapters
 
-        return named_settings(flags, os.environ, options.config)
+        return ServiceConfig(**named)

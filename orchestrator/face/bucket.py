@@ -11,6 +11,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from orchestrator.config import ConfigError
 from orchestrator.face.ids import is_path_part
 from orchestrator.face.storage_threads import StorageThreads
 from orchestrator.face.store import ROOT, Blob, is_derived
@@ -24,6 +25,11 @@ CALL_TIMEOUT_S: Final = 12.0
 COMPLETES: Final = "metadata.json"
 """Removed first and written last when a face is replaced: without it there is no face, so nobody sees one that is half old."""
 
+CREDENTIALS: Final = (
+    "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or run `gcloud auth application-default login`; "
+    "where these name no project, set GOOGLE_CLOUD_PROJECT"
+)
+
 R = TypeVar("R")
 
 
@@ -31,7 +37,7 @@ class BucketFaceStore:
     """`FaceStore` over a bucket; `storage.Client` finds its credentials, or an emulator by STORAGE_EMULATOR_HOST."""
 
     def __init__(self, bucket: str, client: storage.Client | None = None) -> None:
-        self._client = client or storage.Client()
+        self._client = client or _client(bucket)
         self._bucket = self._client.bucket(bucket)
         self._threads = StorageThreads(f"the bucket {bucket!r}")
         self._options: dict[str, Any] = {"timeout": REQUEST_TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S)}
@@ -99,6 +105,13 @@ class BucketFaceStore:
         except NotFound:
             return False
         return True
+
+
+def _client(bucket: str) -> storage.Client:
+    try:
+        return storage.Client()
+    except (GoogleAuthError, OSError) as error:  # an OSError where no project is known
+        raise ConfigError(f"bucket {bucket!r} cannot be opened: {str(error).split(' To ')[0].rstrip('.')}; {CREDENTIALS}") from None
 
 
 def _check(key: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from orchestrator.config import ConfigError
 from orchestrator.errors import invalid_field
 from orchestrator.face.ids import is_path_part
 from orchestrator.face.storage_threads import StorageThreads
@@ -266,6 +267,9 @@ def open_store(root: Path, bucket: str = "") -> FaceStore:
 def _own_store(root: Path, bucket: str) -> FaceStore:
     if not bucket:
         return LocalFaceStore(root)
-    from orchestrator.face.bucket import BucketFaceStore  # Google's client takes a second to import
+    try:
+        from orchestrator.face.bucket import BucketFaceStore  # Google's client takes a second to import
+    except ImportError as error:
+        raise ConfigError(f"faces in a bucket need Google's client: pip install 'lipsync-service[gcs]' ({error})") from None
 
     return BucketFaceStore(bucket)

@@ -17,11 +17,18 @@ BUCKET = "faces"
 @contextmanager
 def emulated_bucket() -> Iterator[storage.Client]:
     """A client of an emulator that holds the empty bucket `BUCKET`."""
+    with bucket_emulator() as port:
+        yield bucket_client(port)
+
+
+@contextmanager
+def bucket_emulator() -> Iterator[int]:
+    """The port of an emulator that holds the empty bucket `BUCKET`."""
     port = free_port()
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     server.start()
     try:
-        yield bucket_client(port)
+        yield port
     finally:
         server.stop()
 

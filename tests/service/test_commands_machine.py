@@ -105,8 +105,11 @@ def test_the_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path, caps
 
 
 @needs_triton
-def test_bench_measures_live_sessions_of_a_service_of_its_own(tmp_path: Path) -> None:
-    done = _lipsync("bench", "--sessions", 2, "--seconds", 1.5, "--size", 128, "--format", "h264", "--storage", tmp_path)
+def test_bench_measures_live_sessions_of_a_service_of_its_own_whoever_else_is_let_in(tmp_path: Path) -> None:
+    config = tmp_path / "lipsync.toml"
+    config.write_text('[auth.tokens]\nalpha = "ann"')
+    load = ("--sessions", 2, "--seconds", 1.5, "--size", 128, "--format", "h264")
+    done = _lipsync("bench", *load, "--storage", tmp_path, "--config", config)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "60 of 60, 2 of 2 sessions complete" in done.stdout
     for words in ("look-ahead sent -> frame", "backend of audio2motion", "whole service", "generate", "drawing at 128 px"):

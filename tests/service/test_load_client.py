@@ -26,13 +26,16 @@ class Answering:
 
     def __init__(self, frames: list[int], *, error: bool = False) -> None:
         self.received: list[dict[str, Any]] = []
+        self.authorizations: list[str | None] = []
         self.speaking = self.most_speaking = 0
         self._frames, self._error = frames, error
 
     async def models(self, request: web.Request) -> web.Response:
+        self.authorizations.append(request.headers.get("Authorization"))
         return web.json_response({"models": [{"name": "tpsm", "isDefault": True, "lookAheadMs": LOOK_AHEAD_MS}]})
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
+        self.authorizations.append(request.headers.get("Authorization"))
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.speaking += 1
@@ -103,6 +106,13 @@ async def test_a_turn_with_a_hole_is_not_complete(frames: list[int]) -> None:
 async def test_errors_are_kept() -> None:
     (report,) = await _ask(Answering([0, 1, 2, 3, 4], error=True))
     assert report.troubles == ["TIMEOUT: too late"]
+
+
+async def test_a_token_opens_what_asks_for_one() -> None:
+    service = Answering([0, 1, 2, 3, 4])
+    async with service.running() as url:
+        await run_load(Load(url, 1, 0.25, 256, 20.0, "jpeg", token="alpha"), SPEECH)
+    assert service.authorizations == ["Bearer alpha", "Bearer alpha"]
 
 
 def test_a_session_without_frames_met_no_target() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from orchestrator.auth import Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, bearer_token
+from orchestrator.auth import Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, authenticator_of, bearer_token
+from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -60,12 +61,43 @@ def test_any_other_token_is_refused_and_says_why(token: str | None, said: str) -
     assert said in refused(JwtTokens(SECRET, "HS256"), token)
 
 
-def test_an_issuers_public_key_checks_its_tokens_and_signs_none() -> None:
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-    tokens = JwtTokens(public, "RS256")
-    assert tokens.caller(signed(private, "RS256")).user_id == "ann"
+@pytest.fixture(scope="module")
+def issuer() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def public_pem(private: Any) -> str:
+    return private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def private_pem(private: Any) -> str:
+    encryption = serialization.NoEncryption()
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+
+
+def test_an_issuers_public_key_checks_its_tokens_and_signs_none(issuer: rsa.RSAPrivateKey) -> None:
+    tokens = JwtTokens(public_pem(issuer), "RS256")
+    assert tokens.caller(signed(issuer, "RS256")).user_id == "ann"
     refused(tokens, signed())
+
+
+@pytest.mark.parametrize("kind", ["a public key for HS256", "words for RS256", "a private key", "a key of another kind"])
+def test_a_key_that_can_check_no_token_is_refused_at_once_and_not_repeated(issuer: rsa.RSAPrivateKey, kind: str) -> None:
+    key, algorithm = {
+        "a public key for HS256": (public_pem(issuer), "HS256"),
+        "words for RS256": (SECRET, "RS256"),
+        "a private key": (private_pem(issuer), "RS256"),
+        "a key of another kind": (public_pem(ec.generate_private_key(ec.SECP256R1())), "RS256"),
+    }[kind]
+    with pytest.raises(ConfigError, match=f"auth_jwt_key cannot check {algorithm} tokens: HS256 takes") as caught:
+        authenticator_of(ServiceConfig(auth_jwt_key=key, auth_jwt_algorithm=algorithm))
+    assert key not in str(caught.value)
+
+
+def test_a_token_for_a_user_that_cannot_be_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="auth_tokens: the user of a token is not an id") as caught:
+        authenticator_of(ServiceConfig(auth_tokens={"alpha": "../secret"}))
+    assert "secret" not in str(caught.value) and "alpha" not in str(caught.value)
 
 
 def test_both_kinds_may_stand_side_by_side() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -33,21 +34,122 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        ({}, {"LIPSYNC_PROT": "1"}, "did you mean 'port'"),
-        ({}, {"LIPSYNC_PORT": "eighty"}, "port cannot be 'eighty'"),
-        ({}, {"LIPSYNC_INSECURE": "maybe"}, "insecure cannot be 'maybe'"),
-        ({}, {"LIPSYNC_FALLBACK_CHAIN": "tpsm,tmps"}, "fallback_chain cannot be"),
+        ({}, {"LIPSYNC_PROT": "1"}, "unknown configuration key 'prot'; did you mean 'port'"),
+        ({}, {"LIPSYNC_PORT": "eighty"}, "port cannot be 'eighty'; expected a whole number from 0 to 65535"),
+        ({}, {"LIPSYNC_INSECURE": "maybe"}, "insecure cannot be 'maybe'; expected true or false"),
+        ({}, {"LIPSYNC_FALLBACK_CHAIN": "tpsm,tmps"}, "fallback_chain cannot be 'tpsm,tmps'; expected tpsm, wav2lip, .* or static"),
+        ({}, {"LIPSYNC_DEFAULT_MODEL": "nope"}, "default_model cannot be 'nope'; expected tpsm, wav2lip, .* or static"),
         ({"host": "0.0.0.0"}, {}, "--insecure"),
-        ({"auth_jwt_algorithm": "none"}, {}, "use HS256 or RS256"),
+        ({"auth_jwt_algorithm": "none"}, {}, "auth_jwt_algorithm cannot be 'none'; expected HS256 or RS256"),
         ({}, {"LIPSYNC_AUTH_TOKENS": "secret-without-user"}, "auth_tokens cannot be what was given"),
-        ({"inbox_ms": 0}, {}, "inbox_ms must be more than 0"),
-        ({"batch_window_ms": 500}, {}, "batch_window_ms must be from 0 to 100"),
+        ({"inbox_ms": 0}, {}, "inbox_ms cannot be 0; expected a whole number from 1 to"),
+        ({"batch_window_ms": 500}, {}, "batch_window_ms cannot be 500; expected a number from 0 to 100"),
         ({"models": "wav2lip"}, {}, "default_model 'tpsm' is not among models"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_way_out(flags: dict[str, object], environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(flags, environment, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "port = true",
+        "port = 80.7",
+        "port = 99999",
+        "port = [1]",
+        "workers = 1000000",
+        "max_concurrent_sessions = 1e400",
+        "max_session_s = true",
+        "max_render_s = nan",
+        "max_render_s = inf",
+        "resume_ttl_s = -5",
+        "send_timeout_s = -1",
+        "pacing_lead_ms = -100",
+        'bucket = ["a"]',
+        "host = 5",
+        "storage = true",
+        'storage = ""',
+        "insecure = 1",
+        "fallback_chain = 5",
+        "default_model = ['tpsm']",
+        "[models]\ntpsm = 1",
+    ],
+)
+def test_a_value_of_another_kind_or_beyond_its_range_is_refused_by_its_key(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "lipsync.toml"
+    file.write_text(text)
+    key = text.strip("[").split(" ")[0].split("]")[0]
+    with pytest.raises(ConfigError, match=rf"^{key} cannot be .*; expected "):
+        load_config({}, {}, file)
+
+
+def test_every_number_has_a_range() -> None:
+    numbers = [entry for entry in fields(ServiceConfig) if isinstance(entry.default, int | float) and not isinstance(entry.default, bool)]
+    assert numbers
+    for entry in numbers:
+        with pytest.raises(ConfigError, match=entry.name):
+            ServiceConfig(**{entry.name: 1e12})
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("https://a.example/", "https://a.example"),
+        ("HTTPS://A.example:443", "https://a.example"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("null", "null"),
+    ],
+)
+def test_an_origin_is_compared_as_browsers_send_it(written: str, used: str) -> None:
+    assert load_config({"allowed_origins": written}, {}, None).allowed_origins == (used,)
+
+
+@pytest.mark.parametrize("written", ["*", "a.example", "https://a.example/page", "https://ann@a.example", "https://"])
+def test_what_is_no_origin_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match=r"allowed_origins cannot be .*; expected origins such as"):
+        ServiceConfig(allowed_origins=(written,))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[auth.token]\n"SECRET" = "ann"', "table 'auth_token'; did you mean 'auth_tokens'"),
+        ('[tokens]\n"SECRET" = "ann"', "table 'tokens'; did you mean 'auth_tokens'"),
+        ('[auth]\n"SECRET" = "ann"', "key in .auth."),
+        ('auth_jwt_kee = "SECRET"', "did you mean 'auth_jwt_key'"),
+        ('[auth.tokens]\n"SECRET" = ["ann"]', "auth_tokens cannot be what was given"),
+        ('[auth.tokens]\n"SECRET" = ""', "auth_tokens cannot be what was given"),
+        ('[host]\n"SECRET" = "ann"', "host cannot be a table"),
+    ],
+)
+def test_a_token_in_the_wrong_place_is_not_repeated(text: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "lipsync.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_config({}, {}, file)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_token_may_end_as_base64_does() -> None:
+    config = load_config({}, {"LIPSYNC_AUTH_TOKENS": "c2VjcmV0MQ===ann,YWI==bob"}, None)
+    assert config.auth_tokens == {"c2VjcmV0MQ==": "ann", "YWI=": "bob"}
+
+
+@pytest.mark.parametrize("tokens", ["=ann", "alpha=", "alpha=ann,beta"])
+def test_neither_a_token_nor_its_user_is_empty(tokens: str) -> None:
+    with pytest.raises(ConfigError, match="TOKEN=USER"):
+        load_config({}, {"LIPSYNC_AUTH_TOKENS": tokens}, None)
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "lipsync.toml"
+    file.write_bytes(b"\xff\xfep\x00")
+    with pytest.raises(ConfigError, match=r"lipsync\.toml: 'utf-8' codec"):
+        load_config({}, {}, file)
+    file.write_bytes(b"\xef\xbb\xbfport = 81")
+    assert load_config({}, {}, file).port == 81
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

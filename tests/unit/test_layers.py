@@ -10,7 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "orchestrator"
 
 LAYERS = (
-    {"types", "errors", "config", "config_layers", "channel", "cache", "metrics", "motion", "tracing", "logs", "frame_threads"},
+    {
+        "types",
+        "errors",
+        "config",
+        "config_layers",
+        "config_values",
+        "channel",
+        "cache",
+        "metrics",
+        "motion",
+        "tracing",
+        "logs",
+        "frame_threads",
+    },
     {"rendering", "wire"},
     {"inference"},
     {"models"},

@@ -47,7 +47,7 @@ def test_the_folder_of_the_counts_is_gone_afterwards() -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"workers": 0}, "workers must be"), ({"log_format": "xml"}, "text or json")])
+@pytest.mark.parametrize(("settings", "message"), [({"workers": 0}, "workers cannot be 0"), ({"log_format": "xml"}, "text or json")])
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ServiceConfig(**settings)  # type: ignore[arg-type]
