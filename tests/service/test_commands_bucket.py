@@ -83,7 +83,7 @@ def test_the_doctor_says_that_a_bucket_does_not_answer(port: int, monkeypatch: p
 
 
 @pytest.mark.usefixtures("without_credentials")
-def test_without_credentials_it_is_said_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_credentials_it_is_said_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=NO_CREDENTIALS):
         open_store(tmp_path, BUCKET)
     check = checks.storage(ServiceConfig(bucket=BUCKET))
@@ -91,9 +91,11 @@ def test_without_credentials_it_is_said_what_to_do(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.usefixtures("without_credentials")
-def test_serving_without_credentials_ends_in_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--port", "0", "--bucket", BUCKET, "--triton-url", f"127.0.0.1:{free_port()}"]) == 1
-    said = capsys.readouterr().err
+@pytest.mark.parametrize("workers", [1, 2])
+def test_serving_without_credentials_ends_in_words_and_no_traceback(workers: int, capfd: pytest.CaptureFixture[str]) -> None:
+    there_is_none = f"127.0.0.1:{free_port()}"
+    assert main(["serve", "--port", "0", "--bucket", BUCKET, "--workers", str(workers), "--triton-url", there_is_none]) == 1
+    said = capfd.readouterr().err
     assert "set GOOGLE_APPLICATION_CREDENTIALS" in said and "Traceback" not in said
 
 
