@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,12 +27,19 @@ class Caller:
 
     user_id: str | None
     """The only user whose faces and sessions are open to it; None where nobody is asked for a token."""
+    expires_s: int | None = None
+    """Seconds since 1970 at which its token ceases to open sessions; None: never."""
 
     def check(self, user_id: str) -> None:
         """Raises UNAUTHORIZED for another user, in words that do not say whether that user exists."""
         if self.user_id not in (None, user_id):
             message = "userId: the token belongs to another user; a token opens only its own user's faces and sessions"
             raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, recoverable=False, details={"field": "userId"})
+
+    def check_time(self) -> None:
+        """Raises UNAUTHORIZED for a token that expired since the connection was opened: what it opened goes on, nothing more is opened."""
+        if self.expires_s is not None and time.time() >= self.expires_s:
+            raise _refused("has expired; connect again with a new one")
 
 
 class Authenticator(Protocol):
@@ -103,7 +111,7 @@ class JwtTokens:
         user = claims["sub"]
         if not isinstance(user, str) or not is_path_part(user):
             raise _refused("names no user id in `sub`")
-        return Caller(user)
+        return Caller(user, int(claims["exp"]) + int(CLOCK_LEEWAY_S))
 
 
 class EitherOf:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final, Protocol
 
 from orchestrator import wire
@@ -47,6 +48,10 @@ class Line(Protocol):
         """Send an error, and count it."""
         ...
 
+    def cut(self, session_id: str, turn_id: str) -> None:
+        """The session's time was over in the middle of this turn: the rest of its audio opens no other session."""
+        ...
+
     async def answers(self) -> bool:
         """Whether the client is there: it answers a ping."""
         ...
@@ -65,6 +70,8 @@ class Conversation:
         self.turns = TurnCounter()
         self.config = VideoGenerationConfig()
         self.line: Line | None = None
+        self.is_over = False
+        """Its time is over: it says what is left to say, and hears nothing more."""
         self._service = service
         self._sender: asyncio.Task[None] | None = None
         self._sender_fault: BaseException | None = None
@@ -132,7 +139,9 @@ class Conversation:
             self.turns.interrupt(given_up)
 
     async def hear(self, chunk: AudioChunk | None, face_model_id: str | None = None) -> None:
-        """Queue a chunk of the newest turn, or its end."""
+        """Queue a chunk of the newest turn, or its end; ignored once the session's time is over."""
+        if self.is_over:
+            return
         duration_ms = 0.0 if chunk is None else 1000.0 * estimated_duration_s(chunk)
         lost_ms = 0.0 if chunk is None else min(self.turns.lost_before(chunk, duration_ms), self._service.config.inbox_ms)
         item = InboxItem(
@@ -182,14 +191,17 @@ class Conversation:
     async def _end_in_time(self) -> None:
         loop, most_s = asyncio.get_running_loop(), self._service.config.max_session_s
         ends_s = loop.time() + most_s
-        await asyncio.sleep(max(0.0, most_s - WARNING_S))
-        await self.session.outbox.put(Ending(TIME_OVER, ends_s))
-        await asyncio.sleep(ends_s - loop.time())
-        await self._end()
+        with suppress(ChannelClosedError):  # it ended before, and only waits for a slow client to hear so
+            await asyncio.sleep(max(0.0, most_s - WARNING_S))
+            await self.session.outbox.put(Ending(TIME_OVER, ends_s))
+            await asyncio.sleep(ends_s - loop.time())
+            await self._end()
 
     async def _end(self) -> None:
         """The turn is given up, what waits behind it too, and the client is told why."""
-        session = self.session
+        session, self.is_over = self.session, True
+        if self.line is not None and self.turns.is_open:
+            self.line.cut(session.id, self.turns.turn_id)
         await session.inbox.discard(lambda _: True)
         await self.interrupt()
         message = f"the session lasted {self._service.config.max_session_s:g} s, which is the most; open another one"

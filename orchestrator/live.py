@@ -23,7 +23,7 @@ STALE_S: Final = 2.0
 """After a lost connection, frames that should have left this long before are skipped: a viewer whose sound went on is past them."""
 
 MOST_SILENCE_MS: Final = 30_000.0
-"""What stands in for a refused chunk is never longer, whatever that chunk said of itself."""
+"""What stands in for a chunk is never longer, whatever that chunk said of itself; longer silence is drawn piece by piece."""
 
 EPISODE_ENDS_BELOW: Final = 0.5
 """Inbox fill under which a later overflow is reported anew."""
@@ -72,7 +72,7 @@ class LiveSession:
         for lost in dropped:
             heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)
             if heir is not None:
-                heir.lost_before_ms += lost.duration_ms + lost.lost_before_ms
+                heir.lost_before_ms += min(lost.duration_ms, MOST_SILENCE_MS) + lost.lost_before_ms
         if dropped and not self._overflowing:
             message = "more audio is waiting than the service keeps; the oldest was replaced by silence: send it at most in real time"
             details = {"field": "audioChunk.data", "lostMs": sum(lost.duration_ms for lost in dropped)}
@@ -179,7 +179,7 @@ class LiveSession:
         if turn is None:
             return
         if item.lost_before_ms > 0.0:
-            turn.push_silence(item.lost_before_ms, turn.started_s)  # due by its own time: nothing waited for it
+            await self._fill(turn, item.lost_before_ms)
         if item.chunk is None:
             await self._finish(turn, item.arrived_s)
         else:
@@ -207,6 +207,14 @@ class LiveSession:
             turn.push_silence(lost_ms, item.arrived_s)
             self._metrics.audio_lost_seconds_total.inc(lost_ms / 1000.0)
             await self.session.outbox.put(Failed(_passing(error, lostMs=lost_ms)))
+
+    async def _fill(self, turn: Turn, lost_ms: float) -> None:
+        """Silence in place of what was lost, due by its own time, since nothing waited for it."""
+        while lost_ms > MOST_SILENCE_MS:
+            turn.push_silence(MOST_SILENCE_MS, turn.started_s)
+            lost_ms -= MOST_SILENCE_MS
+            await self._speak(turn)
+        turn.push_silence(lost_ms, turn.started_s)
 
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None

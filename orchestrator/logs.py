@@ -1,6 +1,7 @@
 """What the service logs, as lines for people or as JSON for programs; each line of a session carries its and its turn's id.
 
-No line holds what a client said or sent: ids, codes, counts and addresses only.
+No line holds what a client said or sent: ids, codes, counts and addresses only. What comes from outside all the same, as in the
+message of some library, begins no line of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ TEXT: Final = "text"
 JSON: Final = "json"
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s%(ids)s: %(message)s"
+
+CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+"""Characters that end a line or move a terminal's cursor, and what is written in their place."""
 
 _session: ContextVar[str] = ContextVar("session", default="")
 _turn: ContextVar[str] = ContextVar("turn", default="")
@@ -40,11 +44,25 @@ class _Ids(logging.Filter):
         return True
 
 
+class _Unquoted(logging.Filter):
+    """What aiohttp refuses it quotes, tokens in a URL or a header included: its kind is enough."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if record.name.startswith("aiohttp.") and error is not None and type(error).__module__.startswith("aiohttp."):
+            record.msg, record.args = "%s: %s", (record.getMessage(), type(error).__name__)
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         ids = " ".join(each for each in (getattr(record, "session", ""), getattr(record, "turn", "")) if each)
         record.ids = f" [{ids}]" if ids else ""
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return super().formatMessage(record).translate(CONTROLS)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -66,6 +84,7 @@ def configure_logging(log_format: str = TEXT, stream: TextIO | None = None) -> l
     """Log to `stream` (standard error) from INFO on; libraries from WARNING on. Returns the handler, the root's only one."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_Ids())
+    handler.addFilter(_Unquoted())
     handler.setFormatter(_JsonFormatter() if log_format == JSON else _TextFormatter(LINE))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("orchestrator").setLevel(logging.INFO)

@@ -27,6 +27,9 @@ RETRY_AFTER_S = 5
 CONTROL_WEIGHT_MS = 1.0
 """What an item without audio counts in the inbox, so that their number is bounded too."""
 
+MOST_BYTES_PER_MS = 768.0
+"""48 kHz, two channels of 8 bytes: a chunk counts in the inbox for as long as its bytes could play, whatever it says of itself."""
+
 
 @dataclass(slots=True)
 class InboxItem:
@@ -42,6 +45,12 @@ class InboxItem:
     duration_ms: float
     lost_before_ms: float = 0.0
     """Audio that overflowed just before this item; it counts as silence."""
+
+
+def weight_ms(item: InboxItem) -> float:
+    """What an item counts in the inbox: the sound it holds, and no less than what it takes of memory."""
+    held_ms = 0.0 if item.chunk is None else len(item.chunk.data) / MOST_BYTES_PER_MS
+    return max(item.duration_ms, held_ms, CONTROL_WEIGHT_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +133,12 @@ Outgoing = OutgoingFrame | TurnStarted | TurnEnded | Switched | Failed | Poster 
 class Session:
     """State of one conversation; one task works on it, the socket's tasks only touch its two channels."""
 
-    def __init__(self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int) -> None:
+    def __init__(self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int, key: str | None = None) -> None:
         self.id = session_id
         self.user_id = user_id
-        self.inbox: Channel[InboxItem] = Channel(inbox_ms, lambda item: max(item.duration_ms, CONTROL_WEIGHT_MS))
+        self.key = key or session_id
+        """What the registry knows it by: ids over sockets are their user's own, those of calls are the program's."""
+        self.inbox: Channel[InboxItem] = Channel(inbox_ms, weight_ms)
         self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
         self.preference: LipSyncModel | None = None
         self.face: FaceModel | None = None
@@ -174,7 +185,7 @@ class Session:
 
 
 class SessionRegistry:
-    """All open sessions by id."""
+    """All open sessions by key."""
 
     def __init__(self, limit: int, limit_per_user: int | None = None) -> None:
         self._limit = limit
@@ -190,8 +201,8 @@ class SessionRegistry:
         return iter(list(self._sessions.values()))
 
     def add(self, session: Session) -> None:
-        """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its id is taken."""
-        if session.id in self._sessions:
+        """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its key is taken."""
+        if session.key in self._sessions:
             message = f"sessionId: {session.id!r} is open on another connection; choose another id"
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
         if len(self._sessions) >= self._limit:
@@ -201,16 +212,16 @@ class SessionRegistry:
         if sum(other.user_id == session.user_id for other in self._sessions.values()) >= self._limit_per_user:
             message = f"user {session.user_id!r} has {self._limit_per_user} sessions; end one of them first"
             raise too_many(message, limitPerUser=self._limit_per_user)
-        self._sessions[session.id] = session
+        self._sessions[session.key] = session
 
     def speaking(self) -> int:
         """Sessions with frames to draw."""
         now = asyncio.get_running_loop().time()
         return sum(session.speaks(now) for session in self._sessions.values())
 
-    def get(self, session_id: str) -> Session | None:
-        """The open session of that id."""
-        return self._sessions.get(session_id)
+    def get(self, key: str) -> Session | None:
+        """The open session of that key, which for calls is its id."""
+        return self._sessions.get(key)
 
     def swap_face(self, user_id: str, old_id: str, face: FaceModel) -> None:
         """Sessions of the user that speak with the old face go on with this one, from their next chunk."""
@@ -220,8 +231,8 @@ class SessionRegistry:
 
     def remove(self, session: Session) -> None:
         """Forget a session."""
-        if self._sessions.get(session.id) is session:
-            del self._sessions[session.id]
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
 
 
 def too_many(message: str, *, retry_after_s: int = RETRY_AFTER_S, **details: int) -> LipSyncError:
@@ -252,8 +263,10 @@ class TurnCounter:
 
         A chunk numbered 0 begins an interrupted turn anew, so a client may use the same turn id again.
         """
-        if turn_id is not None and sequence_number > 0 and turn_id in self._interrupted_ids:
-            return False
+        if turn_id is not None and turn_id in self._interrupted_ids:
+            if sequence_number > 0:
+                return False
+            self._interrupted_ids.remove(turn_id)
         if self._rejoining and self.is_of_open_turn(turn_id) and sequence_number < self.next_chunk:
             return False
         if not self._open or (turn_id is not None and turn_id != self.turn_id):
@@ -286,7 +299,8 @@ class TurnCounter:
     def interrupt(self, ordinal: int) -> None:
         """Turn `ordinal` is given up; if it is still coming in, later chunks that name it are ignored."""
         if ordinal == self.ordinal and self._open:
-            self._interrupted_ids.append(self.turn_id)
+            if self.turn_id not in self._interrupted_ids:
+                self._interrupted_ids.append(self.turn_id)
             self._open = False
 
 

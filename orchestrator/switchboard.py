@@ -1,4 +1,8 @@
-"""Every conversation that goes over sockets, by session id: each outlives the connection it lost, for a while and within the limits."""
+"""Every conversation that goes over sockets, by user and id: each outlives the connection it lost, for a while and within the limits.
+
+A session id is its user's own: what others call theirs neither takes it away nor is told by it. On one connection it is unique,
+since most messages name nothing else.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ class Switchboard:
     def __init__(self, service: LipSyncService) -> None:
         self._service = service
         self._conversations: dict[str, Conversation] = {}
+        self._carried: dict[tuple[Line, str], Conversation] = {}
+        """The same by what carries them and the id they have there."""
         self._tasks: dict[Conversation, asyncio.Task[None]] = {}
         self._parked: dict[Conversation, asyncio.TimerHandle] = {}
         """Without a connection, the longest so first; each with the timer that ends it."""
@@ -40,17 +46,17 @@ class Switchboard:
 
     def on(self, line: Line, session_id: str) -> Conversation | None:
         """The conversation that this line carries under that id."""
-        conversation = self._conversations.get(session_id)
-        return conversation if conversation is not None and conversation.line is line else None
+        return self._carried.get((line, session_id))
 
-    def find(self, session_id: str) -> Conversation | None:
-        """The conversation of that id, wherever it is."""
-        return self._conversations.get(session_id)
+    def find(self, session_id: str, user_id: str) -> Conversation | None:
+        """The user's conversation of that id, wherever it is."""
+        return self._conversations.get(_key(session_id, user_id))
 
     def open(self, session_id: str, user_id: str, line: Line) -> Conversation:
         """A new conversation over this line; SESSION_LIMIT when there are too many, INVALID_MESSAGE when the id is taken."""
         config = self._service.config
-        session = Session(session_id, user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
+        key = _key(session_id, user_id)
+        session = Session(session_id, user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames, key=key)
         try:
             self._service.sessions.add(session)
         except LipSyncError as error:
@@ -58,31 +64,30 @@ class Switchboard:
             if not is_full or not self._make_room(user_id):
                 raise
             self._service.sessions.add(session)
-        conversation = self._conversations[session_id] = Conversation(session, self._service)
+        conversation = self._conversations[key] = Conversation(session, self._service)
         with session_logged(session_id):
             task = self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
         task.add_done_callback(lambda _: self._tasks.pop(conversation))  # one that was cancelled before it began has no end of its own
         conversation.attach(line)
+        self._carried[line, session_id] = conversation
         self._service.metrics.sessions.set(len(self._service.sessions))
         return conversation
 
-    async def resume(self, conversation: Conversation, user_id: str, line: Line, seen: wire.ResumeSession | None = None) -> None:
-        """Go on over this line. Refused to another user, and while the line that the conversation has is alive."""
+    async def resume(self, conversation: Conversation, line: Line, seen: wire.ResumeSession | None = None) -> None:
+        """Go on over this line. Refused while the line that the conversation has is alive."""
         session = conversation.session
-        if session.user_id != user_id:
-            message = f"sessionId: {session.id!r} belongs to another user; choose another id"
-            raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, recoverable=False, details={"field": "sessionId"})
         old = conversation.line
         if old is not None and old is not line and await old.answers():
             message = f"sessionId: {session.id!r} is open on another connection; choose another id"
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
         if old is not None and old is not line:
             old.hang_up()
-        await conversation.detach()
-        if self._conversations.get(session.id) is not conversation or conversation.line is not None:
+        await self._detach(conversation)
+        if self._conversations.get(session.key) is not conversation or conversation.line is not None:
             raise invalid_field("sessionId", f"session {session.id!r} has just ended or gone on elsewhere")
         self._stop_timer(conversation)
         conversation.resume(line, seen)
+        self._carried[line, session.id] = conversation
         self._service.metrics.resumptions_total.inc()
 
     async def lost(self, line: Line, *, closed: bool) -> None:
@@ -102,11 +107,19 @@ class Switchboard:
             task.cancel()
 
     async def _park(self, conversation: Conversation) -> None:
-        await conversation.detach()
+        await self._detach(conversation)
         if conversation.line is None and conversation in self._tasks and conversation not in self._parked:
             loop = asyncio.get_running_loop()
             self._parked[conversation] = loop.call_later(self._service.config.resume_ttl_s, self.end, conversation)
             self._service.metrics.waiting_sessions.set(len(self._parked))
+
+    async def _detach(self, conversation: Conversation) -> None:
+        self._uncarry(conversation)
+        await conversation.detach()
+
+    def _uncarry(self, conversation: Conversation) -> None:
+        if conversation.line is not None:
+            self._carried.pop((conversation.line, conversation.session.id), None)
 
     def _make_room(self, user_id: str) -> bool:
         """A session that only waits for its client gives way to a new one of the same user."""
@@ -124,8 +137,9 @@ class Switchboard:
 
     def _forget(self, conversation: Conversation) -> None:
         self._stop_timer(conversation)
-        if self._conversations.get(conversation.session.id) is conversation:
-            del self._conversations[conversation.session.id]
+        if self._conversations.get(conversation.session.key) is conversation:
+            del self._conversations[conversation.session.key]
+            self._uncarry(conversation)
         self._service.sessions.remove(conversation.session)
         self._service.metrics.sessions.set(len(self._service.sessions))
 
@@ -138,6 +152,10 @@ class Switchboard:
             await conversation.tell_of_fault()
         finally:
             self._forget(conversation)
+
+
+def _key(session_id: str, user_id: str) -> str:
+    return f"{user_id}/{session_id}"  # no id holds a slash
 
 
 SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)

@@ -24,7 +24,21 @@ from orchestrator.types import Resolution
 logger = logging.getLogger(__name__)
 
 ALLOWANCE_BURST_S: Final = 2.0
-"""Seconds' worth of messages that may come at once."""
+"""Seconds' worth of messages that may come at once, and no fewer than the inbox takes of the shortest chunks."""
+
+SHORTEST_CHUNK_MS: Final = 10.0
+
+MESSAGE_BYTES: Final = 64 * 1024
+"""A message counts once for each of these that it begins: far above 100 ms of any audio."""
+
+BREATH_MESSAGES: Final = 16
+"""After so many messages that waited already, everybody else has a turn: about a millisecond."""
+
+PATIENCE_S: Final = 10.0
+"""A client that sends more than is read, for so long, is told."""
+
+MOST_CUT: Final = 64
+"""Sessions of a connection that are remembered after their time was over in mid-turn."""
 
 ANSWER_S: Final = 1.0
 """A connection whose client does not answer a ping for this long is dead when another one asks for its session."""
@@ -32,7 +46,7 @@ ANSWER_S: Final = 1.0
 CLOSED_BY_CLIENT: Final = (0, 1000)
 """Codes of a close frame by which a client says that it is done: none, and normal closure."""
 
-_TOO_MANY: Final = "message: more messages than a connection may send; send chunks of 100 ms, in real time or a little faster"
+_TOO_MANY: Final = "message: more messages than a connection may send; all will be read, but late: send chunks of 100 ms, in real time"
 
 
 class Connection:
@@ -52,8 +66,13 @@ class Connection:
         self._metrics = service.metrics
         self._config = service.config
         self._caller = caller
-        self._allowance = Allowance(service.config.max_messages_per_s, burst_s=ALLOWANCE_BURST_S)
+        per_s, inbox_ms = service.config.max_messages_per_s, service.config.inbox_ms
+        self._allowance = Allowance(per_s, burst=max(ALLOWANCE_BURST_S * per_s, inbox_ms / SHORTEST_CHUNK_MS))
         self._heard = asyncio.Event()
+        self._read_since_breath = 0
+        self._is_told_of_flood = False
+        self._cut: dict[str, str] = {}
+        """Sessions whose time was over in the middle of a turn, the oldest first, and that turn's id."""
 
     async def run(self) -> None:
         """Until the client goes away: its sessions end if it said so, and otherwise wait for it to come back."""
@@ -74,14 +93,25 @@ class Connection:
                 await self._socket.pong(message.data)
             elif message.type is not WSMsgType.PONG:
                 return message.type is WSMsgType.CLOSE and message.data in CLOSED_BY_CLIENT
+            await self._hold_back(message.data)
+
+    async def _hold_back(self, data: str | bytes) -> None:
+        """Read no faster than a connection may send: what comes faster waits in its socket, and nobody else for it."""
+        loop = asyncio.get_running_loop()
+        wait_s = self._allowance.take(loop.time(), max(1.0, len(data) / MESSAGE_BYTES))
+        waiting_s = self._allowance.waiting_s(loop.time())
+        if waiting_s > PATIENCE_S and not self._is_told_of_flood:
+            details = {"field": "message", "maxMessagesPerSecond": self._config.max_messages_per_s}
+            await self.tell(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details=details), None)
+        self._is_told_of_flood = waiting_s > PATIENCE_S
+        self._read_since_breath += 1
+        if wait_s > 0.0 or self._read_since_breath >= BREATH_MESSAGES:
+            self._read_since_breath = 0
+            await asyncio.sleep(wait_s)
 
     async def _answer(self, data: str | bytes) -> None:
         session_id: str | None = None
         try:
-            if not self._allowance.take(asyncio.get_running_loop().time()):
-                raise LipSyncError(
-                    LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details={"maxMessagesPerSecond": self._config.max_messages_per_s}
-                )
             message = self._read(data)
             session_id = message.session_id
             with session_logged(session_id):
@@ -124,7 +154,12 @@ class Connection:
         if isinstance(message, wire.ResumeSession):
             await self._resume(message)
             return
-        conversation = self._conversation(message.session_id)
+        conversation = self._switchboard.on(self, message.session_id)
+        if isinstance(message, wire.EndUtterance) and self._cut.pop(message.session_id, None) is not None:
+            return
+        if conversation is None:
+            why = f"no session {message.session_id!r} on this connection; a lipsync_audio message opens one"
+            raise invalid_field("sessionId", why)
         if isinstance(message, wire.EndUtterance):
             await conversation.end_utterance()
         elif isinstance(message, wire.Interruption):
@@ -137,11 +172,10 @@ class Connection:
             self._switchboard.end(conversation)
 
     async def _audio(self, request: wire.AudioRequest) -> None:
-        self._caller.check(request.user_id)
-        conversation = self._switchboard.on(self, request.session_id) or await self._join(request)
-        if request.user_id != conversation.session.user_id:
-            message = f"userId: session {request.session_id!r} belongs to another user"
-            raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, details={"field": "userId"})
+        conversation = self._carried(request.session_id, request.user_id)
+        if self._is_of_cut_turn(request, conversation):
+            return
+        conversation = conversation or await self._join(request)
         if not conversation.turns.chunk(request.turn_id, request.chunk.sequence_number):
             return
         if request.model_preference is not None:
@@ -159,33 +193,56 @@ class Connection:
 
     async def _join(self, request: wire.AudioRequest) -> Conversation:
         """Open the session; one whose connection was lost goes on instead, and a chunk numbered 0 gives up its unfinished turn."""
-        conversation = self._switchboard.find(request.session_id)
+        self._caller.check_time()
+        conversation = self._switchboard.find(request.session_id, request.user_id)
         if conversation is None:
             return self._switchboard.open(request.session_id, request.user_id, self)
-        await self._switchboard.resume(conversation, request.user_id, self)
+        await self._switchboard.resume(conversation, self)
         if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(request.turn_id):
             await conversation.interrupt()
         return conversation
 
     async def _resume(self, message: wire.ResumeSession) -> None:
-        self._caller.check(message.user_id)
-        conversation = self._switchboard.find(message.session_id)
+        self._caller.check_time()
+        conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(message.session_id, message.user_id)
         if conversation is None:
             why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
             details = {"field": "sessionId"} | ({"workers": self._config.workers} if self._config.workers > 1 else {})
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details=details)
-        await self._switchboard.resume(conversation, message.user_id, self, message)
+        await self._switchboard.resume(conversation, self, message)
 
-    def _conversation(self, session_id: str) -> Conversation:
+    def _carried(self, session_id: str, user_id: str) -> Conversation | None:
+        """The user's session of that id on this connection; UNAUTHORIZED where the token or the id here is another user's."""
+        self._caller.check(user_id)
         conversation = self._switchboard.on(self, session_id)
-        if conversation is None:
-            raise invalid_field("sessionId", f"no session {session_id!r} on this connection; a lipsync_audio message opens one")
+        if conversation is not None and conversation.session.user_id != user_id:
+            message = f"userId: session {session_id!r} of this connection belongs to another user"
+            raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, details={"field": "userId"})
         return conversation
+
+    def cut(self, session_id: str, turn_id: str) -> None:
+        """The session's time was over in the middle of this turn: the rest of its audio opens no other session."""
+        self._cut[session_id] = turn_id
+        if len(self._cut) > MOST_CUT:
+            del self._cut[next(iter(self._cut))]
+
+    def _is_of_cut_turn(self, request: wire.AudioRequest, conversation: Conversation | None) -> bool:
+        """Whether a chunk is to be ignored, since its session's time was over in mid-turn; what begins while it still ends is cut too."""
+        known = self._cut.get(request.session_id)
+        if conversation is not None and conversation.is_over:
+            self.cut(request.session_id, request.turn_id or known or "")
+            return True
+        if known is not None and request.chunk.sequence_number > 0 and request.turn_id in (None, known):
+            return True
+        self._cut.pop(request.session_id, None)
+        return False
 
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, and count it."""
         self._metrics.errors_total.labels(error.code.value).inc()
-        logger.info("session %s: %s: %s", session_id, error.code.value, error)
+        told = error.details.get("field", "-") if str(error) == error.message else str(error)  # a client's error may repeat what it sent
+        with session_logged(session_id or ""):
+            logger.info("%s: %s", error.code.value, told)
         await self.write(wire.error_message(error, session_id))
 
     async def write(self, message: wire.ServerMessage) -> None:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import pytest  # noqa: E402
 from seeded_models import seeded_repository  # noqa: E402
 
 __all__ = ["seeded_repository"]
+
+
+@pytest.fixture
+def root_as_it_was() -> Iterator[None]:
+    """For tests that configure logging themselves."""
+    root, ours = logging.getLogger(), logging.getLogger("orchestrator")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    root.handlers.clear()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

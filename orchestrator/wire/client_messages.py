@@ -11,11 +11,20 @@ from orchestrator.types import AudioFormat, LipSyncModel, VideoFormat
 Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
 
 
+Offset: TypeAlias = Annotated[float, msgspec.Meta(ge=-60_000.0, le=60_000.0)]
+"""Milliseconds; a minute is far beyond anything that can be corrected."""
+
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""What every program can count; JSON's own numbers have no end."""
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class WireResolution(msgspec.Struct, rename="camel"):
     """`config.resolution`."""
 
-    width: int
-    height: int
+    width: Whole
+    height: Whole
 
 
 class WireConfig(msgspec.Struct, rename="camel"):
@@ -24,7 +33,7 @@ class WireConfig(msgspec.Struct, rename="camel"):
     target_fps: float | None = None
     resolution: WireResolution | None = None
     format: VideoFormat | None = None
-    quality: int | None = None
+    quality: Whole | None = None
     enable_interpolation: bool | None = None
 
 
@@ -33,9 +42,9 @@ class WireAudioChunk(msgspec.Struct, rename="camel"):
 
     data: str
     timestamp: float
-    sequence_number: int
-    sample_rate: int
-    channels: int
+    sequence_number: Whole
+    sample_rate: Whole
+    channels: Whole
     format: AudioFormat
 
 
@@ -65,7 +74,7 @@ class Interruption(msgspec.Struct, rename="camel", tag="interruption"):
     turn_id: Identifier | None = None
     """The turn that is meant, spoken or queued; without it the one that is being spoken."""
     timestamp: float | None = None
-    turn_index: int | None = None
+    turn_index: Whole | None = None
 
 
 class SwitchModel(msgspec.Struct, rename="camel", tag="switch_model"):
@@ -81,7 +90,7 @@ class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
     session_id: Identifier
     bandwidth_kbps: float | None = None
     packet_loss_percent: float | None = None
-    av_offset_ms: float | None = None
+    av_offset_ms: Offset | None = None
     keyframe: bool = False
     """It lost what the next frames build on."""
 
@@ -99,7 +108,7 @@ class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
     user_id: Identifier
     turn_id: Identifier | None = None
     """The turn whose frames were coming."""
-    next_frame: int | None = None
+    next_frame: Count | None = None
     """The number that its next frame is to have: how many of it came."""
 
 

@@ -22,7 +22,9 @@ MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 """Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
 
 _decoder: Final = msgspec.json.Decoder(ClientMessage)
-_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+MOST_QUOTED: Final = 64
+"""Characters of what a client sent that an error repeats."""
+
 _NAMED: Final = re.compile(r"`(?P<name>[A-Za-z]+)`")
 
 
@@ -73,7 +75,7 @@ def session_of(text: str | bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     session_id = value.get("sessionId") if isinstance(value, dict) else None
-    return session_id if isinstance(session_id, str) and len(session_id) <= 128 else None
+    return session_id if isinstance(session_id, str) and is_path_part(session_id) else None
 
 
 def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
@@ -121,8 +123,9 @@ def _check_range(field: str, value: float, lowest: float, highest: float) -> Non
 
 def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
     """The error that names the field; `whole` is what the fault lies in where it lies in no field."""
-    match = _PATH.match(str(error))
-    what, path = (match["what"], match["path"] or "") if match else (str(error), "")
+    problem = str(error)
+    what, _, place = problem.rpartition(" - at `$") if " - at `$" in problem else (problem, "", "")
+    what, path = _cut(what), place.removesuffix("`").removeprefix(".")
     named = _NAMED.search(what)
     if "required field" in what and named:
         path = f"{path}.{named['name']}".strip(".")
@@ -131,4 +134,12 @@ def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
         return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
     if "matching regex" in what:  # identifiers alone have one
         return invalid_field(path, ID_RULE)
-    return invalid_field(path or whole, what[:1].lower() + what[1:])
+    field = path if path and not path.startswith("[") else whole  # brackets: a number out of range, before fields had names
+    return invalid_field(field, what[:1].lower() + what[1:])
+
+
+def _cut(what: str) -> str:
+    """What is wrong, with what the client sent cut short."""
+    before, quote, value = what.partition("'")
+    quoted, end = value[:-1], value[-1:]
+    return f"{before}{quote}{quoted[:MOST_QUOTED]}...{end}" if len(quoted) > MOST_QUOTED else what

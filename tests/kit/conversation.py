@@ -10,6 +10,7 @@ from typing import TypeVar
 from fakes import ScriptedAdapter, ScriptedInference, pcm_chunk, scripted_service
 from virtual_time import run_virtual
 
+from orchestrator.audio.decode import estimated_duration_s
 from orchestrator.channel import ChannelClosedError
 from orchestrator.live import LiveSession
 from orchestrator.session import InboxItem, Outgoing, OutgoingFrame, Session, TurnCounter
@@ -63,7 +64,7 @@ class Conversation:
 
     def _item(self, chunk: AudioChunk | None, face: str | None) -> InboxItem:
         now = asyncio.get_running_loop().time()
-        duration_ms = len(chunk.data) / 32.0 if chunk else 0.0
+        duration_ms = 1000.0 * estimated_duration_s(chunk) if chunk else 0.0
         return InboxItem(self.turns.ordinal, self.turns.turn_id, self.config, face, chunk, now, duration_ms)
 
     async def run(self, script: Callable[[Conversation], Awaitable[None]]) -> None:

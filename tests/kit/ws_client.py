@@ -94,6 +94,7 @@ class WsClient:
 
 @asynccontextmanager
 async def connect(url: str, patience_s: float = PATIENCE_S) -> AsyncIterator[WsClient]:
-    """`url` is the service's `http://host:port`."""
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/ws", max_msg_size=0) as socket:
+    """`url` is the service's `http://host:port`, or that of its socket with what a query adds."""
+    address = url if "/v1/ws" in url else f"{url}/v1/ws"
+    async with aiohttp.ClientSession() as http, http.ws_connect(address, max_msg_size=0) as socket:
         yield WsClient(socket, patience_s=patience_s)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
+from ws_client import connect
 
 from orchestrator.app import build_app
 from orchestrator.config import ServiceConfig
@@ -108,11 +113,33 @@ async def test_a_browser_connects_from_pages_that_were_named(guarded_url: str, o
         assert caught.value.status == 403
 
 
-async def test_a_flood_of_messages_is_refused_and_the_session_goes_on(guarded_url: str) -> None:
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{guarded_url}/v1/ws", headers=DEMO) as socket:
-        await socket.send_str(audio("demo"))
-        for _ in range(1200):
-            await socket.send_str('{"type": "client_report", "sessionId": "s"}')
-        refused = 0
-        while not refused:
-            refused = (await socket.receive_json(timeout=10)).get("errorCode") == "BUFFER_OVERFLOW"
+@pytest.mark.parametrize(("patience_s", "told"), [(10.0, 0), (0.2, 1)])
+async def test_a_flood_waits_in_its_own_socket_and_one_that_lasts_is_told_once(
+    serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, patience_s: float, told: int
+) -> None:
+    monkeypatch.setattr("orchestrator.websocket.PATIENCE_S", patience_s)
+    async with serving(max_messages_per_s=200, inbox_ms=1000) as url, connect(url) as client, connect(url) as other:
+        await client.send(audio("demo"))
+        for _ in range(600):  # 400 may come at once
+            await client.send('{"type": "client_report", "sessionId": "s"}')
+        await client.send('{"type": "end_utterance", "sessionId": "s"}')
+        await other.send(audio("demo", "other"))
+        await other.until("response_start")
+        await client.until("response_end")
+    errors = [message["errorCode"] for message in client.received if message["type"] == "error"]
+    assert errors == ["BUFFER_OVERFLOW"] * told
+
+
+async def test_a_token_that_expired_opens_no_session_and_ends_none(serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "a secret of at least thirty-two bytes"
+    token = jwt.encode({"sub": "demo", "exp": time.time() + 300}, key, "HS256")
+    async with serving(auth_jwt_key=key) as url, connect(f"{url}/v1/ws?access_token={token}") as client:
+        await client.send(audio("demo", "before"))
+        await client.until("response_start")
+        later_s = time.time() + 3600
+        monkeypatch.setattr("orchestrator.auth.time", SimpleNamespace(time=lambda: later_s))
+        await client.send(audio("demo", "after"))
+        await client.send('{"type": "end_utterance", "sessionId": "before"}')
+        await client.until("response_end", sessionId="before")
+    (error,) = [message for message in client.received if message["type"] == "error"]
+    assert (error["sessionId"], error["errorCode"], error["recoverable"]) == ("after", "UNAUTHORIZED", False)

@@ -171,9 +171,15 @@ async def test_errors_have_their_own_types(service_url: str) -> None:
         turn = session.say(syllables(1.0))
         async for _ in turn.frames():
             break
-        async with connect(service_url) as stranger:
-            with pytest.raises(UnauthorizedError):
-                _ = [frame async for frame in stranger.session(user="mallory", session_id="mine").say(syllables(0.2)).frames()]
+        async with connect(service_url) as another:
+            with pytest.raises(InvalidMessageError, match="open on another connection"):
+                _ = [frame async for frame in another.session(user="demo", session_id="mine").say(syllables(0.2)).frames()]
+
+
+async def test_a_token_that_does_not_open_the_user_has_its_own_type(serving: Callable[..., Any]) -> None:
+    async with serving(auth_tokens={"secret": "ann"}) as url, connect(url, token="secret") as client:
+        with pytest.raises(UnauthorizedError):
+            _ = [frame async for frame in client.session(user="demo", face="demo").say(syllables(0.2)).frames()]
 
 
 async def test_a_service_that_is_not_there_is_told_at_once() -> None:

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ import pytest
 import simplejpeg
 from ws_client import FIRST_TIMESTAMP_MS, connect, syllables
 
+from orchestrator.logs import configure_logging
 from orchestrator.wire import BINARY_SUBPROTOCOL, split_binary
 
 
@@ -189,8 +191,11 @@ async def test_another_user_cannot_use_a_session(service_url: str) -> None:
         await client.until("response_start")
         await client.say(syllables(0.1), 3, userId="mallory")
         assert (await client.until("error"))["errorCode"] == "UNAUTHORIZED"
-        await stranger.say(syllables(0.1), userId="mallory")
-        assert (await stranger.until("error"))["details"]["field"] == "sessionId"
+        await stranger.speak(syllables(0.3), userId="mallory", faceModelId=None)  # an id is its user's own
+        assert (await stranger.until("error"))["errorCode"] == "FACE_MODEL_NOT_FOUND"
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        await client.until("response_end")
+    assert len(client.frames()) == 6
 
 
 async def test_a_session_that_ended_can_be_opened_again(service_url: str) -> None:
@@ -288,3 +293,39 @@ async def test_a_client_that_lost_frames_is_given_a_keyframe(service_url: str) -
     keyframes = [frame["sequenceNumber"] for frame in client.frames() if frame["isKeyframe"]]
     assert keyframes[0] == 0
     assert len(keyframes) == 2
+
+
+async def test_a_burst_of_short_chunks_is_heard_whole(serving: Callable[..., Any]) -> None:
+    """3 s of speech in 600 messages, of which 400 may come at once and 200 a second."""
+    async with serving(max_messages_per_s=200, inbox_ms=3000) as url, connect(url) as client:
+        audio = syllables(3.0)
+        for number in range(300):
+            chunk = {"timestamp": FIRST_TIMESTAMP_MS + 10 * number}
+            await client.say(audio[number * 320 : (number + 1) * 320], number, chunk=chunk)
+            await client.send({"type": "client_report", "sessionId": "session-1"})
+        await client.send({"type": "end_utterance", "sessionId": "session-1"})
+        await client.until("response_end")
+    assert "error" not in {message["type"] for message in client.received}
+    assert [frame["sequenceNumber"] for frame in client.frames()] == list(range(60))
+
+
+@pytest.mark.usefixtures("root_as_it_was")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_nothing_that_a_client_says_is_logged(service_url: str, log_format: str) -> None:
+    log = io.StringIO()
+    configure_logging(log_format, log)
+    forged = "x\n2026-01-01 00:00:00,000 ERROR all faces were deleted SECRET"
+    async with connect(service_url) as client:
+        await client.say(bytes(3200), chunk={"format": "SECRET"})
+        await client.say(bytes(3200), modelPreference=forged)
+        await client.say(bytes(3200), session=forged)
+        await client.say(bytes(3200), faceModelId="SECRET")
+        await client.send({"type": "switch_model", "sessionId": "session-1", "model": "SECRET" * 1_000_000})
+        await client.send({"type": "end_session", "sessionId": "unknown"})
+        told = [await client.until("error") for _ in range(6)]
+    lines = [line for line in log.getvalue().splitlines() if "websocket" in line]
+    assert len(lines) == 6
+    assert "SECRET" not in log.getvalue()
+    assert max(len(line) for line in lines) < 250
+    assert [message["sessionId"] for message in told].count(None) == 1
+    assert sum("session-1" in line for line in lines) == 4

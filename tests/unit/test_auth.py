@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -98,6 +99,15 @@ def test_a_token_for_a_user_that_cannot_be_is_refused_and_not_repeated() -> None
     with pytest.raises(ConfigError, match="auth_tokens: the user of a token is not an id") as caught:
         authenticator_of(ServiceConfig(auth_tokens={"alpha": "../secret"}))
     assert "secret" not in str(caught.value) and "alpha" not in str(caught.value)
+
+
+def test_a_token_opens_nothing_more_once_it_has_expired() -> None:
+    caller = JwtTokens(SECRET, "HS256").caller(signed(exp=time.time() + 60.0))
+    caller.check_time()
+    assert caller.expires_s is not None
+    with pytest.raises(LipSyncError, match="expired"):
+        replace(caller, expires_s=caller.expires_s - 91).check_time()
+    StaticTokens({"alpha": "ann"}).caller("alpha").check_time()
 
 
 def test_both_kinds_may_stand_side_by_side() -> None:

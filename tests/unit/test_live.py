@@ -152,6 +152,28 @@ def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
     assert second == list(range(20))
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_turn_that_begins_anew_under_its_own_id_is_heard_whole(times: int) -> None:
+    async def restarted(conversation: Conversation) -> None:
+        for _ in range(times):
+            conversation.sequence_number = 0
+            for _ in range(5):
+                await conversation.say(turn_id="turn-a")
+            await asyncio.sleep(0.1)
+            await conversation.interrupt()
+            await conversation.say(turn_id="turn-a")
+        conversation.sequence_number = 0
+        for _ in range(10):
+            await conversation.say(turn_id="turn-a")
+        await conversation.end()
+
+    conversation = play(restarted)
+    ends = conversation.of(TurnEnded)
+    assert [out.interrupted for out in ends] == [True] * times + [False]
+    anew = [out.frame.sequence_number for out in conversation.frames() if out.turn is ends[-1].turn]
+    assert anew == list(range(20))
+
+
 def test_interruption_cancels_a_model_that_is_working() -> None:
     conversation = Conversation()
     conversation.tpsm.script = [0.25]
@@ -269,6 +291,27 @@ def test_full_inbox_turns_the_oldest_audio_into_silence_and_reports_once() -> No
     (overflow,) = conversation.of(Failed)
     assert overflow.error.code is LipSyncErrorCode.BUFFER_OVERFLOW
     assert [out.frame.sequence_number for out in conversation.frames()] == list(range(80))
+
+
+def test_more_may_be_lost_than_a_turn_holds_at_once() -> None:
+    async def flood(conversation: Conversation) -> None:
+        for _ in range(1250):
+            await conversation.say()
+        await conversation.end()
+
+    conversation = play(flood, Conversation(inbox_ms=2000.0))
+    assert [out.frame.sequence_number for out in conversation.frames()] == list(range(2500))
+
+
+def test_chunks_that_claim_to_last_no_time_do_not_fill_the_memory() -> None:
+    async def stuffed(conversation: Conversation) -> None:
+        junk = AudioChunk(b"RIFF" + bytes(4_000_000), 0.0, 0, 16_000, 1, AudioFormat.WAV)
+        for _ in range(20):
+            await conversation.say(junk)
+        assert sum(len(item.chunk.data) for item in conversation.session.inbox.items() if item.chunk) < 25_000_000
+        await conversation.interrupt()
+
+    play(stuffed)
 
 
 @pytest.mark.parametrize("before", [0, 5])

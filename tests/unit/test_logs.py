@@ -6,25 +6,14 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp.http_exceptions import InvalidURLError
 
 from orchestrator.logs import configure_logging, session_logged
 
 logger = logging.getLogger("orchestrator.test")
-
-
-@pytest.fixture
-def root_as_it_was() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("orchestrator")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    root.handlers.clear()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 def lines(log_format: str) -> list[str]:
@@ -61,6 +50,27 @@ def test_json_lines_are_objects_with_ids_and_time() -> None:
     assert (first["sessionId"], first["turnId"], first["message"], first["level"]) == ("session-1", "turn-001", "3 frames", "INFO")
     assert (second["sessionId"], "turnId" in second, "sessionId" in third) == ("session-2", False, False)
     assert first["time"].endswith("Z")
+
+
+@pytest.mark.usefixtures("root_as_it_was")
+def test_nothing_from_outside_begins_a_line() -> None:
+    stream = io.StringIO()
+    configure_logging("text", stream)
+    logger.info("no model %s", "x\n2026-01-01 ERROR all faces were deleted\x1b[2J\u2028")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(r"no model x\x0a2026-01-01 ERROR all faces were deleted\x1b[2J\u2028")
+
+
+@pytest.mark.usefixtures("root_as_it_was")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_aiohttp_refuses_is_logged_by_its_kind(log_format: str) -> None:
+    stream = io.StringIO()
+    configure_logging(log_format, stream)
+    refusal = InvalidURLError("Invalid char in url query: b'GET /v1/health?access_token=secret'")
+    logging.getLogger("aiohttp.server").error("Error handling request from %s", "127.0.0.1", exc_info=refusal)
+    (line,) = stream.getvalue().splitlines()
+    assert "Error handling request from 127.0.0.1: InvalidURLError" in line
+    assert "secret" not in line
 
 
 @pytest.mark.usefixtures("root_as_it_was")

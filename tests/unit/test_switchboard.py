@@ -37,8 +37,13 @@ class WatchedLine:
         """Sessions whose frames cannot be put into words."""
         self.answering = answering
         self.hung_up = False
+        self.cuts: list[tuple[str, str]] = []
+        self.taking = asyncio.Event()
+        """A slow client has it cleared."""
+        self.taking.set()
 
     async def write(self, message: wire.ServerMessage) -> None:
+        await self.taking.wait()
         if self.broken:
             raise ConnectionResetError
         if isinstance(message, wire.ResponseVideo) and message.session_id in self.unspeakable:
@@ -48,6 +53,9 @@ class WatchedLine:
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         self.told.append(error)
         self.told_to.append(session_id)
+
+    def cut(self, session_id: str, turn_id: str) -> None:
+        self.cuts.append((session_id, turn_id))
 
     async def answers(self) -> bool:
         await asyncio.sleep(0.1)
@@ -106,7 +114,7 @@ def test_what_waited_is_sent_and_what_is_long_past_is_not(coding: VideoFormat) -
         await lose(exchange, first)
         await asyncio.sleep(10.0)
         back_s = asyncio.get_running_loop().time()
-        await exchange.board.resume(conversation, "user-1", second)
+        await exchange.board.resume(conversation, second)
         await conversation.end_utterance()
         await asyncio.sleep(30.0)
         assert isinstance(second.taken[0][1], wire.SessionResumed)
@@ -163,7 +171,7 @@ def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:
         await say(conversation, 5, 3, real_time=True)
         assert first.hung_up
         await exchange.board.lost(first, closed=False)
-        await exchange.board.resume(conversation, "user-1", second)
+        await exchange.board.resume(conversation, second)
         await say(conversation, 8, 2, real_time=True)
         assert first.numbers() + second.numbers() == list(range(sent + len(second.numbers())))
         times = [frame.audio_timestamp for frame in first.of(wire.ResponseVideo) + second.of(wire.ResponseVideo)]
@@ -178,9 +186,9 @@ def test_a_session_waits_as_long_as_it_may() -> None:
         exchange.board.open("s", "user-1", line)
         await lose(exchange, line)
         await asyncio.sleep(29.0)
-        assert (len(exchange.sessions), exchange.board.find("s") is None) == (1, False)
+        assert (len(exchange.sessions), exchange.board.find("s", "user-1") is None) == (1, False)
         await asyncio.sleep(2.0)
-        assert (len(exchange.sessions), exchange.board.find("s") is None) == (0, True)
+        assert (len(exchange.sessions), exchange.board.find("s", "user-1") is None) == (0, True)
 
     Exchange(resume_ttl_s=30.0).play(outage)
 
@@ -204,7 +212,7 @@ def test_a_resumed_session_waits_anew_when_it_is_lost_again() -> None:
         for before, after in pairwise(lines):
             await lose(exchange, before)
             await asyncio.sleep(20.0)
-            await exchange.board.resume(conversation, "user-1", after)
+            await exchange.board.resume(conversation, after)
         assert exchange.board.on(lines[-1], "s") is conversation
 
     Exchange(resume_ttl_s=30.0).play(outages)
@@ -214,9 +222,7 @@ def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
     async def race(exchange: Exchange) -> None:
         dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
         conversation = exchange.board.open("s", "user-1", dead)
-        answers = await asyncio.gather(
-            *(exchange.board.resume(conversation, "user-1", line) for line in (first, second)), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(exchange.board.resume(conversation, line) for line in (first, second)), return_exceptions=True)
         assert [type(answer) for answer in answers] in ([type(None), LipSyncError], [LipSyncError, type(None)])
         assert dead.hung_up
         assert conversation.line in (first, second)
@@ -271,7 +277,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
         assert not line.hung_up
         assert line.told_to == ["unlucky"]
         assert (line.told[0].code, line.told[0].recoverable) == (LipSyncErrorCode.VIDEO_GENERATION_FAILED, False)
-        assert exchange.board.find("unlucky") is None
+        assert exchange.board.find("unlucky", "user-1") is None
         line.unspeakable.clear()
         again = exchange.board.open("unlucky", "user-1", line)  # its place and its id are free
         await say(again, 0, 5, real_time=True)
@@ -282,3 +288,70 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
     (record,) = [record for record in caplog.records if record.exc_info]
     assert record.getMessage() == "session unlucky failed"
     assert "nobody foresaw this" in (caplog.text)
+
+
+def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_still_reads_its_end() -> None:
+    async def stall(exchange: Exchange) -> None:
+        line = WatchedLine()
+        conversation = exchange.board.open("s", "user-1", line)
+        await say(conversation, 0, 30, real_time=True)
+        line.taking.clear()
+        await say(conversation, 30, 80, real_time=True)
+        assert conversation.is_over
+        assert exchange.board.on(line, "s") is conversation
+        await say(conversation, 110, 5)
+        await conversation.end_utterance()
+        line.taking.set()
+        await asyncio.sleep(1.0)
+        assert line.cuts == [("s", "t")]
+        (end,) = line.of(wire.ResponseEnd)
+        assert end.interrupted
+        assert [error.code for error in line.told] == [LipSyncErrorCode.SESSION_LIMIT]
+        assert len(line.of(wire.ResponseStart)) == 1
+        assert (len(exchange.sessions), exchange.board.on(line, "s")) == (0, None)
+
+    Exchange(max_session_s=8.0).play(stall)
+
+
+def test_a_session_that_ends_between_turns_cuts_none() -> None:
+    async def silence(exchange: Exchange) -> None:
+        line = WatchedLine()
+        conversation = exchange.board.open("s", "user-1", line)
+        await say(conversation, 0, 5, real_time=True)
+        await conversation.end_utterance()
+        await asyncio.sleep(10.0)
+        assert line.cuts == []
+        assert len(exchange.sessions) == 0
+
+    Exchange(max_session_s=8.0).play(silence)
+
+
+def test_users_have_their_session_ids_to_themselves() -> None:
+    async def two(exchange: Exchange) -> None:
+        anns, bobs, back = WatchedLine(), WatchedLine(), WatchedLine()
+        ann, bob = exchange.board.open("s", "ann", anns), exchange.board.open("s", "bob", bobs)
+        await asyncio.gather(say(ann, 0, 10, real_time=True), say(bob, 0, 5, real_time=True))
+        await lose(exchange, anns)
+        assert exchange.board.find("s", "eve") is None
+        assert exchange.board.find("s", "ann") is ann
+        await exchange.board.resume(ann, back)
+        assert (exchange.board.on(back, "s"), exchange.board.on(bobs, "s"), exchange.board.on(anns, "s")) == (ann, bob, None)
+        exchange.board.end(ann)
+        assert (exchange.board.find("s", "ann"), exchange.board.find("s", "bob"), len(exchange.sessions)) == (None, bob, 1)
+
+    Exchange().play(two)
+
+
+def test_a_burst_of_short_packets_waits_as_long_as_any_other_audio() -> None:
+    async def burst(exchange: Exchange) -> None:
+        line = WatchedLine()
+        conversation = exchange.board.open("s", "user-1", line)
+        for number in range(2900):
+            assert conversation.turns.chunk("t", number)
+            await conversation.hear(pcm_chunk(0.01, sequence_number=number, timestamp_ms=10.0 * number), "face-1")
+        await conversation.end_utterance()
+        await asyncio.sleep(40.0)
+        assert line.told == []
+        assert line.numbers() == list(range(580))
+
+    Exchange().play(burst)

@@ -92,6 +92,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("config.targetFps", "fast"),
         ("config.quality", 101),
         ("config.format", "gif"),
+        ("audioChunk.sampleRate", 10**400),
+        ("config.quality", -(10**400)),
     ],
 )
 def test_a_bad_field_is_named(path: str, value: Any) -> None:
@@ -143,7 +145,33 @@ def test_what_is_no_message_is_refused(text: str) -> None:
 def test_a_refused_message_is_told_to_the_session_it_names() -> None:
     assert wire.session_of('{"sessionId": "session-123", "type": 5}') == "session-123"
     assert wire.session_of('{"sessionId": 5}') is None
+    assert wire.session_of('{"sessionId": "x\\n2026-01-01 ERROR all faces were deleted"}') is None
+    assert wire.session_of('{"sessionId": "' + "x" * 129 + '"}') is None
     assert wire.session_of("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"type": "resume_session", "sessionId": "s", "userId": "u", "nextFrame": -7}', "nextFrame"),
+        ('{"type": "client_report", "sessionId": "s", "avOffsetMs": 1e308}', "avOffsetMs"),
+        ('{"type": "client_report", "sessionId": "s", "avOffsetMs": -60001}', "avOffsetMs"),
+        ('{"type": "client_report", "sessionId": "s", "avOffsetMs": 1e999}', "avOffsetMs"),
+    ],
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_figures_out_of_any_range_are_named(text: str, field: str, binary: bool) -> None:
+    with pytest.raises(LipSyncError) as caught:
+        wire.parse_binary(wire.join_binary(text.encode(), b"")) if binary else wire.parse(text)
+    assert caught.value.details["field"] == ("message" if binary and "e999" in text else field)
+
+
+def test_a_refusal_repeats_little_of_what_was_sent() -> None:
+    message = {"type": "switch_model", "sessionId": "s", "model": "' - at `$.secret` " + "A" * 1_000_000}
+    with pytest.raises(LipSyncError) as caught:
+        wire.parse(json.dumps(message))
+    assert caught.value.details["field"] == "model"
+    assert len(caught.value.message) < 120
 
 
 @pytest.mark.parametrize(
