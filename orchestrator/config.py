@@ -98,7 +98,7 @@ class ServiceConfig:
     render_timeout_s: Seconds = 600.0
     """Time that rendering it may take, and that a benchmark over HTTP may take."""
     max_messages_per_s: Count = 400
-    """Messages a connection may send in a second, on average over two; more are refused one by one."""
+    """Messages a second that are read of a connection, beyond a burst; more wait in its socket."""
     resume_ttl_s: SecondsOrNone = 30.0
     """How long a session whose connection was lost waits for its client to come back."""
     max_session_s: Seconds = 3600.0

@@ -167,14 +167,14 @@ class Conversation:
         session, metrics = self.session, self._service.metrics
         if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
             loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
-            metrics.bitrate_bps.observe(self._service.streaming.adapt_bitrate(session.id, report.bandwidth_kbps, loss))
+            metrics.bitrate_bps.observe(self._service.streaming.adapt_bitrate(session.key, report.bandwidth_kbps, loss))
             session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
         if report.keyframe:
             session.stream.restart()
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)
-        self._service.streaming.calculate_sync_state(session.id, self._sent_ms, self._sent_ms + report.av_offset_ms)
+        self._service.streaming.calculate_sync_state(session.key, self._sent_ms, self._sent_ms + report.av_offset_ms)
 
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]

@@ -283,7 +283,7 @@ class LipSyncService:
         while True:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())
-            self.metrics.buffered_frames.set(sum(len(self.video.get_buffered_frames(session.id)) for session in self.sessions))
+            self.metrics.buffered_frames.set(sum(len(self.video.get_buffered_frames(session.key)) for session in self.sessions))
             for model in self.adapters:
                 self.metrics.model_available.labels(model.value).set(await self.pipeline.choice.available(model))
             await asyncio.sleep(GAUGES_S)

@@ -199,7 +199,7 @@ class Connection:
             return self._switchboard.open(request.session_id, request.user_id, self)
         await self._switchboard.resume(conversation, self)
         if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(request.turn_id):
-            await conversation.interrupt()
+            await conversation.interrupt(conversation.turns.turn_id)
         return conversation
 
     async def _resume(self, message: wire.ResumeSession) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.errors import ID_RULE, LipSyncError, invalid_field
 from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
 from orchestrator.wire.binary import split_binary
-from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, WireAudio, WireConfig
+from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, Identifier, WireAudio, WireConfig
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 """Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk still gets a typed error."""
@@ -21,6 +21,14 @@ MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 """Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
 
+
+class _Naming(msgspec.Struct, rename="camel"):
+    """As much of any message as names its session."""
+
+    session_id: Identifier | None = None
+
+
+_naming: Final = msgspec.json.Decoder(_Naming)
 _decoder: Final = msgspec.json.Decoder(ClientMessage)
 MOST_QUOTED: Final = 64
 """Characters of what a client sent that an error repeats."""
@@ -69,13 +77,11 @@ def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
 def session_of(text: str | bytes) -> str | None:
     """The session a refused message seems to speak of, so that its error can be told to the right one."""
     try:
-        value = msgspec.json.decode(text if isinstance(text, str) else split_binary(text)[0])
+        return _naming.decode(text if isinstance(text, str) else split_binary(text)[0]).session_id
     except LipSyncError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    session_id = value.get("sessionId") if isinstance(value, dict) else None
-    return session_id if isinstance(session_id, str) and is_path_part(session_id) else None
 
 
 def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
