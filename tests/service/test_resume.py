@@ -234,7 +234,8 @@ async def test_the_rest_of_a_turn_that_was_cut_opens_no_other_session(serving: C
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         await say_some(client, 0, 5, audio, turnId="t")
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
-        await client.until("response_end", interrupted=False)
+        end = await client.until("response_end", interrupted=False)
+    assert end["metrics"]["framesGenerated"] == 10
     kinds = [message["type"] for message in client.received if message["type"] not in ("response_video", "poster", "session_warning")]
     assert kinds == ["response_start", "response_end", "error", "response_start", "response_end"]
 

@@ -305,7 +305,7 @@ def test_more_may_be_lost_than_a_turn_holds_at_once() -> None:
 
 def test_chunks_that_claim_to_last_no_time_do_not_fill_the_memory() -> None:
     async def stuffed(conversation: Conversation) -> None:
-        junk = AudioChunk(b"RIFF" + bytes(4_000_000), 0.0, 0, 16_000, 1, AudioFormat.WAV)
+        junk = AudioChunk(b"RIFF" + bytes(4_000_000), 0.0, 0, 16_000, 1000, AudioFormat.WAV)
         for _ in range(20):
             await conversation.say(junk)
         assert sum(len(item.chunk.data) for item in conversation.session.inbox.items() if item.chunk) < 25_000_000

@@ -299,7 +299,7 @@ def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_s
         await say(conversation, 30, 80, real_time=True)
         assert conversation.is_over
         assert exchange.board.on(line, "s") is conversation
-        await say(conversation, 110, 5)
+        await say(conversation, 0, 5)  # begins the turn anew
         await conversation.end_utterance()
         line.taking.set()
         await asyncio.sleep(1.0)
