@@ -6,25 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
 
 import cv2
 from aiohttp import WSCloseCode, web
 
 from orchestrator.auth import authenticator_of
-from orchestrator.capacity import measure
+from orchestrator.capacity import measure, until_measured
 from orchestrator.config import ServiceConfig
-from orchestrator.errors import LipSyncError
 from orchestrator.gate import AUTHENTICATOR, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
 from orchestrator.http_context import (
+    ALONE,
     BENCHMARKS,
     CONFIG,
     MEASURED,
     RENDERS,
     SERVICE,
+    SHARE,
     SOCKETS,
+    Share,
 )
 from orchestrator.http_errors import errors_as_json
 from orchestrator.http_uploads import MAX_BODY_BYTES, UPLOADS, Uploads
@@ -39,22 +39,10 @@ logger = logging.getLogger(__name__)
 SHUTDOWN_TIMEOUT_S = 5.0
 
 CAPACITY_AFTER_S = 3.0
-"""The probe waits this long, and again while the default model does not answer: at the start everything is busy."""
+"""The probe waits this long: at the start everything is busy."""
 
 DEMO_USER = DEMO_FACE = "demo"
 """The shipped portrait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Which of the workers on this machine an application is."""
-
-    number: int
-    workers: int
-
-
-SHARE: Final = web.AppKey("share", Share)
-ALONE: Final = Share(0, 1)
 
 
 def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share = ALONE) -> web.Application:
@@ -133,13 +121,9 @@ async def _measure_capacity(app: web.Application) -> None:
     service, model = app[SERVICE], app[CONFIG].default_model
     share = app[SHARE]
     await asyncio.sleep(CAPACITY_AFTER_S * (1 + share.number))  # one worker after another: each probe would count in the others
-    while not await service.pipeline.choice.available(model):  # noqa: ASYNC110 - its server is another process
-        await asyncio.sleep(CAPACITY_AFTER_S)
-    try:
-        capacity = await measure(service.adapters[model], service.faces, service.video)
-    except LipSyncError as error:
-        logger.warning("capacity is not known: %s", error.message)
-        return
+    capacity = await until_measured(
+        lambda: service.pipeline.choice.available(model), lambda: measure(service.adapters[model], service.faces, service.video)
+    )
     app[MEASURED].append(capacity)
     service.sessions.carries = max(1, capacity.faces // share.workers)
     service.metrics.capacity_faces.set(service.sessions.carries)

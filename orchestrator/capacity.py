@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import multiprocessing
 import os
 import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ from orchestrator.models.base import ModelAdapter
 from orchestrator.performance import PerformanceTracker
 from orchestrator.types import AudioChunk, AudioFormat, VideoGenerationConfig
 from orchestrator.video.service import VideoGeneratorService
+
+logger = logging.getLogger(__name__)
 
 SPEECH: Final = Path(__file__).parent / "demo" / "page" / "samples" / "hello.wav"
 
@@ -42,6 +45,11 @@ SENDING_MS: Final = 0.6
 
 PAUSES: Final = 0.2
 """Share of a speaker's time that is silence, whose frames no model draws."""
+
+RETRY_S: Final = 3.0
+"""Between a look at a model that does not answer, or a probe that failed, and the next; after further failures twice as long each."""
+
+LONGEST_RETRY_S: Final = 60.0
 
 CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
@@ -82,6 +90,20 @@ def cores_of_quota(text: str) -> float:
     """Of a cgroup's `cpu.max`: `200000 100000` are two cores, `max 100000` is no limit."""
     quota, period = text.split()
     return math.inf if quota == "max" else int(quota) / int(period)
+
+
+async def until_measured(ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]) -> Capacity:
+    """The first capacity that could be measured, however long the model is away or fails: until then nobody is turned away for it."""
+    wait_s = RETRY_S
+    while True:
+        while not await ready():  # noqa: ASYNC110 - its server is another process
+            await asyncio.sleep(RETRY_S)
+        try:
+            return await measured()
+        except LipSyncError as error:
+            logger.warning("capacity is not known: %s; measured again in %g s", error.message, wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2.0 * wait_s, LONGEST_RETRY_S)
 
 
 async def measure(adapter: ModelAdapter, faces: FaceModelCacheService, video: VideoGeneratorService) -> Capacity:

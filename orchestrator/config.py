@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from orchestrator.config_values import Between, Origin, accepted
+from orchestrator.config_values import Addresses, Between, Origin, accepted
 from orchestrator.types import LipSyncModel
 
 MODEL_REPOSITORY: Final = Path(__file__).parent.parent / "model_repository"
@@ -64,7 +64,7 @@ class ServiceConfig:
     """Google Cloud Storage bucket of the face models; takes the place of `storage`."""
     model_repository: Path = MODEL_REPOSITORY
     """Triton's model repository."""
-    triton_url: str = ""
+    triton_url: Annotated[str, Addresses()] = ""
     """gRPC addresses of running Tritons, `host:port,host:port`; empty starts the embedded one."""
     triton_metrics_url: str = ""
     """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port 8002 of each host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from orchestrator.types import LipSyncModel
 
 SWITCH: Final = {"1": True, "true": True, "0": False, "false": False}
+ADDRESS: Final = re.compile(r"([^\s:/@\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+MOST_PORT: Final = 65_535
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -61,6 +64,19 @@ class Origin:
         return "origins such as https://app.example.com"
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """`host:port`, several with commas between them; no scheme, and an IPv6 address in brackets."""
+
+    def __call__(self, value: str) -> str:
+        if value and not all(map(_is_address, value.split(","))):
+            raise ValueError
+        return value
+
+    def described(self, kind: str) -> str:
+        return "host:port, or several as gpu1:8001,gpu2:8001"
+
+
 def accepted(value: Any, hint: Any) -> Any:
     """`value` as a setting annotated with `hint` has it. Raises ValueError whose message is what was expected."""
     try:
@@ -78,6 +94,11 @@ def _read(value: Any, hint: Any) -> Any:
     if origin is Literal:
         return _choice(value, arguments)
     return tuple(_read(item, arguments[0]) for item in _items(value)) if origin is tuple else _users_of_tokens(value)
+
+
+def _is_address(text: str) -> bool:
+    found = ADDRESS.fullmatch(text.strip())
+    return found is not None and 0 < int(found["port"]) <= MOST_PORT
 
 
 def _described(hint: Any) -> str:

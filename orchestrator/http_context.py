@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,18 @@ from orchestrator.service import LipSyncService
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
 SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of the workers on this machine an application is."""
+
+    number: int
+    workers: int
+
+
+SHARE: Final = web.AppKey("share", Share)
+ALONE: Final = Share(0, 1)
 
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
 """The machine's capacity, once it was measured."""

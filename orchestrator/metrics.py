@@ -100,7 +100,7 @@ class Metrics:
         self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost", SUM)
         self.resumptions_total = self._counter("lipsync_resumptions_total", "Sessions that went on over a new connection")
         self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw", SUM)
-        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured at the start", SUM)
+        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured", SUM)
         self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
 
     def _triton(self) -> None:
@@ -146,10 +146,17 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition format; of all processes together where they share a folder."""
+        return generate_latest(self._together())
+
+    def total(self, name: str) -> int:
+        """A gauge without labels, of all processes together; what another one says is up to a second old."""
+        return round(self._together().get_sample_value(name) or 0.0)
+
+    def _together(self) -> CollectorRegistry:
         if SHARED_FOLDER not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         from prometheus_client import multiprocess
 
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return together

@@ -26,9 +26,6 @@ STEADY_S: Final = 10.0
 
 LONGEST_FLAP_S: Final = 4.0
 
-LONGEST_SLOW_PROBE_S: Final = 60.0
-"""The limit for probes that ran out of time: the model works on for nobody, and each one costs what made it too slow."""
-
 SHARED_FAILURES: Final = frozenset({LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE})
 """Failures of the model itself. Others may come from one session's face or audio and must not cost the others their model."""
 
@@ -125,13 +122,13 @@ class PerformanceTracker:
         """Models whose circuit is open and whose cool-down is over."""
         return [model for model, record in self._records.items() if record.open_until_s is not None and now >= record.open_until_s]
 
-    def record_probe(self, model: LipSyncModel, answered: bool, now: float, *, timed_out: bool = False) -> None:
-        """Close the circuit, or wait twice as long for the next probe."""
+    def record_probe(self, model: LipSyncModel, answered: bool, now: float, *, longest_s: float = LONGEST_PROBE_S) -> None:
+        """Close the circuit, or wait twice as long for the next probe, at most `longest_s`."""
         record = self._record(model)
         if answered:
             record.open_until_s, record.closed_s = None, now
             return
-        record.probe_after_s = min(2.0 * record.probe_after_s, LONGEST_SLOW_PROBE_S if timed_out else LONGEST_PROBE_S)
+        record.probe_after_s = min(2.0 * record.probe_after_s, longest_s)
         record.open_until_s = now + record.probe_after_s
 
     def performance(self, model: LipSyncModel) -> ModelPerformance:

@@ -18,7 +18,6 @@ import os
 import pickle
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
@@ -28,6 +27,7 @@ from typing import Any, Final
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import Inference
+from orchestrator.inference.lease import Lease, sweep_dead_runs
 from orchestrator.logs import configure_logging
 from orchestrator.metrics import SHARED_FOLDER
 from orchestrator.tracing import start_tracing, stop_tracing
@@ -194,13 +194,18 @@ class _Worker:
 
 @contextmanager
 def shared_metrics() -> Iterator[None]:
-    """A folder in which the workers keep their counts, gone afterwards; enter it before the client library is imported."""
-    with tempfile.TemporaryDirectory(prefix="lipsync-metrics-") as folder:
-        os.environ[SHARED_FOLDER] = folder
-        try:
-            yield
-        finally:
-            del os.environ[SHARED_FOLDER]
+    """A folder in which the workers keep their counts; enter it before the client library is imported.
+
+    Gone afterwards; what a killed service left is removed by the next one's start.
+    """
+    sweep_dead_runs()
+    lease = Lease()
+    os.environ[SHARED_FOLDER] = str(lease.folder())
+    try:
+        yield
+    finally:
+        del os.environ[SHARED_FOLDER]
+        lease.release()
 
 
 def _forget_gauges(pid: int) -> None:
@@ -242,7 +247,8 @@ def work(pickled: bytes, index: int, pipe: Connection) -> None:
 
 
 async def _work(config: ServiceConfig, index: int, pipe: Connection) -> None:
-    from orchestrator.app import Share, serving
+    from orchestrator.app import serving
+    from orchestrator.http_context import Share
     from orchestrator.inference.shared import Failure, SharedServer
 
     stopped, told, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()

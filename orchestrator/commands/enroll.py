@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import sys
 
 from orchestrator.commands.settings import settings
@@ -44,6 +45,10 @@ def _described(face: FaceModel, config: ServiceConfig) -> str:
         f"face {face.id} of user {face.user_id} stored in {place} ({size.width}x{size.height} pixels)",
         f"quality {face.quality_score:.0f} of 100",
         *(f"warning: {warning['message']}" for warning in face.metadata.get("warnings", ())),
-        f"try it: lipsync render AUDIO --user {face.user_id} --face {face.id} -o out.mp4",
+        f"try it: lipsync render AUDIO {shlex.join(_whereabouts(config))} --user {face.user_id} --face {face.id} -o out.mp4",
     ]
     return "\n".join(lines)
+
+
+def _whereabouts(config: ServiceConfig) -> list[str]:
+    return ["--bucket", config.bucket] if config.bucket else ["--storage", str(config.storage)]

@@ -211,6 +211,8 @@ class EmbeddedTriton:
         self._serving_since = asyncio.get_running_loop().time()
         self._state = TritonState.RUNNING
         self._first_start.set()
+        if self.restarts:
+            LOG.info("tritonserver serves again: %s", ", ".join(filter(self.has_ready, self._first)) or "nothing")
 
     async def _serve(self, control: Control) -> None:
         """Returns never; raises what ends this life of the server."""
@@ -288,6 +290,7 @@ class EmbeddedTriton:
             raise ServerFailed(f"{model} did not come back: {failed}")
         self._faults.watch(model)
         self._state = TritonState.RUNNING
+        LOG.info("%s is ready again", model)
 
     async def _replace(self, back_off_s: float) -> None:
         """Ends what is left of the server, waits, and launches the next one.

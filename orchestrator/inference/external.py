@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import grpc
@@ -34,6 +35,8 @@ class ExternalServer:
         self.metrics_url = f"http://{url.rpartition(':')[0]}:{METRICS_PORT}/metrics"
         self._models = tuple(repository.models)
         self._ready: frozenset[str] = frozenset()
+        self._told: tuple[frozenset[str], bool] | None = None
+        """What the log says: the models that are ready, and whether nobody answers."""
         self._look_now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,15 +80,31 @@ class ExternalServer:
             await self._look()
 
     async def _look(self) -> None:
-        answers = await asyncio.gather(*map(self._is_ready, self._models))
-        ready = frozenset(model for model, yes in zip(self._models, answers, strict=True) if yes)
-        if ready != self._ready:
-            LOG.info("%s has ready: %s", self.url, ", ".join(sorted(ready)) or "nothing")
-        self._ready = ready
+        faults = dict(zip(self._models, await asyncio.gather(*map(self._fault, self._models)), strict=True))
+        before, self._ready = self._ready, frozenset(model for model, fault in faults.items() if fault is None)
+        self._tell(before - self._ready, [fault for fault in faults.values() if fault])
 
-    async def _is_ready(self, model: str) -> bool:
+    def _tell(self, lost: Collection[str], faults: Sequence[str]) -> None:
+        """Changes alone: a server that stays away is asked every second and named once."""
+        silent = bool(faults) and len(faults) == len(self._models)
+        state = (self._ready, silent)
+        if state == self._told:
+            return
+        self._told = state
+        named = ", ".join(sorted(self._ready))
+        if lost:
+            why = f" ({faults[0]})" if faults else ""
+            LOG.warning("Triton at %s lost %s%s; it has ready: %s", self.url, ", ".join(sorted(lost)), why, named or "nothing")
+        elif self._ready:
+            LOG.info("Triton at %s has ready: %s", self.url, named)
+        else:
+            why = f"does not answer ({faults[0]})" if silent else "answers, and has no model of ours ready"
+            LOG.warning("Triton at %s %s; it is asked every %g s", self.url, why, POLL_S)
+
+    async def _fault(self, model: str) -> str | None:
+        """None where the model is ready, nothing where the server says that it is not, or why it did not answer."""
         request: Any = service_pb2.ModelReadyRequest(name=model)
         try:
-            return bool((await self._stub.ModelReady(request, timeout=TIMEOUT_S)).ready)
-        except grpc.aio.AioRpcError:
-            return False
+            return None if (await self._stub.ModelReady(request, timeout=TIMEOUT_S)).ready else ""
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"

@@ -20,7 +20,7 @@ SHM: Final = Path("/dev/shm")
 
 PREFIX: Final = "lipsync-"
 SUFFIX: Final = ".lock"
-TEMPORARY_PREFIX: Final = "lipsync-triton-"
+TEMPORARY_PREFIX: Final = "lipsync-run-"
 
 
 class Lease:

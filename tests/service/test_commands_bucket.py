@@ -52,7 +52,9 @@ def test_an_enrolled_face_lies_in_the_bucket(port: int, tmp_path: Path, capsys: 
     cv2.imwrite("portrait.png", data.astronaut()[:, :, ::-1])
     assert main(["enroll", "portrait.png", "--user", "ann", "--id", "f", "--consent"]) == 0
     assert "face-models/ann/f/metadata.json" in _blobs(port)
-    assert f"stored in the bucket {BUCKET}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"stored in the bucket {BUCKET}" in told
+    assert f"lipsync render AUDIO --bucket {BUCKET} --user ann --face f" in told
     assert not (tmp_path / "storage").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import subprocess
 import sys
 import wave
@@ -124,7 +125,9 @@ def test_enrolling_stores_the_face_and_says_how_good_it_is(photo: Path, speech: 
     assert done.returncode == 0, done.stderr
     assert "face passport of user ada" in done.stdout and "quality" in done.stdout and "warning: " in done.stdout
     assert (tmp_path / "storage/face-models/ada/passport/metadata.json").is_file()
-    rendered = _lipsync(tmp_path, "render", speech, "--user", "ada", "--face", "passport", "-o", "out.mp4", "--size", 128)
+    tip = done.stdout.partition("try it: lipsync ")[2]
+    assert f"--storage {shlex.quote(str(tmp_path / 'storage'))} " in tip
+    rendered = _lipsync(tmp_path, *shlex.split(tip.replace("AUDIO", shlex.quote(str(speech)))), "--size", 128)
     assert rendered.returncode == 0, rendered.stderr
 
 

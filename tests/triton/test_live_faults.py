@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,19 @@ async def test_the_stream_goes_on_and_the_model_comes_back(
         assert switches[:1] == [("tpsm", "static")]
         assert switches[-1:] == [("static", "tpsm")]
     assert end["metrics"]["modelSwitches"] == len(switches)
+
+
+@pytest.mark.parametrize(("hurt", "told"), [(kill_every_stub, "tpsm is ready again"), (kill_the_server, "tritonserver serves again: ")])
+def test_the_log_tells_the_fault_and_its_end(tmp_path: Path, hurt: Callable[[psutil.Process], None], told: str) -> None:
+    with serve(tmp_path) as (_, service):
+        hurt(service)
+        log = tmp_path / "serve.log"
+        end = time.monotonic() + 20.0
+        while told not in log.read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+    lines = [line for line in log.read_text().splitlines() if "inference.embedded" in line]
+    assert [line.split()[2] for line in lines] == ["WARNING", "INFO"], lines
+    assert told in lines[1]
 
 
 async def test_no_server_is_left_behind(tmp_path: Path) -> None:

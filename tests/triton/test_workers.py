@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
@@ -46,6 +47,12 @@ class Served:
             text = await answer.text()
         return sum(each.value for family in text_string_to_metric_families(text) for each in family.samples if each.name == name)
 
+    async def health(self) -> dict[str, Any]:
+        """As one of the workers says it."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self.url}/v1/health") as answer:
+            found: dict[str, Any] = await answer.json()
+        return found
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
@@ -82,6 +89,17 @@ async def test_both_workers_speak_and_their_metrics_are_one(served: Served) -> N
         for _ in range(6):
             assert await served.total("lipsync_frames_total") == 20 * len(everyone)
             assert await served.total("lipsync_sessions") == len(everyone)
+            health = await served.health()
+            assert (health["activeSessions"], health["maxSessions"]) == (len(everyone), 100)
+
+
+async def test_any_worker_says_how_many_faces_all_of_them_carry(served: Served) -> None:
+    said: list[Any] = [None]
+    async with asyncio.timeout(60.0):
+        while None in said:  # one worker measures after the other; which of them answers is the kernel's choice
+            await asyncio.sleep(0.25)
+            said = [(await served.health())["capacity"] for _ in range(12)]
+    assert {capacity["speakingFaces"] for capacity in said} == {await served.total("lipsync_capacity_faces")}
 
 
 async def test_a_worker_that_is_killed_loses_its_own_sessions_and_comes_back(served: Served) -> None:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
+from virtual_time import run_virtual
 
-from orchestrator.capacity import PAUSES, SENDING_MS, capacity_of, cores_of_quota, cost_of_round, cpu_s, usable_cores
+from orchestrator.capacity import (
+    PAUSES,
+    RETRY_S,
+    SENDING_MS,
+    Capacity,
+    capacity_of,
+    cores_of_quota,
+    cost_of_round,
+    cpu_s,
+    until_measured,
+    usable_cores,
+)
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.session import RETRY_AFTER_S, SPEAKING_S, Session, SessionRegistry
 
@@ -89,3 +103,30 @@ async def test_without_a_measured_capacity_the_configured_limit_alone_counts() -
     with pytest.raises(LipSyncError) as refused:
         registry.add(_session("d"))
     assert refused.value.details == {"limit": 3, "retryAfterS": RETRY_AFTER_S}
+
+
+@dataclass
+class FailsFirst:
+    """A model that is away for a while, and then fails its first measurements."""
+
+    away_until_s: float
+    failures: int
+    asked_s: list[float] = field(default_factory=list)
+
+    async def ready(self) -> bool:
+        return asyncio.get_running_loop().time() >= self.away_until_s
+
+    async def measured(self) -> Capacity:
+        self.asked_s.append(asyncio.get_running_loop().time())
+        if len(self.asked_s) <= self.failures:
+            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, "tpsm drew nothing to measure")
+        return capacity_of(2.4, 2.0, 20.0)
+
+
+def test_a_probe_that_fails_is_made_again_until_the_capacity_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    model = FailsFirst(away_until_s=1010.0, failures=8)
+    assert run_virtual(until_measured(model.ready, model.measured)).faces == 41
+    waits = [after - before for before, after in pairwise(model.asked_s)]
+    assert model.asked_s[0] == pytest.approx(1010.0, abs=RETRY_S)
+    assert waits == pytest.approx([3.0, 6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0])
+    assert "tpsm drew nothing to measure; measured again in 3 s" in caplog.text

@@ -42,6 +42,12 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
         ({"host": "0.0.0.0"}, {}, "--insecure"),
         ({"auth_jwt_algorithm": "none"}, {}, "auth_jwt_algorithm cannot be 'none'; expected HS256 or RS256"),
         ({}, {"LIPSYNC_AUTH_TOKENS": "secret-without-user"}, "auth_tokens cannot be what was given"),
+        ({"triton_url": "nonsense"}, {}, "triton_url cannot be 'nonsense'; expected host:port, or several as gpu1:8001,gpu2:8001"),
+        ({}, {"LIPSYNC_TRITON_URL": " "}, "triton_url cannot be ' '; expected host:port"),
+        ({"triton_url": "http://gpu1:8001"}, {}, "triton_url cannot be 'http://gpu1:8001'"),
+        ({"triton_url": "gpu1:8001,gpu2"}, {}, "triton_url cannot be 'gpu1:8001,gpu2'"),
+        ({"triton_url": "gpu1:80010"}, {}, "triton_url cannot be 'gpu1:80010'"),
+        ({"triton_url": "::1:8001"}, {}, "triton_url cannot be '::1:8001'"),
         ({"inbox_ms": 0}, {}, "inbox_ms cannot be 0; expected a whole number from 1 to"),
         ({"batch_window_ms": 500}, {}, "batch_window_ms cannot be 500; expected a number from 0 to 100"),
         ({"models": "wav2lip"}, {}, "default_model 'tpsm' is not among models"),
@@ -157,6 +163,11 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     file.write_text("port =")
     with pytest.raises(ConfigError, match=r"broken\.toml"):
         load_config({}, {}, file)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8001", "gpu-1.lan:1", "[::1]:8001", "gpu1:8001, gpu2:8001"])
+def test_an_address_of_triton_names_host_and_port(address: str) -> None:
+    assert ServiceConfig(triton_url=address).triton_urls == [each.strip() for each in address.split(",") if each]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,32 @@ def test_the_folder_of_the_counts_is_gone_afterwards() -> None:
         assert folder.is_dir()
     assert SHARED_FOLDER not in os.environ
     assert not folder.exists()
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from orchestrator.metrics import SHARED_FOLDER
+from orchestrator.workers import shared_metrics
+with shared_metrics():
+    (Path(os.environ[SHARED_FOLDER]) / "counter_1.db").touch()
+    print(os.environ[SHARED_FOLDER], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_service_left_of_its_counts_is_removed_by_the_next_start_and_a_living_ones_is_not() -> None:
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, env=env)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    left = Path(run.stdout.strip())
+    assert (left / "counter_1.db").exists()
+    with shared_metrics():
+        living = Path(os.environ[SHARED_FOLDER])
+        with shared_metrics():
+            assert living.is_dir()
+        os.environ[SHARED_FOLDER] = str(living)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(("settings", "message"), [({"workers": 0}, "workers cannot be 0"), ({"log_format": "xml"}, "text or json")])

@@ -1,0 +1,105 @@
+"""A Triton that others run: the log names one that is not there, once, and says when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from orchestrator.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError
+from orchestrator.inference.external import ExternalServer
+from orchestrator.inference.repository import ModelContract, Repository
+
+MODELS = ("audio2motion", "tpsm")
+
+
+class ReadyModels(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """A server that only knows which of its models are ready."""
+
+    def __init__(self) -> None:
+        self.ready: set[str] = set()
+
+    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802 - Triton's name
+        return service_pb2.ModelReadyResponse(ready=request.name in self.ready)
+
+
+class Served:
+    """It on a port that it keeps when it is started again."""
+
+    def __init__(self) -> None:
+        self.models, self._port = ReadyModels(), 0
+
+    def start(self) -> str:
+        self._server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self.models, self._server)
+        self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
+        self._server.start()
+        return f"127.0.0.1:{self._port}"
+
+    def stop(self) -> None:
+        self._server.stop(None).wait(5)
+
+
+def watcher(url: str) -> ExternalServer:
+    repository = Repository(Path("nowhere"), {name: cast(ModelContract, None) for name in MODELS})
+    return ExternalServer(url, repository)
+
+
+async def until(watched: ExternalServer, true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10.0):
+        while not true():
+            watched.report_failure("tpsm", InferenceError(LipSyncErrorCode.GPU_UNAVAILABLE, "look again", model="tpsm"))
+            await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_is_not_there_is_named_with_the_reason_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    served = Served()
+    url = served.start()
+    served.stop()
+    watched = watcher(url)
+    with caplog.at_level(logging.INFO):
+        await watched.start()
+        for _ in range(3):
+            await watched._look()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert f"Triton at {url} does not answer (UNAVAILABLE: " in caplog.text
+        served.start()
+        await until(watched, lambda: "answers, and has no model of ours ready" in caplog.text)
+        served.models.ready = set(MODELS)
+        await until(watched, lambda: watched.has_ready("tpsm"))
+        await watched.stop()
+    served.stop()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+    assert caplog.messages[-1] == f"Triton at {url} has ready: audio2motion, tpsm"
+
+
+async def test_what_is_lost_is_a_warning_and_what_is_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    served = Served()
+    served.models.ready = set(MODELS)
+    url = served.start()
+    watched = watcher(url)
+    with caplog.at_level(logging.INFO):
+        await watched.start()
+        served.models.ready = {"tpsm"}
+        await until(watched, lambda: not watched.has_ready("audio2motion"))
+        served.stop()
+        await until(watched, lambda: not watched.has_ready("tpsm"))
+        served.models.ready = set(MODELS)
+        served.start()
+        await until(watched, lambda: watched.has_ready("tpsm"))
+        await watched.stop()
+    served.stop()
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told[0] == ("INFO", f"Triton at {url} has ready: audio2motion, tpsm")
+    assert told[1] == ("WARNING", f"Triton at {url} lost audio2motion; it has ready: tpsm")
+    assert told[2][0] == "WARNING"
+    assert told[2][1].startswith(f"Triton at {url} lost tpsm (UNAVAILABLE: ")
+    assert told[3:] == [("INFO", f"Triton at {url} has ready: audio2motion, tpsm")]
