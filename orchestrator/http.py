@@ -19,6 +19,7 @@ from orchestrator.http_models import health, model_performance, models
 from orchestrator.models import ADAPTERS
 from orchestrator.openapi import document
 from orchestrator.switchboard import SWITCHBOARD
+from orchestrator.unsent import bound_unsent
 from orchestrator.websocket import Connection
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,10 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         heartbeat=HEARTBEAT_S,
         autoping=False,  # the connection wants to see them
         protocols=(wire.BINARY_SUBPROTOCOL,),
+        writer_limit=0,  # every message waits until the transport has room
     )
     await socket.prepare(request)
+    bound_unsent(request.transport)
     app[SOCKETS].add(socket)
     try:
         await Connection(socket, request.transport, app[SERVICE], app[SWITCHBOARD], caller_of(request)).run()

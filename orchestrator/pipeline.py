@@ -24,12 +24,13 @@ from orchestrator.performance import SHARED_FAILURES
 from orchestrator.poster import poster_jpeg, windows_at_rest
 from orchestrator.probes import Probes
 from orchestrator.session import Poster, Session
+from orchestrator.streaming.congestion import congestion_of
 from orchestrator.streaming.service import VideoStreamingService
 from orchestrator.tracing import span
 from orchestrator.turn import Turn
 from orchestrator.types import FaceModel, GeneratedFrame, LipSyncModel, RgbImage, StreamingFrame
 from orchestrator.video.frame_cache import FrameCache
-from orchestrator.video.frame_rate import OVERLOADED, after_load, is_kept
+from orchestrator.video.frame_rate import OVERLOADED, after_load, is_kept, load_of
 from orchestrator.video.interpolation import interpolate
 from orchestrator.video.service import VideoGeneratorService
 
@@ -163,10 +164,11 @@ class FramePipeline:
         now, fill = asyncio.get_running_loop().time(), session.outbox.fill
         if self._config.enable_adaptive_bitrate:
             self._streaming.adapt_to_queue(session.stream, fill, now)
-        session.frame_rate = after_load(session.frame_rate, fill, now)
+        session.frame_rate = after_load(session.frame_rate, load_of(fill, turn.drawing_share), now)
         fps = session.frame_rate.fps(turn.fps)
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
-        kept = self._streaming.skip_frames_for_congestion(wanted, fill, session.stream.since_keyframe)
+        kept = self._streaming.skip_frames_for_congestion(wanted, congestion_of(fill), session.stream.since_keyframe)
+        kept = session.stream.affordable(kept, [turn.audio_timestamp_ms(turn.next_frame + offset) for offset in kept], turn.config)
         self._video.counter.frames_dropped += count - len(kept)
         if len(kept) < count:
             self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
@@ -195,6 +197,7 @@ class FramePipeline:
                 continue
             elapsed_ms = (loop.time() - started_s) * 1000.0
             turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
+            turn.drawing_share = elapsed_ms * turn.fps / (1000.0 * count)
             self.performance.record_success(model, elapsed_ms, len(images), loop.time())
             self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
             if len(drawn) < len(offsets) and turn.last_image is not None:

@@ -44,7 +44,9 @@ class Turn:
         """Of the frames that were drawn: what the client counts."""
         self.bytes_sent = 0
         self.load = 0.0
-        """Time that the last batch took over the time that its frames last."""
+        """Time that the last batch took for each frame that was drawn, over the time that a frame lasts."""
+        self.drawing_share = 0.0
+        """The same over the time that the whole batch lasts, with the frames that were left out: what a lower rate eases."""
         self.finished = False
         self.switches = 0
         self.model: LipSyncModel | None = None

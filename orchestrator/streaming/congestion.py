@@ -11,7 +11,16 @@ T = TypeVar("T")
 
 LIGHT: Final = 0.5
 HEAVY: Final = 0.75
-"""Outbox fill from which every second frame is skipped, and from which two of three are."""
+"""Congestion from which every second frame is skipped, and from which two of three are."""
+
+
+QUEUE_SPARED: Final = 0.5
+"""Up to this fill a queue is left to a lower bitrate (`bitrate.FILLING_QUEUE`) and a lower frame rate (`video.frame_rate.FULL_QUEUE`)."""
+
+
+def congestion_of(queue_fill: float) -> float:
+    """Congestion 0..1 of a client whose outbox is so full: frames are skipped as the last resort, from three quarters on."""
+    return max(0.0, queue_fill - QUEUE_SPARED) / (1.0 - QUEUE_SPARED)
 
 
 def frames_between(level: float) -> int:

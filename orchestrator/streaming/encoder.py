@@ -26,6 +26,7 @@ BUFFER_S: Final = 0.5
 """Seconds of the target that a keyframe may run ahead: the decoder's buffer."""
 
 LOWEST_JPEG_QUALITY: Final = 20
+"""Below it skin falls into blocks of false colours; a target that this quality exceeds is met by leaving frames out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,22 @@ class JpegEncoder:
 
     def __init__(self, quality: int, fps: float, bitrate_bps: int | None) -> None:
         self._highest = self._quality = max(1, quality)
-        self._share_bytes = math.inf if bitrate_bps is None else bitrate_bps / 8.0 / fps
+        self._fps = fps
+        self._share_bytes = math.inf
+        self.aim(bitrate_bps)
+
+    def aim(self, bitrate_bps: int | None) -> None:
+        """Another target from the next picture on; None keeps the quality that was asked for."""
+        self._share_bytes = math.inf if bitrate_bps is None else bitrate_bps / 8.0 / self._fps
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
         """JPEG with 4:2:0 chroma."""
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), self._quality, "RGB", "420")
         if len(data) > self._share_bytes:
-            self._quality = max(min(LOWEST_JPEG_QUALITY, self._highest), round(self._quality * max(0.7, self._share_bytes / len(data))))
-        elif len(data) < 0.8 * self._share_bytes:
-            self._quality = min(self._highest, self._quality + 2)
+            lower = min(self._quality - 1, round(self._quality * max(0.7, self._share_bytes / len(data))))
+            self._quality = max(min(LOWEST_JPEG_QUALITY, self._highest), lower)
+        elif len(data) < 0.9 * self._share_bytes:
+            self._quality = min(self._highest, self._quality + (2 if len(data) < 0.8 * self._share_bytes else 1))
         return EncodedPicture(data, is_keyframe=True)
 
 

@@ -86,8 +86,8 @@ class VideoStreamingService:
         return state.bitrate.target_bps
 
     def adapt_to_queue(self, state: StreamState, fill: float, now: float) -> None:
-        """A client that takes less than it is sent gets less."""
-        state.bitrate = after_queue(state.bitrate, fill, now)
+        """A client that takes less than it is sent gets less, and more again once it takes it."""
+        state.bitrate = after_queue(state.bitrate, fill, now, state.metrics.current_bitrate_bps, state.carried_bps(now))
 
     @overload
     def skip_frames_for_congestion(self, frames: Sequence[StreamingFrame], level: float) -> list[StreamingFrame]: ...

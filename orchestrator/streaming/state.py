@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.streaming.bitrate import Bitrate, moved
-from orchestrator.streaming.encoder import EncodedPicture, Encoder, make_encoder
+from orchestrator.streaming.budget import Budget
+from orchestrator.streaming.encoder import EncodedPicture, Encoder, JpegEncoder, make_encoder
 from orchestrator.streaming.sync import SyncTracker
 from orchestrator.types import RgbImage, VideoFormat, VideoGenerationConfig
 
 JITTER_SMOOTHING: Final = 1.0 / 16.0
 """Of the running mean of latency differences (RFC 3550, section 6.4.1)."""
+
+CARRIED_OVER_S: Final = 1.0
+"""Over which what left is counted."""
 
 
 @dataclass(slots=True)
@@ -52,27 +58,48 @@ class StreamState:
     bitrate: Bitrate = field(default_factory=Bitrate)
     sync: SyncTracker = field(default_factory=SyncTracker)
     metrics: StreamingMetrics = field(default_factory=StreamingMetrics)
+    budget: Budget = field(default_factory=Budget)
     since_keyframe: int = 0
     """Frames coded after the last keyframe, itself counted."""
     _encoder: Encoder | None = None
     _built_for: VideoGenerationConfig | None = None
     _built_bps: int = 0
+    _departures: deque[tuple[float, int]] = field(default_factory=deque)
     _recent_bytes: int = 0
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def carried_bps(self, now: float) -> float:
+        """What left in the last second or so, by looks at least that often; infinite until that much time was looked at."""
+        self._departures.append((now, self.metrics.bytes_sent))
+        while now - self._departures[0][0] > CARRIED_OVER_S and now - self._departures[1][0] >= CARRIED_OVER_S / 2.0:
+            self._departures.popleft()
+        since_s, bytes_before = self._departures[0]
+        passed_s = now - since_s
+        return 8.0 * (self.metrics.bytes_sent - bytes_before) / passed_s if passed_s >= CARRIED_OVER_S / 2.0 else math.inf
 
     def restart(self) -> None:
         """What comes next cannot build on what was coded last: it may never have arrived."""
         self._encoder = None
 
+    def affordable(self, frames: Sequence[int], timestamps_ms: Sequence[float], config: VideoGenerationConfig) -> list[int]:
+        """Those of `frames` to be coded: of JPEG no more than the target pays for; H.264 holds its target by itself."""
+        if config.format is not VideoFormat.JPEG or not self.bitrate.adapted:
+            return list(frames)
+        return [frames[place] for place in self.budget.affordable(timestamps_ms, self.bitrate.target_bps)]
+
     def encode(self, image: RgbImage, config: VideoGenerationConfig, audio_timestamp_ms: float, *, force_keyframe: bool) -> EncodedPicture:
         """One coded picture; the coder is built anew for another size or rate, and for a target that moved by more than a tenth."""
-        if self._encoder is None or config != self._built_for or moved(self._built_bps, self.bitrate):
-            adapted = None if config.format is VideoFormat.JPEG and not self.bitrate.adapted else self.bitrate.target_bps
+        adapted = None if config.format is VideoFormat.JPEG and not self.bitrate.adapted else self.bitrate.target_bps
+        if isinstance(self._encoder, JpegEncoder) and config == self._built_for:
+            self._encoder.aim(adapted)
+        elif self._encoder is None or config != self._built_for or moved(self._built_bps, self.bitrate):
             self._encoder = make_encoder(config.format, config.resolution.width, config.target_fps, config.quality, adapted)
             self._built_for, self._built_bps = config, self.bitrate.target_bps
         picture = self._encoder.encode(image, force_keyframe=force_keyframe)
         self.since_keyframe = 1 if picture.is_keyframe else self.since_keyframe + 1
         self._measure(audio_timestamp_ms, len(picture.data))
+        if config.format is VideoFormat.JPEG:
+            self.budget.spend(audio_timestamp_ms, 8 * len(picture.data), adapted)
         return picture
 
     def _measure(self, audio_timestamp_ms: float, size_bytes: int) -> None:

@@ -18,6 +18,9 @@ OVERLOADED: Final = 0.9
 RELAXED: Final = 0.6
 """Load from which the rate falls, and below which it may rise: far enough apart that the lower rate's relief is not taken for ease."""
 
+FULL_QUEUE: Final = 0.5
+"""Fill of the outbox that counts as overload; a third of it filled, by the same measure, as ease."""
+
 FALL_AFTER_S: Final = 1.0
 RISE_AFTER_S: Final = 3.0
 """How long the load has to last."""
@@ -38,8 +41,13 @@ class FrameRate:
         return max(min(asked_fps, LOWEST_FPS), REDUCED_SHARE * asked_fps) if self.reduced else asked_fps
 
 
+def load_of(queue_fill: float, drawing: float) -> float:
+    """The worse of the two: how full the client's queue is, and drawing time over the time there is for it."""
+    return max(drawing, OVERLOADED / FULL_QUEUE * queue_fill)
+
+
 def after_load(rate: FrameRate, load: float, now: float) -> FrameRate:
-    """The state after a look at the load: the larger of the outbox fill and of drawing time over the time there is for it."""
+    """The state after a look at the load (`load_of`)."""
     speaks_for_change = load < RELAXED if rate.reduced else load > OVERLOADED
     if not speaks_for_change:
         return rate if rate.since_s is None else replace(rate, since_s=None)

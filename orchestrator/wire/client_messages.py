@@ -11,6 +11,8 @@ from orchestrator.types import AudioFormat, LipSyncModel, VideoFormat
 Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
 
 
+Bandwidth: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e8)]
+Percent: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
 Offset: TypeAlias = Annotated[float, msgspec.Meta(ge=-60_000.0, le=60_000.0)]
 """Milliseconds; a minute is far beyond anything that can be corrected."""
 
@@ -88,8 +90,8 @@ class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
     """What the client measured."""
 
     session_id: Identifier
-    bandwidth_kbps: float | None = None
-    packet_loss_percent: float | None = None
+    bandwidth_kbps: Bandwidth | None = None
+    packet_loss_percent: Percent | None = None
     av_offset_ms: Offset | None = None
     keyframe: bool = False
     """It lost what the next frames build on."""

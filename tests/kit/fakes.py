@@ -40,6 +40,8 @@ class ScriptedAdapter:
     ahead_frames: int = 10
     script: list[float | LipSyncErrorCode | Exception | tuple[int, ...]] = field(default_factory=list)
     windows_seen: list[FeatureWindows] = field(default_factory=list)
+    frame_s: float = 0.0
+    """What each picture takes besides."""
     spec: ModelSpec = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class ScriptedAdapter:
             raise step
         if isinstance(step, tuple):
             return np.zeros(step, np.uint8), state
-        await asyncio.sleep(step)
+        await asyncio.sleep(step + self.frame_s * len(windows))
         self.windows_seen.append(windows)
         return np.full((len(windows), face.size, face.size, 3), self.grey, np.uint8), state
 

@@ -50,6 +50,7 @@ LAYERS = (
         "gate",
         "auth",
         "allowance",
+        "unsent",
         "commands",
         "__main__",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -189,6 +190,18 @@ def test_a_refusal_repeats_little_of_what_was_sent() -> None:
 )
 def test_control_messages_are_understood(text: str, kind: type) -> None:
     assert isinstance(wire.parse(text), kind)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bandwidthKbps", -5), ("bandwidthKbps", 1e300), ("packetLossPercent", 150), ("packetLossPercent", -1), ("avOffsetMs", 1e9)],
+)
+def test_a_figure_that_nobody_can_have_measured_is_named(field: str, value: float) -> None:
+    text = json.dumps({"type": "client_report", "sessionId": "s", field: value}).encode()
+    for read in (lambda: wire.parse(text), lambda: wire.parse_binary(struct.pack(">I", len(text)) + text)):
+        with pytest.raises(LipSyncError) as caught:
+            read()
+        assert (caught.value.code, caught.value.details["field"]) == (LipSyncErrorCode.INVALID_MESSAGE, field)
 
 
 def test_a_video_message_reads_as_the_specification_shows_it() -> None:

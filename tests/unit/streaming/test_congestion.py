@@ -8,13 +8,18 @@ import av
 import pytest
 from moving_pictures import moving_picture
 
-from orchestrator.streaming.congestion import kept_frames
+from orchestrator.streaming.congestion import congestion_of, kept_frames
 from orchestrator.streaming.encoder import KEYFRAME_INTERVAL, H264Encoder
 
 
 @pytest.mark.parametrize(("level", "kept"), [(0.0, [0, 1, 2, 3, 4, 5]), (0.49, [0, 1, 2, 3, 4, 5]), (0.5, [0, 2, 4]), (0.9, [0, 3])])
 def test_more_congestion_skips_more(level: float, kept: list[int]) -> None:
     assert kept_frames(list(range(6)), level, since_keyframe=1) == kept
+
+
+def test_a_queue_is_left_to_bitrate_and_frame_rate_until_it_is_three_quarters_full() -> None:
+    kept = [len(kept_frames(list(range(6)), congestion_of(fill), since_keyframe=1)) for fill in (0.0, 0.3, 0.74, 0.75, 0.9, 1.0)]
+    assert kept == [6, 6, 6, 3, 2, 2]
 
 
 def test_the_frame_that_is_due_as_a_keyframe_is_kept() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from moving_pictures import busy_picture, moving_picture
 
@@ -71,6 +73,29 @@ def test_a_service_that_does_not_adapt_the_bitrate_still_counts_what_was_lost() 
     state.metrics.sent(1_000, 10.0)
     assert VideoStreamingService(lambda _: state, adapts_bitrate=False).adapt_bitrate("s", 100.0, 1.0) == Bitrate().target_bps
     assert state.metrics.packets_lost == 1
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowest_quality_is_too_dear(size: int) -> None:
+    config = VideoGenerationConfig(resolution=Resolution(size, size), quality=100)
+    state, frame, sent = StreamState(), 0, []
+    for bandwidth_kbps in (2000.0, 300.0, 2000.0):
+        state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=frame / 20.0)
+        for _ in range(80):
+            if state.affordable([frame], [50.0 * frame], config):
+                picture = state.encode(busy_picture(frame, size), config, 50.0 * frame, force_keyframe=False)
+                sent.append((frame, 8 * len(picture.data)))
+            frame += 1
+        settled = sum(bits for number, bits in sent if number >= frame - 40) / 2.0
+        assert settled == pytest.approx(state.bitrate.target_bps, rel=0.15), "from two seconds after the change on"
+    assert max(later - earlier for (earlier, _), (later, _) in pairwise(sent)) <= 10, "no picture stands longer than half a second"
+
+
+def test_jpeg_at_a_target_it_can_hold_leaves_no_picture_out() -> None:
+    config, state = VideoGenerationConfig(), StreamState(bitrate=Bitrate(target_bps=1_800_000, adapted=True))
+    for frame in range(100):
+        assert state.affordable([frame], [50.0 * frame], config) == [frame]
+        state.encode(busy_picture(frame, 256), config, 50.0 * frame, force_keyframe=False)
 
 
 def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percent() -> None:

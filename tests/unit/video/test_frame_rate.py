@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.video.frame_rate import FrameRate, after_load, is_kept, thinned
+from orchestrator.video.frame_rate import FrameRate, after_load, is_kept, load_of, thinned
 
 
 def after(loads: list[float], step_s: float = 0.5) -> list[float]:
@@ -18,6 +18,11 @@ def after(loads: list[float], step_s: float = 0.5) -> list[float]:
 def test_lasting_load_lowers_20_to_15_and_lasting_ease_brings_it_back() -> None:
     fps = after([1.0] * 4 + [0.3] * 8)
     assert fps == [20.0, 20.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 20.0, 20.0]
+
+
+def test_a_queue_half_full_and_a_model_at_its_limit_are_overload_alike() -> None:
+    assert after([load_of(0.51, 0.0)] * 4)[-1] == after([load_of(0.0, 0.91)] * 4)[-1] == 15.0
+    assert set(after([load_of(0.3, 0.7)] * 20)) == {20.0}
 
 
 def test_a_peak_changes_nothing() -> None:
