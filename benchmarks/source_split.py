@@ -52,7 +52,7 @@ def declared() -> dict[str, ExportSpec]:
 def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
     """The modules as they are served, and the same frame in one piece, as upstream computes it."""
     source, frames = specs[SOURCE].rows(1), specs[FRAMES].rows(1, halved=True)
-    networks = specs[FRAMES].module
+    networks: Any = specs[FRAMES].module
 
     def whole() -> Any:
         picture = frames["picture"].float().permute(0, 3, 1, 2) / 255

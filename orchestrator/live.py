@@ -254,7 +254,8 @@ class LiveSession:
             if stale := self._stale(turn, count, spec):
                 turn.skip(stale)
                 continue
-            kept = self._pipeline.kept_frames(self.session, turn, count)
+            late_s = asyncio.get_running_loop().time() - self._ready_s(turn, turn.next_frame, spec)
+            kept = self._pipeline.kept_frames(self.session, turn, count, late_s)
             if not kept:
                 turn.skip(count)
                 continue

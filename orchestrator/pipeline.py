@@ -159,12 +159,12 @@ class FramePipeline:
             return None  # the first frame's own attempt will say what is wrong
         return Poster(face.id, poster_jpeg(images[0]), size)
 
-    def kept_frames(self, session: Session, turn: Turn, count: int) -> list[int]:
-        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up."""
+    def kept_frames(self, session: Session, turn: Turn, count: int, late_s: float) -> list[int]:
+        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up; they could have been so long ago."""
         now, fill = asyncio.get_running_loop().time(), session.outbox.fill
         if self._config.enable_adaptive_bitrate:
             self._streaming.adapt_to_queue(session.stream, fill, now)
-        session.frame_rate = after_load(session.frame_rate, load_of(fill, turn.drawing_share), now)
+        session.frame_rate = after_load(session.frame_rate, load_of(session.frame_rate, fill, turn.drawing_share, late_s), now)
         fps = session.frame_rate.fps(turn.fps)
         wanted = [offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)]
         kept = self._streaming.skip_frames_for_congestion(wanted, congestion_of(fill), session.stream.since_keyframe)

@@ -21,6 +21,13 @@ RELAXED: Final = 0.6
 FULL_QUEUE: Final = 0.5
 """Fill of the outbox that counts as overload; a third of it filled, by the same measure, as ease."""
 
+LATE_S: Final = 2.0
+"""A model that needs more time than there is may be as late as this before pictures are left out: short turns keep all of theirs."""
+
+HELPED: Final = 1.5
+"""Load up to which three quarters of the pictures are a relief. A model that is slower, as those for a GPU are on a CPU, is late with
+fewer as well: whoever asked for it gets them all."""
+
 FALL_AFTER_S: Final = 1.0
 RISE_AFTER_S: Final = 3.0
 """How long the load has to last."""
@@ -41,9 +48,13 @@ class FrameRate:
         return max(min(asked_fps, LOWEST_FPS), REDUCED_SHARE * asked_fps) if self.reduced else asked_fps
 
 
-def load_of(queue_fill: float, drawing: float) -> float:
-    """The worse of the two: how full the client's queue is, and drawing time over the time there is for it."""
-    return max(drawing, OVERLOADED / FULL_QUEUE * queue_fill)
+def load_of(rate: FrameRate, queue_fill: float, drawing: float, late_s: float) -> float:
+    """The worse of the two: how full the client's queue is, and drawing time over the time there is for it.
+
+    Drawing lowers the rate only where frames are late by it and a lower rate helps.
+    """
+    counts = rate.reduced or (late_s > LATE_S and drawing < HELPED)
+    return max(drawing if counts else 0.0, OVERLOADED / FULL_QUEUE * queue_fill)
 
 
 def after_load(rate: FrameRate, load: float, now: float) -> FrameRate:

@@ -29,9 +29,6 @@ from orchestrator.inference.triton import TritonInference
 PATIENT_MS = 120_000
 """Deadline of a chunk: these networks need seconds on a CPU, and nothing else is to be tested by that."""
 
-EVERY_FRAME = {"targetFps": 15}
-"""A rate below which none falls, for models that are slower than speech: at a higher one such a model is spared frames."""
-
 MARKS = {"red": (1.0, 0.5, 0.5), "blue": (0.5, 0.5, 1.0)}
 """Faces of user `demo` beside the portrait: by what its red, green and blue are multiplied."""
 

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 import numpy as np
 import pytest
 import pytest_asyncio
-from live_service import EVERY_FRAME, MARKS, LiveService, live_service, picture_of, talk, turn_of, turns_at_once, until_drawn_by
+from live_service import MARKS, LiveService, live_service, picture_of, talk, turn_of, turns_at_once, until_drawn_by
 from seeded_models import SeededRepository
 from ws_client import connect, syllables
 
@@ -28,11 +28,11 @@ async def service(seeded_repository: SeededRepository, tmp_path_factory: pytest.
 @pytest.mark.parametrize("size", [256, 512])
 async def test_a_turn_has_all_its_frames(service: LiveService, size: int) -> None:
     async with connect(service.url) as client:
-        config = EVERY_FRAME | {"resolution": {"width": size, "height": size}}
-        await client.speak(syllables(2.0 if size == 256 else 0.6), modelPreference="wav2lip", config=config)
+        resolution = {"resolution": {"width": size, "height": size}}
+        await client.speak(syllables(2.0 if size == 256 else 0.5), modelPreference="wav2lip", config=resolution)
         end = await client.until("response_end")
     frames = client.frames()
-    assert [frame["sequenceNumber"] for frame in frames] == list(range(30 if size == 256 else 9))
+    assert [frame["sequenceNumber"] for frame in frames] == list(range(40 if size == 256 else 10))
     assert {frame["model"] for frame in frames} == {"wav2lip"}
     assert {picture_of(frame).shape for frame in frames} == {(size, size, 3)}
     assert end["metrics"]["modelSwitches"] == 0
@@ -60,7 +60,7 @@ async def keep_busy(service: LiveService) -> None:
 @pytest.mark.parametrize("other", ["tpsm", "static"])
 async def test_a_turn_may_change_to_it_and_back(service: LiveService, other: str) -> None:
     async with connect(service.url) as client:
-        following = await talk(client, 0, 8, modelPreference=other, config=EVERY_FRAME)
+        following = await talk(client, 0, 8, modelPreference=other)
         await until_drawn_by(client, other, 8)
         following = await talk(client, following, 8, modelPreference="wav2lip")
         await until_drawn_by(client, "wav2lip", 8)
@@ -68,7 +68,7 @@ async def test_a_turn_may_change_to_it_and_back(service: LiveService, other: str
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         end = await client.until("response_end")
     frames = client.frames()
-    assert [frame["sequenceNumber"] for frame in frames] == list(range(36))
+    assert [frame["sequenceNumber"] for frame in frames] == list(range(48))
     assert [model for model, _ in groupby(frame["model"] for frame in frames)] == [other, "wav2lip", other]
     switched = [message for message in client.received if message["type"] == "model_switched"]
     assert [(message["from"], message["to"], message["reason"]) for message in switched] == [

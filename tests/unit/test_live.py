@@ -415,8 +415,8 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
 
 
 def test_a_model_slower_than_real_time_draws_every_second_frame_where_the_client_allows_it() -> None:
-    slow = ScriptedAdapter(TPSM, grey=200, frame_s=0.06)
-    conversation = Conversation(tpsm=slow, config=VideoGenerationConfig(enable_interpolation=True))
+    conversation = Conversation(config=VideoGenerationConfig(enable_interpolation=True))
+    conversation.tpsm.script = [0.25] * 50
     play(two_seconds, conversation)
     frames = [out.frame for out in conversation.frames()]
     assert [frame.sequence_number for frame in frames] == list(range(40))

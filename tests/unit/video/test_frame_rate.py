@@ -20,9 +20,19 @@ def test_lasting_load_lowers_20_to_15_and_lasting_ease_brings_it_back() -> None:
     assert fps == [20.0, 20.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 20.0, 20.0]
 
 
-def test_a_queue_half_full_and_a_model_at_its_limit_are_overload_alike() -> None:
-    assert after([load_of(0.51, 0.0)] * 4)[-1] == after([load_of(0.0, 0.91)] * 4)[-1] == 15.0
-    assert set(after([load_of(0.3, 0.7)] * 20)) == {20.0}
+def test_a_queue_half_full_and_a_model_late_at_its_limit_are_overload_alike() -> None:
+    rate = FrameRate()
+    assert after([load_of(rate, 0.51, 0.0, 0.0)] * 4)[-1] == after([load_of(rate, 0.0, 0.91, 2.1)] * 4)[-1] == 15.0
+    assert set(after([load_of(rate, 0.3, 0.7, 2.1)] * 20)) == {20.0}
+
+
+def test_a_slow_model_that_is_not_late_yet_keeps_its_frames_and_so_does_one_that_fewer_would_not_help() -> None:
+    assert set(after([load_of(FrameRate(), 0.0, 1.2, 1.9)] * 20)) == {20.0}
+    assert set(after([load_of(FrameRate(), 0.0, 30.0, 60.0)] * 20)) == {20.0}
+
+
+def test_a_model_that_the_lower_rate_suits_keeps_it_though_it_is_late_no_more() -> None:
+    assert load_of(FrameRate(reduced=True), 0.0, 0.9, 0.0) == 0.9
 
 
 def test_a_peak_changes_nothing() -> None:
