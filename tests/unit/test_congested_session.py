@@ -13,9 +13,8 @@ from conversation import STATIC, TPSM, Conversation, play
 from fakes import ScriptedAdapter
 from moving_pictures import busy_picture
 
-from orchestrator.channel import ChannelClosedError
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
-from orchestrator.session import OutgoingFrame
+from orchestrator.session import Outgoing, OutgoingFrame
 from orchestrator.types import VideoFormat, VideoGenerationConfig
 
 SLOW_BPS = {VideoFormat.JPEG: 800_000.0, VideoFormat.H264: 200_000.0}
@@ -41,20 +40,14 @@ class Linked(Conversation):
     looks: list[tuple[float, float, int, bool, int]] = field(default_factory=list)
     """Time, fill, target, reduced rate and frames left out, whenever a frame left."""
 
-    async def _send(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                out = await self.session.outbox.get()
-            except ChannelClosedError:
-                return
-            if isinstance(out, OutgoingFrame):
-                await asyncio.sleep(8 * len(out.frame.data) / self.link_bps)
-                self.session.stream.metrics.sent(len(out.frame.data), 0.0)
-            self.sent.append((loop.time(), out))
-            session, dropped = self.session, self.service._video.counter.frames_dropped
-            look = (loop.time(), session.outbox.fill, session.stream.bitrate.target_bps, session.frame_rate.reduced, dropped)
-            self.looks.append(look)
+    async def leave(self, out: Outgoing) -> None:
+        if isinstance(out, OutgoingFrame):
+            await asyncio.sleep(8 * len(out.frame.data) / self.link_bps)
+            self.session.stream.metrics.sent(len(out.frame.data), 0.0)
+        await super().leave(out)
+        session, dropped = self.session, self.service._video.counter.frames_dropped
+        now = asyncio.get_running_loop().time()
+        self.looks.append((now, session.outbox.fill, session.stream.bitrate.target_bps, session.frame_rate.reduced, dropped))
 
     def lateness_s(self) -> list[tuple[float, float]]:
         return [(when, when - out.ready_s) for when, out in self.sent if isinstance(out, OutgoingFrame)]
