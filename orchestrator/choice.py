@@ -85,6 +85,7 @@ class ModelChoice:
             gpu_available=self.gpu_available,
             current=session.model,
             drawn_s=now - session.model_since_s,
+            behind=session.behind,
         )
         asked = {preference, self._config.default_model, *self._config.fallback_chain}
         usable = [model for model in compatible if model in asked and await self._is_usable(session, model, now)]

@@ -254,7 +254,9 @@ class LiveSession:
             if stale := self._stale(turn, count, spec):
                 turn.skip(stale)
                 continue
-            late_s = asyncio.get_running_loop().time() - self._ready_s(turn, turn.next_frame, spec)
+            now = asyncio.get_running_loop().time()
+            late_s = now - self._ready_s(turn, turn.next_frame, spec)
+            self.session.note_lateness(late_s, now)
             kept = self._pipeline.kept_frames(self.session, turn, count, late_s)
             if not kept:
                 turn.skip(count)

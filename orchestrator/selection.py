@@ -35,7 +35,7 @@ class Reason(StrEnum):
     POOR_QUALITY = "POOR_QUALITY"
     """Less than the least quality that was asked for."""
     TOO_SLOW = "TOO_SLOW"
-    """Its chunks take longer than they last: only before the last resort."""
+    """Its chunks take longer than they last: only before the last resort, and after it for a session that is behind."""
     NO_GPU = "NO_GPU"
     """It needs a GPU, there is none, and nobody measured that it does without."""
     LOW_BANDWIDTH = "LOW_BANDWIDTH"
@@ -78,6 +78,8 @@ class Situation:
     """Drew the last frame."""
     drawn_s: float = 0.0
     """For how long it has drawn."""
+    behind: bool = False
+    """So much sound waits to be drawn that some would be lost: what is too slow draws none of it, asked for or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,11 @@ class Choice:
 
 
 def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> list[Choice]:
-    """Candidates best first; `static` is always the last, unless it was asked for.
+    """Candidates best first; `static` is the last resort, unless it was asked for.
 
     A preference wins. Then comes, with adaptive selection, the best quality of those that fit and were measured, else the
-    default; then the chain; what does not fit stands before the last resort.
+    default; then the chain; what does not fit stands before the last resort. A session that is behind catches up with what
+    keeps up: for it, what is too slow stands after the last resort, which cannot fail.
     """
     static = LipSyncModel.STATIC
     if situation.preference is static:
@@ -107,20 +110,26 @@ def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -
     wanted = situation.preference
     if wanted is not None and wanted in candidates:
         choices = [Choice(wanted, Reason.REQUESTED), *(choice for choice in choices if choice.model is not wanted)]
-    return [*choices, Choice(static, Reason.LAST_RESORT)]
+    too_slow = [choice.model for choice in choices if situation.behind and _is_too_slow(candidates[choice.model], situation)]
+    choices = [choice for choice in choices if choice.model not in too_slow]
+    return [*choices, Choice(static, Reason.LAST_RESORT), *(Choice(model, Reason.TOO_SLOW) for model in too_slow)]
 
 
 def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
-    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
     if candidate.quality < situation.min_quality:
         return Reason.POOR_QUALITY
-    if candidate.p95_ms is not None and candidate.p95_ms > budget_ms:
+    if _is_too_slow(candidate, situation):
         return Reason.TOO_SLOW
     if candidate.needs_gpu and candidate.p95_ms is None and not situation.gpu_available:
         return Reason.NO_GPU
     if situation.bandwidth_kbps is not None and situation.bandwidth_kbps < candidate.min_bandwidth_kbps:
         return Reason.LOW_BANDWIDTH
     return None
+
+
+def _is_too_slow(candidate: Candidate, situation: Situation) -> bool:
+    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
+    return candidate.p95_ms is not None and candidate.p95_ms > budget_ms
 
 
 def _first(fitting: Sequence[LipSyncModel], candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> Choice | None:

@@ -69,6 +69,20 @@ SITUATIONS: list[tuple[str, dict[LipSyncModel, Candidate], dict[str, Any], LipSy
     ("the default is away on a laptop", without(LAPTOP, TPSM), {}, WAV2LIP, Reason.NO_GPU),
     ("a wish", SERVER, GPU | {"preference": WAV2LIP}, WAV2LIP, Reason.REQUESTED),
     ("a wish for what is too slow", but(SERVER, WAV2LIP, p95_ms=500.0), GPU | {"preference": WAV2LIP}, WAV2LIP, Reason.REQUESTED),
+    (
+        "a wish for what is too slow by a session that is behind",
+        but(SERVER, WAV2LIP, p95_ms=500.0),
+        GPU | {"preference": WAV2LIP, "behind": True},
+        SADTALKER,
+        Reason.BEST_QUALITY,
+    ),
+    (
+        "a wish for what keeps up by a session that is behind",
+        SERVER,
+        GPU | {"preference": WAV2LIP, "behind": True},
+        WAV2LIP,
+        Reason.REQUESTED,
+    ),
     ("a wish without a GPU", LAPTOP, {"preference": SADTALKER}, SADTALKER, Reason.REQUESTED),
     ("a wish for what is not ready", ALONE, {"preference": WAV2LIP}, TPSM, Reason.BEST_QUALITY),
     (
@@ -103,7 +117,9 @@ def test_the_model_for_the_situation(
     choices = ranked(models, situation)
     assert (choices[0].model, choices[0].reason) == (model, reason)
     assert len({choice.model for choice in choices}) == len(choices)
-    assert choices[-1].model is STATIC
+    after_last_resort = choices[[choice.model for choice in choices].index(STATIC) + 1 :]
+    assert {choice.reason for choice in after_last_resort} == ({Reason.TOO_SLOW} if after_last_resort else set())
+    assert bool(after_last_resort) <= situation.behind
     assert {choice.model for choice in choices} <= {*models, STATIC}
 
 
@@ -116,3 +132,11 @@ def test_the_rest_follows_in_the_order_of_the_chain_and_what_does_not_fit_behind
         (WAV2LIP, Reason.TOO_SLOW),
         (STATIC, Reason.LAST_RESORT),
     ]
+
+
+@pytest.mark.parametrize("preference", [None, TPSM, AUDIO2HEAD])
+def test_a_session_that_is_behind_catches_up_with_the_last_resort_where_all_others_are_too_slow(preference: LipSyncModel | None) -> None:
+    models = {TPSM: Candidate(0.7, p95_ms=120.0), AUDIO2HEAD: Candidate(0.8, p95_ms=2000.0)}
+    choices = ranked(models, Situation(default=TPSM, chain=CHAIN, preference=preference, behind=True))
+    assert (choices[0].model, choices[0].reason) == (STATIC, Reason.LAST_RESORT)
+    assert {(choice.model, choice.reason) for choice in choices[1:]} >= {(model, Reason.TOO_SLOW) for model in (TPSM, preference) if model}
