@@ -123,3 +123,20 @@ async def turns_at_once(service: LiveService, model: str, seconds: float) -> dic
         for _ in MARKS:
             await client.until("response_end")
         return {face: [picture_of(frame) for frame in client.frames(session=face)] for face in MARKS}
+
+
+@asynccontextmanager
+async def kept_busy(service: LiveService, triton_model: str, inputs: dict[str, np.ndarray], instances: int = 1) -> AsyncIterator[None]:
+    """Meanwhile these instances have large requests of somebody else to answer, one after the other, so that sessions wait in line."""
+    over = asyncio.Event()
+
+    async def ask() -> None:
+        while not over.is_set():
+            await service.inference.infer(triton_model, inputs, deadline=asyncio.get_running_loop().time() + PATIENT_MS / 1000)
+
+    asking = [asyncio.create_task(ask()) for _ in range(instances)]
+    try:
+        yield
+    finally:
+        over.set()
+        await asyncio.gather(*asking)

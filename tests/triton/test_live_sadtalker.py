@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from live_service import MARKS, PATIENT_MS, LiveService, live_service, talk, turn_of, turns_at_once, until_drawn_by
+from live_service import MARKS, PATIENT_MS, LiveService, kept_busy, live_service, talk, turn_of, turns_at_once, until_drawn_by
 from sadtalker_stand_ins import add_stand_ins
 from seeded_models import BUILT_IN, SeededRepository
 from ws_client import connect
@@ -48,7 +46,8 @@ async def test_two_sessions_of_sadtalker_share_executions_and_each_keeps_its_fac
     for face in MARKS:
         await turn_of(service, "sadtalker", 0.1, faceModelId=face)
     before = {name: await service.statistics(name) for name in FUSED}
-    async with kept_busy(service):
+    inputs = {"coefficients": np.zeros((BUSY_ROWS, 70, 27), np.float32), "canonical_key_points": np.zeros((BUSY_ROWS, 15, 3), np.float32)}
+    async with kept_busy(service, "sadtalker_key_points", inputs):
         together = await turns_at_once(service, "sadtalker", 2.0)
     after = {name: await service.statistics(name) for name in FUSED}
     saved = {name: (after[name][0] - before[name][0]) - (after[name][1] - before[name][1]) for name in FUSED}
@@ -58,23 +57,6 @@ async def test_two_sessions_of_sadtalker_share_executions_and_each_keeps_its_fac
     middle = np.s_[96:160, 96:160]
     red, blue = (np.mean([frame[middle].mean(axis=(0, 1)) for frame in together[face]], axis=0) for face in ("red", "blue"))
     assert red[0] - red[2] > 20.0 > -20.0 > blue[0] - blue[2]
-
-
-@asynccontextmanager
-async def kept_busy(service: LiveService) -> AsyncIterator[None]:
-    """Meanwhile the mapping network has large requests of somebody else to answer, one after the other."""
-    inputs = {"coefficients": np.zeros((BUSY_ROWS, 70, 27), np.float32), "canonical_key_points": np.zeros((BUSY_ROWS, 15, 3), np.float32)}
-
-    async def ask() -> None:
-        while True:
-            await service.inference.infer("sadtalker_key_points", inputs, deadline=asyncio.get_running_loop().time() + 60.0)
-
-    asking = asyncio.create_task(ask())
-    try:
-        yield
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
 
 
 async def test_a_turn_may_change_to_sadtalker_and_back(service: LiveService) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from live_service import MARKS, LiveService, live_service, picture_of, talk, turn_of, turns_at_once, until_drawn_by
+from live_service import MARKS, LiveService, kept_busy, live_service, picture_of, talk, turn_of, turns_at_once, until_drawn_by
 from seeded_models import SeededRepository
 from ws_client import connect, syllables
 
 INSTANCES = 2
-BUSY_ROWS = 8
-"""Rows of a request that keeps an instance busy while both sessions ask: a third of a second and more."""
+BUSY_ROWS = 16
+"""Rows of a request that keeps an instance busy while both sessions ask: as many as one execution takes, so that it shares none."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -41,20 +40,15 @@ async def test_a_turn_has_all_its_frames(service: LiveService, size: int) -> Non
 async def test_what_two_sessions_ask_of_busy_instances_is_one_execution_and_each_keeps_its_face(service: LiveService) -> None:
     alone = {face: await turn_of(service, "wav2lip", 0.5, faceModelId=face) for face in MARKS}
     requests, executions = await service.statistics("wav2lip")
-    others = [asyncio.create_task(keep_busy(service)) for _ in range(INSTANCES)]
-    together = await turns_at_once(service, "wav2lip", 0.5)
-    await asyncio.gather(*others)
+    inputs = {"mel": np.zeros((BUSY_ROWS, 16, 80), np.float32), "face": np.zeros((BUSY_ROWS, 96, 96, 3), np.uint8)}
+    async with kept_busy(service, "wav2lip", inputs, INSTANCES):
+        together = await turns_at_once(service, "wav2lip", 0.5)
     more_requests, more_executions = await service.statistics("wav2lip")
     assert more_executions - executions < more_requests - requests
     for face in MARKS:
         assert len(together[face]) == len(alone[face]) == 10
         assert max(np.abs(one - other).mean() for one, other in zip(together[face], alone[face], strict=True)) < 1.0
     assert min(np.abs(red - blue).mean() for red, blue in zip(*together.values(), strict=True)) > 20.0
-
-
-async def keep_busy(service: LiveService) -> None:
-    inputs = {"mel": np.zeros((BUSY_ROWS, 16, 80), np.float32), "face": np.zeros((BUSY_ROWS, 96, 96, 3), np.uint8)}
-    await service.inference.infer("wav2lip", inputs, deadline=asyncio.get_running_loop().time() + 60.0)
 
 
 @pytest.mark.parametrize("other", ["tpsm", "static"])
