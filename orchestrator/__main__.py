@@ -86,7 +86,9 @@ def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--triton-url", metavar="HOST:PORT,...", help="use these Tritons (gRPC) instead of starting the embedded one")
     parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without asking for tokens")
 
-    parser.add_argument("--default-model", metavar="NAME", help="model of clients without a preference (default tpsm)")
+    parser.add_argument(
+        "--default-model", metavar="NAME", help="model of clients without a preference, unless a better one keeps up (default tpsm)"
+    )
     parser.add_argument("--fallback-chain", metavar="A,B", help="models to try in this order when one fails")
     parser.add_argument("--models", metavar="A,B", help="serve these alone, to save memory (default: all that were exported)")
     parser.add_argument(

@@ -129,7 +129,7 @@ async def _measured(
         images, state = await video.generate_frames(adapter, turn.windows(spec, count), prepared, state, deadline=began_s + 2 * MOST_S)
         turn.advance(images, spec.model, 0.0)
         latencies_ms.append((loop.time() - asked_s) * 1000.0)
-        performance.record_success(spec.model, latencies_ms[-1], count, loop.time())
+        performance.record_success(spec.model, latencies_ms[-1], count, loop.time(), lasting_ms=1000.0 * count / turn.fps)
     figures = np.array(latencies_ms or [0.0])
     return BenchmarkResult(
         model=spec.model,

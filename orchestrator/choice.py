@@ -31,6 +31,9 @@ away because the machine has too much to do."""
 FIGURES_S: Final = 0.5
 """How long a model's figures are taken for current."""
 
+CHUNK_MS: Final = 100.0
+"""What a model's figures are compared for, however long its batches last."""
+
 OBJECTIONS: Final = (Reason.POOR_QUALITY, Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
 
 
@@ -83,9 +86,10 @@ class ModelChoice:
             adaptive=self._config.enable_adaptive_model_selection,
             bandwidth_kbps=session.bandwidth_kbps,
             gpu_available=self.gpu_available,
+            chunk_ms=CHUNK_MS,
             current=session.model,
             drawn_s=now - session.model_since_s,
-            behind=session.behind,
+            giving_way=session.giving_way.models,
         )
         asked = {preference, self._config.default_model, *self._config.fallback_chain}
         usable = [model for model in compatible if model in asked and await self._is_usable(session, model, now)]
@@ -114,7 +118,7 @@ class ModelChoice:
         if not figures.frames_per_second:
             return None
         is_old = figures.updated_s is not None and now - figures.updated_s > self._config.performance_monitoring_interval
-        return figures.p95_latency_ms + (figures.queue_ms or 0.0 if is_old else 0.0)
+        return CHUNK_MS * figures.p95_load + (figures.queue_ms or 0.0 if is_old else 0.0)
 
     def note_triton(self, figures: TritonFigures) -> None:
         """What the Tritons say of themselves; moves the choice and the metrics."""
@@ -163,6 +167,8 @@ class ModelChoice:
         """What a client is told of a preference that is not served: the code of what speaks against it."""
         if model not in session.compatible:
             return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
+        if model in session.giving_way.models:
+            return Reason.TOO_SLOW.value
         opened_by = self.performance.opened_by(model)
         if opened_by is not None:
             return opened_by.value
@@ -173,13 +179,14 @@ class ModelChoice:
     ) -> Switch | None:
         """The model draws now; a `Switch` where another one drew before."""
         before, session.model = session.model, model
+        wish_before, session.drawn_wish = session.drawn_wish, session.preference
         if before is None or before is model:
             return None
         turn.switches += 1
         self._video.counter.model_switches += 1
         session.model_since_s = asyncio.get_running_loop().time()
         was_awaited = session.awaited_since_s.pop(model, None) is not None
-        reason = self._switch_reason(session, before, model, failures, was_awaited=was_awaited)
+        reason = self._switch_reason(session, before, model, failures, was_awaited=was_awaited, was_asked=wish_before is before)
         self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
         logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
         return Switch(before, model, reason)
@@ -192,6 +199,7 @@ class ModelChoice:
         failures: Mapping[LipSyncModel, LipSyncErrorCode],
         *,
         was_awaited: bool,
+        was_asked: bool,
     ) -> str:
         if before in failures:
             return failures[before].value
@@ -204,6 +212,8 @@ class ModelChoice:
             return Reason.REQUESTED.value
         if session.reasons.get(before) in OBJECTIONS:
             return session.reasons[before].value
+        if before is LipSyncModel.STATIC and was_asked:
+            return session.reasons[after].value
         if before is LipSyncModel.STATIC:
             return "RECOVERED"
         return session.reasons[after].value if before in session.reasons and after in session.reasons else "NOT_READY"

@@ -69,7 +69,7 @@ class ServiceConfig:
     triton_metrics_url: str = ""
     """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port 8002 of each host."""
     default_model: LipSyncModel = LipSyncModel.TPSM
-    """Model used when the client has no preference."""
+    """Model used when the client has no preference; with adaptive selection a better one of the chain that keeps up takes its place."""
     fallback_chain: tuple[LipSyncModel, ...] = (
         LipSyncModel.TPSM,
         LipSyncModel.WAV2LIP,

@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.giving_way import GivingWay, Waiting, after_look
 from orchestrator.logs import session_logged
 from orchestrator.models.base import ModelSpec
 from orchestrator.pipeline import Batch, FramePipeline
@@ -219,6 +220,8 @@ class LiveSession:
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
         session = self.session
+        if len(session.inbox) == 0:
+            session.giving_way = GivingWay()
         first = await self._pipeline.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
         turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
@@ -256,7 +259,7 @@ class LiveSession:
                 continue
             now = asyncio.get_running_loop().time()
             late_s = now - self._ready_s(turn, turn.next_frame, spec)
-            self.session.note_lateness(late_s, now)
+            self._note_lateness(turn, late_s, now)
             kept = self._pipeline.kept_frames(self.session, turn, count, late_s)
             if not kept:
                 turn.skip(count)
@@ -266,6 +269,11 @@ class LiveSession:
             await self._deliver(turn, batch, spec)
             if count < BATCH_FRAMES and batch.switch is None:
                 return  # these were all
+
+    def _note_lateness(self, turn: Turn, late_s: float, now: float) -> None:
+        session = self.session
+        waiting = Waiting(late_s, session.inbox.fill, session.inbox_s, session.is_heard(now), turn.drawing_share)
+        session.giving_way = after_look(session.giving_way, waiting, turn.model, now)
 
     async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
         """Once for each wish: the client is told which model speaks instead, and why."""
@@ -282,9 +290,10 @@ class LiveSession:
         coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=force_keyframe)
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
+        due_s = self._due_s(turn, turn.next_frame - 1)  # a batch leaves together, when its last frame may
         for frame in coded:
-            number = turn.frame_at(frame.audio_timestamp_ms)
-            await outbox.put(OutgoingFrame(turn, frame, self._ready_s(turn, number, spec), trace))
+            ready_s = max(turn.ready_since(turn.frame_at(frame.audio_timestamp_ms), spec), due_s)
+            await outbox.put(OutgoingFrame(turn, frame, ready_s, trace))
         self._metrics.outbox_fill.observe(outbox.fill)
 
     async def _pace(self, turn: Turn, frame: int) -> None:

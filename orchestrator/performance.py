@@ -33,6 +33,7 @@ SHARED_FAILURES: Final = frozenset({LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.M
 @dataclass
 class _Record:
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    loads: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     successes: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
     frames: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     open_until_s: float | None = None
@@ -56,6 +57,8 @@ class ModelPerformance:
     average_latency_ms: float
     p95_latency_ms: float
     p99_latency_ms: float
+    p95_load: float
+    """Of a batch's latency over the time that its frames last; above 1 a model falls behind."""
     success_rate: float
     frames_per_second: float
     is_open: bool
@@ -82,10 +85,11 @@ class PerformanceTracker:
         self._qualities = dict(qualities or {})
         self._records: dict[LipSyncModel, _Record] = {}
 
-    def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float) -> None:
-        """A batch was drawn."""
+    def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float, *, lasting_ms: float) -> None:
+        """A batch was drawn, whose frames last as long as `lasting_ms` says."""
         record = self._record(model)
         record.latencies_ms.append(latency_ms)
+        record.loads.append(latency_ms / lasting_ms)
         record.successes.append(True)
         record.frames.append((now, frames))
         record.updated_s = now
@@ -141,6 +145,7 @@ class PerformanceTracker:
             average_latency_ms=float(latencies.mean()),
             p95_latency_ms=float(np.percentile(latencies, 95)),
             p99_latency_ms=float(np.percentile(latencies, 99)),
+            p95_load=float(np.percentile(record.loads or [0.0], 95)),
             success_rate=success_rate,
             frames_per_second=_rate(record.frames),
             is_open=record.open_until_s is not None,

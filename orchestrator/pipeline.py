@@ -198,7 +198,7 @@ class FramePipeline:
             elapsed_ms = (loop.time() - started_s) * 1000.0
             turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
             turn.drawing_share = elapsed_ms * turn.fps / (1000.0 * count)
-            self.performance.record_success(model, elapsed_ms, len(images), loop.time())
+            self.performance.record_success(model, elapsed_ms, len(images), loop.time(), lasting_ms=1000.0 * count / turn.fps)
             self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
             if len(drawn) < len(offsets) and turn.last_image is not None:
                 images = await in_frame_thread(_completed, turn.last_image, images, drawn)

@@ -35,7 +35,7 @@ class Reason(StrEnum):
     POOR_QUALITY = "POOR_QUALITY"
     """Less than the least quality that was asked for."""
     TOO_SLOW = "TOO_SLOW"
-    """Its chunks take longer than they last: only before the last resort, and after it for a session that is behind."""
+    """Its chunks take longer than they last: only before the last resort, and after it where it had to give way."""
     NO_GPU = "NO_GPU"
     """It needs a GPU, there is none, and nobody measured that it does without."""
     LOW_BANDWIDTH = "LOW_BANDWIDTH"
@@ -51,7 +51,7 @@ class Candidate:
     quality: float
     """Expected quality of the picture times the share of chunks that succeeded, 0..1."""
     p95_ms: float | None = None
-    """Measured per chunk, the wait in Triton's queue included; None where nothing was measured yet."""
+    """Measured for what lasts as long as a chunk, the wait in Triton's queue included; None where nothing was measured yet."""
     needs_gpu: bool = False
     min_bandwidth_kbps: float = 0.0
     """What its pictures need to look better than a blur."""
@@ -78,8 +78,8 @@ class Situation:
     """Drew the last frame."""
     drawn_s: float = 0.0
     """For how long it has drawn."""
-    behind: bool = False
-    """So much sound waits to be drawn that some would be lost: what is too slow draws none of it, asked for or not."""
+    giving_way: frozenset[LipSyncModel] = frozenset()
+    """So slow that sound of this session would be lost (`giving_way`): they draw none of it, asked for or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,15 @@ class Choice:
 
 
 def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> list[Choice]:
-    """Candidates best first; `static` is the last resort, unless it was asked for.
+    """Candidates best first; `static` is the last resort, unless it was asked for or is the default.
 
     A preference wins. Then comes, with adaptive selection, the best quality of those that fit and were measured, else the
-    default; then the chain; what does not fit stands before the last resort. A session that is behind catches up with what
-    keeps up: for it, what is too slow stands after the last resort, which cannot fail.
+    default; then the chain; what does not fit stands before the last resort. Where a model had to give way, the session
+    catches up with what is known to keep up: all others stand after the last resort, which cannot fail.
     """
     static = LipSyncModel.STATIC
-    if situation.preference is static:
-        return [Choice(static, Reason.REQUESTED)]
+    if (situation.preference or situation.default) is static:
+        return [Choice(static, Reason.DEFAULT if situation.preference is None else Reason.REQUESTED)]
     listed = [model for model in dict.fromkeys((situation.default, *situation.chain)) if model in candidates and model is not static]
     against = {model: _objection(candidates[model], situation) for model in listed}
     fitting = [model for model in listed if against[model] is None]
@@ -110,15 +110,16 @@ def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -
     wanted = situation.preference
     if wanted is not None and wanted in candidates:
         choices = [Choice(wanted, Reason.REQUESTED), *(choice for choice in choices if choice.model is not wanted)]
-    too_slow = [choice.model for choice in choices if situation.behind and _is_too_slow(candidates[choice.model], situation)]
-    choices = [choice for choice in choices if choice.model not in too_slow]
-    return [*choices, Choice(static, Reason.LAST_RESORT), *(Choice(model, Reason.TOO_SLOW) for model in too_slow)]
+    keeping_up = [choice for choice in choices if _may_catch_up(choice, candidates[choice.model], situation)]
+    others = [choice if choice.model not in situation.giving_way else Choice(choice.model, Reason.TOO_SLOW) for choice in choices]
+    return [*keeping_up, Choice(static, Reason.LAST_RESORT), *(choice for choice in others if choice not in keeping_up)]
 
 
 def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
+    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
     if candidate.quality < situation.min_quality:
         return Reason.POOR_QUALITY
-    if _is_too_slow(candidate, situation):
+    if candidate.p95_ms is not None and candidate.p95_ms > budget_ms:
         return Reason.TOO_SLOW
     if candidate.needs_gpu and candidate.p95_ms is None and not situation.gpu_available:
         return Reason.NO_GPU
@@ -127,9 +128,12 @@ def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
     return None
 
 
-def _is_too_slow(candidate: Candidate, situation: Situation) -> bool:
-    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
-    return candidate.p95_ms is not None and candidate.p95_ms > budget_ms
+def _may_catch_up(choice: Choice, candidate: Candidate, situation: Situation) -> bool:
+    """Whether it stands before the last resort: any does, unless there is something to catch up."""
+    if not situation.giving_way or choice.model in situation.giving_way:
+        return not situation.giving_way
+    is_known = candidate.p95_ms is not None or choice.model is situation.default
+    return choice.reason is Reason.REQUESTED or (is_known and _objection(candidate, situation) is None)
 
 
 def _first(fitting: Sequence[LipSyncModel], candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> Choice | None:

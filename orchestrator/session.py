@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.channel import Channel
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.giving_way import GivingWay
 from orchestrator.selection import Reason
 from orchestrator.streaming.state import StreamState
 from orchestrator.turn import Turn
@@ -23,12 +24,6 @@ SPEAKING_S = 2.0
 
 RETRY_AFTER_S = 5
 """What a client that finds no room is told to wait: turns end after seconds, so a place may be free by then."""
-
-BEHIND_FILL = 0.5
-"""A session is behind when, with more coming, this share of its inbox is full and its frames are as late as that share lasts."""
-
-CAUGHT_UP_S = 2.0
-"""It has caught up when they are no later than this."""
 
 CONTROL_WEIGHT_MS = 1.0
 """What an item without audio counts in the inbox, so that their number is bounded too."""
@@ -145,7 +140,7 @@ class Session:
         self.key = key or session_id
         """What the registry knows it by: ids over sockets are their user's own, those of calls are the program's."""
         self.inbox: Channel[InboxItem] = Channel(inbox_ms, weight_ms)
-        self._patience_s = BEHIND_FILL * inbox_ms / 1000.0
+        self.inbox_s = inbox_ms / 1000.0
         self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
         self.preference: LipSyncModel | None = None
         self.face: FaceModel | None = None
@@ -158,6 +153,8 @@ class Session:
         self.turn: Turn | None = None
         self.model: LipSyncModel | None = None
         """Drew the last frame."""
+        self.drawn_wish: LipSyncModel | None = None
+        """The preference that held when it did."""
         self.excluded_until_s: dict[LipSyncModel, float] = {}
         """Models that failed on this session's own face or audio."""
         self.awaited_since_s: dict[LipSyncModel, float] = {}
@@ -172,8 +169,8 @@ class Session:
         """When the model that draws now took over."""
         self.stream = StreamState()
         self.frame_rate = FrameRate()
-        self.behind = False
-        """Frames are so late, and so much sound waits for them, that some would be lost if it went on like this."""
+        self.giving_way = GivingWay()
+        """Models that are too slow for what is said here."""
         self.bandwidth_kbps: float | None = None
         """The client's last report."""
         self.posters: set[tuple[str, int]] = set()
@@ -188,17 +185,13 @@ class Session:
         self.working = asyncio.Lock()
         """Held by the call that works on the session; a socket's sessions have a task instead."""
 
-    def note_lateness(self, late_s: float, now: float) -> None:
-        """`late_s` ago the next frame could have been drawn. Sound that came at once, and is drawn slowly, loses nothing by that."""
-        if self.behind:
-            self.behind = late_s > CAUGHT_UP_S
-        else:
-            is_waited_for = now - self.heard_s < SPEAKING_S and self.inbox.fill >= BEHIND_FILL
-            self.behind = is_waited_for and late_s >= self._patience_s
-
     def speaks(self, now: float) -> bool:
         """Whether it has frames to draw now, or will have in a moment."""
-        return len(self.inbox) > 0 or now - self.heard_s < SPEAKING_S
+        return len(self.inbox) > 0 or self.is_heard(now)
+
+    def is_heard(self, now: float) -> bool:
+        """Whether sound arrives now."""
+        return now - self.heard_s < SPEAKING_S
 
 
 class SessionRegistry:

@@ -37,7 +37,7 @@ async def first_choice(pipeline: FramePipeline) -> LipSyncModel:
 async def draw(pipeline: FramePipeline, model: LipSyncModel) -> None:
     for _ in range(3):
         await asyncio.sleep(0.1)
-        pipeline.performance.record_success(model, 20.0, 2, asyncio.get_running_loop().time())
+        pipeline.performance.record_success(model, 20.0, 2, asyncio.get_running_loop().time(), lasting_ms=100.0)
 
 
 def test_a_full_queue_keeps_sessions_from_a_model_that_has_not_drawn_here_for_a_while() -> None:

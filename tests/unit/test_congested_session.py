@@ -14,8 +14,8 @@ from fakes import ScriptedAdapter
 from moving_pictures import busy_picture
 
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
-from orchestrator.session import Failed, Outgoing, OutgoingFrame, Switched
-from orchestrator.types import LipSyncModel, VideoFormat, VideoGenerationConfig
+from orchestrator.session import Outgoing, OutgoingFrame
+from orchestrator.types import VideoFormat, VideoGenerationConfig
 
 SLOW_BPS = {VideoFormat.JPEG: 800_000.0, VideoFormat.H264: 200_000.0}
 """A quarter of what the pictures take, and less than half."""
@@ -72,38 +72,6 @@ def test_a_model_that_keeps_up_with_15_frames_only_draws_15_once_it_is_late() ->
     assert set(steps) == {50.0, 100.0}
     assert max(late for late, _ in frames) < 2.5
     assert frames[-1][0] < 0.5
-
-
-@pytest.mark.parametrize("wished", [TPSM, None])
-def test_a_model_far_too_slow_gives_way_before_sound_is_lost_and_comes_back(wished: LipSyncModel | None) -> None:
-    conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=0.12))
-    conversation.session.preference = wished
-
-    async def two_minutes(conversation: Conversation) -> None:
-        await conversation.talk(1200)
-        await conversation.end()
-
-    play(two_minutes, conversation)
-    assert not conversation.of(Failed)
-    assert [out.frame.sequence_number for out in conversation.frames()] == list(range(2400))
-    back = "REQUESTED" if wished else "RECOVERED"
-    told = [(out.before, out.after, out.reason) for out in conversation.of(Switched)]
-    assert told[:3] == [(TPSM, STATIC, "TOO_SLOW"), (STATIC, TPSM, back), (TPSM, STATIC, "TOO_SLOW")]
-    assert max(when - out.ready_s for when, out in conversation.sent if isinstance(out, OutgoingFrame)) < 16.0
-
-
-def test_a_burst_that_is_drawn_slowly_is_drawn_by_the_model_that_was_asked_for() -> None:
-    conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=0.12))
-    conversation.session.preference = TPSM
-
-    async def at_once(conversation: Conversation) -> None:
-        for _ in range(280):
-            await conversation.say()
-        await conversation.end()
-
-    play(at_once, conversation)
-    assert len(conversation.frames()) == 560
-    assert not conversation.of(Switched)
 
 
 @pytest.mark.parametrize("video_format", list(VideoFormat))

@@ -28,7 +28,7 @@ LAYERS = (
     {"inference"},
     {"models"},
     {"audio", "face", "video", "streaming"},
-    {"selection", "performance", "licences"},
+    {"selection", "giving_way", "performance", "licences"},
     {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "poster", "probes", "capacity", "batch_window"},
     {
         "app",

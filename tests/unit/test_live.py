@@ -127,6 +127,20 @@ def test_a_burst_is_paced_and_nothing_is_dropped() -> None:
         assert due_s - 0.5 - 4 / 20.0 <= left_s <= due_s + 1e-6
 
 
+@pytest.mark.parametrize("fps", [15.0, 20.0, 25.0])
+def test_frames_of_a_burst_that_leave_as_they_are_paced_are_not_late(fps: float) -> None:
+    async def burst(conversation: Conversation) -> None:
+        for _ in range(30):
+            await conversation.say()
+        await conversation.end()
+
+    conversation = play(burst, Conversation(config=VideoGenerationConfig(target_fps=fps)))
+    frames = [(when, out) for when, out in conversation.sent if isinstance(out, OutgoingFrame)]
+    assert len(frames) == 3 * fps
+    assert max(when - out.ready_s for when, out in frames) < 0.02
+    assert min(out.turn.started_s + number / fps - when for number, (when, out) in enumerate(frames) if number >= fps) > 0.25
+
+
 def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
     interrupted_at: list[float] = []
 
@@ -371,6 +385,21 @@ def test_a_preference_switches_the_model_and_says_so() -> None:
 
     conversation = play(prefer_static)
     assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [(TPSM, STATIC, "REQUESTED")]
+
+
+def test_a_face_at_rest_by_request_does_not_recover_but_changes_its_model() -> None:
+    async def prefer_static_then_one_that_is_away(conversation: Conversation) -> None:
+        conversation.session.preference = STATIC
+        await conversation.talk(5)
+        conversation.session.preference = LipSyncModel.WAV2LIP
+        await conversation.talk(5)
+        await conversation.end()
+
+    conversation = play(prefer_static_then_one_that_is_away)
+    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [
+        (LipSyncModel.WAV2LIP, TPSM, "FACE_MODEL_INCOMPATIBLE"),
+        (STATIC, TPSM, "BEST_QUALITY"),
+    ]
 
 
 def test_two_turns_of_the_same_id_are_two_turns() -> None:

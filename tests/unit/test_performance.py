@@ -57,7 +57,7 @@ def test_an_answered_probe_closes_the_circuit() -> None:
 def test_figures_are_of_the_recent_batches() -> None:
     tracker = PerformanceTracker()
     for index in range(100):
-        tracker.record_success(TPSM, latency_ms=float(index), frames=2, now=index * 0.1)
+        tracker.record_success(TPSM, latency_ms=float(index), frames=2, now=index * 0.1, lasting_ms=100.0)
     figures = tracker.performance(TPSM)
     assert figures.average_latency_ms == pytest.approx(49.5)
     assert figures.p95_latency_ms == pytest.approx(94.05)
@@ -67,7 +67,7 @@ def test_figures_are_of_the_recent_batches() -> None:
 
 def test_quality_is_what_the_model_declares_times_its_success() -> None:
     tracker = PerformanceTracker({TPSM: 0.8})
-    tracker.record_success(TPSM, latency_ms=10.0, frames=2, now=1.0)
+    tracker.record_success(TPSM, latency_ms=10.0, frames=2, now=1.0, lasting_ms=100.0)
     tracker.record_failure(TPSM, LipSyncErrorCode.VIDEO_GENERATION_FAILED, now=2.0)
     assert tracker.performance(TPSM).quality_score == pytest.approx(0.4)
 

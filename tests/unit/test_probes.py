@@ -106,7 +106,7 @@ async def away_after(inference: SlowInference, tracker: PerformanceTracker, clos
 
 def test_a_model_that_drew_in_time_before_is_back_within_five_seconds_of_being_well() -> None:
     tracker = PerformanceTracker()
-    tracker.record_success(SADTALKER, latency_ms=10.0, frames=2, now=1.0)
+    tracker.record_success(SADTALKER, latency_ms=10.0, frames=2, now=1.0, lasting_ms=100.0)
     assert run_virtual(away_after(SlowInference(SADTALKER.value), tracker)) + NEXT_CHUNK_S < 5.0
 
 
@@ -116,7 +116,7 @@ def test_so_is_one_that_answered_a_probe_even_if_it_falls_ill_again_and_again() 
 
 def test_a_model_that_only_had_the_time_of_a_recording_counts_as_too_slow_for_a_chunk() -> None:
     tracker = PerformanceTracker()
-    tracker.record_success(SADTALKER, latency_ms=1000.0 * SECONDS_PER_FRAME, frames=2, now=1.0)
+    tracker.record_success(SADTALKER, latency_ms=1000.0 * SECONDS_PER_FRAME, frames=2, now=1.0, lasting_ms=100.0)
     probing = probes(ScriptedInference(), tracker, CHUNK_DEADLINE_S)
     assert probing.longest_wait_s(SADTALKER, timed_out=True) == LONGEST_SLOW_PROBE_S
     assert probing.longest_wait_s(SADTALKER, timed_out=False) == LONGEST_PROBE_S
@@ -126,7 +126,7 @@ def test_the_deadline_is_what_chunks_took_within_what_they_may_take() -> None:
     tracker = PerformanceTracker()
     probing = probes(ScriptedInference(), tracker, chunk_deadline_s=60.0)
     assert probing.deadline_s(SADTALKER) == 60.0
-    tracker.record_success(SADTALKER, latency_ms=2000.0, frames=4, now=1.0)
+    tracker.record_success(SADTALKER, latency_ms=2000.0, frames=4, now=1.0, lasting_ms=200.0)
     assert probing.deadline_s(SADTALKER) == SLACK * 2.0
-    tracker.record_success(TPSM, latency_ms=5.0, frames=4, now=1.0)
+    tracker.record_success(TPSM, latency_ms=5.0, frames=4, now=1.0, lasting_ms=200.0)
     assert probing.deadline_s(TPSM) == SHORTEST_DEADLINE_S

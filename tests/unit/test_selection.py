@@ -69,20 +69,14 @@ SITUATIONS: list[tuple[str, dict[LipSyncModel, Candidate], dict[str, Any], LipSy
     ("the default is away on a laptop", without(LAPTOP, TPSM), {}, WAV2LIP, Reason.NO_GPU),
     ("a wish", SERVER, GPU | {"preference": WAV2LIP}, WAV2LIP, Reason.REQUESTED),
     ("a wish for what is too slow", but(SERVER, WAV2LIP, p95_ms=500.0), GPU | {"preference": WAV2LIP}, WAV2LIP, Reason.REQUESTED),
-    (
-        "a wish for what is too slow by a session that is behind",
-        but(SERVER, WAV2LIP, p95_ms=500.0),
-        GPU | {"preference": WAV2LIP, "behind": True},
-        SADTALKER,
-        Reason.BEST_QUALITY,
-    ),
-    (
-        "a wish for what keeps up by a session that is behind",
-        SERVER,
-        GPU | {"preference": WAV2LIP, "behind": True},
-        WAV2LIP,
-        Reason.REQUESTED,
-    ),
+    ("a wish that had to give way", SERVER, GPU | {"preference": WAV2LIP, "giving_way": {WAV2LIP}}, SADTALKER, Reason.BEST_QUALITY),
+    ("a wish that had to give way on a laptop", LAPTOP, {"preference": WAV2LIP, "giving_way": {WAV2LIP}}, TPSM, Reason.BEST_QUALITY),
+    ("a wish where another had to give way", SERVER, GPU | {"preference": WAV2LIP, "giving_way": {TPSM}}, WAV2LIP, Reason.REQUESTED),
+    ("the default had to give way on a laptop", LAPTOP, {"giving_way": {TPSM}}, STATIC, Reason.LAST_RESORT),
+    ("the default had to give way where nothing else was measured", LAPTOP, GPU | {"giving_way": {TPSM}}, STATIC, Reason.LAST_RESORT),
+    ("the default had to give way on a server", SERVER, GPU | {"giving_way": {TPSM}}, SADTALKER, Reason.BEST_QUALITY),
+    ("the last resort is the default", SERVER, GPU | {"default": STATIC}, STATIC, Reason.DEFAULT),
+    ("a wish where the last resort is the default", SERVER, GPU | {"default": STATIC, "preference": TPSM}, TPSM, Reason.REQUESTED),
     ("a wish without a GPU", LAPTOP, {"preference": SADTALKER}, SADTALKER, Reason.REQUESTED),
     ("a wish for what is not ready", ALONE, {"preference": WAV2LIP}, TPSM, Reason.BEST_QUALITY),
     (
@@ -117,9 +111,7 @@ def test_the_model_for_the_situation(
     choices = ranked(models, situation)
     assert (choices[0].model, choices[0].reason) == (model, reason)
     assert len({choice.model for choice in choices}) == len(choices)
-    after_last_resort = choices[[choice.model for choice in choices].index(STATIC) + 1 :]
-    assert {choice.reason for choice in after_last_resort} == ({Reason.TOO_SLOW} if after_last_resort else set())
-    assert bool(after_last_resort) <= situation.behind
+    assert choices[-1].model is STATIC or situation.giving_way
     assert {choice.model for choice in choices} <= {*models, STATIC}
 
 
@@ -134,9 +126,11 @@ def test_the_rest_follows_in_the_order_of_the_chain_and_what_does_not_fit_behind
     ]
 
 
-@pytest.mark.parametrize("preference", [None, TPSM, AUDIO2HEAD])
-def test_a_session_that_is_behind_catches_up_with_the_last_resort_where_all_others_are_too_slow(preference: LipSyncModel | None) -> None:
-    models = {TPSM: Candidate(0.7, p95_ms=120.0), AUDIO2HEAD: Candidate(0.8, p95_ms=2000.0)}
-    choices = ranked(models, Situation(default=TPSM, chain=CHAIN, preference=preference, behind=True))
-    assert (choices[0].model, choices[0].reason) == (STATIC, Reason.LAST_RESORT)
-    assert {(choice.model, choice.reason) for choice in choices[1:]} >= {(model, Reason.TOO_SLOW) for model in (TPSM, preference) if model}
+def test_what_had_to_give_way_and_what_nobody_measured_stand_after_the_last_resort() -> None:
+    choices = ranked(LAPTOP, Situation(default=TPSM, chain=CHAIN, preference=TPSM, gpu_available=True, giving_way=frozenset({TPSM})))
+    assert [(choice.model, choice.reason) for choice in choices] == [
+        (STATIC, Reason.LAST_RESORT),
+        (TPSM, Reason.TOO_SLOW),
+        (WAV2LIP, Reason.FALLBACK),
+        (SADTALKER, Reason.FALLBACK),
+    ]
