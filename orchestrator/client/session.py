@@ -153,12 +153,11 @@ class ClientSession:
     # What the client passes on
 
     def connection_lost(self) -> None:
-        """What is said from now on waits; of a turn that was given up, only that is said again."""
+        """What is said from now on waits. A turn that was given up is over here; the service hears of it again if it still has it."""
         self._is_resuming = True
         for turn in self._spoken():
             if turn.interrupted:
                 turn.finish()
-                self._wishes.append(text(wire.Interruption(self.id, turn_id=turn.id)))
         self._drop_done()
 
     async def connection_back(self) -> None:
@@ -196,6 +195,8 @@ class ClientSession:
             if turn.audio_complete and turn.id not in message.open_turns and turn.started:
                 turn.finish()  # its end was on its way when the connection broke
         self._drop_done()
+        given_up = [text(wire.Interruption(self.id, turn_id=turn_id)) for turn_id in message.open_turns if turn_id not in self._turns]
+        self._wishes = given_up + [wish for wish in self._wishes if wish not in given_up]
         await self._send_again(message)
 
     async def _send_again(self, standing: Resumed | None) -> None:

@@ -23,7 +23,7 @@
  *   resumed     {turnId, nextSequenceNumber, openTurns}   the session goes on after a lost connection
  *   lost        {turnId}                           it came back too late: the turn is over, the next one opens a new session
  *   warning     {reason, secondsLeft}              the session's time is nearly over
- *   problem     {errorCode, errorMessage, recoverable, details}
+ *   problem     {errorCode, errorMessage, recoverable, details}   where it ends the session, its turns are over, and the next one opens a new session
  *   bytes       {received}                         size of each message that came in
  */
 
@@ -176,9 +176,9 @@ export class LipSyncClient extends EventTarget {
     this._sendInSession({ type: "end_utterance", timestamp: Date.now() });
   }
 
-  /** Drops everything the service still has queued, of every turn that is not over. */
+  /** Drops everything the service still has queued, of every turn that is not over; where the connection is away, once it is back. */
   interrupt() {
-    for (const turnId of this._turns.keys()) this._sendInSession({ type: "interruption", turnId, timestamp: Date.now(), turnIndex: this._turnCount });
+    for (const turnId of this._turns.keys()) this._giveUp(turnId);
     this._forgetTurns();
   }
 
@@ -195,7 +195,7 @@ export class LipSyncClient extends EventTarget {
 
   /** Leaves the session and goes on under a fresh id: for another face, picture size or format. */
   newSession() {
-    this._sendInSession({ type: "end_session" });
+    if (this._sessionIsOpen) this._send({ type: "end_session" }); // one that is just being resumed ends too
     this._startSession();
   }
 
@@ -221,6 +221,10 @@ export class LipSyncClient extends EventTarget {
       };
       this.addEventListener("connection", listener);
     });
+  }
+
+  _giveUp(turnId) {
+    this._sendInSession({ type: "interruption", turnId, timestamp: Date.now(), turnIndex: this._turnCount });
   }
 
   _forgetTurns() {
@@ -312,16 +316,19 @@ export class LipSyncClient extends EventTarget {
     this._emit("problem", problem);
   }
 
-  /** The service knows the chunks before `nextSequenceNumber`; the others are sent now, and the rest as before. */
+  /**
+   * The service knows the chunks before `nextSequenceNumber`; the others are sent now, and the rest as before.
+   * First it hears of each turn that it still has and that was given up here, before the connection was lost or meanwhile.
+   */
   _onResumed(message) {
     this._resuming = false;
     this._callsInVain = 0;
     this.resumptions += 1;
+    message.openTurns.filter((turnId) => !this._turns.has(turnId)).forEach((turnId) => this._giveUp(turnId));
     const turns = [...this._turns.values()];
     const newest = turns.findIndex((turn) => turn.turnId === message.turnId);
     const over = turns.filter((turn, index) => this._isOver(turn, message.openTurns, index < newest));
     turns.forEach((turn, index) => over.includes(turn) || index < newest || this._sendAgain(turn, message));
-    if (turns.length === 0 && message.openTurns.length > 0) this._sendInSession({ type: "interruption" });
     this._emit("resumed", message);
     for (const turn of over) this._end({ turnId: turn.turnId, metrics: null });
     this._sendWish();
@@ -345,8 +352,13 @@ export class LipSyncClient extends EventTarget {
   }
 
   _onProblem(message) {
-    const lost = this._resuming && message.sessionId === this.sessionId;
-    if (!lost) return this._emit("problem", message);
+    const isOurs = message.sessionId === this.sessionId;
+    if (isOurs && this._resuming) return this._onNotResumed(message);
+    if (isOurs && endsSession(message)) this.newSession(); // what was under way may have opened it again: that ends too
+    this._emit("problem", message);
+  }
+
+  _onNotResumed(message) {
     this._callsInVain += 1;
     if (this._callsInVain < CALLS_PER_WORKER * (message.details?.workers ?? 0)) return this._socket.close(CALL_AGAIN);
     this._callsInVain = 0;
@@ -384,6 +396,11 @@ export class LipSyncClient extends EventTarget {
   _emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** @returns {boolean} whether the service has no such session, or no longer: it could not be opened, failed, or its time was over */
+export function endsSession({ recoverable, errorCode }) {
+  return recoverable === false || errorCode === "SESSION_LIMIT";
 }
 
 /** The picture of a message as bytes, whichever way it came. */

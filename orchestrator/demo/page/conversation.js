@@ -7,6 +7,7 @@
  * Events: `change` when `state` changed, `problem` with {errorCode, errorMessage}.
  */
 
+import { endsSession } from "./client.js";
 import { DecodeQueue } from "./decoder.js";
 import { AudioClock, FramePlayer } from "./player.js";
 
@@ -228,8 +229,7 @@ export class Conversation extends EventTarget {
 
   _onProblem(message) {
     this._emit("problem", message);
-    const hopeless = message.recoverable === false || message.errorCode === "SESSION_LIMIT";
-    if (hopeless && this._turn) this._close();
+    if (endsSession(message) && this._turn) this._close();
   }
 
   _onDecodeError(error) {

@@ -246,6 +246,57 @@ def test_an_interruption_that_was_lost_with_the_connection_is_said_again() -> No
     assert [(message["type"], message["turnId"]) for message in play(lost).said] == [("interruption", "turn-001")]
 
 
+def test_an_interruption_that_was_lost_before_the_service_answered_is_said_again() -> None:
+    async def lost(line: ScriptedLine, session: ClientSession) -> None:
+        turn = session.turn()
+        await turn.send(SECOND)
+        await turn.interrupt()
+        session.connection_lost()
+        await session.connection_back()
+        line.said.clear()
+        await line.tell(session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id])
+
+    assert [(message["type"], message["turnId"]) for message in play(lost).said] == [("interruption", "turn-001")]
+
+
+def test_turns_interrupted_while_the_connection_is_away_are_each_given_up_before_the_next_is_sent() -> None:
+    async def away(line: ScriptedLine, session: ClientSession) -> None:
+        turns = [session.turn(), session.turn()]
+        for turn in turns:
+            await turn.send(SECOND)
+            await turn.end()
+        await begin(line, session, turns[0])
+        session.connection_lost()
+        for turn in turns:
+            await turn.interrupt()
+        await session.turn().send(SECOND[:3200])
+        await session.connection_back()
+        line.said.clear()
+        await line.tell(session, "session_resumed", turnId=None, nextSequenceNumber=0, openTurns=[turn.id for turn in turns])
+
+    said = [(message["type"], message["turnId"]) for message in play(away).said]
+    assert said == [("interruption", "turn-001"), ("interruption", "turn-002"), ("lipsync_audio", "turn-003")]
+
+
+def test_a_turn_refused_with_its_session_is_not_said_again_after_a_lost_connection() -> None:
+    async def refused(line: ScriptedLine, session: ClientSession) -> None:
+        first = session.turn()
+        await first.send(SECOND)
+        await line.refuse(session, "VIDEO_GENERATION_FAILED", recoverable=False)
+        second = session.turn()
+        await second.send(SECOND)
+        await begin(line, session, second)
+        session.connection_lost()
+        line.said.clear()
+        await session.connection_back()
+        await line.tell(session, "session_resumed", turnId=second.id, nextSequenceNumber=9, openTurns=[second.id])
+
+    assert [(message["type"], message["turnId"]) for message in play(refused).said] == [
+        ("resume_session", "turn-002"),
+        ("lipsync_audio", "turn-002"),
+    ]
+
+
 def test_a_wish_made_while_the_rest_is_sent_again_is_told() -> None:
     async def wished(line: ScriptedLine, session: ClientSession) -> None:
         turn = session.turn()
