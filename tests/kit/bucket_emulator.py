@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,11 +23,10 @@ def emulated_bucket() -> Iterator[storage.Client]:
 @contextmanager
 def bucket_emulator() -> Iterator[int]:
     """The port of an emulator that holds the empty bucket `BUCKET`."""
-    port = free_port()
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
     server.start()
     try:
-        yield port
+        yield server._api._httpd.server_address[1]
     finally:
         server.stop()
 
@@ -36,10 +34,3 @@ def bucket_emulator() -> Iterator[int]:
 def bucket_client(port: int) -> storage.Client:
     """A client of whatever listens on that port of this machine."""
     return storage.Client("lipsync", AnonymousCredentials(), client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"))
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

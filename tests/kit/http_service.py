@@ -23,7 +23,7 @@ from orchestrator.inference.repository import read_repository
 @asynccontextmanager
 async def http_service(storage: Path, **settings: Any) -> AsyncIterator[str]:
     """Its URL; models run in process, and its machine is not measured."""
-    config = ServiceConfig(storage=storage, chunk_deadline_ms=5000, **{"capacity_probe": False, **settings})
+    config = ServiceConfig(storage=storage, chunk_deadline_ms=60_000, **{"capacity_probe": False, **settings})
 
     @asynccontextmanager
     async def in_process() -> AsyncIterator[Inference]:

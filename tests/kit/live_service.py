@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import cv2
@@ -28,6 +28,14 @@ from orchestrator.inference.triton import TritonInference
 
 PATIENT_MS = 120_000
 """Deadline of a chunk: these networks need seconds on a CPU, and nothing else is to be tested by that."""
+
+T = TypeVar("T")
+
+GIVE_UP_S = 600.0
+"""For what has to happen some time."""
+
+TRIES = 6
+"""Of what others who want the machine may spoil."""
 
 MARKS = {"red": (1.0, 0.5, 0.5), "blue": (0.5, 0.5, 1.0)}
 """Faces of user `demo` beside the portrait: by what its red, green and blue are multiplied."""
@@ -59,7 +67,7 @@ async def live_service(repository: Path, models: Sequence[str], storage: Path) -
     """A service that keeps its faces in `storage`, those of `MARKS` among them; all `models` are loaded and ready."""
     for face, gains in MARKS.items():
         _enrol_marked(storage, face, gains)
-    config = ServiceConfig(storage=storage, model_repository=repository, chunk_deadline_ms=PATIENT_MS)
+    config = ServiceConfig(storage=storage, model_repository=repository, chunk_deadline_ms=PATIENT_MS, capacity_probe=False)
     async with EmbeddedTriton(repository, models) as server:
         assert all(server.has_ready(model) for model in models), server.health()
 
@@ -107,12 +115,13 @@ async def until_drawn_by(client: WsClient, model: str, frames: int) -> None:
 
 async def turn_of(service: LiveService, model: str, seconds: float, **fields: Any) -> list[np.ndarray]:
     """The pictures of one turn in a session of its own, all of that model; while its networks first see the face, another one speaks."""
-    while True:
-        async with connect(service.url, PATIENT_MS / 1000) as client:
-            await client.speak(syllables(seconds), modelPreference=model, **fields)
-            await client.until("response_end")
-        if {frame["model"] for frame in client.frames()} == {model}:
-            return [picture_of(frame) for frame in client.frames()]
+    async with asyncio.timeout(GIVE_UP_S):
+        while True:
+            async with connect(service.url, PATIENT_MS / 1000) as client:
+                await client.speak(syllables(seconds), modelPreference=model, **fields)
+                await client.until("response_end")
+            if {frame["model"] for frame in client.frames()} == {model}:
+                return [picture_of(frame) for frame in client.frames()]
 
 
 async def turns_at_once(service: LiveService, model: str, seconds: float) -> dict[str, list[np.ndarray]]:
@@ -140,3 +149,21 @@ async def kept_busy(service: LiveService, triton_model: str, inputs: dict[str, n
     finally:
         over.set()
         await asyncio.gather(*asking)
+
+
+async def until_shared(
+    service: LiveService, triton_models: Sequence[str], ask: Callable[[], Awaitable[T]], is_shared: Callable[[dict[str, int]], bool]
+) -> tuple[T, dict[str, int]]:
+    """What `ask` gave, and how many requests each model had of it; asked anew until `is_shared` of the executions that each saved.
+
+    Whoever asks a busy model meets the others in its line, unless the machine held one of them up in the meantime.
+    """
+    for _ in range(TRIES):
+        before = {model: await service.statistics(model) for model in triton_models}
+        given = await ask()
+        after = {model: await service.statistics(model) for model in triton_models}
+        requests = {model: after[model][0] - before[model][0] for model in triton_models}
+        saved = {model: requests[model] - (after[model][1] - before[model][1]) for model in triton_models}
+        if is_shared(saved):
+            return given, requests
+    raise AssertionError(f"executions saved in the last of {TRIES} tries: {saved}")

@@ -22,6 +22,7 @@ class Relay:
         self._target = (parts.hostname or "", parts.port or 80)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
+        self._is_away = False
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -37,6 +38,16 @@ class Relay:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.shutdown(socket.SHUT_RD)  # wakes the thread that reads it
             self._close(end)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Break them, and every other one meanwhile, so that nobody gets through before a test has seen that."""
+        self._is_away = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._is_away = False
 
     def close(self) -> None:
         """The end of it."""
@@ -55,6 +66,9 @@ class Relay:
             except OSError:
                 return
             self._open |= {near, far}
+            if self._is_away:
+                self.cut()
+                continue
             for source, sink in ((near, far), (far, near)):
                 self._threads.append(threading.Thread(target=self._pass, args=(source, sink), daemon=True))
                 self._threads[-1].start()

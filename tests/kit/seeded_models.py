@@ -19,7 +19,7 @@ SHIPPED = ROOT / "model_repository"
 BUILT_IN = ("audio2motion", "tpsm")
 NEEDED = ("torch", "onnx")
 SEED = "1"
-EXPORT_TIMEOUT_S = 600
+EXPORT_TIMEOUT_S = 1800
 
 SeededRepository = Callable[..., Path]
 """`seeded_repository("wav2lip", "wav2lip")`: a model's name for the exporter, then the Triton models to make; the repository."""

@@ -6,21 +6,29 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+PATIENT = {"LIPSYNC_CHUNK_DEADLINE_MS": "10000", "LIPSYNC_CAPACITY_PROBE": "0"}
+"""Settings of a service on a machine that is slow or busy: no model gives way to another for that, and nobody is turned away."""
+
+IN_TIME = {"LIPSYNC_CAPACITY_PROBE": "0"}
+"""With the deadlines that a service has by itself, for tests that say what happens when they pass."""
+
 
 @contextmanager
-def serve(storage: Path, *flags: str, checkout: Path | None = None) -> Iterator[tuple[str, psutil.Process]]:
+def serve(
+    storage: Path, *flags: str, checkout: Path | None = None, settings: Mapping[str, str] = PATIENT
+) -> Iterator[tuple[str, psutil.Process]]:
     """The service's URL and its process, run from this or another checkout; ended as Ctrl+C ends it."""
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", "--storage", str(storage), *flags]
     log = storage / "serve.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=checkout, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=checkout, env=os.environ | settings | {"PYTHONUNBUFFERED": "1"}
         )
         try:
             assert process.stdout is not None

@@ -15,7 +15,7 @@ import numpy as np
 
 FIRST_TIMESTAMP_MS = 1705312200000
 CHUNK_S = 0.1
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def syllables(seconds: float, sample_rate_hz: int = 16_000) -> bytes:

@@ -6,8 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from serving import serve
+
+PATIENCE_MS = 120_000
+"""For what must happen at all; how fast it happens is measured in the page."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 QUIET_FLAGS = (
     "--no-sandbox",
@@ -43,7 +48,7 @@ def launch(playwright: Playwright, chromium: str) -> Iterator[Callable[..., Brow
     browsers: list[Browser] = []
 
     def start(*flags: str) -> Browser:
-        browsers.append(playwright.chromium.launch(executable_path=chromium, args=[*QUIET_FLAGS, *flags]))
+        browsers.append(playwright.chromium.launch(executable_path=chromium, args=[*QUIET_FLAGS, *flags], timeout=PATIENCE_MS))
         return browsers[-1]
 
     yield start
@@ -61,6 +66,7 @@ def browser(launch: Callable[..., Browser]) -> Browser:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own, with storage of its own."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
 

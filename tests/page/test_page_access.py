@@ -14,7 +14,7 @@ from serving import serve
 
 TOKEN = "a-token-of-ann"
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")

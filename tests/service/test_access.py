@@ -15,7 +15,7 @@ import jwt
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from ws_client import connect
+from ws_client import PATIENCE_S, connect
 
 from orchestrator.app import build_app
 from orchestrator.config import ServiceConfig
@@ -30,7 +30,8 @@ DEMO, ANN = {"Authorization": "Bearer demo-token"}, {"Authorization": "Bearer an
 async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
     config = ServiceConfig(
         storage=tmp_path,
-        chunk_deadline_ms=5000,
+        chunk_deadline_ms=60_000,
+        capacity_probe=False,
         auth_tokens={"demo-token": "demo", "ann-token": "ann"},
         allowed_origins=("https://app.example",),
         max_sessions_per_user=2,
@@ -84,20 +85,20 @@ async def test_a_socket_needs_a_token_and_speaks_for_its_user_alone(guarded_url:
         assert caught.value.status == 401
         async with http.ws_connect(f"{guarded_url}/v1/ws", headers=ANN) as socket:
             await socket.send_str(audio("demo"))
-            message = await socket.receive_json(timeout=10)
+            message = await socket.receive_json(timeout=PATIENCE_S)
             assert (message["errorCode"], message["details"]) == ("UNAUTHORIZED", {"field": "userId"})
         async with http.ws_connect(f"{guarded_url}/v1/ws?access_token=demo-token") as socket:
             await socket.send_str(audio("demo"))
-            assert (await socket.receive_json(timeout=10))["type"] == "response_start"
+            assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "response_start"
 
 
 async def test_a_user_has_so_many_sessions_and_leaves_the_others_theirs(guarded_url: str) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{guarded_url}/v1/ws", headers=DEMO) as socket:
         for number in range(3):
             await socket.send_str(audio("demo", f"session-{number}"))
-        message = await socket.receive_json(timeout=10)
+        message = await socket.receive_json(timeout=PATIENCE_S)
         while message["type"] != "error":
-            message = await socket.receive_json(timeout=10)
+            message = await socket.receive_json(timeout=PATIENCE_S)
         assert (message["errorCode"], message["sessionId"]) == ("SESSION_LIMIT", "session-2")
 
 
@@ -113,14 +114,14 @@ async def test_a_browser_connects_from_pages_that_were_named(guarded_url: str, o
         assert caught.value.status == 403
 
 
-@pytest.mark.parametrize(("patience_s", "told"), [(10.0, 0), (0.2, 1)])
+@pytest.mark.parametrize(("patience_s", "told"), [(60.0, 0), (0.0, 1)])
 async def test_a_flood_waits_in_its_own_socket_and_one_that_lasts_is_told_once(
     serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, patience_s: float, told: int
 ) -> None:
     monkeypatch.setattr("orchestrator.websocket.PATIENCE_S", patience_s)
     async with serving(max_messages_per_s=200, inbox_ms=1000) as url, connect(url) as client, connect(url) as other:
         await client.send(audio("demo"))
-        for _ in range(600):  # 400 may come at once
+        for _ in range(1000):  # 400 may come at once
             await client.send('{"type": "client_report", "sessionId": "s"}')
         await client.send('{"type": "end_utterance", "sessionId": "s"}')
         await other.send(audio("demo", "other"))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from bucket_emulator import BUCKET, bucket_client, bucket_emulator, free_port
+from bucket_emulator import BUCKET, bucket_client, bucket_emulator
+from closed_port import closed_port
 from face_packages import package, put
 from http_service import recording
 
@@ -80,8 +81,9 @@ def test_the_doctor_says_that_a_bucket_is_not_there(port: int) -> None:
 
 def test_the_doctor_says_that_a_bucket_does_not_answer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "CALL_TIMEOUT_S", 0.3)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
-    assert checks.storage(ServiceConfig(bucket=BUCKET)).state is checks.State.MISSING
+    with closed_port() as nobody:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{nobody}")
+        assert checks.storage(ServiceConfig(bucket=BUCKET)).state is checks.State.MISSING
 
 
 @pytest.mark.usefixtures("without_credentials")
@@ -95,8 +97,9 @@ def test_without_credentials_it_is_said_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_credentials")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_serving_without_credentials_ends_in_words_and_no_traceback(workers: int, capfd: pytest.CaptureFixture[str]) -> None:
-    there_is_none = f"127.0.0.1:{free_port()}"
-    assert main(["serve", "--port", "0", "--bucket", BUCKET, "--workers", str(workers), "--triton-url", there_is_none]) == 1
+    with closed_port() as nobody:
+        there_is_none = f"127.0.0.1:{nobody}"
+        assert main(["serve", "--port", "0", "--bucket", BUCKET, "--workers", str(workers), "--triton-url", there_is_none]) == 1
     said = capfd.readouterr().err
     assert "set GOOGLE_APPLICATION_CREDENTIALS" in said and "Traceback" not in said
 

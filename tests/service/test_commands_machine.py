@@ -24,7 +24,7 @@ needs_triton = pytest.mark.skipif(
 
 def _lipsync(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "orchestrator", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=600, check=False)
 
 
 def _rows(text: str) -> dict[str, list[str]]:

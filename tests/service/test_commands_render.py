@@ -46,7 +46,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _lipsync(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "orchestrator", *map(str, arguments), "--storage", str(folder / "storage")]
     environment = os.environ | {"PYTHONPATH": str(SAMPLE.parents[4])}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_a_recording_becomes_a_movie_as_long_as_it_is(speech: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
 from orchestrator.types import LipSyncModel
 
-CONFIG = ServiceConfig(commercial_safe=True, chunk_deadline_ms=5000)
+CONFIG = ServiceConfig(commercial_safe=True, chunk_deadline_ms=60_000, capacity_probe=False)
 
 
 @asynccontextmanager

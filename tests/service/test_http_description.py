@@ -49,7 +49,7 @@ schema = schemathesis.openapi.from_dict(document())
 @contextmanager
 def _serving(storage: Path) -> Iterator[str]:
     """A service on a loop of its own, since the requests below are blocking."""
-    loop, config = asyncio.new_event_loop(), ServiceConfig(storage=storage, capacity_probe=False)
+    loop, config = asyncio.new_event_loop(), ServiceConfig(storage=storage, chunk_deadline_ms=60_000, capacity_probe=False)
 
     @asynccontextmanager
     async def in_process() -> AsyncIterator[Inference]:
@@ -85,7 +85,7 @@ def described_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     suppress_health_check=list(HealthCheck),
 )
 def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case, described_url: str) -> None:
-    case.call_and_validate(base_url=described_url, checks=CHECKS, timeout=30.0)
+    case.call_and_validate(base_url=described_url, checks=CHECKS, timeout=120.0)
 
 
 def _templates(path: str) -> str:

@@ -164,9 +164,11 @@ async def test_a_session_beyond_the_limit_is_told_when_to_come_back(tmp_path: Pa
     assert 0 < error["details"]["retryAfterS"] <= 10 * SPEAKING_S
 
 
-async def test_health_tells_of_sessions_gpu_capacity_and_every_model(service_url: str) -> None:
+async def test_health_tells_of_sessions_gpu_capacity_and_every_model(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.session.SPEAKING_S", 60.0)
     async with aiohttp.ClientSession() as http, connect(service_url) as client:
         await client.speak(syllables(0.5))
+        await client.until("response_start")
         async with http.get(f"{service_url}/v1/health") as answer:
             health = await answer.json()
     assert (health["status"], health["activeSessions"], health["speakingSessions"]) == ("healthy", 1, 1)

@@ -81,7 +81,7 @@ async def test_a_body_that_is_no_form_is_refused_in_words(tmp_path: Path) -> Non
 
 async def _until(url: str, *statuses: int) -> aiohttp.ClientResponse:
     """Ask for an empty rendering until it is answered so: 503 while the places are taken, 400 while one is free."""
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(120.0):
         while True:
             status, answer, _ = await post(f"{url}/v1/render", form({"audio": b""}))
             if status in statuses:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType, web
 
-from orchestrator.commands.load_client import Load, SessionReport, run_load
+from orchestrator.commands.load_client import Load, SessionReport, _Client, _Message, run_load
 from orchestrator.commands.service_process import ORCHESTRATOR, cpu_seconds
 
 LOOK_AHEAD_MS = 112.5
@@ -69,7 +69,7 @@ class Answering:
 
 
 async def _ask(service: Answering, sessions: int = 1) -> list[SessionReport]:
-    async with service.running() as url, asyncio.timeout(20):
+    async with service.running() as url, asyncio.timeout(60):
         return await run_load(Load(url, sessions, 0.25, 256, 20.0, "jpeg"), SPEECH)
 
 
@@ -91,10 +91,14 @@ async def test_a_complete_turn_has_every_frame_and_a_first_one() -> None:
     assert reports[0].models == {"tpsm"}
 
 
-async def test_latency_counts_from_the_chunk_that_completed_the_look_ahead() -> None:
-    (report,) = await _ask(Answering([0, 1, 2, 3, 4]))
-    # Frame 0 needs audio up to 137.5 ms, so the second chunk (200 ms); the last frames end with the third (250 ms), which is sent later.
-    assert report.latencies_ms[0] > report.latencies_ms[-1]
+def test_latency_counts_from_the_chunk_that_completed_the_look_ahead() -> None:
+    client = _Client(Load("", 1, 0.25, 256, 20.0, "jpeg"), 0, SPEECH[:4000], LOOK_AHEAD_MS / 1000.0)
+    client._sent_s = [10.0, 20.0, 30.0, 40.0]  # three chunks and the end
+    for number in range(5):
+        client._frame(_Message("response_video", sequence_number=number), now_s=50.0)
+    # Frame 0 needs audio up to 137.5 ms, so the second chunk (200 ms), frame 2 the third (250 ms), the last one more than there is.
+    assert client.report.latencies_ms == [30_000.0, 30_000.0, 20_000.0, 20_000.0, 10_000.0]
+    assert client.report.first_frame_ms == 40_000.0
 
 
 @pytest.mark.parametrize("frames", [[0, 1, 3, 4], [1, 0, 2, 3, 4], [0, 1]], ids=["a hole", "out of order", "too few"])
@@ -127,7 +131,7 @@ def test_cpu_time_is_told_by_part() -> None:
 
 
 async def test_however_many_sessions_there_are_all_speak_at_once() -> None:
-    service = Answering(list(range(40)))
+    service = Answering(list(range(80)))
     async with service.running() as url:
-        await run_load(Load(url, sessions=20, seconds=2.0, size=128, fps=20.0, video_format="jpeg"), SPEECH)
+        await run_load(Load(url, sessions=20, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH)
     assert service.most_speaking == 20

@@ -42,7 +42,7 @@ async def test_the_faces_of_preloaded_users_are_ready_before_their_first_chunk(t
             yield inference
 
     app = build_app(config, in_process)
-    async with TestServer(app), asyncio.timeout(30.0):
+    async with TestServer(app), asyncio.timeout(120.0):
         service = app[SERVICE]
         anns, bobs = [await service.faces.load_face_model(user) for user in ("ann", "bob")]
         while service.faces.prepared(anns, service.adapters[LipSyncModel.STATIC], 512) is None:  # noqa: ASYNC110 - a task of the application's own

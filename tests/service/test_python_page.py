@@ -34,7 +34,7 @@ def page() -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def service(tmp_path: Path) -> AsyncIterator[LipSyncService]:
-    async with LipSyncService(config=ServiceConfig(storage=tmp_path, chunk_deadline_ms=5000)) as opened:
+    async with LipSyncService(config=ServiceConfig(storage=tmp_path, chunk_deadline_ms=60_000)) as opened:
         yield opened
 
 

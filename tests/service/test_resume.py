@@ -16,6 +16,9 @@ from ws_client import CHUNK_S, FIRST_TIMESTAMP_MS, WsClient, connect, syllables
 
 STEP = round(CHUNK_S * 16_000) * 2
 
+LIMIT_S = 4.0
+"""Of a session that is to be cut: long enough for a slow machine to begin a turn, or to speak one of half a second, before."""
+
 
 async def cut(client: WsClient) -> None:
     """The connection is gone without a word."""
@@ -36,13 +39,16 @@ async def sessions(url: str) -> int:
 
 
 async def until_sessions(url: str, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while await sessions(url) != count:  # noqa: ASYNC110 - the service is asked from outside
             await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("coding", ["jpeg", "h264"])
-async def test_a_turn_goes_on_over_a_new_connection_and_no_number_is_missing(service_url: str, coding: str) -> None:
+async def test_a_turn_goes_on_over_a_new_connection_and_no_number_is_missing(
+    service_url: str, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.live.STALE_S", 60.0)  # however long the client takes to come back
     audio = syllables(2.0)
     async with connect(service_url) as before:
         await say_some(before, 0, 10, audio, turnId="t", config={"format": coding, "targetFps": 25})
@@ -63,7 +69,7 @@ async def test_a_turn_goes_on_over_a_new_connection_and_no_number_is_missing(ser
     places = [(frame["audioTimestamp"] - FIRST_TIMESTAMP_MS) / 40 for frame in frames]
     assert places == sorted(set(places))
     assert places[-1] == 49  # as long as the audio, which nothing was counted twice of
-    assert len(frames) >= 45
+    assert len(frames) >= 40  # those under way when the connection broke are lost
     assert {frame["format"] for frame in frames} == {coding}
     assert end["metrics"]["framesGenerated"] == 50
     assert after.frames()[0]["isKeyframe"]
@@ -144,7 +150,8 @@ async def test_another_user_learns_nothing_of_a_session(service_url: str) -> Non
         assert (await after.next())["type"] == "session_resumed"
 
 
-async def test_a_session_of_a_living_connection_is_not_taken_over(service_url: str) -> None:
+async def test_a_session_of_a_living_connection_is_not_taken_over(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.websocket.ANSWER_S", 60.0)  # a client that is alive may be slow
     async with connect(service_url) as client, connect(service_url) as other:
         await client.speak(syllables(0.3), end=False)
         await client.until("response_start")
@@ -223,8 +230,17 @@ async def test_the_face_is_shown_once_before_the_first_frame(service_url: str) -
     assert [message["width"] for message in client.received if message["type"] == "poster"] == [256, 128]
 
 
+async def spoken_to(client: WsClient) -> None:
+    """A session that was and is no more: what a service does but once, it has done for it."""
+    await client.speak(syllables(0.2), session="first")
+    await client.until("response_end", sessionId="first")
+    await client.send({"type": "end_session", "sessionId": "first"})
+    client.received.clear()
+
+
 async def test_the_rest_of_a_turn_that_was_cut_opens_no_other_session(serving: Callable[..., Any]) -> None:
-    async with serving(max_session_s=1.0) as url, connect(url) as client:
+    async with serving(max_session_s=LIMIT_S) as url, connect(url) as client:
+        await spoken_to(client)
         audio = syllables(2.0)
         await say_some(client, 0, 5, audio, turnId="t")
         await client.until("error")
@@ -241,13 +257,14 @@ async def test_the_rest_of_a_turn_that_was_cut_opens_no_other_session(serving: C
 
 
 async def test_a_session_is_warned_before_its_time_is_over_and_ends_in_order(serving: Callable[..., Any]) -> None:
-    async with serving(max_session_s=1.0) as url, connect(url) as client:
+    async with serving(max_session_s=LIMIT_S) as url, connect(url) as client:
+        await spoken_to(client)
         await client.speak(syllables(0.5), end=False)
         warning = await client.until("session_warning")
         end = await client.until("response_end")
         error = await client.until("error")
         await until_sessions(url, 0)
     assert warning["reason"] == "MAX_SESSION_TIME"
-    assert 0.0 < warning["secondsLeft"] <= 1.0
+    assert 0.0 < warning["secondsLeft"] <= LIMIT_S
     assert end["interrupted"]
     assert (error["errorCode"], error["recoverable"], error["details"]["reason"]) == ("SESSION_LIMIT", False, "MAX_SESSION_TIME")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,17 @@ from orchestrator.inference.triton import TritonInference
 SHIPPED = Path(__file__).parents[2] / "model_repository"
 MODELS = ("audio2motion", "tpsm", "painter")
 
+PATIENCE_S = {
+    "control.PROBE_TIMEOUT_S": 5.0,
+    "control.START_TIMEOUT_S": 240.0,
+    "control.UNLOAD_TIMEOUT_S": 30.0,
+    "embedded.FIRST_START_TIMEOUT_S": 300.0,
+    "limits.ANSWER_S": 30.0,
+    "limits.LOAD_S": 240.0,
+    "sharing.REGISTER_TIMEOUT_S": 30.0,
+}
+"""A server that ended, a process that was stopped or died, and an error are noticed without them."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The server outlives a test, and so its event loop has to."""
@@ -36,6 +47,21 @@ def wheel() -> None:
         find_wheel()
     except LipSyncError as error:
         pytest.skip(error.message)
+
+
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Meanwhile a supervisor in this process waits as long as a slow machine takes, instead of mending what is not broken."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, seconds in PATIENCE_S.items():
+            patch.setattr(f"orchestrator.inference.{name}", seconds)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patient_supervisor() -> Iterator[None]:
+    with patience():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +89,9 @@ def repository(make_repository: Callable[[], Path]) -> Repository:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def embedded_triton(repository: Repository) -> AsyncIterator[EmbeddedTriton]:
     """One server for all tests that do not break it."""
-    async with EmbeddedTriton(repository.path, MODELS) as server:
+    async with contextlib.AsyncExitStack() as stack:
+        with patience():  # here, since a fixture of the session begins before those of its first file
+            server = await stack.enter_async_context(EmbeddedTriton(repository.path, MODELS))
         assert all(server.has_ready(model) for model in MODELS), server.health()
         yield server
 

@@ -19,6 +19,8 @@ from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 
+TRIES = 10
+
 ALIKE = 24
 """Requests at once: while the first few run, the others wait in line."""
 
@@ -56,9 +58,20 @@ async def ask(
 ) -> tuple[list[dict[str, NDArray[Any]]], list[int]]:
     """All at once, in turn by each session; the answers, and the statistics of these requests alone."""
     before = await statistics(served[0], model)
-    asked = (sessions[number % 2].infer(model, each, deadline=time.monotonic() + 30) for number, each in enumerate(inputs))
+    asked = (sessions[number % 2].infer(model, each, deadline=time.monotonic() + 120) for number, each in enumerate(inputs))
     answers = await asyncio.gather(*asked)
     return answers, (await statistics(served[0], model) - before).tolist()
+
+
+async def ask_until_fused(
+    served: tuple[EmbeddedTriton, Repository], sessions: list[TritonInference], model: str, inputs: list[dict[str, NDArray[Any]]]
+) -> tuple[list[dict[str, NDArray[Any]]], list[int]]:
+    """The same, anew until an execution took several: a machine that is busy with others may bring them one by one."""
+    for _ in range(TRIES):
+        answers, counted = await ask(served, sessions, model, inputs)
+        if counted[2] < counted[0]:
+            return answers, counted
+    raise AssertionError(f"no two of {counted[0]} requests to {model} were fused in the last of {TRIES} tries")
 
 
 def rows(count: int, first: float, items: int = 1) -> dict[str, NDArray[Any]]:
@@ -72,17 +85,15 @@ def check_doubled(inputs: list[dict[str, NDArray[Any]]], answers: list[dict[str,
 
 async def test_requests_of_two_sessions_are_fused(served: Any, sessions: list[TritonInference]) -> None:
     inputs = [{"mouth": np.full((1, 1, 1), number / ALIKE, np.float32)} for number in range(ALIKE)]
-    answers, (requests, items, executions) = await ask(served, sessions, LABOUR, inputs)
+    answers, (requests, items, _) = await ask_until_fused(served, sessions, LABOUR, inputs)
     np.testing.assert_allclose([answer["light"].item() for answer in answers], np.arange(ALIKE) / ALIKE, atol=1e-5)
     assert (requests, items) == (ALIKE, ALIKE)
-    assert executions < requests
 
 
 async def test_chunks_of_as_many_frames_are_fused(served: Any, sessions: list[TritonInference]) -> None:
     inputs = [rows(4, first=100.0 * number) for number in range(4 * ALIKE)]
-    answers, (requests, _, executions) = await ask(served, sessions, ROWS, inputs)
+    answers, _ = await ask_until_fused(served, sessions, ROWS, inputs)
     check_doubled(inputs, answers)
-    assert executions < requests
 
 
 async def test_chunks_of_other_lengths_are_not(served: Any, sessions: list[TritonInference]) -> None:

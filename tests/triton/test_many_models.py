@@ -24,7 +24,7 @@ from orchestrator.inference.triton import TritonInference
 
 BUILT_IN = ("audio2motion", "tpsm")
 LATER = ("broken", "absent", ROWS, LABOUR)
-GENEROUS_S = 60.0
+GENEROUS_S = 120.0
 
 StubsOf = Callable[[int, str], list[int]]
 
@@ -64,7 +64,7 @@ def mouths(*values: float) -> dict[str, NDArray[np.float32]]:
 async def draw(inference: TritonInference) -> None:
     """One picture of the built-in renderer's test card."""
     canary = {"motion": np.zeros((1, 11), np.float32), "face": np.zeros((1, 32), np.uint8)}
-    await inference.infer("tpsm", canary, deadline=time.monotonic() + 10)
+    await inference.infer("tpsm", canary, deadline=time.monotonic() + GENEROUS_S)
 
 
 async def test_each_model_is_ready_or_says_why_not(server: EmbeddedTriton, inference: TritonInference) -> None:

@@ -41,7 +41,7 @@ DATATYPES = {"tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(uint8)"
 ONNX = sorted(name for name, contract in CONTRACTS.items() if contract.backend == "onnxruntime")
 LIVE = (*BUILT_IN, *(name for networks in LIGHT.values() for name in networks))
 TORCH = importlib.util.find_spec("torch") is not None
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def open_service(make_repository: Callable[[], Path], tmp_path: Path, monkeypatc
 
     @asynccontextmanager
     async def service(chunk_deadline_ms: int) -> AsyncIterator[str]:
-        config = ServiceConfig(storage=tmp_path, model_repository=repository, chunk_deadline_ms=chunk_deadline_ms)
+        config = ServiceConfig(storage=tmp_path, model_repository=repository, chunk_deadline_ms=chunk_deadline_ms, capacity_probe=False)
         async with TestServer(build_app(config, inference)) as server:
             yield str(server.make_url("")).rstrip("/")
 

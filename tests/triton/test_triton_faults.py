@@ -73,7 +73,7 @@ async def test_a_backend_process_that_is_gone_is_replaced(
     os.kill(victims[0], number)
     await until(lambda: not server.has_ready(model))
     await healed(server, speaking)
-    assert not set(victims) & set(stubs_of(server.health().pid, model))
+    await until(lambda: not set(victims) & set(stubs_of(server.health().pid, model)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=["killed", "stopped", "told to end"])
@@ -90,7 +90,7 @@ async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
     await healed(server, speaking)
     assert server.health().pid != pid
     assert server.url == url
-    assert not any(alive(orphan) for orphan in orphans)
+    await until(lambda: not any(alive(orphan) for orphan in orphans))
 
 
 async def test_a_dead_instance_is_named_in_the_health_report(server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf) -> None:
@@ -138,7 +138,7 @@ async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]
         processes = [psutil.Process(server.health().pid), *psutil.Process(server.health().pid).children()]
         prefix = server._lease.prefix
         assert list(SHM.glob(f"{prefix}*"))
-    assert not any(alive(process.pid) for process in processes)
+    await until(lambda: not any(alive(process.pid) for process in processes))
     assert not list(SHM.glob(f"{prefix}*"))
 
 

@@ -11,20 +11,24 @@ import aiohttp
 import grpc
 import numpy as np
 import pytest
+from closed_port import closed_port
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from watched_server import executions
+from watched_server import executions, until
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, NotCached, NotServed
+from orchestrator.inference import InferenceError, NotCached, NotServed, external
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository
 from orchestrator.inference.slots import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS
 from orchestrator.inference.triton import TritonInference
 
+MOST_ROWS = 16
+"""Of an execution of `painter`."""
 
-def soon(seconds: float = 10.0) -> float:
+
+def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -43,6 +47,11 @@ async def pending(server: EmbeddedTriton, model: str) -> int:
         lines = (await answer.text()).splitlines()
     name = f'nv_inference_pending_request_count{{model="{model}",'
     return next((int(line.split()[-1]) for line in lines if line.startswith(name)), 0)
+
+
+async def are_pending(server: EmbeddedTriton, model: str, requests: int) -> bool:
+    """At least so many."""
+    return await pending(server, model) >= requests
 
 
 def slots_free(inference: TritonInference, slot_bytes: int = SLOT_BYTES) -> int:
@@ -158,16 +167,16 @@ async def test_a_deadline_in_the_past_asks_nobody(embedded_triton: EmbeddedTrito
 
 async def test_cancelled_requests_are_dropped_in_the_servers_queue(embedded_triton: EmbeddedTriton, inference: TritonInference) -> None:
     await inference.infer("painter", painting(), deadline=soon())
+    # Each fills a batch, and so they hold the others up one after the other, until all of these are there.
+    busy = [painting(count=MOST_ROWS, sleep_ms=500) for _ in range(100)]
+    waiting = [asyncio.create_task(inference.infer("painter", inputs, deadline=soon(120))) for inputs in busy]
+    waiting += [asyncio.create_task(inference.infer("painter", painting(), deadline=soon(120))) for _ in range(200)]
+    await until(lambda: are_pending(embedded_triton, "painter", 250))
     before, _ = await executions(embedded_triton, "painter")
-    running = asyncio.create_task(inference.infer("painter", painting(sleep_ms=500), deadline=soon()))
-    waiting = [asyncio.create_task(inference.infer("painter", painting(), deadline=soon())) for _ in range(200)]
-    while await pending(embedded_triton, "painter") < 150:  # noqa: ASYNC110 - the server sets no events
-        await asyncio.sleep(0.01)
     for task in waiting:
         task.cancel()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-    await running
+    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[len(busy) :])
     await inference.infer("painter", painting(), deadline=soon())
     after, _ = await executions(embedded_triton, "painter")
     assert after - before < 150, "batches that already wait for the instance are fixed, the rest of the queue is not"
@@ -193,14 +202,20 @@ async def test_a_wrong_shape_is_found_before_the_server_is_asked(embedded_triton
 
 
 async def test_an_address_is_polled_and_one_without_a_server_is_never_ready(
-    embedded_triton: EmbeddedTriton, repository: Repository, unused_tcp_port: int
+    embedded_triton: EmbeddedTriton, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with TritonInference([f"127.0.0.1:{unused_tcp_port}", embedded_triton.url], repository) as inference:
+    monkeypatch.setattr(external, "TIMEOUT_S", 60.0)
+    with closed_port() as port:
+        await ask_beside_nobody(embedded_triton, repository, f"127.0.0.1:{port}")
+
+
+async def ask_beside_nobody(embedded_triton: EmbeddedTriton, repository: Repository, nobody: str) -> None:
+    async with TritonInference([nobody, embedded_triton.url], repository) as inference:
         assert await inference.ready("painter")
         assert not await inference.ready("nobody")
         for _ in range(3):
             assert (await inference.infer("painter", painting(), deadline=soon()))["frames"].shape == (1, 32, 32, 3)
-    async with TritonInference([f"127.0.0.1:{unused_tcp_port}"], repository) as inference:
+    async with TritonInference([nobody], repository) as inference:
         assert not await inference.ready("painter")
         with pytest.raises(InferenceError) as raised:
             await inference.infer("painter", painting(), deadline=soon())

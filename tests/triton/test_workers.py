@@ -16,6 +16,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving import serve, triton_of
+from watched_server import until
 from ws_client import WsClient, connect, syllables
 
 TURN = syllables(1.0)
@@ -60,6 +61,13 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield Served(url, process)
 
 
+@pytest.fixture
+def measured(tmp_path: Path) -> Iterator[Served]:
+    """It says what its machine carries."""
+    with serve(tmp_path, "--workers", "2", settings={}) as (url, process):
+        yield Served(url, process)
+
+
 @asynccontextmanager
 async def clients_on_both(served: Served) -> AsyncIterator[dict[int, list[WsClient]]]:
     """At least two connections to each worker, by its process id; the kernel deals them as it likes."""
@@ -93,9 +101,10 @@ async def test_both_workers_speak_and_their_metrics_are_one(served: Served) -> N
             assert (health["activeSessions"], health["maxSessions"]) == (len(everyone), 100)
 
 
-async def test_any_worker_says_how_many_faces_all_of_them_carry(served: Served) -> None:
+async def test_any_worker_says_how_many_faces_all_of_them_carry(measured: Served) -> None:
+    served = measured
     said: list[Any] = [None]
-    async with asyncio.timeout(60.0):
+    async with asyncio.timeout(240.0):
         while None in said:  # one worker measures after the other; which of them answers is the kernel's choice
             await asyncio.sleep(0.25)
             said = [(await served.health())["capacity"] for _ in range(12)]
@@ -111,8 +120,8 @@ async def test_a_worker_that_is_killed_loses_its_own_sessions_and_comes_back(ser
         served.process.children()  # both workers are known by now
         psutil.Process(doomed).send_signal(signal.SIGKILL)
         assert await speak(witness, "session-1") == 20
-        while len(workers := served.workers()) < 2 or not all(map(listens, workers.values())):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        await until(lambda: len(workers := served.workers()) == 2 and all(map(listens, workers.values())))
+        workers = served.workers()
         assert spared in workers
         assert doomed not in workers
         assert triton_of(served.process).pid == server
@@ -132,7 +141,7 @@ async def test_a_server_whose_backend_dies_is_healed_for_all_workers(served: Ser
         for pid, (client, *_) in clients.items():
             assert await speak(client, f"hurt-{pid}") == 20
         for pid, (client, *_) in clients.items():
-            async with asyncio.timeout(20.0):
+            async with asyncio.timeout(240.0):
                 while {frame["model"] for frame in client.frames(session=f"healed-{pid}")[-20:]} != {"tpsm"}:
                     await speak(client, f"healed-{pid}")
 
@@ -141,7 +150,7 @@ def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
     with contextlib.suppress(AssertionError), serve(tmp_path, "--workers", "2") as (_, process):
         family = process.children(recursive=True)
         process.kill()
-        _, alive = psutil.wait_procs(family, timeout=15.0)
+        _, alive = psutil.wait_procs(family, timeout=120.0)
         assert alive == []
 
 

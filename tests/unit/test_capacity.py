@@ -67,6 +67,10 @@ def test_this_machine_has_cores_and_a_clock_of_their_work() -> None:
     assert cpu_s() >= before > 0.0
 
 
+STILL_HEARD_S = math.inf
+"""Whenever it is asked."""
+
+
 def _session(name: str, heard_s: float = -math.inf) -> Session:
     session = Session(name, "ann", inbox_ms=1000.0, outbox_frames=4)
     session.heard_s = heard_s
@@ -74,13 +78,12 @@ def _session(name: str, heard_s: float = -math.inf) -> Session:
 
 
 async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_when_to_come_back() -> None:
-    now = asyncio.get_running_loop().time()
     registry = SessionRegistry(100)
     registry.carries = 2
-    registry.add(_session("a", now))
-    registry.add(_session("b", now))
+    registry.add(_session("a", STILL_HEARD_S))
+    registry.add(_session("b", STILL_HEARD_S))
     with pytest.raises(LipSyncError) as refused:
-        registry.add(_session("c", now))
+        registry.add(_session("c", STILL_HEARD_S))
     assert refused.value.code is LipSyncErrorCode.SESSION_LIMIT
     assert refused.value.details == {"limit": 2, "retryAfterS": RETRY_AFTER_S}
     assert refused.value.recoverable
@@ -92,7 +95,7 @@ async def test_sessions_that_only_listen_take_nobodys_place() -> None:
     registry.carries = 2
     for number in range(50):
         registry.add(_session(f"idle-{number}", now - 2.0 * SPEAKING_S))
-    registry.add(_session("speaker", now))
+    registry.add(_session("speaker", STILL_HEARD_S))
     assert (len(registry), registry.speaking()) == (51, 1)
 
 

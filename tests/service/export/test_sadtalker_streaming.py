@@ -59,7 +59,7 @@ class LightNetworks:
             return {"frames": np.zeros((1, inputs["driving_key_points"].shape[1], 256, 256, 3), np.uint8)}
         if model == "sadtalker_key_points":
             self.windows.extend(inputs["coefficients"])
-        return await self._inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + 60.0)
+        return await self._inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + 600.0)
 
 
 @pytest.fixture(scope="module")

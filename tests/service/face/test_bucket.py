@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from bucket_emulator import BUCKET, bucket_client, emulated_bucket, free_port
+from bucket_emulator import BUCKET, bucket_client, emulated_bucket
+from closed_port import closed_port
 
 from orchestrator.face import bucket
 from orchestrator.face.bucket import BucketFaceStore
@@ -82,8 +83,8 @@ async def test_a_bucket_that_is_not_there_is_a_failure_of_the_storage() -> None:
 
 async def test_a_storage_that_is_away_is_told_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "CALL_TIMEOUT_S", 0.3)
-    with pytest.raises(OSError):
-        await BucketFaceStore(BUCKET, bucket_client(free_port())).read(f"{PREFIX}/metadata.json")
+    with closed_port() as port, pytest.raises(OSError):
+        await BucketFaceStore(BUCKET, bucket_client(port)).read(f"{PREFIX}/metadata.json")
 
 
 async def test_a_storage_that_takes_the_request_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

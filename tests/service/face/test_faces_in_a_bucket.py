@@ -47,13 +47,13 @@ async def test_a_damaged_face_is_refused_by_the_name_of_its_file(files: dict[str
 
 
 async def test_with_the_storage_away_faces_in_memory_go_on_and_others_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket, "CALL_TIMEOUT_S", 0.3)
     with emulated_bucket() as client:
         store = BucketFaceStore(BUCKET, client)
         await put(store, "ann", "f", package())
         await store.write(active_model_key("ann"), b'{"activeModelId": "f"}')
         service = FaceModelCacheService(store)
         face = await service.load_face_model("ann")
+    monkeypatch.setattr(bucket, "CALL_TIMEOUT_S", 0.3)
     assert await service.load_face_model("ann", "f") is face
     assert await service.load_face_model("ann") is face
     with pytest.raises(LipSyncError, match="storage") as caught:

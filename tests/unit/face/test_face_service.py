@@ -20,6 +20,8 @@ from orchestrator.face.store import Blob, LocalFaceStore, active_model_key
 from orchestrator.models.base import ModelAdapter
 from orchestrator.types import FaceModel, LipSyncModel
 
+pytestmark = pytest.mark.usefixtures("patient_storage")
+
 
 class CountingStore(LocalFaceStore):
     """A real local store that counts what is read from it, and can be written to in the middle of a reading."""

@@ -1,0 +1,15 @@
+"""An address at which nobody answers, for as long as a test needs that."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that refuses every connection: it is held, so that nobody else listens there meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
