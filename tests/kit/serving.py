@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,12 +47,21 @@ def serve(
             process.stdout.close()
 
 
+def commands_below(process: psutil.Process) -> dict[psutil.Process, list[str]]:
+    """Its living children, and what each was started with; one that ends meanwhile is none."""
+    found = {}
+    for child in process.children():
+        with contextlib.suppress(psutil.Error):  # an ended one that is not buried yet has no command any more
+            found[child] = child.cmdline()
+    return {child: command for child, command in found.items() if command}
+
+
 def triton_of(service: psutil.Process) -> psutil.Process:
     """The `tritonserver` that the service runs now."""
-    return next(child for child in service.children() if child.name() == "tritonserver")
+    return next(child for child, command in commands_below(service).items() if Path(command[0]).name == "tritonserver")
 
 
 def stubs_of(service: psutil.Process, model: str) -> list[psutil.Process]:
     """The backend processes of one model."""
-    living = [child for child in triton_of(service).children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in living if any(part.endswith(f"/{model}/1/model.py") for part in child.cmdline())]
+    commands = commands_below(triton_of(service))
+    return [child for child, command in commands.items() if any(part.endswith(f"/{model}/1/model.py") for part in command)]

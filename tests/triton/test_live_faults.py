@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,8 @@ def kill_a_stub(service: psutil.Process) -> None:
 def kill_every_stub(service: psutil.Process) -> None:
     """All renderer processes die."""
     for stub in stubs_of(service, "tpsm"):
-        stub.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):  # killed already, since another one was
+            stub.send_signal(signal.SIGKILL)
 
 
 def kill_the_server(service: psutil.Process) -> None:

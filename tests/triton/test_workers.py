@@ -15,7 +15,7 @@ import aiohttp
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from serving import serve, triton_of
+from serving import commands_below, serve, stubs_of, triton_of
 from watched_server import until
 from ws_client import WsClient, connect, syllables
 
@@ -31,8 +31,8 @@ class Served:
 
     def workers(self) -> dict[int, psutil.Process]:
         """Living workers by process id."""
-        living = [child for child in self.process.children() if child.status() != psutil.STATUS_ZOMBIE]
-        return {child.pid: child for child in living if any("spawn_main" in part for part in child.cmdline())}
+        commands = commands_below(self.process)
+        return {child.pid: child for child, command in commands.items() if any("spawn_main" in part for part in command)}
 
     def worker_of(self, client: WsClient) -> int:
         """The process that has the other end of a client's connection."""
@@ -133,11 +133,9 @@ async def test_a_worker_that_is_killed_loses_its_own_sessions_and_comes_back(ser
 
 async def test_a_server_whose_backend_dies_is_healed_for_all_workers(served: Served) -> None:
     async with clients_on_both(served) as clients:
-        stubs = [
-            child for child in triton_of(served.process).children() if any(part.endswith("/tpsm/1/model.py") for part in child.cmdline())
-        ]
-        for stub in stubs:
-            stub.kill()
+        for stub in stubs_of(served.process, "tpsm"):
+            with contextlib.suppress(psutil.NoSuchProcess):  # killed already, since another one was
+                stub.kill()
         for pid, (client, *_) in clients.items():
             assert await speak(client, f"hurt-{pid}") == 20
         for pid, (client, *_) in clients.items():
