@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from aiohttp.test_utils import TestServer
+from watched_server import settled
 from ws_client import CHUNK_S, WsClient, connect, syllables
 
 from orchestrator.app import build_app
@@ -52,6 +53,9 @@ class LiveService:
 
     async def statistics(self, triton_model: str) -> tuple[int, int]:
         """Requests that succeeded and executions that they took, by Triton's own count since the server's start."""
+        return await settled(lambda: self._statistics(triton_model))
+
+    async def _statistics(self, triton_model: str) -> tuple[int, int]:
         async with aiohttp.ClientSession() as http, http.get(self.server.metrics_url) as answer:
             lines = (await answer.text()).splitlines()
         counted = {name: 0.0 for name in ("nv_inference_request_success", "nv_inference_exec_count")}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -16,6 +16,10 @@ GENEROUS_S = 120.0
 
 ANSWER_S = 60.0
 
+SETTLED_S = 0.3
+
+T = TypeVar("T")
+
 
 async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
     """Waits for a condition, which may be a coroutine function; TimeoutError if it does not come."""
@@ -24,8 +28,23 @@ async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> N
             await asyncio.sleep(0.02)
 
 
+async def settled(look: Callable[[], Awaitable[T]]) -> T:
+    """What two looks in a row agree on: a server answers first and counts afterwards."""
+    before = await look()
+    while True:
+        await asyncio.sleep(SETTLED_S)
+        now = await look()
+        if now == before:
+            return now
+        before = now
+
+
 async def executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
     """Inferences that a model has made, and executions that they took."""
+    return await settled(lambda: _executions(server, model))
+
+
+async def _executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
     async with grpc.aio.insecure_channel(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         answer = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model), timeout=ANSWER_S)

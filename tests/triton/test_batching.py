@@ -14,6 +14,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from tiny_models import LABOUR, ROWS, add_labour, add_rows
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from watched_server import until
 
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import Repository, read_repository
@@ -60,6 +61,11 @@ async def ask(
     before = await statistics(served[0], model)
     asked = (sessions[number % 2].infer(model, each, deadline=time.monotonic() + 120) for number, each in enumerate(inputs))
     answers = await asyncio.gather(*asked)
+
+    async def are_counted() -> bool:  # which a server does once it has answered
+        return bool((await statistics(served[0], model))[0] >= before[0] + len(inputs))
+
+    await until(are_counted)
     return answers, (await statistics(served[0], model) - before).tolist()
 
 

@@ -7,6 +7,7 @@ import time
 
 import aiohttp
 import numpy as np
+from watched_server import executions
 
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import Repository
@@ -22,8 +23,10 @@ async def test_what_a_server_did_between_two_looks(
     question = {rows.name: np.zeros((2, *(max(1, size) for size in rows.dims)), np.float32)}
     async with aiohttp.ClientSession() as http:
         watch = TritonWatch(inference, (), told.append)
+        await executions(embedded_triton, "audio2motion")  # all is counted
         await watch.look(http)
         await asyncio.gather(*(inference.infer("audio2motion", question, deadline=time.monotonic() + 60) for _ in range(10)))
+        await executions(embedded_triton, "audio2motion")
         await watch.look(http)
     load = told[1].models["audio2motion"]
     assert (load.requests, load.failures) == (10, 0)
