@@ -221,8 +221,8 @@ class TritonWatch:
         try:
             async with http.get(url) as response:
                 response.raise_for_status()
-                text = (await response.content.read(MAX_BYTES)).decode()
-            account = await asyncio.to_thread(account_of, text)
+                page = await _whole(response.content)
+            account = await asyncio.to_thread(account_of, page.decode())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if url not in self._silent:
                 LOG.info("no metrics of Triton at %s (%s)", url, error or type(error).__name__)
@@ -230,3 +230,13 @@ class TritonWatch:
             return None
         self._silent.discard(url)
         return account
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """A body to its end, in however many pieces the network brings it; ValueError where it has more than `MAX_BYTES`."""
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise ValueError(f"the page is longer than {MAX_BYTES} bytes")
+    return bytes(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -123,6 +123,53 @@ async def test_the_memory_of_all_servers_gpus_is_asked_beside_the_looks() -> Non
         both = TritonWatch(TwoServers([urls["first"], urls["second"], urls["none"]]), (), lambda _: None)
         assert await both.gpu_used_mb() == 1024.0
         assert await TritonWatch(TwoServers([urls["none"]]), (), lambda _: None).gpu_used_mb() is None
+
+
+def in_pieces(text: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A page that arrives as networks bring it: each piece is read before the next one is sent."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for start in range(0, len(text), 1448):
+            await response.write(text[start : start + 1448].encode())
+            for _ in range(10):
+                await asyncio.sleep(0)  # the reader's turn
+        return response
+
+    return answer
+
+
+async def test_a_page_that_arrives_in_pieces_is_read_to_its_end() -> None:
+    names = [f"model_{number:03d}" for number in range(100)]
+    counts = iter([10, 50])
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        count = next(counts)
+        rows = "".join(f'nv_inference_request_success{{model="{name}",version="1"}} {count}\n' for name in names)
+        return await in_pieces(f"# TYPE nv_inference_request_success counter\n{rows}{GPU}")(request)
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", answer)])
+    told: list[TritonFigures] = []
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        watch = TritonWatch(TwoServers([str(server.make_url("/metrics"))]), (), told.append)
+        await watch.look(http)
+        await watch.look(http)
+    assert {name: load.requests for name, load in told[-1].models.items()} == dict.fromkeys(names, 40)
+    assert told[-1].gpu_used_mb == 512.0
+
+
+async def test_a_page_without_an_end_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("orchestrator.inference.triton_metrics.MAX_BYTES", 10_000)
+    app = web.Application()
+    app.add_routes([web.get("/metrics", in_pieces("# nothing but a comment\n" * 1000))])
+    told: list[TritonFigures] = []
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        with caplog.at_level("INFO"):
+            await TritonWatch(TwoServers([str(server.make_url("/metrics"))]), (), told.append).look(http)
+    assert told == []
+    assert "the page is longer than 10000 bytes" in caplog.text
 
 
 async def test_nobody_there_is_no_error() -> None:
