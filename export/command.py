@@ -32,7 +32,7 @@ def main(name: str, arguments: list[str]) -> int:
         return 1
     from export.containers import WrongCheckpointError
     from export.parity import ExportError
-    from orchestrator.inference.repository import ContractError
+    from orchestrator.inference import ContractError
 
     torch.set_num_threads(1)
     try:

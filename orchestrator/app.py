@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import cv2
 from aiohttp import WSCloseCode, web
@@ -51,7 +52,9 @@ def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share
     app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES)
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
-    app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
+    # Its part of the sessions; not of a user's, which may all be on one connection.
+    own = replace(config, max_concurrent_sessions=share.of(config.max_concurrent_sessions))
+    app[SERVICE] = LipSyncService(config=own, open_inference=open_inference)
     app[SWITCHBOARD] = Switchboard(app[SERVICE])
     app[SOCKETS] = set()
     app[MEASURED] = []

@@ -28,6 +28,10 @@ class Share:
     number: int
     workers: int
 
+    def of(self, count: int) -> int:
+        """Its part of what all of them may have together; the first ones take what is left over."""
+        return count // self.workers + (self.number < count % self.workers)
+
 
 SHARE: Final = web.AppKey("share", Share)
 ALONE: Final = Share(0, 1)

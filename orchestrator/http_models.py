@@ -29,7 +29,7 @@ async def health(request: web.Request) -> web.Response:
             status="healthy" if status.is_healthy else "degraded",
             active_sessions=_of_all(app, "lipsync_sessions", status.active_sessions),
             speaking_sessions=_of_all(app, "lipsync_speaking_sessions", service.sessions.speaking()),
-            max_sessions=app[CONFIG].max_concurrent_sessions * app[SHARE].workers,
+            max_sessions=app[CONFIG].max_concurrent_sessions,
             gpu_available=status.gpu_available,
             capacity=_capacity(app),
             generation=_generation(status.generation),

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
-import math
 import multiprocessing
 import os
 import pickle
@@ -26,7 +24,7 @@ from typing import Any, Final
 
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.inference import Inference
+from orchestrator.inference import ContractError, Inference
 from orchestrator.inference.lease import Lease, sweep_dead_runs
 from orchestrator.logs import configure_logging
 from orchestrator.metrics import SHARED_FOLDER
@@ -239,7 +237,7 @@ def work(pickled: bytes, index: int, pipe: Connection) -> None:
     start_tracing(os.environ)
     try:
         asyncio.run(_work(config, index, pipe))
-    except (ConfigError, LipSyncError, OSError) as error:
+    except (ConfigError, LipSyncError, ContractError, OSError) as error:
         logger.error("worker %d cannot serve: %s", index, error)
         raise SystemExit(1) from None
     finally:
@@ -273,14 +271,9 @@ async def _work(config: ServiceConfig, index: int, pipe: Connection) -> None:
     loop.add_reader(pipe.fileno(), read)
     if not config.triton_urls:
         await told.wait()
-    async with serving(share_of(config), _opener(config, server), Share(index, config.workers)):
+    async with serving(config, _opener(config, server), Share(index, config.workers)):
         pipe.send(LISTENING)
         await stopped.wait()
-
-
-def share_of(config: ServiceConfig) -> ServiceConfig:
-    """What one of the workers may take: its part of the sessions; not of a user's, which may all be on one connection."""
-    return dataclasses.replace(config, max_concurrent_sessions=math.ceil(config.max_concurrent_sessions / config.workers))
 
 
 def _opener(config: ServiceConfig, server: Any) -> Any:

@@ -10,8 +10,9 @@ from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import open_store
+from orchestrator.inference import ContractError
 from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import ContractError, read_repository
+from orchestrator.inference.repository import read_repository
 from orchestrator.inference.triton import Server, TritonInference
 from orchestrator.models import ADAPTERS
 from orchestrator.video.service import VideoGeneratorService

@@ -12,8 +12,9 @@ from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, LocalFaceStore
+from orchestrator.inference import ContractError
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
-from orchestrator.inference.repository import ContractError, read_repository
+from orchestrator.inference.repository import read_repository
 from orchestrator.inference.triton import TritonInference
 from orchestrator.licences import refused_models
 from orchestrator.models import ADAPTERS

@@ -8,7 +8,8 @@ from orchestrator.commands.availability import LICENCES, why_not
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain, table
 from orchestrator.config import ConfigError, ServiceConfig
-from orchestrator.inference.repository import ContractError, Repository, read_repository
+from orchestrator.inference import ContractError
+from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
 from orchestrator.licences import why_refused
 from orchestrator.models import ADAPTERS

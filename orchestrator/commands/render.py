@@ -25,9 +25,9 @@ from orchestrator.errors import LipSyncError, invalid_field
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import DEMO_USER, FaceStore, open_store
-from orchestrator.inference import Inference
+from orchestrator.inference import ContractError, Inference
 from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import ContractError, Repository, read_repository
+from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 from orchestrator.models import ADAPTERS
 from orchestrator.types import LipSyncModel, Resolution, VideoGenerationConfig

@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from orchestrator.commands.settings import settings
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.config_layers import printed
 from orchestrator.errors import LipSyncError
-from orchestrator.inference import Inference
+from orchestrator.inference import ContractError, Inference
 from orchestrator.logs import configure_logging
 from orchestrator.tracing import start_tracing, stop_tracing
 
@@ -33,14 +33,24 @@ def run(options: argparse.Namespace) -> int:
         if options.print_config:
             print(printed(config))
             return 0
+        _check(config)
         configure_logging(config.log_format)
         asyncio.run(_serve(config))
-    except (ConfigError, LipSyncError, OSError) as error:
+    except (ConfigError, ContractError, LipSyncError, OSError) as error:
         print(f"lipsync: {error}\nRun `lipsync doctor` to see what this machine lacks.", file=sys.stderr)
         return 1
     finally:
         stop_tracing()
     return 0
+
+
+def _check(config: ServiceConfig) -> None:
+    """Refuses what would start and then serve nobody, or not everybody."""
+    if not config.model_repository.is_dir():
+        raise ConfigError(f"model_repository: {config.model_repository} is no folder; name the one that holds the models' folders")
+    if config.workers > config.max_concurrent_sessions:
+        count = f"{config.workers} workers cannot share max_concurrent_sessions {config.max_concurrent_sessions}"
+        raise ConfigError(f"workers: {count}, each takes one at least; ask for fewer workers or allow more sessions")
 
 
 async def _serve(config: ServiceConfig) -> None:
@@ -57,25 +67,25 @@ async def _serve(config: ServiceConfig) -> None:
 @asynccontextmanager
 async def _running(config: ServiceConfig) -> AsyncIterator[int]:
     """The service in this process; yields its port. The server process starts before the heavy imports, which take as long as it does."""
-    launched = _launched(config)
-    start_tracing(os.environ)
+    with _launched(config) as launched:
+        start_tracing(os.environ)
 
-    from orchestrator.app import serving
-    from orchestrator.inference.repository import read_repository
-    from orchestrator.inference.triton import TritonInference
+        from orchestrator.app import serving
+        from orchestrator.inference.repository import read_repository
+        from orchestrator.inference.triton import TritonInference
 
-    @asynccontextmanager
-    async def open_inference() -> AsyncIterator[Inference]:
-        repository = read_repository(config.model_repository)
-        if launched is None:
-            async with TritonInference(config.triton_urls, repository) as inference:
+        @asynccontextmanager
+        async def open_inference() -> AsyncIterator[Inference]:
+            repository = read_repository(config.model_repository)
+            if launched is None:
+                async with TritonInference(config.triton_urls, repository) as inference:
+                    yield inference
+                return
+            async with _embedded(config, launched) as server, TritonInference([server], repository) as inference:
                 yield inference
-            return
-        async with _embedded(config, launched) as server, TritonInference([server], repository) as inference:
-            yield inference
 
-    async with serving(config, open_inference) as port:
-        yield port
+        async with serving(config, open_inference) as port:
+            yield port
 
 
 @asynccontextmanager
@@ -83,8 +93,8 @@ async def _shared(config: ServiceConfig) -> AsyncIterator[int]:
     """The service in `config.workers` processes below this one, which runs the Triton that they share; yields their port."""
     from orchestrator.workers import WorkerPool, reserved_port, shared_metrics
 
-    with shared_metrics(), reserved_port(config.host, config.port) as port:
-        launched, listening = _launched(config), replace(config, port=port)
+    with shared_metrics(), reserved_port(config.host, config.port) as port, _launched(config) as launched:
+        listening = replace(config, port=port)
         if launched is None:
             async with WorkerPool(listening, None, lambda _: None):
                 yield port
@@ -102,13 +112,22 @@ async def _shared(config: ServiceConfig) -> AsyncIterator[int]:
                 yield port
 
 
-def _launched(config: ServiceConfig) -> Launched | None:
+@contextmanager
+def _launched(config: ServiceConfig) -> Iterator[Launched | None]:
+    """The server process, unless another one is named. `EmbeddedTriton` takes it over; where none comes to be, it ends here."""
     if config.triton_url:
-        return None
+        yield None
+        return
 
     from orchestrator.inference.process import launch_early
 
-    return launch_early(config.model_repository, loaded_first(config))
+    launched = launch_early(config.model_repository, loaded_first(config))
+    try:
+        yield launched
+    finally:
+        if launched.process.exit_code is None:
+            launched.process.kill()
+        launched.lease.release()
 
 
 def _embedded(config: ServiceConfig, launched: Launched) -> EmbeddedTriton:

@@ -17,6 +17,10 @@ Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 """Named arrays as `config.pbtxt` names them; the batch is the first axis of every one."""
 
 
+class ContractError(ValueError):
+    """Tensors, or a configuration, that break the contract: a bug of ours or a broken repository, never a client's doing."""
+
+
 class InferenceError(LipSyncError):
     """A request that brought no answer; `code` says what the caller can do (DESIGN 3)."""
 

@@ -187,7 +187,7 @@ def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
 
 def _is_loadable(folder: Path) -> bool:
     config = folder / "config.pbtxt"
-    is_ensemble = config.is_file() and ENSEMBLE in config.read_text()
+    is_ensemble = config.is_file() and ENSEMBLE.encode() in config.read_bytes()
     return is_ensemble or any(file.suffix in LOADABLE for file in folder.glob("[0-9]*/model.*"))
 
 

@@ -13,6 +13,8 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
+from orchestrator.inference import ContractError
+
 DATATYPES: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -31,10 +33,6 @@ DATATYPES: Final[dict[str, np.dtype[Any]]] = {
 
 MODEL_FILES: Final = {"onnxruntime": "model.onnx", "python": "model.py", "tensorrt": "model.plan"}
 """The file of a version folder without which a model cannot be loaded, by backend."""
-
-
-class ContractError(ValueError):
-    """Tensors, or a configuration, that break the contract: a bug of ours, never a client's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +138,21 @@ def read_model(config: Path) -> ModelContract:
     """One `config.pbtxt`."""
     try:
         message = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
         raise ContractError(f"{config}: {error}") from error
     if message.name != config.parent.name or message.max_batch_size < 1:
         raise ContractError(f"{config}: the name has to be the folder's, and every model takes batches")
+    try:
+        inputs = tuple(_tensor(each, optional=each.optional) for each in message.input)
+        outputs = tuple(_tensor(each) for each in message.output)
+    except ContractError as error:
+        raise ContractError(f"{config}: {error}") from None
     return ModelContract(
         name=message.name,
         backend=message.backend,
         max_batch_size=message.max_batch_size,
-        inputs=tuple(_tensor(each, optional=each.optional) for each in message.input),
-        outputs=tuple(_tensor(each) for each in message.output),
+        inputs=inputs,
+        outputs=outputs,
         instances=sum(group.count for group in message.instance_group) or 1,
         folder=config.parent,
         steps=tuple(step.model_name for step in message.ensemble_scheduling.step),

@@ -12,12 +12,12 @@ from typing import Any, Final, Protocol
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, NotCached, NotServed, Tensors
+from orchestrator.inference import ContractError, InferenceError, NotCached, NotServed, Tensors
 from orchestrator.inference.connection import Connection, is_loopback
 from orchestrator.inference.external import ExternalServer
 from orchestrator.inference.identity import NetworkIdentities, Stamp
 from orchestrator.inference.lease import Lease
-from orchestrator.inference.repository import ContractError, ModelContract, Repository
+from orchestrator.inference.repository import ModelContract, Repository
 
 LOG = logging.getLogger(__name__)
 

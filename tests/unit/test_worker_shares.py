@@ -7,13 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from orchestrator.app import build_app
 from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.http_context import CONFIG, SERVICE, Share
+from orchestrator.inference import Inference
+from orchestrator.inference.local import LocalInference
+from orchestrator.inference.repository import Repository
 from orchestrator.metrics import SHARED_FOLDER
-from orchestrator.workers import reserved_port, share_of, shared_metrics
+from orchestrator.workers import reserved_port, shared_metrics
 
 
 def test_a_port_that_another_program_has_is_refused_even_if_it_would_share_it() -> None:
@@ -37,9 +44,18 @@ def test_a_reserved_port_takes_no_connections_but_those_who_share_it_may_listen(
                 each.listen()
 
 
-@pytest.mark.parametrize(("sessions", "workers", "each"), [(100, 1, 100), (100, 2, 50), (100, 3, 34), (1, 4, 1)])
-def test_sessions_are_divided_and_nobody_is_left_without(sessions: int, workers: int, each: int) -> None:
-    assert share_of(ServiceConfig(max_concurrent_sessions=sessions, workers=workers)).max_concurrent_sessions == each
+@pytest.mark.parametrize(("sessions", "each"), [(100, [100]), (100, [50, 50]), (100, [34, 33, 33]), (4, [1, 1, 1, 1])])
+def test_workers_take_as_many_sessions_together_as_the_operator_allows(sessions: int, each: list[int]) -> None:
+    config = ServiceConfig(max_concurrent_sessions=sessions, workers=len(each))
+    apps = [build_app(config, nothing, Share(number, len(each))) for number in range(len(each))]
+    assert [app[SERVICE].config.max_concurrent_sessions for app in apps] == each
+    assert {app[CONFIG].max_concurrent_sessions for app in apps} == {sessions}
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[Inference]:
+    async with LocalInference(Repository(Path(), {})) as inference:
+        yield inference
 
 
 def test_the_folder_of_the_counts_is_gone_afterwards() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.inference.repository import ContractError, read_repository
+from orchestrator.inference import ContractError
+from orchestrator.inference.repository import read_repository
 
 SHIPPED = Path(__file__).parents[3] / "model_repository"
 
@@ -61,7 +62,14 @@ def test_an_ensemble_is_its_configuration_and_names_its_members() -> None:
 )
 def test_a_configuration_that_breaks_the_rules_is_refused(tmp_path: Path, text: str) -> None:
     write_config(tmp_path / "net", text)
-    with pytest.raises(ContractError):
+    with pytest.raises(ContractError, match=f"^{tmp_path}/net/config.pbtxt: "):
+        read_repository(tmp_path)
+
+
+def test_a_configuration_that_is_no_text_is_named(tmp_path: Path) -> None:
+    write_config(tmp_path / "net", "")
+    (tmp_path / "net" / "config.pbtxt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ContractError, match=f"^{tmp_path}/net/config.pbtxt: "):
         read_repository(tmp_path)
 
 

@@ -1,0 +1,77 @@
+"""`lipsync serve` says in a line why it cannot serve, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+NO_TRITON = ("--triton-url", "127.0.0.1:9")
+"""Nobody answers there: nothing gets so far as to ask."""
+
+EMBEDDED = pytest.param(
+    (),
+    id="embedded",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec("pytriton") is None, reason="nvidia-pytriton is not installed: pip install 'lipsync-service[embedded]'"
+    ),
+)
+
+
+def refusal(tmp_path: Path, *flags: object, **environment: str) -> str:
+    """What it says on the standard error."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", "--storage", str(tmp_path / "storage"), *map(str, flags)]
+    env = os.environ | environment | {"TMPDIR": str(temporary)}
+    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=180, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "Traceback" not in run.stderr
+    assert list(temporary.glob("lipsync-*")) == []
+    return run.stderr
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A repository in which one configuration cannot be read."""
+    repository = tmp_path / "repository"
+    shutil.copytree(ROOT / "model_repository" / "audio2motion", repository / "audio2motion")
+    (repository / "audio2motion" / "config.pbtxt").write_text('name: "audio2motion" garbage: 1')
+    return repository
+
+
+@pytest.mark.parametrize("triton", [EMBEDDED, pytest.param(NO_TRITON, id="elsewhere")])
+def test_a_configuration_of_a_model_that_cannot_be_read_is_named(tmp_path: Path, broken: Path, triton: tuple[str, ...]) -> None:
+    said = refusal(tmp_path, "--model-repository", broken, *triton)
+    assert said.splitlines()[-2].startswith(f"lipsync: {broken}/audio2motion/config.pbtxt: ")
+    assert "garbage" in said
+
+
+@pytest.mark.parametrize("triton", [EMBEDDED, pytest.param(NO_TRITON, id="elsewhere")])
+def test_a_configuration_that_is_no_text_is_named(tmp_path: Path, broken: Path, triton: tuple[str, ...]) -> None:
+    (broken / "audio2motion" / "config.pbtxt").write_bytes(b"\xff\xfe\x00")
+    assert f"lipsync: {broken}/audio2motion/config.pbtxt: " in refusal(tmp_path, "--model-repository", broken, *triton)
+
+
+@pytest.mark.parametrize("triton", [EMBEDDED, pytest.param(NO_TRITON, id="elsewhere")])
+def test_several_workers_name_it_too(tmp_path: Path, broken: Path, triton: tuple[str, ...]) -> None:
+    said = refusal(tmp_path, "--workers", "2", "--model-repository", broken, *triton)
+    assert f"{broken}/audio2motion/config.pbtxt: " in said
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_repository_that_is_no_folder_is_named(tmp_path: Path, workers: str) -> None:
+    said = refusal(tmp_path, "--workers", workers, "--model-repository", tmp_path / "nowhere")
+    assert said.startswith(f"lipsync: model_repository: {tmp_path}/nowhere is no folder")
+
+
+def test_more_workers_than_sessions_are_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "--workers", "3", LIPSYNC_MAX_CONCURRENT_SESSIONS="2")
+    assert said.startswith("lipsync: workers: 3 workers cannot share max_concurrent_sessions 2")
