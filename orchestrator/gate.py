@@ -21,10 +21,25 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 OPEN: Final = frozenset({"/v1/openapi.json"})
 
+PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+"""What scripts of the operator's pages may send beyond what any page may; browsers ask again after ten minutes."""
+
+READABLE: Final = "Retry-After"
+"""A header of ours that scripts read, beyond those that any answer shows them."""
+
 
 @web.middleware
 async def known_callers(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Nobody reaches a guarded path without a valid token, nor another user's faces with one."""
+    """Nobody reaches a guarded path without a valid token, nor another user's faces with one.
+
+    Browsers ask whether a page may send a token before they send it: that is answered without one.
+    """
+    if _is_preflight(request):
+        return web.Response(status=204, headers=PREFLIGHT)
     if request.path.startswith(GUARDED) and request.path not in OPEN:
         token = bearer_token(request.headers.get("Authorization"), request.query.get("access_token"))
         caller = request.app[AUTHENTICATOR].caller(token)
@@ -39,10 +54,20 @@ async def known_callers(request: web.Request, handler: Any) -> web.StreamRespons
 
 async def name_allowed_origins(request: web.Request, response: web.StreamResponse) -> None:
     """Lets the scripts of pages that the operator named read what this service answers."""
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.rstrip("/") in request.app[CONFIG].allowed_origins:
-        response.headers["Access-Control-Allow-Origin"] = origin
+    if _is_named(request):
+        response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+        response.headers["Access-Control-Expose-Headers"] = READABLE
         response.headers["Vary"] = "Origin"
+
+
+def _is_preflight(request: web.Request) -> bool:
+    """A browser's question about a request that a page of the operator's wants to make."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers and _is_named(request)
+
+
+def _is_named(request: web.Request) -> bool:
+    """Whether the operator named the page that asks."""
+    return request.headers.get("Origin", "").rstrip("/") in request.app[CONFIG].allowed_origins
 
 
 def caller_of(request: web.Request) -> Caller:

@@ -78,6 +78,24 @@ def test_the_module_works_from_a_site_that_the_operator_named(page: Page, guarde
     assert page.evaluate(SPEAK, [guarded, TOKEN]) == {"frames": 20, "problems": []}
 
 
+CALL = """async ([service, token, method, path, body]) => {
+  const headers = { Authorization: `Bearer ${token}`, ...(body === null ? {} : { "Content-Type": "application/json" }) };
+  const answer = await fetch(service + path, { method, headers, body });
+  return [answer.status, (await answer.json()).errorCode ?? null];
+}"""
+
+
+def test_a_site_that_the_operator_named_sends_its_token_in_the_header_deletes_and_posts_json(
+    page: Page, guarded: str, elsewhere: str
+) -> None:
+    page.goto(elsewhere)
+    faces = "v1/users/demo/face-models"
+    assert page.evaluate(CALL, [guarded, TOKEN, "GET", faces, None]) == [200, None]
+    assert page.evaluate(CALL, [guarded, TOKEN, "DELETE", f"{faces}/none", None]) == [404, "FACE_MODEL_NOT_FOUND"]
+    assert page.evaluate(CALL, [guarded, TOKEN, "POST", "v1/benchmark", "{}"]) == [400, "INVALID_MESSAGE"]
+    assert page.evaluate(CALL, [guarded, "nope", "GET", faces, None]) == [401, "UNAUTHORIZED"]
+
+
 def test_a_refused_token_rejects_the_connection_and_is_told(page: Page, guarded: str, elsewhere: str) -> None:
     page.goto(elsewhere)
     answer = page.evaluate(SPEAK, [guarded, "nope"])

@@ -114,6 +114,36 @@ async def test_a_browser_connects_from_pages_that_were_named(guarded_url: str, o
         assert caught.value.status == 403
 
 
+def preflight(origin: str, method: str = "DELETE") -> dict[str, str]:
+    """What a browser asks before it lets a page send such a request with a token."""
+    return {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,content-type"}
+
+
+@pytest.mark.parametrize("path", ["/v1/users/demo/face-models/one", "/v1/benchmark", "/v1/health"])
+async def test_a_browser_that_asks_for_a_named_page_is_told_that_it_may_send_a_token(guarded_url: str, path: str) -> None:
+    async with aiohttp.ClientSession() as http, http.options(guarded_url + path, headers=preflight("https://app.example")) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert {"DELETE", "POST", "GET"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+        assert {"Authorization", "Content-Type"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+
+
+@pytest.mark.parametrize("headers", [preflight("https://evil.example"), preflight("null"), {"Origin": "https://app.example"}, {}])
+async def test_nobody_else_is_told_anything_without_a_token(guarded_url: str, headers: dict[str, str]) -> None:
+    async with aiohttp.ClientSession() as http, http.options(f"{guarded_url}/v1/health", headers=headers) as answer:
+        assert answer.status == 401
+        assert "Access-Control-Allow-Methods" not in answer.headers
+
+
+async def test_a_named_page_needs_a_token_for_the_request_itself_and_reads_why_it_was_refused(guarded_url: str) -> None:
+    url, origin = f"{guarded_url}/v1/users/demo/face-models/none", {"Origin": "https://app.example"}
+    async with aiohttp.ClientSession() as http:
+        for headers, status in (({}, 401), (ANN, 403), (DEMO, 404)):
+            async with http.delete(url, headers=origin | headers) as answer:
+                assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "https://app.example")
+                assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+
+
 @pytest.mark.parametrize(("patience_s", "told"), [(60.0, 0), (0.0, 1)])
 async def test_a_flood_waits_in_its_own_socket_and_one_that_lasts_is_told_once(
     serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, patience_s: float, told: int
