@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -49,7 +48,22 @@ def _toml(value: Any) -> str:
         return f"[{', '.join(_toml(item) for item in value)}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int | float) else json.dumps(str(value))
+    return str(value) if isinstance(value, int | float) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML in ASCII alone, which is the same file whatever the terminal's encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path of bytes that are no UTF-8
+        raise ConfigError(f"{text!r} is no Unicode text, and a TOML file can hold nothing else") from None
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in ('"', "\\"):
+        return f"\\{character}"
+    return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
 
 
 def _from_toml(file: Path) -> dict[str, Any]:

@@ -7,17 +7,20 @@ Usage, by `read_apart` alone: python -m orchestrator.audio.apart FOLDER MAX_DURA
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import sys
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
 
 from orchestrator.audio.reader import Sound, decode_sound, sound_of
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+
+logger = logging.getLogger(__name__)
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024
 """What decoding may take beside the program itself; recordings take a tenth of it."""
@@ -30,20 +33,32 @@ NICENESS: Final = 10
 
 SINGLE_THREADED: Final = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 RECORDING, SAMPLES = "recording", "samples"
-REFUSED: Final = 3
-"""Exit status where the reason is on the standard error."""
+REFUSED, NO_ROOM = 3, 4
+"""Exit status where the reason is on the standard error: the recording's fault, or the temporary folder's."""
+
+RETRY_S: Final = 30
+"""A temporary folder that is full has room again when others are done."""
+
+TOLD: Final = 2000
+"""Characters of the end of a traceback that the log is told."""
 
 
 async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool = False) -> Sound:
     """As `read_sound`, or with `as_heard` as `read_audio`; AUDIO_PROCESSING_FAILED also where it would take too much memory or time.
 
-    The samples lie in a file that is gone with the last use of them. Ends its process when it is cancelled.
+    SESSION_LIMIT where the temporary folder has no room for it. The samples lie in a file that is gone with the last use of them.
+    Ends its process when it is cancelled.
     """
-    with tempfile.TemporaryDirectory(prefix="lipsync-audio-") as name:
-        folder = Path(name)
-        await asyncio.to_thread((folder / RECORDING).write_bytes, recording)
-        channels, rate_hz = map(int, (await _decoded(folder, max_duration_s, "as-heard" if as_heard else "whole")).split())
-        return sound_of(np.asarray(np.memmap(folder / SAMPLES, np.float32, "r")), channels, rate_hz)
+    try:
+        with TemporaryDirectory(prefix="lipsync-audio-") as name:
+            folder = Path(name)
+            await asyncio.to_thread((folder / RECORDING).write_bytes, recording)
+            channels, rate_hz = map(int, (await _decoded(folder, max_duration_s, "as-heard" if as_heard else "whole")).split())
+            return sound_of(np.asarray(np.memmap(folder / SAMPLES, np.float32, "r")), channels, rate_hz)
+    except OSError as error:
+        logger.error("a recording cannot be decoded on this machine: %s", error)
+        message = "the service has no room to decode a recording now; try again, or ask the operator"
+        raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"retryAfterS": RETRY_S}) from None
 
 
 async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
@@ -59,8 +74,13 @@ async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
             await process.wait()
     if process.returncode == 0:
         return kind
-    takes_too_much = "decoding the file takes more memory or time than a recording's does"
-    raise _bad(complaint.decode(errors="replace").strip() if process.returncode == REFUSED else takes_too_much)
+    told = complaint.decode(errors="replace").strip()
+    if process.returncode == NO_ROOM:
+        raise OSError(told)
+    if process.returncode == REFUSED:
+        raise _bad(told)
+    logger.warning("decoding a recording ended with status %d: %s", process.returncode, told[-TOLD:])
+    raise _bad("decoding the file takes more memory or time than a recording's does")
 
 
 def _bad(message: str) -> LipSyncError:
@@ -80,6 +100,9 @@ def main(folder: Path, max_duration_s: float, as_heard: bool) -> int:
     except LipSyncError as error:
         print(error.message.removeprefix("audio: "), file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return NO_ROOM
     print(*kind)
     return 0
 

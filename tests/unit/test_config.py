@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -206,3 +207,16 @@ def test_what_is_printed_gives_the_configuration_again_without_its_secrets(tmp_p
     file.write_text(text)
     again = load_config({"auth_tokens": "alpha=ann", "auth_jwt_key": "k3y"}, {}, file)
     assert again == config
+
+
+@pytest.mark.parametrize("name", ["\U0001f600", "donn\u00e9es", "a\x7fb", 'quo"te', "back\\slash", "line\nend\x01", "\\u0041"])
+def test_a_path_of_any_characters_is_printed_as_it_is_read_in_ascii_alone(tmp_path: Path, name: str) -> None:
+    text = printed(ServiceConfig(storage=Path(name), preload_users=("ann",)))
+    file = tmp_path / "printed.toml"
+    file.write_text(text, encoding="ascii")
+    assert load_config({}, {}, file).storage == Path(name)
+
+
+def test_a_path_that_is_no_text_cannot_be_printed_and_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"udcff.* is no Unicode text"):
+        printed(ServiceConfig(storage=Path(os.fsdecode(b"faces\xff"))))

@@ -8,12 +8,13 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from audio_recordings import container_bytes, pcm16, syllables, tone, wav_header
 
-from orchestrator.audio.apart import MEMORY_BYTES, RECORDING, REFUSED, _decoded, read_apart
+from orchestrator.audio.apart import MEMORY_BYTES, RECORDING, REFUSED, SAMPLES, _decoded, read_apart
 from orchestrator.audio.reader import read_audio, read_sound
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 
@@ -94,6 +95,45 @@ def test_a_small_file_that_asks_for_gigabytes_gets_none(tmp_path: Path) -> None:
     status, peak_bytes = map(int, answer.stdout.split())
     assert status == REFUSED
     assert peak_bytes < MEMORY_BYTES + 200 * 2**20
+
+
+class FullFolder(TemporaryDirectory[str]):
+    """A temporary folder that takes the recording, and then nothing more."""
+
+    def __enter__(self) -> str:
+        name = super().__enter__()
+        (Path(name) / SAMPLES).symlink_to("/dev/full")
+        return name
+
+
+async def test_a_temporary_folder_that_is_full_is_no_fault_of_the_recordings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("orchestrator.audio.apart.TemporaryDirectory", FullFolder)
+    with pytest.raises(LipSyncError, match="no room") as caught:
+        await read_apart(SPEECH, max_duration_s=2.0)
+    assert (caught.value.code, caught.value.recoverable) == (LipSyncErrorCode.SESSION_LIMIT, True)
+    assert caught.value.details["retryAfterS"] > 0
+    assert "No space left on device" in caplog.text
+
+
+async def test_a_machine_without_a_temporary_folder_says_so_in_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(LipSyncError, match="no room"):
+        await read_apart(SPEECH, max_duration_s=2.0)
+    assert str(tmp_path / "gone") in caplog.text
+
+
+async def test_a_reading_that_fails_in_a_way_that_nobody_foresaw_is_told_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / RECORDING).write_bytes(SPEECH)
+    with pytest.raises(LipSyncError, match="more memory or time"):
+        await _decoded(tmp_path, "no number", "whole")  # type: ignore[arg-type]
+    assert "ended with status 1" in caplog.text
+    assert "ValueError: could not convert string to float" in caplog.text
 
 
 async def test_a_reading_that_nobody_waits_for_ends(tmp_path: Path) -> None:
