@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ from orchestrator.tracing import start_tracing, stop_tracing
 if TYPE_CHECKING:
     from orchestrator.inference.embedded import EmbeddedTriton
     from orchestrator.inference.process import Launched
+
+
+logger = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -61,7 +65,24 @@ async def _serve(config: ServiceConfig) -> None:
     async with _running(config) if config.workers == 1 else _shared(config) as port:
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)", flush=True)
+        for fault in await asyncio.to_thread(_lasting_faults, config):
+            logger.warning("%s", fault)
         await stopped.wait()
+
+
+def _lasting_faults(config: ServiceConfig) -> list[str]:
+    """What it starts with all the same, and what nobody would be told before somebody is refused."""
+    from orchestrator.commands.availability import why_not
+    from orchestrator.commands.checks import State, storage
+    from orchestrator.inference.repository import read_repository
+
+    faults = []
+    lack = "" if config.triton_url else why_not(config.default_model, read_repository(config.model_repository))
+    if lack:
+        faults.append(f"default_model {config.default_model.value} cannot speak, so that /readyz says 503 and other models speak: {lack}")
+    if not config.bucket and (check := storage(config)).state is State.MISSING:
+        faults.append(f"storage: no face can be kept in {config.storage}: {check.finding}")
+    return faults
 
 
 @asynccontextmanager
