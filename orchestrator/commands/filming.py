@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from orchestrator.audio.reader import Sound
 from orchestrator.commands.movie import Movie
 from orchestrator.commands.offline import OfflineRenderer, Wish
+
+R = TypeVar("R")
 
 NOTE: Final = "Synthetic media: a speaking face made from a photo and audio with {model} by lipsync-service."
 """Into the file's metadata, so that nobody who looks takes it for a recording."""
@@ -30,18 +33,44 @@ async def film(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path, 
     size, fps = wish.video.resolution.width, wish.video.target_fps
     model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
     samples = await asyncio.to_thread(sound.mono_16k)
+    movie = Movie(path, sound, size=size, fps=fps, note=NOTE.format(model=model))
     done = 0
-    with Movie(path, sound, size=size, fps=fps, note=NOTE.format(model=model)) as movie:
-        coding: asyncio.Task[None] | None = None
-        async with aclosing(renderer.frames(wish, samples)) as batches:
-            try:
-                async for batch in batches:
-                    if coding is not None:
-                        await asyncio.shield(coding)  # its thread writes: cancelled or not, the file stays open until it is done
-                    coding = asyncio.create_task(asyncio.to_thread(movie.add, batch), name="code frames")
-                    done += len(batch)
-                    await after_batch(done)
-            finally:
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(partial(_in_thread, movie.__exit__))  # first: whoever is cancelled while it opens leaves it too
+        await _in_thread(movie.__enter__)
+        batches = await stack.enter_async_context(aclosing(renderer.frames(wish, samples)))
+        coding: asyncio.Future[None] | None = None
+        try:
+            async for batch in batches:
                 if coding is not None:
-                    await asyncio.shield(coding)
+                    await _ended(coding)
+                coding = _begun(movie.add, batch)
+                done += len(batch)
+                await after_batch(done)
+        finally:
+            if coding is not None:
+                await _ended(coding)
     return done
+
+
+async def _in_thread(work: Callable[..., R], *args: object) -> R:
+    """As `asyncio.to_thread`, but whoever is cancelled meanwhile goes on only when the thread is done."""
+    return await _ended(_begun(work, *args))
+
+
+def _begun(work: Callable[..., R], *args: object) -> asyncio.Future[R]:
+    return asyncio.get_running_loop().run_in_executor(None, work, *args)
+
+
+async def _ended(call: asyncio.Future[R]) -> R:
+    """What it gives. Its thread writes the movie, which nothing else may touch meanwhile, however often the task is cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    while not call.done():
+        try:
+            await asyncio.wait([call])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        call.exception()  # looked at: what fails in work that is given up is no news
+        raise cancelled
+    return call.result()

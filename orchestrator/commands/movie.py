@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -38,34 +39,42 @@ class Movie:
     """One MP4 while it is written: pictures one by one, the sound interleaved. A context manager.
 
     The file appears under its name only when all is written; what stood there before is then replaced.
+    Entering and leaving take as long as coding does (the sound is resampled; what the coder still holds is coded, and the
+    index moved to the front), so an event loop has each of the three done in a thread, one after another.
     """
 
     def __init__(self, path: Path, sound: Sound, *, size: int, fps: float, note: str) -> None:
-        """`sound` is kept whole; `note` goes into the metadata as comment and description. Raises `OSError`."""
+        """`sound` is kept whole; `note` goes into the metadata as comment and description. Nothing is done yet."""
         self._path = path
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._container = av.open(str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
-        self._container.metadata.update({"comment": note, "description": note})
+        self._sound, self._size, self._note = sound, size, note
         self._fps = Fraction(fps).limit_denominator(1001)
-        self._video = _video_stream(self._container, size, self._fps)
-        self._sound = sound if sound.rate_hz in AAC_RATES_HZ else sound.resampled(AAC_RATES_HZ[-1])
-        self._audio = _audio_stream(self._container, self._sound)
+        self._container: Any = None
         self._frames = 0
         self._samples = 0
 
     def __enter__(self) -> Movie:
+        """Raises `OSError`, as all that follows does."""
+        if self._sound.rate_hz not in AAC_RATES_HZ:
+            self._sound = self._sound.resampled(AAC_RATES_HZ[-1])
+        self._container = av.open(str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+        self._container.metadata.update({"comment": self._note, "description": self._note})
+        self._video = _video_stream(self._container, self._size, self._fps)
+        self._audio = _audio_stream(self._container, self._sound)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Whole or not at all. One that could not be entered may be left too."""
+        if self._container is None:
+            return
         try:
-            if error is None:
-                self._finish()
-        finally:
-            self._container.close()
+            with closing(self._container):
+                if error is None:
+                    self._finish()
             if error is None:
                 self._unfinished.replace(self._path)
-            else:
-                self._unfinished.unlink(missing_ok=True)
+        finally:
+            self._unfinished.unlink(missing_ok=True)
 
     def add(self, images: Iterable[RgbImage]) -> None:
         """The next pictures `[size, size, 3]`: picture k is shown from k / fps on."""

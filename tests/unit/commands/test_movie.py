@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 
@@ -108,5 +109,18 @@ def test_a_movie_that_fails_leaves_what_stood_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), Movie(path, _click(16_000, 1, 1.5), size=SIZE, fps=20.0, note="") as movie:
         movie.add(_flashing(5, 0))
         raise RuntimeError
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+    assert path.read_text() == "an earlier one"
+
+
+def test_a_movie_that_cannot_be_finished_leaves_what_stood_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Movie) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    path = tmp_path / "out.mp4"
+    path.write_text("an earlier one")
+    monkeypatch.setattr(Movie, "_finish", full)
+    with pytest.raises(OSError, match="no space left"):
+        _write(path, _click(16_000, 1, 1.5), 20.0)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
     assert path.read_text() == "an earlier one"
