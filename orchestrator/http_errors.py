@@ -43,29 +43,50 @@ NO_STORAGE: Final = "the storage of the face models does not answer; try again, 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's, and those that nobody foresaw."""
+    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's, and those that nobody foresaw.
+
+    Where an answer has begun there is no telling any more, since a second one would end up inside of the first: the connection is cut.
+    """
     try:
         response: web.StreamResponse = await handler(request)
-    except LipSyncError as error:
+    except Exception as error:  # noqa: BLE001 - the edge of a request: whatever it is becomes the answer
+        return _cut_short(request, error) if request.writer.output_size else _told(request, error)
+    return response
+
+
+def _told(request: web.Request, error: Exception) -> web.Response:
+    """The answer that says what went wrong; a redirection is raised again."""
+    if isinstance(error, LipSyncError):
         if isinstance(error, StorageError):
             logger.error("%s %s: %s", request.method, request.path, error)
         return refused(request, error, _status(error))
-    except web.HTTPException as refusal:
-        if refusal.status < 400:
-            raise
-        code = CODE_OF.get(refusal.status, LipSyncErrorCode.INVALID_MESSAGE)
-        told = LipSyncError(code, _explained(refusal), recoverable=False, details={"status": refusal.status})
-        return refused(request, told, refusal.status, {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers})
-    except ConnectionError:
+    if isinstance(error, web.HTTPException):
+        return _refusal(request, error)
+    if isinstance(error, ConnectionError):
         return web.Response(status=CLIENT_GONE)
-    except OSError as error:
+    if isinstance(error, OSError):
         logger.error("%s %s: storage failed: %s", request.method, request.path, error)
         return refused(request, LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE), 503)
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.path)
-        message = "the service failed in a way that nobody foresaw; its log says more"
-        return refused(request, LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message), 500)
-    return response
+    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    message = "the service failed in a way that nobody foresaw; its log says more"
+    return refused(request, LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message), 500)
+
+
+def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
+    if refusal.status < 400:
+        raise refusal
+    code = CODE_OF.get(refusal.status, LipSyncErrorCode.INVALID_MESSAGE)
+    told = LipSyncError(code, _explained(refusal), recoverable=False, details={"status": refusal.status})
+    return refused(request, told, refusal.status, {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers})
+
+
+def _cut_short(request: web.Request, error: Exception) -> web.Response:
+    """Of what is unsent nothing more is sent: whoever takes no data would hold the connection open with it."""
+    if not isinstance(error, ConnectionError):
+        logger.error("%s %s failed in the middle of its answer", request.method, request.path, exc_info=error)
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=CLIENT_GONE)
 
 
 def refused(request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None) -> web.Response:

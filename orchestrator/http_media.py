@@ -67,7 +67,7 @@ async def _render(request: web.Request, form: dict[str, bytes], path: Path) -> N
     wish = await _wish(request, form)
     sound = await read_apart(form.pop("audio"), max_duration_s=config.max_render_s)
     repository = await asyncio.to_thread(read_repository, config.model_repository)
-    renderer = OfflineRenderer(config, service.faces, service.video.inference, repository)
+    renderer = OfflineRenderer(config, service.faces, service.video.inference, repository, service.metrics)
     await film(renderer, wish, sound, path, _give_way(service.sessions))
 
 
@@ -120,9 +120,11 @@ async def _form(request: web.Request) -> dict[str, bytes]:
 
 
 async def _send(request: web.Request, path: Path) -> web.StreamResponse:
-    """The file in pieces; a client that takes none for `send_timeout_s`, or not all in the time of a rendering, is left."""
+    """The file in pieces. A client that takes none for `send_timeout_s`, or not all in the time of a rendering, is disconnected."""
     headers = {"Content-Type": "video/mp4", "Content-Disposition": 'attachment; filename="render.mp4"'}
     response = web.StreamResponse(headers=headers)
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(high=0)  # what waits there at the end would wait for ever
     try:
         with path.open("rb") as file:
             response.content_length = os.fstat(file.fileno()).st_size
@@ -131,9 +133,10 @@ async def _send(request: web.Request, path: Path) -> web.StreamResponse:
                 while piece := await asyncio.to_thread(file.read, SEND_BYTES):
                     async with asyncio.timeout(request.app[CONFIG].send_timeout_s):
                         await response.write(piece)
+                async with asyncio.timeout(request.app[CONFIG].send_timeout_s):
+                    await response.write_eof()
     except TimeoutError:
         raise ConnectionResetError("the client takes no data") from None
-    await response.write_eof()
     return response
 
 

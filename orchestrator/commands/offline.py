@@ -49,14 +49,17 @@ class Wish:
 class OfflineRenderer:
     """Draws every frame of a recording with one model or fails."""
 
-    def __init__(self, config: ServiceConfig, faces: FaceModelCacheService, inference: Inference, repository: Repository) -> None:
+    def __init__(
+        self, config: ServiceConfig, faces: FaceModelCacheService, inference: Inference, repository: Repository, metrics: Metrics
+    ) -> None:
+        """`metrics` are those of the service that it works for: two that count the same would overwrite each other in the shared folder."""
         self._repository = repository
         self._inference = inference
         self._faces = faces
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
-        self._pipeline = FramePipeline(patient, ADAPTERS, self._faces, video, VideoStreamingService(), Metrics(), weights)
+        self._pipeline = FramePipeline(patient, ADAPTERS, self._faces, video, VideoStreamingService(), metrics, weights)
 
     def weights_warning(self, model: LipSyncModel) -> str:
         """What has to be said with the model's name; empty for weights that somebody trained."""

@@ -29,6 +29,7 @@ from orchestrator.inference import ContractError, Inference
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.metrics import Metrics
 from orchestrator.models import ADAPTERS
 from orchestrator.types import LipSyncModel, Resolution, VideoGenerationConfig
 
@@ -79,7 +80,8 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
         async with _inference(config, repository) as inference:
             began = time.monotonic()
             faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
-            frames = await _write(OfflineRenderer(config, faces, inference, repository), wish, sound, options.output)
+            renderer = OfflineRenderer(config, faces, inference, repository, Metrics())
+            frames = await _write(renderer, wish, sound, options.output)
             return _Result(frames, sound.duration_s, time.monotonic() - began)
 
 

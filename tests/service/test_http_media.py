@@ -11,8 +11,10 @@ from typing import Any
 
 import aiohttp
 import av
+import prometheus_client.values
 import pytest
 from http_service import form, http_service, recording
+from ws_client import connect, syllables
 
 SECONDS = 1.6
 
@@ -105,6 +107,32 @@ async def test_a_rendering_ends_at_its_deadline(tmp_path: Path) -> None:
         status, error = await error_of(f"{url}/v1/render", form({"audio": recording(120.0)}, size=512))
         assert (status, error["errorCode"]) == (504, "TIMEOUT")
         await _until(url, 400)
+
+
+async def test_workers_count_live_turns_and_renderings_together_and_never_backwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep them in files, where two that count the same in one process would overwrite each other."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(prometheus_client.values, "ValueClass", prometheus_client.values.MultiProcessValue())
+    told = [0.0]
+    async with http_service(tmp_path, frame_cache_ttl=0.0) as url, connect(url) as client:
+        for turn in range(2):
+            await client.speak(syllables(0.3), turnId=f"turn-{turn}")
+            await client.until("response_end")
+            told.append(await _drawing_s(url))
+            status, _, _ = await post(f"{url}/v1/render", form({"audio": recording(3.0)}, size=128))
+            assert status == 200
+            told.append(await _drawing_s(url))
+    assert told == sorted(set(told)), "each turn and each rendering added to what was counted"
+
+
+async def _drawing_s(url: str) -> float:
+    """What `tpsm` took for all batches."""
+    name = 'lipsync_stage_seconds_sum{model="tpsm",stage="generate"}'
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), 0.0)
 
 
 async def test_a_benchmark_recommends_one_of_the_models_that_can_draw_the_face(tmp_path: Path) -> None:
