@@ -4,7 +4,7 @@
  * Joins the wire (client.js), the decoders (decoder.js) and the player (player.js). Sound and picture of a turn start
  * together, a small cushion after the first picture is there; from then on the sound is the clock.
  *
- * Events: `change` when `state` changed, `problem` with {errorCode, errorMessage}.
+ * Events: `change` when `state` changed, `still` when no picture came for a while in mid-turn, `problem` with {errorCode, errorMessage}.
  */
 
 import { endsSession } from "./client.js";
@@ -28,6 +28,9 @@ const LATE_IN_A_ROW = 5;
 const START_TIMEOUT_MS = 5000;
 
 const REPORT_EVERY_MS = 1000;
+
+/** A face that has not moved for as long seems stuck in the middle of a word; pictures that are merely late come sooner. */
+const STILL_MS = 500;
 
 /** A turn whose connection is away for longer is given up: its sound has run far ahead of its picture. */
 const AWAY_MS = 8000;
@@ -86,7 +89,7 @@ export class Conversation extends EventTarget {
       waiting: () => this._player.size,
     });
     const turn = { id, context, source, queue, pressedAt, clock: new AudioClock(context), frameMs: 1000 / config.targetFps };
-    this._turn = { ...turn, startAt: null, firstChunkAt: null, ended: false, lateInARow: 0, reportedAt: performance.now(), awaySince: null };
+    this._turn = { ...turn, startAt: null, firstChunkAt: null, ended: false, lateInARow: 0, reportedAt: performance.now(), awaySince: null, drawnAt: null };
     this._setState("starting");
     source.start((chunk) => this._onChunk(chunk), () => this._client.endUtterance());
     requestAnimationFrame((now) => this._tick(id, now));
@@ -164,12 +167,20 @@ export class Conversation extends EventTarget {
   _show(turn, mediaMs) {
     const { drawn, offsetMs, skipped } = this._player.tick(mediaMs, this._refreshMs);
     this._stats.turn.framesSkipped += skipped;
-    if (!drawn) return;
+    if (!drawn) return this._watchStandstill(turn);
+    turn.drawnAt = performance.now();
     const live = turn.source.kind === "microphone";
     const capturedAt = turn.source.startedAt + drawn.audioMs / 1000;
     this._stats.drawn(offsetMs, live ? (turn.context.currentTime - capturedAt) * 1000 : null);
     turn.lateInARow = offsetMs < -LATE_MS ? turn.lateInARow + 1 : 0;
     if (live && turn.lateInARow >= LATE_IN_A_ROW) this._delay(turn, -offsetMs);
+  }
+
+  /** Tells once that the pictures stay away, whatever holds them up. */
+  _watchStandstill(turn) {
+    if (turn.drawnAt === null || performance.now() - turn.drawnAt < STILL_MS) return;
+    turn.drawnAt = null;
+    this._emit("still");
   }
 
   /** Nothing audible binds a live picture to its schedule, so it may move; a clip's sound is never stretched. */

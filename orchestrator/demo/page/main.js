@@ -65,6 +65,9 @@ async function allowedAudio() {
 
 const samples = new Map();
 
+/** What is told of it is no longer true once the connection is open. */
+class ServiceAway extends Error {}
+
 /** A sample's bytes, fetched as soon as a pointer or the focus comes near. @returns {Promise<ArrayBuffer>} */
 function loadSample(name) {
   if (!samples.has(name)) samples.set(name, fetchSample(name));
@@ -74,7 +77,7 @@ function loadSample(name) {
 
 async function fetchSample(name) {
   const response = await fetch(new URL(`samples/${name}`, import.meta.url)).catch(() => null);
-  if (!response?.ok) throw new Error("The sample could not be loaded: the service is away just now.");
+  if (!response?.ok) throw new ServiceAway("The sample could not be loaded: the service is away just now.");
   return response.arrayBuffer();
 }
 
@@ -88,7 +91,8 @@ function begin(context, source, pressedAt) {
   if (!client.connected || !gallery.chosen) {
     callService();
     source.stop();
-    throw new Error(client.connected ? "There is no face yet: add one from a photo." : refusal || "The service is away just now. It is being called again; try in a moment.");
+    if (client.connected) throw new Error("There is no face yet: add one from a photo.");
+    throw new ServiceAway(refusal || "The service is away just now. It is being called again; try in a moment.");
   }
   const { userId, faceModelId } = gallery.chosen;
   conversation.begin(context, source, { userId, faceModelId }, pictureConfig(), pressedAt);
@@ -102,7 +106,7 @@ async function speakClip(readBytes) {
     const [context, bytes] = await Promise.all([allowedAudio(), readBytes()]);
     begin(context, new ClipSource(context, await decodeClip(context, bytes)), pressedAt);
   } catch (error) {
-    showProblem(error.message);
+    showProblem(error.message, error instanceof ServiceAway);
   }
 }
 
@@ -123,7 +127,7 @@ async function toggleMicrophone() {
     microphone = source;
     showMicrophone(true);
   } catch (error) {
-    showProblem(error.message);
+    showProblem(error.message, error instanceof ServiceAway);
   }
 }
 
@@ -134,7 +138,11 @@ function showMicrophone(on) {
 
 // Words for the visitor
 
-function showProblem(words) {
+/** Whether the words on screen hold only until the connection is open. */
+let problemPasses = false;
+
+function showProblem(words, passes = false) {
+  problemPasses = passes;
   element("problem").querySelector("p").textContent = words;
   element("problem").hidden = false;
 }
@@ -160,6 +168,7 @@ function showState({ state }) {
   microphone = null;
   showMicrophone(false);
   stage.calm();
+  stage.rest();
   document.querySelectorAll(".sample").forEach((sample) => sample.removeAttribute("aria-current"));
 }
 
@@ -177,7 +186,9 @@ function showConnection({ state, retryInMs }) {
   const words = { open: "Connected", connecting: "Connecting", closed: "Closed", waiting: `Away, next try in ${seconds} s` };
   element("connection").dataset.state = state;
   element("connection").querySelector("span").textContent = words[state];
-  if (state === "open") showFoundFaces();
+  if (state !== "open") return;
+  if (problemPasses) hideProblem();
+  showFoundFaces();
 }
 
 function onProblem(problem) {
@@ -185,7 +196,7 @@ function onProblem(problem) {
   stats.problems.splice(0, stats.problems.length - 50);
   if (problem.errorCode === "UNAUTHORIZED" && !client.connected) {
     refusal = `This service asks for a token: open this page as ${new URL("../#access_token=TOKEN&user=NAME", import.meta.url)}. (${problem.errorMessage})`;
-    return showProblem(refusal);
+    return showProblem(refusal, true);
   }
   const failedH264 = problem.errorCode === "DECODING_FAILED" && pictureConfig().format === "h264";
   if (failedH264) document.querySelector('input[value="jpeg"]').checked = true;
@@ -205,12 +216,14 @@ function onSwitch({ from, to, reason, weights }) {
   showNote(words(from, to));
 }
 
-/** The face as the first frame will show it, until that is there. */
-async function showFirstPicture({ data, format }) {
+/** The face as the first frame will show it: until that is there, and whenever it does not speak. It comes once for each session's face and size. */
+async function keepRestingPicture({ data, format, faceModelId }) {
   const image = await createImageBitmap(new Blob([data], { type: `image/${format}` }));
-  if (stats.turn.framesDrawn === 0) stage.paint(image);
   stats.posters += 1;
-  image.close();
+  const face = listFaces().find((known) => known.faceModelId === faceModelId);
+  if (!face) return image.close();
+  stage.keep(posterUrl(face), image);
+  if (stats.turn.framesDrawn === 0) stage.rest();
 }
 
 // Faces
@@ -219,7 +232,7 @@ const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem }
 
 function showFaces() {
   gallery.show();
-  if (conversation.state === "idle" && gallery.chosen) stage.showPoster(posterUrl(gallery.chosen));
+  if (conversation.state === "idle" && gallery.chosen) stage.showFace(posterUrl(gallery.chosen));
 }
 
 async function showFoundFaces() {
@@ -290,13 +303,14 @@ function bindSample(button) {
 function bind() {
   client.addEventListener("connection", ({ detail }) => showConnection(detail));
   client.addEventListener("bytes", ({ detail }) => stats.bytes(detail.received));
-  client.addEventListener("poster", ({ detail }) => showFirstPicture(detail));
+  client.addEventListener("poster", ({ detail }) => keepRestingPicture(detail));
   client.addEventListener("warning", ({ detail }) => showNote(`This session ends in ${Math.round(detail.secondsLeft)} seconds; speak on after that, and a new one begins.`));
   client.addEventListener("start", ({ detail }) => weightsSaid.set(detail.model, detail.weights));
   client.addEventListener("switch", ({ detail }) => onSwitch(detail));
   client.addEventListener("frame", ({ detail }) => (element("made").textContent = `${named(detail.model)} · ${detail.width} px · ${detail.format === "h264" ? "H.264" : "JPEG"}`));
   conversation.addEventListener("problem", ({ detail }) => onProblem(detail));
   conversation.addEventListener("change", ({ detail }) => showState(detail));
+  conversation.addEventListener("still", () => stage.rest());
   element("microphone").addEventListener("click", toggleMicrophone);
   element("stop").addEventListener("click", () => conversation.interrupt());
   element("dismiss").addEventListener("click", hideProblem);
