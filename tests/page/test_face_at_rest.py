@@ -209,3 +209,19 @@ def test_what_is_said_of_a_service_that_is_away_goes_when_it_is_back(page: Page,
             expect(page.locator("#problem")).to_contain_text("away just now", timeout=PATIENCE_MS)
         wait_for(page, "window.lipsync.stats.connection === 'open'")
         expect(page.locator("#problem")).to_be_hidden(timeout=PATIENCE_MS)
+
+
+def test_a_photo_that_loads_slowly_does_not_take_the_place_of_the_resting_picture(page: Page, service: str) -> None:
+    open_page(page, service)
+    script = """async () => {
+      const { Stage } = await import("/demo/stage.js");
+      const stage = new Stage();
+      const make = window.createImageBitmap;
+      window.createImageBitmap = async (...photo) => {
+        stage.keep("/v1/users/demo/face-models/demo/preview.jpg", await make(new ImageData(32, 32)));
+        return make(...photo);
+      };
+      await stage.showFace("/v1/users/demo/face-models/demo/preview.jpg");
+      return document.getElementById("face").width;
+    }"""
+    assert page.evaluate(script) == 32

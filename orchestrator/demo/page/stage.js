@@ -69,10 +69,12 @@ export class Stage {
   async _loadPhoto(url) {
     const photo = Object.assign(new Image(), { src: url });
     const arrived = await photo.decode().then(() => true, () => false);
-    if (!arrived || this._kept.has(url)) return;
+    if (!arrived) return;
     const side = Math.min(photo.naturalWidth, photo.naturalHeight);
     const [left, top] = [(photo.naturalWidth - side) / 2, (photo.naturalHeight - side) / 2];
-    this.keep(url, await createImageBitmap(photo, left, top, side, side));
+    const image = await createImageBitmap(photo, left, top, side, side);
+    if (this._kept.has(url)) image.close();
+    else this.keep(url, image);
   }
 
   /** @param {ImageBitmap | null} resting the picture, where it is one of rest */
@@ -88,6 +90,7 @@ export class Stage {
   _fadeAway() {
     if (!this._placeholder.hasAttribute("hidden")) return;
     const veil = Object.assign(document.createElement("canvas"), { className: "fading", width: this._canvas.width, height: this._canvas.height });
+    veil.ariaHidden = "true";
     veil.getContext("2d").drawImage(this._canvas, 0, 0);
     this._canvas.after(veil);
     const gone = () => veil.remove();
