@@ -123,9 +123,7 @@ class Conversation:
     def resume(self, line: Line, seen: wire.ResumeSession | None = None) -> None:
         """Go on over another line; `seen` says which frame the client expects, so that numbers go on without a hole."""
         if seen is not None and seen.turn_id is not None and seen.next_frame is not None:
-            for turn in self._unfinished_turns():
-                if turn.id == seen.turn_id:
-                    turn.frames_sent = min(turn.frames_sent, seen.next_frame)
+            self._count_from(seen.turn_id, seen.next_frame)
         self.turns.rejoin()
         self.live.go_on()
         self._keyframe_due = True
@@ -176,6 +174,16 @@ class Conversation:
         metrics.av_offset_ms.observe(report.av_offset_ms)
         self._service.streaming.calculate_sync_state(session.key, self._sent_ms, self._sent_ms + report.av_offset_ms)
 
+    def _count_from(self, turn_id: str, next_frame: int) -> None:
+        """Go by the client's count: `next_frame` frames of that turn came, and of those after it none."""
+        unfinished = self._unfinished_turns()
+        has_ended = all(turn.id != turn_id for turn in unfinished)
+        for turn in unfinished:
+            if has_ended:
+                turn.frames_sent = 0
+            elif turn.id == turn_id:
+                turn.frames_sent = min(turn.frames_sent, next_frame)
+
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]
         current = [self.session.turn] if self.session.turn is not None else []
@@ -202,8 +210,8 @@ class Conversation:
         session, self.is_over = self.session, True
         if self.line is not None and self.turns.is_open:
             self.line.cut(session.id, self.turns.turn_id)
-        await session.inbox.discard(lambda _: True)
         await self.interrupt()
+        await session.inbox.discard(lambda _: True)  # also the chunk that was finishing this turn, which is back
         message = f"the session lasted {self._service.config.max_session_s:g} s, which is the most; open another one"
         details = {"reason": TIME_OVER, "maxSessionS": self._service.config.max_session_s}
         await session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=False, details=details)))
@@ -228,9 +236,12 @@ class Conversation:
             line.hang_up()
 
     def _note_fault(self, sender: asyncio.Task[None]) -> None:
-        """What nobody foresaw in sending ends the session, not the line."""
-        if not sender.cancelled() and (fault := sender.exception()) is not None:
-            self._sender_fault = fault
+        """What nobody foresaw in sending ends the session, not the line; that includes a cancellation that nobody asked for."""
+        if not sender.cancelled():
+            self._sender_fault = sender.exception()
+        elif not sender.cancelling():
+            self._sender_fault = RuntimeError("sending was cancelled from below")
+        if self._sender_fault is not None:
             self._all_said.set()
 
     async def _send_next(self, line: Line) -> None:

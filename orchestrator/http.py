@@ -19,7 +19,7 @@ from orchestrator.http_models import health, model_performance, models
 from orchestrator.models import ADAPTERS
 from orchestrator.openapi import document
 from orchestrator.switchboard import SWITCHBOARD
-from orchestrator.unsent import bound_unsent
+from orchestrator.unsent import WRITER_LIMIT, bound_unsent
 from orchestrator.websocket import Connection
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,19 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     """`GET /v1/ws`."""
     app = request.app
     check_origin(request, app[CONFIG].allowed_origins)
+    socket = await open_socket(request)
+    app[SOCKETS].add(socket)
+    try:
+        await Connection(socket, request, app[SERVICE], app[SWITCHBOARD], caller_of(request)).run()
+    except ConnectionError:
+        logger.info("a client went away")
+    finally:
+        app[SOCKETS].discard(socket)
+    return socket
+
+
+async def open_socket(request: web.Request) -> web.WebSocketResponse:
+    """The WebSocket that was asked for; below it little waits, and waiting for that is left to the connection."""
     # Compression would cost up to a hundred times the send itself, for data that is compressed already.
     socket = web.WebSocketResponse(
         max_msg_size=wire.MAX_MESSAGE_BYTES,
@@ -65,17 +78,10 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         heartbeat=HEARTBEAT_S,
         autoping=False,  # the connection wants to see them
         protocols=(wire.BINARY_SUBPROTOCOL,),
-        writer_limit=0,  # every message waits until the transport has room
+        writer_limit=WRITER_LIMIT,
     )
     await socket.prepare(request)
     bound_unsent(request.transport)
-    app[SOCKETS].add(socket)
-    try:
-        await Connection(socket, request.transport, app[SERVICE], app[SWITCHBOARD], caller_of(request)).run()
-    except ConnectionError:
-        logger.info("a client went away")
-    finally:
-        app[SOCKETS].discard(socket)
     return socket
 
 

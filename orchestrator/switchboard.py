@@ -82,7 +82,8 @@ class Switchboard:
             raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
         if old is not None and old is not line:
             old.hang_up()
-        await self._detach(conversation)
+        if conversation.line in (old, None):  # else another connection was given it meanwhile
+            await self._detach(conversation)
         if self._conversations.get(session.key) is not conversation or conversation.line is not None:
             raise invalid_field("sessionId", f"session {session.id!r} has just ended or gone on elsewhere")
         self._stop_timer(conversation)
@@ -95,7 +96,7 @@ class Switchboard:
         for conversation in [each for each in self._conversations.values() if each.line is line]:
             if closed or self._service.config.resume_ttl_s <= 0.0:
                 self.end(conversation)
-            else:
+            elif conversation.line is line:  # it may have gone on over another one while those before it were parked
                 await self._park(conversation)
 
     def end(self, conversation: Conversation) -> None:

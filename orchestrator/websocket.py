@@ -20,6 +20,7 @@ from orchestrator.service import LipSyncService
 from orchestrator.session import merged_config
 from orchestrator.switchboard import Switchboard
 from orchestrator.types import Resolution
+from orchestrator.unsent import Room
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +56,14 @@ class Connection:
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        request: web.Request,
         service: LipSyncService,
         switchboard: Switchboard,
         caller: Caller,
     ) -> None:
         self._socket = socket
-        self._transport = transport
+        self._transport = request.transport
+        self._room = Room(request.transport, request.writer, service.config.send_timeout_s)
         self._switchboard = switchboard
         self._metrics = service.metrics
         self._config = service.config
@@ -91,6 +93,7 @@ class Connection:
                 await self._answer(message.data)
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
+                await self._room.wait()
             elif message.type is not WSMsgType.PONG:
                 return message.type is WSMsgType.CLOSE and message.data in CLOSED_BY_CLIENT
             await self._hold_back(message.data)
@@ -247,14 +250,11 @@ class Connection:
 
     async def write(self, message: wire.ServerMessage) -> None:
         """Raises ConnectionError when the client is gone or takes nothing for too long."""
-        try:
-            async with asyncio.timeout(self._config.send_timeout_s):
-                if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
-                    await self._socket.send_bytes(wire.dump_binary(message))
-                else:
-                    await self._socket.send_str(wire.dump(message))
-        except TimeoutError:
-            raise ConnectionResetError("the client takes no data") from None
+        if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
+            await self._socket.send_bytes(wire.dump_binary(message))
+        else:
+            await self._socket.send_str(wire.dump(message))
+        await self._room.wait()
 
     async def answers(self) -> bool:
         """Whether the client is there: anything arrives from it after a ping."""

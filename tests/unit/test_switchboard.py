@@ -35,7 +35,10 @@ class WatchedLine:
         self.broken = False
         self.unspeakable: set[str] = set()
         """Sessions whose frames cannot be put into words."""
+        self.cancelled_below: set[str] = set()
+        """Sessions whose writing is cancelled though they did not ask for it."""
         self.answering = answering
+        self.answer_s = 0.1
         self.hung_up = False
         self.cuts: list[tuple[str, str]] = []
         self.taking = asyncio.Event()
@@ -48,6 +51,8 @@ class WatchedLine:
             raise ConnectionResetError
         if isinstance(message, wire.ResponseVideo) and message.session_id in self.unspeakable:
             raise RuntimeError("nobody foresaw this")
+        if isinstance(message, wire.ResponseVideo) and message.session_id in self.cancelled_below:
+            raise asyncio.CancelledError
         self.taken.append((asyncio.get_running_loop().time(), message))
 
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
@@ -58,7 +63,7 @@ class WatchedLine:
         self.cuts.append((session_id, turn_id))
 
     async def answers(self) -> bool:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.answer_s)
         return self.answering
 
     def hang_up(self) -> None:
@@ -90,9 +95,9 @@ class Exchange:
         run_virtual(run())
 
 
-async def say(conversation: Conversation, first: int, chunks: int, *, real_time: bool = False) -> None:
+async def say(conversation: Conversation, first: int, chunks: int, *, real_time: bool = False, turn_id: str = "t") -> None:
     for number in range(first, first + chunks):
-        if conversation.turns.chunk("t", number):
+        if conversation.turns.chunk(turn_id, number):
             await conversation.hear(pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number), "face-1")
         if real_time:
             await asyncio.sleep(0.1)
@@ -230,6 +235,68 @@ def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
     Exchange().play(race)
 
 
+def test_a_session_that_was_given_to_one_connection_is_not_taken_by_another_that_asked_at_the_same_time() -> None:
+    async def race(exchange: Exchange) -> None:
+        dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
+        conversation = exchange.board.open("s", "user-1", dead)
+        dead.answer_s = 0.5
+        slow = asyncio.create_task(exchange.board.resume(conversation, second))
+        await asyncio.sleep(0.1)
+        dead.answer_s = 0.0
+        await exchange.board.resume(conversation, first)
+        with pytest.raises(LipSyncError, match="gone on elsewhere"):
+            await slow
+        assert (conversation.line, exchange.board.on(first, "s")) == (first, conversation)
+        await say(conversation, 0, 5, real_time=True)
+        assert len(first.numbers()) > 0
+
+    Exchange().play(race)
+
+
+@pytest.mark.parametrize("sessions", [3, 6])
+def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lost_connection_are_parked(sessions: int) -> None:
+    async def outage(exchange: Exchange) -> None:
+        first, second = WatchedLine(answering=False), WatchedLine()
+        first.answer_s = 0.0  # its socket is closed
+        conversations = [exchange.board.open(f"s-{number}", "user-1", first) for number in range(sessions)]
+        for conversation in conversations:
+            await say(conversation, 0, 10)
+        await asyncio.sleep(0.2)
+        lost = asyncio.create_task(lose(exchange, first))
+        await asyncio.sleep(0.0)  # the first one is being parked
+        for conversation in reversed(conversations):
+            await exchange.board.resume(conversation, second)
+        await lost
+        for conversation in conversations:
+            assert exchange.board.on(second, conversation.session.id) is conversation
+            await conversation.end_utterance()
+        await asyncio.sleep(60.0)
+        assert sorted(end.session_id for end in second.of(wire.ResponseEnd)) == [each.session.id for each in conversations]
+
+    Exchange(max_sessions_per_user=sessions).play(outage)
+
+
+def test_where_the_turn_that_the_client_names_has_ended_the_next_one_is_counted_from_0() -> None:
+    async def outage(exchange: Exchange) -> None:
+        first, second = WatchedLine(), WatchedLine()
+        conversation = exchange.board.open("s", "user-1", first)
+        await say(conversation, 0, 10, turn_id="a")
+        await conversation.end_utterance()
+        await say(conversation, 0, 40, turn_id="b")
+        await conversation.end_utterance()
+        await asyncio.sleep(1.4)
+        seen = [frame.sequence_number for frame in first.of(wire.ResponseVideo) if frame.turn_id == "a"]
+        assert len(first.numbers()) > len(seen)
+        await lose(exchange, first)
+        await exchange.board.resume(conversation, second, wire.ResumeSession("s", "user-1", "a", len(seen)))  # all else was lost on its way
+        await asyncio.sleep(10.0)
+        numbers = [frame.sequence_number for frame in second.of(wire.ResponseVideo) if frame.turn_id == "b"]
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) > 20
+
+    Exchange().play(outage)
+
+
 def test_time_is_over_for_a_session_that_nobody_is_there_for() -> None:
     async def outage(exchange: Exchange) -> None:
         line = WatchedLine()
@@ -257,7 +324,7 @@ def test_a_warning_comes_a_minute_before_the_end() -> None:
     Exchange(max_session_s=3600.0).play(hour)
 
 
-@pytest.mark.parametrize("where", ["drawing", "sending"])
+@pytest.mark.parametrize("where", ["drawing", "sending", "below"])
 def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: str, caplog: pytest.LogCaptureFixture) -> None:
     async def trouble(exchange: Exchange) -> None:
         line = WatchedLine()
@@ -266,7 +333,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
         if where == "drawing":
             exchange.models[LipSyncModel.TPSM].script = [RuntimeError("nobody foresaw this")]
         else:
-            line.unspeakable.add("unlucky")
+            {"sending": line.unspeakable, "below": line.cancelled_below}[where].add("unlucky")
         await say(unlucky, 0, 3)
         await asyncio.sleep(0.05)
         await say(innocent, 5, 15, real_time=True)
@@ -279,6 +346,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
         assert (line.told[0].code, line.told[0].recoverable) == (LipSyncErrorCode.VIDEO_GENERATION_FAILED, False)
         assert exchange.board.find("unlucky", "user-1") is None
         line.unspeakable.clear()
+        line.cancelled_below.clear()
         again = exchange.board.open("unlucky", "user-1", line)  # its place and its id are free
         await say(again, 0, 5, real_time=True)
         assert len(exchange.sessions) == 2
@@ -287,7 +355,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
     Exchange().play(trouble)
     (record,) = [record for record in caplog.records if record.exc_info]
     assert record.getMessage() == "session unlucky failed"
-    assert "nobody foresaw this" in (caplog.text)
+    assert ("cancelled from below" if where == "below" else "nobody foresaw this") in caplog.text
 
 
 def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_still_reads_its_end() -> None:
@@ -311,6 +379,22 @@ def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_s
         assert (len(exchange.sessions), exchange.board.on(line, "s")) == (0, None)
 
     Exchange(max_session_s=8.0).play(stall)
+
+
+def test_the_turn_behind_the_one_that_is_cut_is_not_begun() -> None:
+    async def cut(exchange: Exchange) -> None:
+        line = WatchedLine()
+        exchange.models[LipSyncModel.TPSM].frame_s = 0.05
+        conversation = exchange.board.open("s", "user-1", line)
+        await say(conversation, 0, 25, turn_id="a")
+        await say(conversation, 0, 3, turn_id="b")  # its first chunk says that the other turn is complete, and draws the rest of that
+        await asyncio.sleep(20.0)
+        assert [start.turn_id for start in line.of(wire.ResponseStart)] == ["a"]
+        assert [(end.turn_id, end.interrupted) for end in line.of(wire.ResponseEnd)] == [("a", True)]
+        assert [error.code for error in line.told] == [LipSyncErrorCode.SESSION_LIMIT]
+        assert len(exchange.sessions) == 0
+
+    Exchange(max_session_s=2.5).play(cut)
 
 
 def test_a_session_that_ends_between_turns_cuts_none() -> None:
