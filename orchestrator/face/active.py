@@ -10,11 +10,15 @@ from orchestrator.cache import LruCache
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.freshness import FreshnessChecks
 from orchestrator.face.ids import check_id
+from orchestrator.face.package import face_ids
 from orchestrator.face.reported import StorageError
-from orchestrator.face.store import FaceStore, active_model_key
+from orchestrator.face.store import ROOT, Blob, FaceStore, active_model_key
 
 MOST_USERS: Final = 4096
 """Whose active face is remembered."""
+
+_ATTEMPTS: Final = 8
+"""To leave behind what fits the faces that are stored: each one more means that another process changed them meanwhile."""
 
 
 class _ActiveModel(msgspec.Struct, rename="camel"):
@@ -49,23 +53,71 @@ class ActiveFaces:
             return known
         if data is None:
             self._known.discard(user_id)
-            message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+            raise no_active_face(user_id)
         active = _decoded(user_id, data)
         self._known.put(user_id, active)
         return active
 
     async def write(self, user_id: str, model_id: str) -> None:
         """Make a face the active one."""
-        await self._store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": model_id}))
+        await _write(self._store, user_id, model_id)
         self._checks.drop(user_id)
         self._known.put(user_id, model_id)
 
-    async def remove(self, user_id: str) -> None:
-        """The user has no face any more."""
-        await self._store.delete(active_model_key(user_id))
+    async def settle(self, user_id: str) -> str | None:
+        """See `settle_active`."""
+        active = await settle_active(self._store, user_id)
         self._checks.drop(user_id)
-        self._known.discard(user_id)
+        if active is None:
+            self._known.discard(user_id)
+        else:
+            self._known.put(user_id, active)
+        return active
+
+
+async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> str | None:
+    """Have `active_model.json` name a face that is there: the one it names, else `enrolled`, else the first; returns its id.
+
+    Without a face there is no file, and None is returned. Other processes enrol and delete meanwhile, so what is stored decides,
+    and is looked at again after each write: whoever writes last finds that it fits, or mends it.
+    """
+    for _ in range(_ATTEMPTS):
+        named = _named(await store.read(active_model_key(user_id)))
+        blobs = await store.blobs(f"{ROOT}/{user_id}")
+        if named in _present(blobs):
+            return named
+        whole = face_ids(blobs)
+        if whole:
+            await _write(store, user_id, enrolled if enrolled in whole else whole[0])
+        elif active_model_key(user_id) in [blob.key for blob in blobs]:
+            await store.delete(active_model_key(user_id))
+        else:
+            return None
+    message = f"the face models of user {user_id!r} were changed again and again by others; try again"
+    raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True, details={"field": "faceModelId"})
+
+
+def no_active_face(user_id: str) -> LipSyncError:
+    """For a message that names no face, of a user who has none."""
+    message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
+    return LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+
+
+def _present(blobs: tuple[Blob, ...]) -> set[str]:
+    """Faces of which anything is stored, so also one that is being written."""
+    return {parts[2] for blob in blobs if len(parts := blob.key.split("/")) == 4}
+
+
+def _named(data: bytes | None) -> str | None:
+    """None also for a file that names no face."""
+    try:
+        return None if data is None else _decoded("", data)
+    except LipSyncError:
+        return None
+
+
+async def _write(store: FaceStore, user_id: str, model_id: str) -> None:
+    await store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": model_id}))
 
 
 def _decoded(user_id: str, data: bytes) -> str:

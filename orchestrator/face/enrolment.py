@@ -10,19 +10,20 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.face.active import settle_active
 from orchestrator.face.descriptor import describe
 from orchestrator.face.framing import Framing, crown_of, cut_out, frame_head
 from orchestrator.face.ids import check_id
 from orchestrator.face.landmarks import Mesh, extent, find_faces, mesh_of_square
-from orchestrator.face.package import parse_face_model, serialise_face_model
+from orchestrator.face.package import serialise_face_model
 from orchestrator.face.picture import PictureError, decode_picture, encode_jpeg
 from orchestrator.face.quality import Assessment, Finding, Measurements, assess, measure
-from orchestrator.face.store import FaceStore, active_model_key, face_prefix, version_of
+from orchestrator.face.reading import read_face_model
+from orchestrator.face.store import FaceStore, face_prefix
 from orchestrator.rendering.landmarks import FACE_OVAL
 from orchestrator.types import FaceModel, Keypoint, Resolution, RgbImage
 
@@ -62,7 +63,7 @@ async def enrol_photo(
     consent: bool,
     now: datetime | None = None,
 ) -> FaceModel:
-    """Store the face in a JPEG, PNG or WebP photo and return it; the user's first face becomes the active one.
+    """Store the face in a JPEG, PNG or WebP photo and return it as it is stored; it becomes the active one where none is.
 
     Without `face_id` the id is made from the photo's bytes. An existing face model of that id is replaced at once.
     Raises INVALID_MESSAGE for a bad id or missing consent, FACE_MODEL_INCOMPATIBLE with `details["reasons"]`, each with code,
@@ -74,12 +75,9 @@ async def enrol_photo(
         raise invalid_field("consent", "must be true: the person in the photo has to agree to be animated")
     portrait = await asyncio.get_running_loop().run_in_executor(_STUDIO, take_portrait, data)
     files = await asyncio.to_thread(_files, portrait, user_id, face_id, now or datetime.now(UTC))
-    prefix = face_prefix(user_id, face_id)
-    await store.replace(prefix, files)
-    if await store.read(active_model_key(user_id)) is None:
-        await store.write(active_model_key(user_id), msgspec.json.encode({"activeModelId": face_id}))
-    version = version_of(await store.blobs(prefix))
-    return await asyncio.to_thread(parse_face_model, user_id, face_id, files, version)
+    await store.replace(face_prefix(user_id, face_id), files)
+    await settle_active(store, user_id, enrolled=face_id)
+    return await read_face_model(store, user_id, face_id)
 
 
 def take_portrait(data: bytes) -> Portrait:

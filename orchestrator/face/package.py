@@ -9,6 +9,7 @@ import msgspec
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.picture import PictureError, decode_picture
+from orchestrator.face.replacement import is_replacement, replacement_in, unpacked
 from orchestrator.face.store import Blob, is_derived
 from orchestrator.rendering.landmarks import POINT_COUNTS
 from orchestrator.types import FaceModel, Keypoint, Resolution, RgbImage
@@ -60,17 +61,44 @@ class _Expression(msgspec.Struct):
     blendshapes: list[Any] | dict[str, Any] = []
 
 
+def face_ids(blobs: Iterable[Blob]) -> tuple[str, ...]:
+    """Ids of the faces in a listing of their user's folder, sorted: those that are written to their end."""
+    parts = [blob.key.split("/") for blob in blobs if is_replacement(blob.key) or blob.key.endswith(f"/{METADATA}")]
+    return tuple(sorted({part[2] for part in parts if len(part) == 4}))
+
+
+def is_unfinished(blobs: Iterable[Blob]) -> bool:
+    """Whether a face's folder is being written, or removed: the metadata, which completes a face, is written last and removed first."""
+    names = _sizes(blobs).keys()
+    return bool(names) and METADATA not in names and not any(is_replacement(blob.key) for blob in blobs)
+
+
 def check_listing(user_id: str, model_id: str, blobs: Iterable[Blob]) -> None:
-    """FACE_MODEL_NOT_FOUND when the folder is empty, FACE_MODEL_INCOMPATIBLE naming a file that is missing or too big."""
-    sizes = {blob.key.rsplit("/", 1)[-1]: blob.size_bytes for blob in blobs if not is_derived(blob.key)}
+    """FACE_MODEL_NOT_FOUND when the folder is empty, FACE_MODEL_INCOMPATIBLE naming a file that is missing or too big.
+
+    `recoverable` where that file is the metadata: the face is there in a moment, unless its writer gave up.
+    """
+    blobs = tuple(blobs)
+    sizes, whole = _sizes(blobs), replacement_in(blobs)
     if not sizes:
         raise face_not_found(user_id, model_id)
-    for name in REQUIRED:
+    if is_unfinished(blobs):
+        raise _incompatible(model_id, METADATA, "the file is missing: the face is being written, or was not to its end", recoverable=True)
+    required, read = (REQUIRED, READ) if whole is None else ((), (_name_of(whole),))
+    for name in required:
         if name not in sizes:
             raise _incompatible(model_id, name, "the file is missing")
-    for name in READ:
+    for name in read:
         if sizes.get(name, 0) > MAX_FILE_BYTES:
             raise _incompatible(model_id, name, f"{sizes[name]} bytes, at most {MAX_FILE_BYTES} are read")
+
+
+def unpacked_face(model_id: str, name: str, data: bytes) -> dict[str, bytes]:
+    """The files in a replacement; FACE_MODEL_INCOMPATIBLE where it holds none."""
+    try:
+        return unpacked(data)
+    except ValueError as error:
+        raise _incompatible(model_id, name, str(error)) from error
 
 
 def parse_face_model(user_id: str, model_id: str, files: Mapping[str, bytes], version: str) -> FaceModel:
@@ -164,8 +192,16 @@ def _picture(model_id: str, files: Mapping[str, bytes]) -> RgbImage:
         raise _incompatible(model_id, PICTURE, str(error)) from error
 
 
-def _incompatible(model_id: str, name: str, message: str, field: str = "") -> LipSyncError:
+def _sizes(blobs: Iterable[Blob]) -> dict[str, int]:
+    return {_name_of(blob): blob.size_bytes for blob in blobs if not is_derived(blob.key)}
+
+
+def _name_of(blob: Blob) -> str:
+    return blob.key.rsplit("/", 1)[-1]
+
+
+def _incompatible(model_id: str, name: str, message: str, field: str = "", *, recoverable: bool = False) -> LipSyncError:
     where = f"{name}, field {field}" if field else name
     details = {"faceModelId": model_id, "file": name} | ({"field": field} if field else {})
     text = f"face model {model_id!r} cannot be used: {where}: {message}"
-    return LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, text, recoverable=False, details=details)
+    return LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, text, recoverable=recoverable, details=details)

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.face.active import ActiveFaces
+from orchestrator.face.active import ActiveFaces, no_active_face
 from orchestrator.face.compatibility import Compatibility, check_compatibility
 from orchestrator.face.encoder import FaceEncoder
 from orchestrator.face.framing import cut_out, frame_head
 from orchestrator.face.freshness import PATIENCE_S, FreshnessChecks
 from orchestrator.face.ids import check_id
-from orchestrator.face.package import METADATA, READ, check_listing, face_not_found, parse_face_model
+from orchestrator.face.package import face_ids, face_not_found, is_unfinished
 from orchestrator.face.prepared import PreparedFaces
+from orchestrator.face.reading import read_face_model
 from orchestrator.face.reported import ReportedStore, StorageError
 from orchestrator.face.store import ROOT, FaceStore, face_prefix, version_of
 from orchestrator.inference import Inference
@@ -35,8 +36,6 @@ KEYPOINT_BYTES: Final = 200
 
 ENCODING_DEADLINE_S: Final = 60.0
 """Time that networks have to look at a face for the first time: on a CPU the largest take ten seconds."""
-
-_READ_ATTEMPTS: Final = 3
 
 PRELOADS_AT_ONCE: Final = 16
 """So that a long list of users leaves room in the storage's line for sessions that begin meanwhile."""
@@ -111,7 +110,7 @@ class FaceModelCacheService:
         return self._faces.total_bytes + self._prepared.total_bytes
 
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
-        """The face, from memory or storage; without `model_id` the one that the user's active_model.json names.
+        """The face, from memory or storage; without `model_id` the one that the user's active_model.json names, or should name.
 
         Storage is asked each time whether the files changed, and read only when they did. Where it does not say so within `PATIENCE_S`,
         a face in memory is served as it is, and what storage says later counts for who comes then.
@@ -119,21 +118,36 @@ class FaceModelCacheService:
         Errors are not remembered.
         """
         until_s, user_id = _patience(), check_id(user_id, "userId")
-        model_id = await self._active.within(until_s, user_id) if model_id is None else check_id(model_id, "faceModelId")
-        key = (user_id, model_id)
+        if model_id is None:
+            return await self._load_active(until_s, user_id)
+        return await self._load_current(until_s, (user_id, check_id(model_id, "faceModelId")))
+
+    async def _load_active(self, until_s: float, user_id: str) -> FaceModel:
+        """Where the active face is gone, another one of the user's becomes it."""
+        active = await self._active.within(until_s, user_id)
+        try:
+            return await self._load_current(until_s, (user_id, active))
+        except LipSyncError as error:
+            if error.code is not LipSyncErrorCode.FACE_MODEL_NOT_FOUND or error.recoverable:
+                raise
+        settled = await self._active.settle(user_id)
+        if settled is None:
+            raise no_active_face(user_id)
+        return await self._load_current(until_s, (user_id, settled))
+
+    async def _load_current(self, until_s: float, key: FaceKey) -> FaceModel:
         known = self._faces.get(key)
         if known is not None and await self._checks.within(until_s, key, lambda: self._is_current(key, known), True):
             return known
         return await self._loads.run(key, lambda: self._load(key, known))
 
     async def active_model_id(self, user_id: str) -> str:
-        """The face a user speaks with when a message names none; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
-        return await self._active.within(_patience(), check_id(user_id, "userId"))
+        """The face a user speaks with when a message names none, which is then in memory; raises as `load_face_model`."""
+        return (await self.load_face_model(user_id)).id
 
     async def list_face_models(self, user_id: str) -> tuple[str, ...]:
         """Ids of the user's face models, sorted."""
-        blobs = await self._store.blobs(f"{ROOT}/{check_id(user_id, 'userId')}")
-        return tuple(sorted(parts[2] for blob in blobs if len(parts := blob.key.split("/")) == 4 and parts[3] == METADATA))
+        return face_ids(await self._store.blobs(f"{ROOT}/{check_id(user_id, 'userId')}"))
 
     def validate_compatibility(self, model: FaceModel) -> Compatibility:
         """Which lip-sync models can drive the face; see `compatibility`."""
@@ -197,15 +211,17 @@ class FaceModelCacheService:
         return face
 
     async def delete_face_model(self, user_id: str, model_id: str) -> None:
-        """Remove a face from storage and memory; the user's active face, if it was that one, becomes another or none."""
+        """Remove a face from storage and memory; the user's active face, if it is not there any more, becomes another or none.
+
+        That is seen to also for a face that is gone already: its deletion may have ended half-way.
+        """
         key = (check_id(user_id, "userId"), check_id(model_id, "faceModelId"))
-        was_active = await self._is_active(user_id, model_id)
-        if not await self._store.delete(face_prefix(*key)):
-            raise face_not_found(user_id, model_id)
+        was_there = await self._store.delete(face_prefix(*key))
         self._checks.drop(key)
         self._forget(key)
-        if was_active:
-            await self._activate_another(user_id)
+        await self._active.settle(user_id)
+        if not was_there:
+            raise face_not_found(user_id, model_id)
 
     async def _is_active(self, user_id: str, model_id: str) -> bool:
         """By storage, not by memory: what is written next depends on it."""
@@ -214,51 +230,29 @@ class FaceModelCacheService:
         except LipSyncError:
             return False
 
-    async def _activate_another(self, user_id: str) -> None:
-        remaining = await self.list_face_models(user_id)
-        if remaining:
-            await self._active.write(user_id, remaining[0])
-        else:
-            await self._active.remove(user_id)
-
     async def _is_current(self, key: FaceKey, known: FaceModel) -> bool:
         """Whether a face in memory is still the stored one, or cannot be found out not to be; another one is forgotten."""
         try:
-            current = version_of(await self._store.blobs(face_prefix(*key))) == known.version
+            blobs = await self._store.blobs(face_prefix(*key))
         except StorageError as error:
             logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error)
             return True
+        current = is_unfinished(blobs) or version_of(blobs) == known.version
         if not current:
             self._forget(key)
         return current
 
     async def _load(self, key: FaceKey, known: FaceModel | None) -> FaceModel:
-        """From storage; where it fails half-way, what was `known` is better than nothing."""
+        """From storage; where it fails half-way, or others write the face, what was `known` is better than nothing."""
         try:
-            face = await self._read(key)
-        except StorageError as error:
-            if known is None:
+            face = await read_face_model(self._store, *key)
+        except LipSyncError as error:
+            if known is None or not error.recoverable:
                 raise
             logger.warning("face %s of %s speaks from memory: %s", key[1], key[0], error)
             face = known
         self._keep(key, face)
         return face
-
-    async def _read(self, key: FaceKey) -> FaceModel:
-        """Read until the folder did not change meanwhile, so that no face is a mixture of two."""
-        prefix = face_prefix(*key)
-        blobs = await self._store.blobs(prefix)
-        for _ in range(_READ_ATTEMPTS):
-            version = version_of(blobs)
-            check_listing(*key, blobs)
-            listed = {blob.key for blob in blobs}
-            contents = {name: await self._store.read(f"{prefix}/{name}") for name in READ if f"{prefix}/{name}" in listed}
-            blobs = await self._store.blobs(prefix)
-            if version_of(blobs) == version:
-                files = {name: data for name, data in contents.items() if data is not None}
-                return await asyncio.to_thread(parse_face_model, *key, files, version)
-        message = f"face model {key[1]!r} was written again and again while it was read; try again"
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
 
     def _keep(self, key: FaceKey, face: FaceModel) -> None:
         self._faces.put(key, face)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import threading
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,8 @@ from typing import Final, Protocol
 from orchestrator.config import ConfigError
 from orchestrator.errors import invalid_field
 from orchestrator.face.ids import is_path_part
+from orchestrator.face.incoming import Incoming, remove
+from orchestrator.face.replacement import replacement_in
 from orchestrator.face.storage_threads import StorageThreads
 from orchestrator.face.watched import WatchedStore
 
@@ -59,7 +58,11 @@ class FaceStore(Protocol):
         ...
 
     async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
-        """Make `files` (by name) all that the folder `prefix` holds; a reader tells an old file from a new one by its generation."""
+        """Make `files` (by name) all that the folder `prefix` holds; where that fails, it holds what it held, or all of them.
+
+        A reader tells an old file from a new one by its generation. While the storage writes file by file, the folder also holds
+        one with all of them, and that one counts; see `replacement`.
+        """
         ...
 
     async def delete(self, prefix: str) -> bool:
@@ -93,8 +96,14 @@ def is_derived(key: str) -> bool:
 
 
 def version_of(blobs: Iterable[Blob]) -> str:
-    """One string for the state of a face model's folder: it changes when any file but a derived one is written, added or removed."""
-    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in blobs if not is_derived(blob.key))
+    """One string for the state of a face model's folder: it changes when any file but a derived one is written, added or removed.
+
+    While the face is being replaced, its replacement alone counts.
+    """
+    blobs = tuple(blobs)
+    whole = replacement_in(blobs)
+    counted = [blob for blob in blobs if not is_derived(blob.key)] if whole is None else [whole]
+    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in counted)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -103,8 +112,7 @@ class LocalFaceStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._incoming = self._root / ".incoming"
-        self._swap = threading.Lock()
+        self._incoming = Incoming(self._root)
         self._threads = StorageThreads(f"the folder {root}")
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
@@ -137,8 +145,14 @@ class LocalFaceStore:
         return path
 
     def _blobs(self, prefix: str) -> tuple[Blob, ...]:
+        self._incoming.sweep()
+        path = self._path(prefix)
+        return self._incoming.outside_of_swaps(lambda: self._below(path))
+
+    def _below(self, folder: Path) -> tuple[Blob, ...]:
+        paths = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=_unless_gone) for name in names]
         found = []
-        for path in sorted(self._path(prefix).rglob("*")):
+        for path in sorted(paths):
             try:
                 stat = path.stat()
             except FileNotFoundError:  # replaced while we looked: the next look sees its successor
@@ -155,58 +169,31 @@ class LocalFaceStore:
             return None
 
     def _write(self, key: str, data: bytes) -> None:
+        self._incoming.sweep()
         path = self._path(key)
-        staged = self._stage({path.name: data}) / path.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.replace(path)
-        staged.parent.rmdir()
+        folder = self._incoming.stage({path.name: data})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / path.name).replace(path)
+        finally:
+            remove(folder)
 
     def _replace(self, prefix: str, files: dict[str, bytes]) -> None:
+        self._incoming.sweep()
         path = self._path(prefix)
-        staged = self._stage(files)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._swap:
-            doomed = self._move_away(path)
-            staged.rename(path)
-        _remove(doomed)
+        self._incoming.put(self._incoming.stage(files), path)
 
     def _delete(self, prefix: str) -> bool:
-        with self._swap:
-            doomed = self._move_away(self._path(prefix))
-        _remove(doomed)
+        self._incoming.sweep()
+        doomed = self._incoming.take_away(self._path(prefix))
+        remove(doomed)
         return doomed is not None
 
-    def _move_away(self, path: Path) -> Path | None:
-        doomed = self._incoming / uuid.uuid4().hex
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        try:
-            return path.rename(doomed)
-        except FileNotFoundError:
-            return None
 
-    def _stage(self, files: Mapping[str, bytes]) -> Path:
-        """A complete folder outside the key space, on the same file system, flushed to the disk."""
-        if not all(map(is_path_part, files)):
-            raise ValueError(f"not names of files: {sorted(files)}")
-        folder = self._incoming / uuid.uuid4().hex
-        folder.mkdir(parents=True)
-        try:
-            for name, data in files.items():
-                with (folder / name).open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError:  # a full disk must not keep the half that fitted
-            _remove(folder)
-            raise
-        return folder
-
-
-def _remove(path: Path | None) -> None:
-    if path is not None and path.is_dir():
-        shutil.rmtree(path)
-    elif path is not None:
-        path.unlink()
+def _unless_gone(error: OSError) -> None:
+    """A folder that is not there holds nothing."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 class WithShippedFaces:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.server import RequestHandler, create_server
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 BUCKET = "faces"
+
+
+RequestHandler.disable_nagle_algorithm = True
+"""Its answers come in two pieces, of which the second would wait 40 ms for the first one's acknowledgement."""
 
 
 @contextmanager

@@ -43,22 +43,6 @@ async def test_replacing_leaves_no_old_file_and_changes_the_version(store: Bucke
     assert version_of(await store.blobs(PREFIX)) != before
 
 
-async def test_while_a_face_is_replaced_there_is_none_rather_than_a_mixture(store: BucketFaceStore) -> None:
-    seen = []
-    await store.replace(PREFIX, {"metadata.json": b"old", "a.json": b"old"})
-    write = store._write
-
-    def watched(key: str, data: bytes) -> None:
-        seen.append([blob.key.rsplit("/")[-1] for blob in store._blobs(PREFIX)])
-        write(key, data)
-
-    store._write = watched  # type: ignore[method-assign]
-    await store.replace(PREFIX, {"metadata.json": b"new", "a.json": b"new", "b.json": b"new"})
-    assert len(seen) == 3
-    assert all("metadata.json" not in names for names in seen)
-    assert await store.read(f"{PREFIX}/metadata.json") == b"new"
-
-
 async def test_deleting_takes_what_was_derived_along(store: BucketFaceStore) -> None:
     await store.write(active_model_key("ann"), b"{}")
     await store.replace(PREFIX, {"metadata.json": b"1"})

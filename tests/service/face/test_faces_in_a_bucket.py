@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bucket_emulator import BUCKET, emulated_bucket
 from face_packages import jpeg, package, put
+from overtaken_store import OvertakenStore
 
 from benchmarks.face_loads import fill, random_loads
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
@@ -74,3 +75,23 @@ async def test_a_face_that_changed_in_the_bucket_is_loaded_anew() -> None:
         await store.delete(face_prefix("ann", "f"))
         with pytest.raises(LipSyncError):
             await service.load_face_model("ann", "f")
+
+
+async def test_machines_that_delete_a_user_s_faces_at_once_leave_no_active_face_behind() -> None:
+    with emulated_bucket() as client:
+        store, other = BucketFaceStore(BUCKET, client), FaceModelCacheService(BucketFaceStore(BUCKET, client))
+        for face in ("a", "b"):
+            await put(store, "ann", face, package())
+        await other.activate("ann", "a")
+        overtaken = OvertakenStore(store, "face-models/ann", lambda: other.delete_face_model("ann", "b"))
+        await FaceModelCacheService(overtaken).delete_face_model("ann", "a")
+        assert await store.blobs("face-models/ann") == ()
+
+
+async def test_a_bucket_whose_active_face_is_gone_has_another_one_with_the_next_session() -> None:
+    with emulated_bucket() as client:
+        store = BucketFaceStore(BUCKET, client)
+        await put(store, "ann", "b", package())
+        await store.write(active_model_key("ann"), b'{"activeModelId": "a"}')
+        assert (await FaceModelCacheService(store).load_face_model("ann")).id == "b"
+        assert await store.read(active_model_key("ann")) == b'{"activeModelId":"b"}'

@@ -100,6 +100,13 @@ async def test_a_second_face_leaves_the_active_one_and_the_same_id_is_replaced(t
     assert await FaceModelCacheService(store).list_face_models("ann") == (first.id, "two")
 
 
+async def test_a_face_enrolled_where_the_active_one_is_gone_becomes_the_active_one(tmp_path: Path) -> None:
+    store = LocalFaceStore(tmp_path)
+    await store.write(active_model_key("ann"), b'{"activeModelId": "gone"}')
+    await enrol_photo(encode_jpeg(astronaut()), user_id="ann", face_id="new", store=store, consent=True, now=NOW)
+    assert (await FaceModelCacheService(store).load_face_model("ann")).id == "new"
+
+
 async def test_photos_enrolled_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     store, photo = LocalFaceStore(tmp_path), encode_jpeg(astronaut())
     faces = await asyncio.gather(*(enrol_photo(photo, user_id=f"u{n}", face_id="f", store=store, consent=True, now=NOW) for n in range(4)))

@@ -15,6 +15,7 @@ import face_packages as made
 import pytest
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face.replacement import new_replacement_name
 from orchestrator.face.service import FaceModelCacheService, face_bytes
 from orchestrator.face.store import Blob, LocalFaceStore, active_model_key
 from orchestrator.models.base import ModelAdapter
@@ -96,6 +97,27 @@ async def test_a_face_that_is_written_while_it_is_read_is_never_a_mixture(store:
     face = await FaceModelCacheService(store).load_face_model("ann", "f")
     assert face.resolution.width == 128
     assert face.landmarks().max() < 128
+
+
+async def test_a_face_that_is_being_written_speaks_from_memory_and_stays_prepared(store: CountingStore) -> None:
+    await made.put(store, "ann", "f", made.package())
+    service, adapter = FaceModelCacheService(store), CountingAdapter()
+    face = await service.load_face_model("ann", "f")
+    prepared = await service.optimize_for_model(face, adapter.adapter(), 256)
+    await store.delete("face-models/ann/f/metadata.json")
+    assert await service.load_face_model("ann", "f") is face
+    assert service.prepared(face, adapter.adapter(), 256) is prepared
+    await made.put(store, "ann", "f", made.package(128))
+    assert (await service.load_face_model("ann", "f")).resolution.width == 128
+
+
+@pytest.mark.parametrize("data", [b"no files", b"\x81\xa1a\x01", b""])
+async def test_a_replacement_that_holds_no_files_is_named(store: CountingStore, data: bytes) -> None:
+    name = new_replacement_name()
+    await store.write(f"face-models/ann/f/{name}", data)
+    with pytest.raises(LipSyncError, match=name) as caught:
+        await FaceModelCacheService(store).load_face_model("ann", "f")
+    assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
 
 
 async def test_an_error_is_not_remembered(store: CountingStore) -> None:

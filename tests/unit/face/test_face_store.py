@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.ids import check_id
+from orchestrator.face.replacement import new_replacement_name
 from orchestrator.face.store import LocalFaceStore, WithShippedFaces, active_model_key, face_prefix, version_of
 
 PREFIX = face_prefix("ann", "f")
@@ -43,6 +44,18 @@ async def test_the_version_changes_with_every_write_even_of_equal_bytes(tmp_path
     versions.add(version_of(await store.blobs(PREFIX)))
     assert len(versions) == 4
     assert version_of(await store.blobs(PREFIX)) == version_of(await store.blobs(PREFIX))
+
+
+async def test_the_version_of_a_face_that_is_being_replaced_is_that_of_its_replacement(tmp_path: Path) -> None:
+    store, whole = LocalFaceStore(tmp_path), f"{PREFIX}/{new_replacement_name()}"
+    await store.replace(PREFIX, {"a.json": b"1"})
+    await store.write(whole, b"2")
+    versions = {version_of(await store.blobs(PREFIX))}
+    await store.write(f"{PREFIX}/a.json", b"2")
+    versions.add(version_of(await store.blobs(PREFIX)))
+    assert len(versions) == 1
+    await store.delete(whole)
+    assert version_of(await store.blobs(PREFIX)) not in versions
 
 
 async def test_concurrent_writers_of_one_face_leave_one_whole_face(tmp_path: Path) -> None:
