@@ -7,14 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from orchestrator.audio.noise import GATED, noise_power
 from orchestrator.audio.silence import BLOCK_SAMPLES, NOISE_CEILING_DB
 from orchestrator.types import Samples
-
-FLOOR_QUANTILE: Final = 0.1
-"""The quietest tenth of the 10 ms blocks is taken for the noise alone."""
-
-_FLOOR_BIAS: Final = 0.857
-"""That quantile of the power of 160 samples of white noise, over its mean: chi-square with 160 degrees of freedom."""
 
 LARGEST_SNR_DB: Final = 60.0
 """Told where no noise can be found, and the limit of what is told."""
@@ -33,7 +28,7 @@ class AudioQuality:
     """The specification's five figures."""
 
     snr_db: float
-    """Power of what is not noise over the power of the steady noise, -20 to 60 dB."""
+    """Power of what is not noise over the power of the steady noise, -20 to 60 dB; padding with zeros counts for neither."""
     clarity: float
     """0..1: the share of power that is not noise (the Wiener gain) of 10 ms blocks, in their mean weighted by amplitude."""
     volume_db: float
@@ -44,27 +39,26 @@ class AudioQuality:
 
 
 def assess_quality(samples: Samples) -> AudioQuality:
-    """Of 16 kHz samples; half a second and more, with a pause in it, makes the noise figures trustworthy."""
+    """Of 16 kHz samples. `noise_power` says how the noise is told and where it cannot be; a second and more makes its figures sure."""
     if not len(samples):
         return AudioQuality(LARGEST_SNR_DB, 0.0, -120.0, has_clipping=False, silence_ratio=1.0)
-    power = _block_powers(samples)
-    noise = float(np.quantile(power, FLOOR_QUANTILE)) / _FLOOR_BIAS
-    mean = float(np.square(samples, dtype=np.float64).mean())
+    blocks = _blocks(samples)
+    power, noise = blocks.var(axis=1), noise_power(samples)
+    heard = float(blocks[power > GATED].var()) if (power > GATED).any() else 0.0
     silent = power < 10.0 ** (NOISE_CEILING_DB / 10.0)
     gain = np.clip(1.0 - noise / np.maximum(power, _LEAST_POWER), 0.0, 1.0)
     return AudioQuality(
-        snr_db=_decibels(max(mean - noise, _LEAST_POWER) / max(noise, _LEAST_POWER), -20.0, LARGEST_SNR_DB),
+        snr_db=_decibels(max(heard - noise, _LEAST_POWER) / max(noise, _LEAST_POWER), -20.0, LARGEST_SNR_DB),
         clarity=0.0 if silent.all() else float(np.average(gain[~silent], weights=np.sqrt(power[~silent]))),
-        volume_db=_decibels(mean, -120.0, 0.0),
+        volume_db=_decibels(float(np.square(samples, dtype=np.float64).mean()), -120.0, 0.0),
         has_clipping=_is_clipped(samples),
         silence_ratio=float(silent.mean()),
     )
 
 
-def _block_powers(samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _blocks(samples: Samples) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     whole = max(BLOCK_SAMPLES, len(samples) - len(samples) % BLOCK_SAMPLES)
-    blocks = np.resize(samples, whole).reshape(-1, BLOCK_SAMPLES).astype(np.float64)
-    return np.asarray(blocks.var(axis=1))
+    return np.resize(samples, whole).reshape(-1, BLOCK_SAMPLES).astype(np.float64)
 
 
 def _decibels(ratio: float, lowest: float, highest: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from orchestrator import wire
-from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, service_error
+from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, refused_here, service_error
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.session import ClientSession
 from orchestrator.errors import LipSyncErrorCode
@@ -100,7 +100,12 @@ class LipSyncClient:
         quality: int = 80,
         session_id: str | None = None,
     ) -> ClientSession:
-        """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264."""
+        """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264.
+
+        Raises InvalidMessageError for another format.
+        """
+        if format not in list(VideoFormat):
+            raise refused_here("format", f"is {format!r}; send one of {', '.join(VideoFormat)}")
         config = wire.WireConfig(fps, wire.WireResolution(size, size), VideoFormat(format), quality)
         return ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
 

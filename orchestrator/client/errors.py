@@ -126,3 +126,8 @@ def service_error(
     """The exception of a code; one that this client does not know is a plain `ServiceError`."""
     kind = _TYPES.get(code, ServiceError)
     return kind(code, message, recoverable=recoverable, fallback_available=fallback_available, details=details)
+
+
+def refused_here(field: str, message: str) -> ServiceError:
+    """An argument that the service would refuse, told before it is sent."""
+    return service_error(LipSyncErrorCode.INVALID_MESSAGE, f"{field}: {message}", recoverable=True, details={"field": field})

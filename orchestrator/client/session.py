@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator import wire
-from orchestrator.client.errors import LipSyncClientError, ServiceError, service_error
+from orchestrator.client.errors import LipSyncClientError, ServiceError, refused_here, service_error
 from orchestrator.client.floor import Floor
 from orchestrator.client.line import Line
 from orchestrator.client.messages import (
@@ -86,16 +86,20 @@ class ClientSession:
         return turn
 
     def say_wav(self, path: str | Path) -> ClientTurn:
-        """The same with a WAV file of 16-bit PCM; ValueError for another coding."""
-        with wave.open(str(path)) as clip:
-            if clip.getsampwidth() != BYTES_PER_SAMPLE:
-                raise ValueError(f"{path}: samples of {8 * clip.getsampwidth()} bits; convert it to 16-bit PCM")
-            return self.say(clip.readframes(clip.getnframes()), sample_rate=clip.getframerate(), channels=clip.getnchannels())
+        """The same with a WAV file of 16-bit PCM; InvalidMessageError for another coding, OSError where it cannot be read."""
+        try:
+            with wave.open(str(path)) as clip:
+                form, pcm = clip.getparams(), clip.readframes(clip.getnframes())
+        except (wave.Error, EOFError) as error:
+            raise refused_here("path", f"{path} is no WAV file of PCM ({error}); convert it to 16-bit PCM") from None
+        if form.sampwidth != BYTES_PER_SAMPLE:
+            raise refused_here("path", f"{path} has samples of {8 * form.sampwidth} bits; convert it to 16-bit PCM")
+        return self.say(pcm, sample_rate=form.framerate, channels=form.nchannels)
 
     async def switch_model(self, model: str) -> None:
         """Prefer another model from the next frame on."""
-        self.model = model
         wished = preference(model)
+        self.model = model
         if wished is not None:
             await self._tell(wire.SwitchModel(self.id, wished))
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from orchestrator import wire
-from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, SessionLostError
+from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, SessionLostError, refused_here
 from orchestrator.client.kept import KeptAudio
 from orchestrator.client.messages import End, Frame, Start, Switch
 from orchestrator.types import AudioFormat, LipSyncModel
@@ -257,5 +257,8 @@ class ClientTurn:
 
 
 def preference(model: str | None) -> LipSyncModel | None:
-    """A model by its wire name, also one that only the service knows."""
-    return None if model is None else LipSyncModel.own(model)
+    """A model by its wire name, also one that only the service knows; InvalidMessageError for what cannot be a name."""
+    try:
+        return None if model is None else LipSyncModel.own(model)
+    except ValueError as error:
+        raise refused_here("model", str(error)) from None

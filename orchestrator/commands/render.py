@@ -51,15 +51,10 @@ class _Result:
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    if options.model not in ADAPTERS:
-        print(f"lipsync: --model {options.model}: choose one of {', '.join(ADAPTERS)}", file=sys.stderr)
-        return 2
     cv2.setNumThreads(1)
-    if options.output.is_dir():
-        print(f"lipsync: --output {options.output}: is a folder; name the MP4 in it", file=sys.stderr)
-        return 2
-    if not options.output.parent.is_dir():
-        print(f"lipsync: --output {options.output}: there is no folder {options.output.parent}", file=sys.stderr)
+    misuse = _misuse(options)
+    if misuse is not None:
+        print(f"lipsync: {misuse}", file=sys.stderr)
         return 2
     try:
         result = asyncio.run(_render(settings(options), options))
@@ -68,6 +63,25 @@ def run(options: argparse.Namespace) -> int:
     speed = result.sound_s / result.elapsed_s
     print(f"{options.output}: {result.frames} frames, {result.sound_s:.2f} s, made in {result.elapsed_s:.1f} s ({speed:.1f} x real time)")
     return 0
+
+
+def _misuse(options: argparse.Namespace) -> str | None:
+    """What is wrong with the flags themselves; what is read is never written over."""
+    output: Path = options.output
+    if options.model not in ADAPTERS:
+        return f"--model {options.model}: choose one of {', '.join(ADAPTERS)}"
+    if output.is_dir():
+        return f"--output {output}: is a folder; name the MP4 in it"
+    if not output.parent.is_dir():
+        return f"--output {output}: there is no folder {output.parent}"
+    if any(_is_same(output, source) for source in (options.audio, Path(options.face))):
+        return f"--output {output}: is a file that is read here; name another one"
+    return None
+
+
+def _is_same(output: Path, source: Path) -> bool:
+    """Whether both names are one file, also by a link."""
+    return output.exists() and source.exists() and output.samefile(source)
 
 
 async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.errors import ID_RULE, LipSyncError, invalid_field
-from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
+from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, VideoFormat
 from orchestrator.wire.binary import split_binary
 from orchestrator.wire.client_messages import MESSAGE_TYPES, ClientMessage, Identifier, WireAudio, WireConfig
 
@@ -138,10 +138,18 @@ def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
         return invalid_field(path, "is required but missing")
     if path in ("", "type") and "Invalid value" in what:
         return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
+    if what.startswith("Invalid enum value"):
+        return invalid_field(path, f"is {what.partition('value ')[2]}; send one of {', '.join(_choices(path))}")
     if "matching regex" in what:  # identifiers alone have one
         return invalid_field(path, ID_RULE)
     field = path if path and not path.startswith("[") else whole  # brackets: a number out of range, before fields had names
     return invalid_field(field, what[:1].lower() + what[1:])
+
+
+def _choices(path: str) -> tuple[str, ...]:
+    """What a field of few values takes; the two named `format` lie in different objects, and every other names a model."""
+    known = {"audioChunk.format": AudioFormat, "config.format": VideoFormat}.get(path, LipSyncModel.known())
+    return tuple(str(one) for one in known)
 
 
 def _cut(what: str) -> str:

@@ -325,5 +325,21 @@ def test_a_recording_in_another_coding_is_refused_in_words(tmp_path: Path) -> No
         clip.setframerate(8000)
         clip.writeframes(bytes(800))
     session = connect("http://127.0.0.1:9").session(user="demo")
-    with pytest.raises(ValueError, match="16-bit PCM"):
+    with pytest.raises(InvalidMessageError, match=r"path: .* 8 bits; convert it to 16-bit PCM"):
         session.say_wav(path)
+    path.write_bytes(b"no sound at all")
+    with pytest.raises(InvalidMessageError, match=r"path: .* is no WAV file"):
+        session.say_wav(path)
+
+
+async def test_an_argument_that_cannot_be_is_an_error_of_the_client_that_names_it() -> None:
+    client = connect("http://127.0.0.1:9")
+    with pytest.raises(InvalidMessageError, match="format: is 'gif'; send one of jpeg, h264") as caught:
+        client.session(user="demo", format="gif")
+    assert caught.value.field == "format"
+    session = client.session(user="demo", model="No Model")
+    with pytest.raises(InvalidMessageError, match="model: 'No Model'") as caught:
+        session.turn()
+    assert caught.value.field == "model"
+    with pytest.raises(InvalidMessageError, match="model: "):
+        await session.switch_model("")

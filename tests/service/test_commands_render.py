@@ -120,6 +120,23 @@ def test_what_does_not_exist_is_bad_usage(flags: list[str], speech: Path, capsys
     assert flags[1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("link", [None, "hard", "symbolic"])
+@pytest.mark.parametrize("source", ["audio", "photo"])
+def test_a_recording_and_a_photo_are_never_overwritten(
+    source: str, link: str | None, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "face.png"
+    cv2.imwrite(str(photo), np.full((64, 64, 3), 128, np.uint8))
+    kept = speech if source == "audio" else photo
+    before, output = kept.read_bytes(), kept
+    if link is not None:
+        output = tmp_path / "out.mp4"
+        output.symlink_to(kept) if link == "symbolic" else output.hardlink_to(kept)
+    assert main(["render", str(speech), "--face", str(photo), "-o", str(output), "--storage", str(tmp_path)]) == 2
+    assert "--output" in capsys.readouterr().err
+    assert kept.read_bytes() == before
+
+
 def test_enrolling_stores_the_face_and_says_how_good_it_is(photo: Path, speech: Path, tmp_path: Path) -> None:
     done = _lipsync(tmp_path, "enroll", photo, "--user", "ada", "--id", "passport", "--consent")
     assert done.returncode == 0, done.stderr

@@ -70,12 +70,14 @@ def _body(options: argparse.Namespace, folder: Path) -> aiohttp.FormData | str |
 
 
 def _fits(shown: Any, real: Any, path: str = "$") -> None:
-    """The page's fields are there, of the same kind; numbers and texts may differ, and null stands for anything."""
+    """The page's fields are there, of the same kind, and an error says the same words; other values may differ, and null stands for all."""
     if isinstance(shown, dict) and isinstance(real, dict):
         missing = shown.keys() - real.keys()
         assert not missing, f"{path} lacks {missing}"
         for key in shown:
             _fits(shown[key], real[key], f"{path}.{key}")
+        told = {key: real[key] for key in ("errorMessage", "message") if key in shown}
+        assert told == {key: shown[key] for key in told}, path
     elif isinstance(shown, list) and isinstance(real, list):
         assert len(real) >= len(shown), f"{path} is shorter than on the page"
         for index, (one, other) in enumerate(zip(shown, real, strict=False)):

@@ -106,6 +106,27 @@ def test_a_bad_field_is_named(path: str, value: Any) -> None:
     assert caught.value.recoverable
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "choices"),
+    [
+        ("modelPreference", "zzz", "tpsm, wav2lip, sadtalker, audio2head, tpsm-neural, static"),
+        ("audioChunk.format", "mp3", "pcm, wav, opus"),
+        ("config.format", "webp", "jpeg, h264"),
+    ],
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_field_of_few_values_is_refused_with_what_to_send(path: str, value: str, choices: str, binary: bool) -> None:
+    text = json.dumps(changed(path, value))
+    with pytest.raises(LipSyncError) as caught:
+        wire.parse_binary(wire.join_binary(text.encode(), b"")) if binary else wire.parse(text)
+    assert caught.value.message.startswith(f"{path}: is '{value}'; send one of {choices}")
+
+
+def test_a_model_that_nobody_knows_is_refused_with_those_that_can_be_named() -> None:
+    with pytest.raises(LipSyncError, match=r"model: is 'bogus'; send one of tpsm, .*static"):
+        wire.parse('{"type": "switch_model", "sessionId": "s", "model": "bogus"}')
+
+
 def test_a_bad_id_is_explained_in_words() -> None:
     with pytest.raises(LipSyncError, match="faceModelId: must be 1 to 128 characters"):
         parse_audio(changed("faceModelId", "a/b"))
@@ -172,7 +193,7 @@ def test_a_refusal_repeats_little_of_what_was_sent() -> None:
     with pytest.raises(LipSyncError) as caught:
         wire.parse(json.dumps(message))
     assert caught.value.details["field"] == "model"
-    assert len(caught.value.message) < 120
+    assert len(caught.value.message) < 200
 
 
 @pytest.mark.parametrize(
