@@ -50,6 +50,7 @@ class LipSyncClient:
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[bool]] = set()
         self._is_away = False
         self._failure: LipSyncClientError | None = ConnectionFailedError(f"{self._url}: not connected; use the client with `async with`")
         self.reconnections = 0
@@ -123,11 +124,11 @@ class LipSyncClient:
         """Send now; False when there is no connection at the moment."""
         if self._socket is None or self._socket.closed:
             return False
-        try:
-            await (self._socket.send_str(message) if isinstance(message, str) else self._socket.send_bytes(message))
-        except ConnectionError:
-            return False
-        return True
+        # a task of its own: aiohttp's senders wait for one future when the network is slow, and one that is cancelled cancels it for all
+        sending = asyncio.create_task(_sent(self._socket, message), name="send")
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        return await asyncio.shield(sending)
 
     async def call_again(self) -> None:
         """Give this connection up for another one; no session ends by that."""
@@ -199,3 +200,11 @@ class LipSyncClient:
                     raise
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, 2.0 * wait_s)
+
+
+async def _sent(socket: aiohttp.ClientWebSocketResponse, message: str | bytes) -> bool:
+    try:
+        await (socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
+    except ConnectionError:
+        return False
+    return True

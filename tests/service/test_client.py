@@ -343,3 +343,27 @@ async def test_an_argument_that_cannot_be_is_an_error_of_the_client_that_names_i
     assert caught.value.field == "model"
     with pytest.raises(InvalidMessageError, match="model: "):
         await session.switch_model("")
+
+
+async def test_what_one_session_gives_up_sending_takes_nothing_from_another() -> None:
+    reads, received = asyncio.Event(), asyncio.Queue[int]()
+
+    async def slow(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=0)
+        await socket.prepare(request)
+        await reads.wait()
+        async for message in socket:
+            received.put_nowait(len(message.data))
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/ws", slow)
+    async with asyncio.timeout(120.0), TestServer(app) as server, connect(str(server.make_url(""))) as client:
+        waiting = [asyncio.create_task(client.send(bytes(8_000_000 + number))) for number in range(3)]
+        await asyncio.sleep(0.1)
+        assert not any(sending.done() for sending in waiting), "the network holds them up"
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        reads.set()
+        assert await asyncio.gather(*waiting[1:]) == [True, True]
+        assert [await received.get() for _ in waiting] == [8_000_000, 8_000_001, 8_000_002]
