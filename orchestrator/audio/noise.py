@@ -39,7 +39,7 @@ CONFIRMED_DB: Final = 4.0
 REFUTED_DB: Final = 8.0
 """How far the quietest tenth of the frames lies above such noise: up to the first it is believed, from the second on it is the sound's."""
 
-LEAST_CONFIRMING: Final = SAMPLE_RATE_HZ // 2
+LEAST_CONFIRMING: Final = SAMPLE_RATE_HZ
 """Samples from which the quietest tenth means anything."""
 
 GATED: Final = 1e-10
@@ -56,8 +56,9 @@ def noise_power(samples: Samples) -> float:
     """Mean square of the steady noise in 16 kHz samples, full scale 1; 0 where nothing but padding is heard, or less than 10 ms.
 
     docs/audio.md has the errors that were measured. The limits: a hiss as long as what is heard is noise, as a fricative that fills
-    a chunk of 100 ms; a voice fills its own gaps to some 20 to 25 dB below it within 100 ms, so that less noise is not seen there; and many
-    voices at once are noise only to half a second and more.
+    a chunk of 100 ms; a voice fills its own gaps to some 15 to 25 dB below it within
+    100 ms and to 30 dB and more in an utterance, so that less noise is not seen there; and many
+    voices at once are noise only to a second and more.
     """
     heard = [powers for powers in (_powers(samples, size) for size in WINDOWS) if len(powers)] if len(samples) >= LEAST_SAMPLES else []
     if not heard:

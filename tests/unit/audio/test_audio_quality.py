@@ -193,3 +193,11 @@ def test_a_wave_cut_at_its_limit_is_clipped_and_a_full_scale_one_is_not() -> Non
 
 def test_less_than_a_block_is_judged_too() -> None:
     assert assess_quality(np.full(40, 0.5, np.float32)).volume_db == pytest.approx(-6.02, abs=0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_a_second_of_a_voice_does_not_confirm_itself_as_noise(name: str) -> None:
+    speech = sample(name)
+    for start in range(16_000, len(speech) - 8_000, 16_000):
+        half = speech[start : start + 8_000]
+        assert assess_quality(mixed(half, white(8_000, 11), 30.0)).snr_db > 22.0
