@@ -33,7 +33,7 @@ export class Stage {
     this._face = url;
     if (!this._kept.has(url)) await this._loadPhoto(url);
     if (this._face !== url) return;
-    this._placeholder.toggleAttribute("hidden", this._kept.has(url));
+    if (!this._kept.has(url)) this._placeholder.toggleAttribute("hidden", false);
     this.rest();
   }
 
