@@ -14,7 +14,10 @@ FULL: Final = 0.9
 """Fill from which it is in danger however late the frames are: a client may be ahead of real time."""
 
 LATE_S: Final = 2.0
-"""Frames that are no later than this are not late; with a small inbox a quarter of what makes them late counts instead."""
+"""Frames that are no later than this are not late."""
+
+CAUGHT_UP: Final = HALF / 4
+"""Lateness, as a share of what the inbox holds, that counts in place of `LATE_S` where it is less: a small inbox never holds so much."""
 
 DWELL_S: Final = 10.0
 """How long a model that gave way is not asked at least, so that a face does not change its look all the time."""
@@ -49,7 +52,7 @@ def after_look(state: GivingWay, waiting: Waiting, model: LipSyncModel | None, n
     """The state after a look at a session whose last batch `model` drew."""
     if model is not None and model not in state.models and waiting.load > 1.0 and _in_danger(waiting):
         return GivingWay(state.models | {model}, now)
-    caught_up_s = min(LATE_S, HALF * HALF * HALF * waiting.inbox_s)
+    caught_up_s = min(LATE_S, CAUGHT_UP * waiting.inbox_s)
     if state.models and waiting.late_s <= caught_up_s and now - state.since_s >= DWELL_S:
         return GivingWay()
     return state
