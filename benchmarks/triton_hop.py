@@ -46,8 +46,8 @@ class TritonPythonModel:
         self.frames = np.zeros((16, 256, 256, 3), np.uint8)
 
     def execute(self, requests):
-        counts = [len(pb_utils.get_input_tensor_by_name(each, "motion").as_numpy()) for each in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("frames", self.frames[:count])]) for count in counts]
+        counts = [len(np.from_dlpack(pb_utils.get_input_tensor_by_name(each, "motion"))) for each in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("frames", self.frames[:count])]) for count in counts]
 """
 
 

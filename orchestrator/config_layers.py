@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.config import SECRET_TABLE, SECRETS, ConfigError, ServiceConfig
+from orchestrator.downloads import FOLDER_VARIABLE
 
 ENVIRONMENT_PREFIX: Final = "LIPSYNC_"
 
@@ -27,7 +28,9 @@ def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], fil
     if file is not None:
         merged |= _from_toml(file)
     merged |= {
-        key.removeprefix(ENVIRONMENT_PREFIX).lower(): value for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX)
+        key.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for key, value in environment.items()
+        if key.startswith(ENVIRONMENT_PREFIX) and key != FOLDER_VARIABLE  # read before there is a configuration
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
     for key, value in merged.items():

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import importlib.metadata
-import importlib.util
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.config import ConfigError, ServiceConfig
+from orchestrator.downloads import FACE_LANDMARKER, FETCH_COMMAND, TRITONSERVER, downloads_folder
 from orchestrator.errors import LipSyncError
 from orchestrator.face.store import ROOT, open_store
-from orchestrator.inference.environment import INSTALL_HINT, find_wheel, refuse_numpy_2, server_environment
+from orchestrator.inference.environment import find_server, server_environment
 from orchestrator.inference.lease import SHM
 
-PYTHONS: Final = ((3, 11), (3, 12))
+PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 
 SHM_MIB: Final = 128
 """One slot ring of 48 MiB, the server's own segments, and room for a restart."""
@@ -32,9 +31,6 @@ SHM_MIB: Final = 128
 CORES: Final = 2
 ENCODERS: Final = ("libx264", "aac")
 DECODERS: Final = ("libopus",)
-PICTURE_LIBRARIES: Final = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}
-"""Shared libraries that MediaPipe and its OpenCV load, and the Debian packages that bring them."""
-
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 BUCKET_TRIAL: Final = f"{ROOT}/lipsync-doctor"
@@ -76,38 +72,28 @@ def python(config: ServiceConfig) -> Check:
     return _checked("Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11")
 
 
-def numpy(config: ServiceConfig) -> Check:
-    """numpy 2 makes the embedded server answer garbage."""
-    version = importlib.metadata.version("numpy")
-    try:
-        refuse_numpy_2()
-    except LipSyncError as error:
-        return Check("numpy", State.MISSING, error.message, "pip install 'numpy<2'")
-    return Check("numpy", State.OK, version)
-
-
 def tritonserver(config: ServiceConfig) -> Check:
-    """The wheel, unless another server is named."""
+    """The fetched server, unless another one is named."""
     if config.triton_url:
         return Check("tritonserver", State.OK, f"not needed: {config.triton_url} is used")
     try:
-        wheel = find_wheel()
+        files = find_server()
     except LipSyncError as error:
-        return Check("tritonserver", State.MISSING, error.message, INSTALL_HINT)
-    return Check("tritonserver", State.OK, f"nvidia-pytriton {importlib.metadata.version('nvidia-pytriton')}, {wheel.server}")
+        return Check("tritonserver", State.MISSING, error.message, f"{FETCH_COMMAND} {TRITONSERVER.name} --again")
+    return Check("tritonserver", State.OK, f"of {TRITONSERVER.distribution} {TRITONSERVER.version}, {files.server}")
 
 
 def server_libraries(config: ServiceConfig) -> Check:
     """The shared libraries of the server and its backend process, the shared libpython among them."""
     name = "libpython and others"
     try:
-        wheel = find_wheel()
+        files = find_server()
     except LipSyncError:
         return Check(name, State.NOTE, "not looked at without tritonserver")
     ldd = shutil.which("ldd")
     if ldd is None:
         return Check(name, State.NOTE, "not looked at: there is no ldd", "apt-get install libc-bin")
-    lost = _unresolved(ldd, wheel.server, server_environment(wheel)) | _unresolved(ldd, wheel.stub, server_environment(wheel))
+    lost = _unresolved(ldd, files.server, server_environment(files)) | _unresolved(ldd, files.stub, server_environment(files))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return _checked(name, not lost, "not found: " + ", ".join(sorted(lost)) if lost else "found", f"apt-get install libpython{version}")
 
@@ -117,27 +103,22 @@ def _unresolved(ldd: str, binary: Path, environment: dict[str, str]) -> set[str]
     return {line.split()[0] for line in listed.splitlines() if "not found" in line}
 
 
-def mediapipe(config: ServiceConfig) -> Check:
-    """Only enrolling photos needs it."""
-    found = importlib.util.find_spec("mediapipe") is not None
-    finding = importlib.metadata.version("mediapipe") if found else "not installed: photos cannot be enrolled, enrolled faces can be used"
-    return _checked("mediapipe", found, finding, "pip install 'lipsync-service[enroll]'", optional=True)
+def landmark_model(config: ServiceConfig) -> Check:
+    """The network that finds the points of a face; only enrolling photos needs it."""
+    found = FACE_LANDMARKER.is_present()
+    finding = str(FACE_LANDMARKER.path()) if found else "not fetched: photos cannot be enrolled, enrolled faces can be used"
+    return _checked("face landmarks", found, finding, f"{FETCH_COMMAND} {FACE_LANDMARKER.name}", optional=True)
 
 
-def picture_libraries(config: ServiceConfig) -> Check:
-    """System libraries under MediaPipe."""
-    lost = [library for library in PICTURE_LIBRARIES if not _loads(library)]
-    packages = " ".join(PICTURE_LIBRARIES[library] for library in lost)
-    finding = f"not found: {', '.join(lost)}; photos cannot be enrolled" if lost else ", ".join(PICTURE_LIBRARIES)
-    return _checked("libGL, libglib", not lost, finding, f"apt-get install {packages}", optional=True)
+def disk(config: ServiceConfig) -> Check:
+    """What the installation weighs: all packages of this environment, and the fetched files."""
+    packages = _bytes_below({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
+    fetched = _bytes_below({downloads_folder()})
+    return Check("disk", State.OK, f"{(packages + fetched) / 1e6:.0f} MB: packages {packages / 1e6:.0f}, fetched files {fetched / 1e6:.0f}")
 
 
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+def _bytes_below(folders: Iterable[Path]) -> int:
+    return sum(file.lstat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
 
 
 def codecs(config: ServiceConfig) -> Check:
@@ -236,7 +217,6 @@ def chromium(config: ServiceConfig) -> Check:
 
 MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
     python,
-    numpy,
     tritonserver,
     server_libraries,
     codecs,
@@ -244,8 +224,8 @@ MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
     storage,
     port,
     cores,
-    mediapipe,
-    picture_libraries,
+    landmark_model,
+    disk,
     gpu,
     chromium,
 )

@@ -26,8 +26,8 @@ class TritonPythonModel:
         self.motion = np.zeros((16, 16, 7), np.float32)
 
     def execute(self, requests):
-        counts = [len(pb_utils.get_input_tensor_by_name(each, "mel").as_numpy()) for each in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("motion", self.motion[:count])]) for count in counts]
+        counts = [len(np.from_dlpack(pb_utils.get_input_tensor_by_name(each, "mel"))) for each in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("motion", self.motion[:count])]) for count in counts]
 """
 _TPSM_MODEL: Final = """
 import cv2
@@ -48,12 +48,12 @@ class TritonPythonModel:
     def respond(self, request):
         steps, motion = (pb_utils.get_input_tensor_by_name(request, name) for name in ("steps", "motion"))
         moments = pb_utils.get_input_tensor_by_name(request, "moments")
-        rows = motion.as_numpy() if steps is None else spoken_motion(steps.as_numpy(), moments.as_numpy())
-        is_canary = not pb_utils.get_input_tensor_by_name(request, "face").as_numpy().any()
+        rows = np.from_dlpack(motion) if steps is None else spoken_motion(np.from_dlpack(steps), np.from_dlpack(moments))
+        is_canary = not np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "face")).any()
         frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
         if steps is not None:
-            frames = frames.reshape(len(steps.as_numpy()), -1, *frames.shape[2:])
-        return pb_utils.InferenceResponse([pb_utils.Tensor("frames", frames)])
+            frames = frames.reshape(len(np.from_dlpack(steps)), -1, *frames.shape[2:])
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("frames", frames)])
 """
 
 

@@ -30,13 +30,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _checks(config: ServiceConfig) -> Iterator[Check]:
-    """The machine first; models are not tried with a numpy that they cannot work with."""
+    """The machine first, then what runs on it."""
     try:
         for ask in MACHINE:
-            check = ask(config)
-            yield check
-            if check.name == "numpy" and check.state is State.MISSING:
-                return
+            yield ask(config)
         from orchestrator.commands import checks_of_models as models
         from orchestrator.commands.capacity_check import live_faces
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from orchestrator.inference.environment import find_wheel, prepare_backends, refuse_numpy_2, server_environment
+from orchestrator.inference.environment import find_server, prepare_backends, server_environment
 from orchestrator.inference.lease import Lease, sweep_dead_runs
 
 LOG = logging.getLogger(__name__)
@@ -117,17 +117,16 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
 
     Call it from a thread that lives as long as the server shall: the kernel kills the server when that thread ends.
     """
-    wheel = find_wheel()
-    refuse_numpy_2()
+    files = find_server()
     backends = lease.folder() / "backends"
     if not backends.exists():
-        prepare_backends(wheel, backends)
+        prepare_backends(files, backends)
     server_id = uuid.uuid4().hex
     launcher = Path(__file__).with_name("launcher.py")
-    command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), str(wheel.server)]
+    command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), str(files.server)]
     popen = subprocess.Popen(
         command + _flags(repository, backends, lease.prefix, server_id, ports) + _load_flags(repository, models),
-        env=server_environment(wheel),
+        env=server_environment(files),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
+import numpy as np
 from grpc import StatusCode
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ PB_UTILS: Final = "triton_python_backend_utils"
 
 
 class Tensor:
-    """A named array."""
+    """A named array; models exchange it by DLPack, as with the server itself."""
 
     def __init__(self, name: str, array: NDArray[Any]) -> None:
         self._name, self._array = name, array
@@ -31,6 +32,22 @@ class Tensor:
     def name(self) -> str:
         """As in `config.pbtxt`."""
         return self._name
+
+    @classmethod
+    def from_dlpack(cls, name: str, array: Any) -> Tensor:
+        """Take over an array without a copy; refused, as by the server, where it is not contiguous and writable."""
+        taken = np.from_dlpack(array)
+        if not taken.flags.c_contiguous:
+            raise TritonModelException(f"{name}: DLPack tensors have to be contiguous; pass numpy.ascontiguousarray(array)")
+        return cls(name, taken)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Lend the array itself, not a copy."""
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Name the device of the array, which is the CPU."""
+        return self._array.__dlpack_device__()
 
     def as_numpy(self) -> NDArray[Any]:
         """The array itself, not a copy."""

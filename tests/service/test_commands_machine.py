@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -14,12 +13,11 @@ import pytest
 from tiny_onnx import write_projection
 
 from orchestrator.__main__ import main
+from orchestrator.downloads import TRITONSERVER
 
 ROOT = Path(__file__).parents[2]
 
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("pytriton") is None, reason="nvidia-pytriton is not installed: pip install 'lipsync-service[embedded]'"
-)
+needs_triton = pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver")
 
 
 def _lipsync(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from orchestrator.downloads import TRITONSERVER
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,9 +20,7 @@ NO_TRITON = ("--triton-url", "127.0.0.1:9")
 EMBEDDED = pytest.param(
     (),
     id="embedded",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec("pytriton") is None, reason="nvidia-pytriton is not installed: pip install 'lipsync-service[embedded]'"
-    ),
+    marks=pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver"),
 )
 
 

@@ -15,7 +15,7 @@ from tiny_onnx import write_projection
 
 from orchestrator.errors import LipSyncError
 from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.environment import find_wheel
+from orchestrator.inference.environment import find_server
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def wheel() -> None:
     try:
-        find_wheel()
+        find_server()
     except LipSyncError as error:
         pytest.skip(error.message)
 

@@ -13,6 +13,7 @@ LAYERS = (
     {
         "types",
         "errors",
+        "downloads",
         "config",
         "config_layers",
         "config_values",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,32 +9,34 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.downloads import TRITONSERVER
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import environment
 
 
-def test_numpy_2_is_refused_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.1.0")
-    with pytest.raises(LipSyncError, match="pip install 'numpy<2'") as raised:
-        environment.refuse_numpy_2()
+def test_a_missing_server_is_named_with_the_command_that_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIPSYNC_DOWNLOADS", str(tmp_path))
+    with pytest.raises(LipSyncError, match="run `lipsync fetch tritonserver`") as raised:
+        environment.find_server()
     assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
 
 
-def test_a_missing_wheel_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LipSyncError, match=r"lipsync-service\[embedded\]"):
-        environment.find_wheel()
+def test_a_server_that_lost_its_files_is_named_with_the_command_that_replaces_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIPSYNC_DOWNLOADS", str(tmp_path))
+    TRITONSERVER.path().mkdir()
+    with pytest.raises(LipSyncError, match="lipsync fetch tritonserver --again"):
+        environment.find_server()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pytriton") is None, reason="nvidia-pytriton is not installed")
+@pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver")
 def test_the_backend_folder_holds_what_the_server_looks_for(tmp_path: Path) -> None:
-    wheel = environment.find_wheel()
-    backends = environment.prepare_backends(wheel, tmp_path / "backends")
+    files = environment.find_server()
+    backends = environment.prepare_backends(files, tmp_path / "backends")
     assert (backends / "onnxruntime" / "model.py").is_file()
     assert os.access(backends / "python" / "triton_python_backend_stub", os.X_OK)
-    variables = environment.server_environment(wheel)
+    variables = environment.server_environment(files)
     assert variables["PATH"].startswith(str(Path(sys.executable).parent))
-    assert variables["LD_LIBRARY_PATH"].startswith(str(wheel.libraries))
+    assert variables["LD_LIBRARY_PATH"].startswith(str(files.libraries))
     assert variables["OPENBLAS_NUM_THREADS"] == "1"
 
 

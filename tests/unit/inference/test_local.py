@@ -21,11 +21,13 @@ SHIPPED = Path(__file__).parents[3] / "model_repository"
 
 SLEEPER = """
 import time
+import numpy as np
 import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     def execute(self, requests):
         time.sleep(0.05)
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", pb_utils.get_input_tensor_by_name(r, "x").as_numpy())]) for r in requests]
+        arrays = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "x")).copy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("y", array)]) for array in arrays]
 """
 
 

@@ -11,14 +11,14 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        side = pb_utils.get_input_tensor_by_name(request, "side").as_numpy()
-        time.sleep(float(pb_utils.get_input_tensor_by_name(request, "sleep_ms").as_numpy().max()) / 1000)
+        side = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "side"))
+        time.sleep(float(np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "sleep_ms")).max()) / 1000)
         if side[0, 0] == 13:
             error = pb_utils.TritonError("unknown face 00ff", pb_utils.TritonError.NOT_FOUND)
             return pb_utils.InferenceResponse(error=error)
         blob = pb_utils.get_input_tensor_by_name(request, "blob")
-        total = np.zeros((len(side), 1)) if blob is None else blob.as_numpy().sum(axis=1, keepdims=True)
+        total = np.zeros((len(side), 1)) if blob is None else np.from_dlpack(blob).sum(axis=1, keepdims=True)
         shape = (len(side), int(side[0, 0]), int(side[0, 0]), 3)
         frames = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
-        outputs = [pb_utils.Tensor("frames", frames), pb_utils.Tensor("blob_sum", total.astype(np.float32))]
+        outputs = [pb_utils.Tensor.from_dlpack("frames", frames), pb_utils.Tensor.from_dlpack("blob_sum", total.astype(np.float32))]
         return pb_utils.InferenceResponse(outputs)
