@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.true_mouth import Curve, TrueMouth
 
@@ -38,7 +39,7 @@ class LipScore:
 
 def score(gap: Curve, mouth: TrueMouth, fps: float) -> LipScore:
     """Scores `gap` `[frames]`, measured in any unit, of frames whose centres lie at `(k + 0.5) / fps`."""
-    times_s = (np.arange(len(gap)) + 0.5) / fps
+    times_s = (np.arange(len(gap), dtype=np.float64) + 0.5) / fps
     truth = mouth.at(times_s, mouth.aperture)
     speaks = mouth.speaks_at(times_s)
     recall, chance = _closures(gap, mouth, speaks, fps)
@@ -75,7 +76,7 @@ def _threshold(gap: Curve) -> float:
     return float(np.percentile(gap, 5)) + SHUT_BELOW * spread(gap)
 
 
-def _closures(gap: Curve, mouth: TrueMouth, speaks: np.ndarray, fps: float) -> tuple[float, float]:  # type: ignore[type-arg]
+def _closures(gap: Curve, mouth: TrueMouth, speaks: NDArray[np.bool_], fps: float) -> tuple[float, float]:
     """Recall at the closures, and the same at every frame of speech: the expectation for random times."""
     padded = np.pad(gap, 1, mode="edge")
     shut_nearby = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:]) < _threshold(gap)

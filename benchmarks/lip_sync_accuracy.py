@@ -108,7 +108,7 @@ def _check_face(name: str, face: TpsmFace, clips: Sequence[Clip], setting: Setti
         gaps = lip_gaps(through_h264(made.frames, setting.fps))
         meant.append(score(made.aperture, _mouth(clip), setting.fps))
         seen.append(_scored(name, clip, "heard", gaps, setting))
-        moved.append(spread(gaps[_mouth(clip).speaks_at((np.arange(len(gaps)) + 0.5) / setting.fps)]))
+        moved.append(spread(gaps[_mouth(clip).speaks_at((np.arange(len(gaps), dtype=np.float64) + 0.5) / setting.fps)]))
     _print_row(name, "mean", "meant", mean_score(meant))
     _print_row(name, "mean", "heard", mean_score(seen))
     still = {clip.name: _movement(clip, face, setting) / float(np.mean(moved)) for clip in (music_clip(), noise_clip())}

@@ -13,6 +13,7 @@ from typing import Final
 import av
 import numpy as np
 import scipy.fft
+from numpy.typing import NDArray
 
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.audio.reader import read_audio
@@ -50,7 +51,7 @@ def _write_wav(path: Path, samples: Samples) -> None:
         file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _pictures(movie: Path) -> tuple[list[RgbImage], np.ndarray]:  # type: ignore[type-arg]
+def _pictures(movie: Path) -> tuple[list[RgbImage], NDArray[np.float64]]:
     with av.open(str(movie)) as container:
         decoded = [(frame.to_ndarray(format="rgb24"), frame.time or 0.0) for frame in container.decode(video=0)]
     return [np.ascontiguousarray(image) for image, _ in decoded], np.array([time_s for _, time_s in decoded])

@@ -116,7 +116,7 @@ def _chunk(samples: Samples) -> AudioChunk:
 
 def told_frames(mouth: TrueMouth, duration_s: float, face: TpsmFace, fps: float) -> list[RgbImage]:
     """The frames of a renderer that is told the true mouth: what is lost here, no network can win back."""
-    times_s = (np.arange(int(np.ceil(duration_s * fps - 1e-3))) + 0.5) / fps
+    times_s = (np.arange(int(np.ceil(duration_s * fps - 1e-3)), dtype=np.float64) + 0.5) / fps
     motion = np.zeros((len(times_s), len(MOTION_PARAMETERS)), np.float32)
     motion[:, OPEN] = mouth.at(times_s, mouth.opening)
     motion[:, JAW] = _JAW_OF_OPENING * motion[:, OPEN]

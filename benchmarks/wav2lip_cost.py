@@ -134,7 +134,9 @@ def windows(first: int) -> FeatureWindows:
     """Speech of constant sound."""
     spec, numbers = Wav2Lip.spec, first + np.arange(CHUNK)
     rows = np.zeros((CHUNK, spec.window.frames, 80), np.float32)
-    return FeatureWindows(rows, numbers * 4 + 2, np.zeros(CHUNK, np.float32), (numbers + 0.5) / 20.0, np.zeros(CHUNK, np.bool_))
+    return FeatureWindows(
+        rows, numbers * 4 + 2, np.zeros(CHUNK, np.float32), (numbers.astype(np.float64) + 0.5) / 20.0, np.zeros(CHUNK, np.bool_)
+    )
 
 
 def cpu_s(server_pid: int | None) -> float:

@@ -66,7 +66,7 @@ def make_block(block: Block, folder: Path, seed: int) -> float:
     rng = np.random.default_rng([seed, block.number, zlib.crc32(block.engine.encode())])
     arrays = {"mel": _not_speech(block.engine, rng)} if block.engine in NOT_SPEECH else _speech(block.engine, rng)
     partial = block.path(folder).with_suffix(".part.npz")
-    np.savez(partial, **arrays)
+    np.savez(partial, allow_pickle=False, **arrays)
     partial.rename(block.path(folder))
     return len(arrays["mel"]) * MEL.hop_length / SAMPLE_RATE_HZ
 

@@ -102,8 +102,8 @@ class Mixer:
         """Gain `[n, 1, 80]` of a sharp band limit for a quarter of the crops, as low sampling rates and telephones have."""
         rng, gain = self._rng, np.ones((count, _BANDS), np.float32)
         for row in np.flatnonzero(rng.random(count) < 0.25):
-            gain[row, int(rng.choice([57, 58, 60, 62, rng.integers(55, 78)])) :] = 10 ** -rng.uniform(2, 9)
-            gain[row, : int(rng.choice([0, rng.integers(0, 7)]))] *= 10 ** -rng.uniform(1, 4)
+            gain[row, int(rng.choice([57, 58, 60, 62, int(rng.integers(55, 78))])) :] = 10 ** -rng.uniform(2, 9)
+            gain[row, : int(rng.choice([0, int(rng.integers(0, 7))]))] *= 10 ** -rng.uniform(1, 4)
         return gain[:, None, :]
 
     def _room(self, count: int) -> Array:

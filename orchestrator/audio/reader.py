@@ -54,7 +54,7 @@ class Sound:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.samples.shape[1] / self.rate_hz
+        return int(self.samples.shape[1]) / self.rate_hz
 
     def resampled(self, rate_hz: int) -> Sound:
         """The same sound at another rate."""

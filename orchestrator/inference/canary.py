@@ -46,7 +46,7 @@ class Known:
         got, want = (values.astype(np.float64) for values in (_kept(output), self.values))
         if output.dtype == np.uint8:
             off = np.abs(got - want)
-            return bool(np.all(off <= 1.0)) and np.count_nonzero(off) <= TIPPED * off.size
+            return bool(np.all(off <= 1.0) and np.count_nonzero(off) <= TIPPED * off.size)
         return bool(np.allclose(got, want, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
 
 

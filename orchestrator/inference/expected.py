@@ -62,7 +62,7 @@ def _write(canary: Canary) -> bytes:
     for name, known in canary.expected.items():
         arrays |= {f"shape {name}": np.array(known.shape, np.int64), f"values {name}": known.values}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 

@@ -116,4 +116,5 @@ def feathered(square: HeadSquare, size: int) -> NDArray[np.float32]:
 def _fade(across: NDArray[np.float32], first: bool, last: bool) -> NDArray[np.float32]:
     near = np.minimum(across if first else 1.0, across[::-1] if last else 1.0)
     t = np.clip(np.broadcast_to(near, across.shape), 0.0, 1.0).astype(np.float32)
-    return t * t * (3.0 - 2.0 * t)
+    faded: NDArray[np.float32] = t * t * (3.0 - 2.0 * t)
+    return faded

@@ -102,7 +102,7 @@ def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Fra
 
 def _border(start: int, length: int, size: int) -> NDArray[np.float64]:
     """Weights `[size]` along one axis: 0 outside of the crop, rising to 1 from each edge that lies inside of the frame."""
-    centres = np.arange(size) + 0.5
+    centres = np.arange(size, dtype=np.float64) + 0.5
     weights = ((centres > start) & (centres < start + length)).astype(np.float64)
     if start > OUTSIDE_PX:
         weights *= _smooth((centres - start) / (FEATHER * length))

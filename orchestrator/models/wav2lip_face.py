@@ -110,8 +110,7 @@ def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArra
     `oval [n, 2]` is the outline of the face in pixels of the box. The upper half stays the picture's own: the network only
     copies it, at a fraction of the resolution.
     """
-    y = (np.arange(height, dtype=np.float32) + 0.5) / height
-    x = (np.arange(width, dtype=np.float32) + 0.5) / width
+    y, x = _pixel_centres(height), _pixel_centres(width)
     rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step((1.0 - y) / CHIN_FADE)
     columns = _smooth_step(np.minimum(x, 1.0 - x) / SIDE_FADE)
     centre = oval.mean(axis=0)
@@ -120,6 +119,12 @@ def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArra
     soft = cv2.GaussianBlur(inside, (0, 0), OVAL_FADE * width, borderType=cv2.BORDER_REPLICATE)
     mask: NDArray[np.float32] = (np.outer(rows, columns) * soft).astype(np.float32)
     return mask
+
+
+def _pixel_centres(count: int) -> NDArray[np.float32]:
+    """Centres of `count` pixels along an axis of length 1."""
+    centres: NDArray[np.float32] = (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(count)
+    return centres
 
 
 def paste_back(face: Wav2LipFace, picture: RgbImage, patch: NDArray[np.uint8], share: float = 1.0) -> None:

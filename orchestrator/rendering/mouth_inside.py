@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ class InsidePainter:
         shaded = cv2.multiply(inner, shadow, scale=(1.0 - 0.25 * row[ROUND]) / 255.0)
         cv2.blendLinear(shaded, window, opening, lips, dst=window)
 
-    def _shifted(self, layer: NDArray[np.uint8], shift: Field) -> NDArray[np.uint8]:
+    def _shifted(self, layer: NDArray[np.uint8], shift: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)

@@ -128,7 +128,7 @@ def relative_motion(reference: Reference) -> Outputs:
     """Large seeded motion of one item; the first driving face is 0.7 times the source."""
     source = reference.inputs["kp_a"][:1]
     initial = np.float32(0.7) * source + np.float32(0.05)
-    driving = initial + np.float32(0.5) * reference.inputs["kp_offset"][:1]
+    driving = np.asarray(initial + np.float32(0.5) * reference.inputs["kp_offset"][:1], np.float32)
     yield "relsyn.hull_areas", _hull_areas(source, initial)
     yield "relsyn.kp", relative_points(source, driving, initial, motion_scale(source[0], initial[0]))
 

@@ -92,13 +92,13 @@ def gradient(start: tuple[float, float], end: tuple[float, float], colors: Seque
     x, y = _grid()
     dx, dy = end[0] - start[0], end[1] - start[1]
     place = ((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy)
-    return _spread(place, colors)
+    return _spread(np.asarray(place, np.float32), colors)
 
 
 def glow(x: float, y: float, radius: float, colors: Sequence[Color], flatten: float = 1.0) -> Picture:
     """Colours spread evenly from the centre outwards to `radius`; `flatten` below 1 squeezes it in height."""
     across, down = _grid()
-    return _spread(np.hypot(across - x, (down - y) / flatten) / radius, colors)
+    return _spread(np.asarray(np.hypot(across - x, (down - y) / flatten) / radius, np.float32), colors)
 
 
 def spline(path: Path | NDArray[np.float64], *, closed: bool, steps: int = 14) -> NDArray[np.float64]:
@@ -132,7 +132,8 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _grid() -> tuple[Mask, Mask]:
-    line = (np.arange(SIDE * OVERSAMPLING, dtype=np.float32) + 0.5) / OVERSAMPLING - 0.5
+    half = np.float32(0.5)
+    line = (np.arange(SIDE * OVERSAMPLING, dtype=np.float32) + half) / np.float32(OVERSAMPLING) - half
     x, y = np.meshgrid(line, line)
     return x, y
 
