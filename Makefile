@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: install install-dev demo serve test lint types bench lock
+.PHONY: install install-dev demo serve test lint types bench lock neighbours
 
 # PYTHON=... names another interpreter than the newest suitable one.
 $(BIN)/python:
@@ -48,8 +48,14 @@ types: install-dev
 bench: install-dev
 	$(BIN)/lipsync bench $(ARGS)
 
-# The newest versions that pyproject.toml allows, for every supported Python; needs uv.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml
-lock:
+# The newest versions that pyproject.toml allows, for every supported Python.
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11
+COMPILE := $(UV) --generate-hashes --no-header --no-annotate --upgrade pyproject.toml
+lock: install-dev
 	$(COMPILE) --extra gcs --extra otel --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/service.txt
+
+# One environment with the frameworks in which voice agents are built: resolved, not installed.
+neighbours: install-dev
+	for neighbour in 'pipecat-ai>=1.14,<2' 'livekit-agents>=1.8.9,<2'; do \
+	  echo "$$neighbour" | $(UV) --output-file /dev/null pyproject.toml - || exit 1; echo "resolved beside $$neighbour"; done
