@@ -12,11 +12,11 @@ from typing import Final
 
 import av
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.audio.reader import read_audio
+from orchestrator.spectra import fast_length
 from orchestrator.types import RgbImage, Samples
 
 _TIMEOUT_S: Final = 600.0
@@ -59,7 +59,7 @@ def _pictures(movie: Path) -> tuple[list[RgbImage], NDArray[np.float64]]:
 
 def _sound_lag_s(heard: Samples, sent: Samples) -> float:
     """By the peak of the cross-correlation, to a sample (0.06 ms)."""
-    size = scipy.fft.next_fast_len(len(heard) + len(sent))
-    spectrum = scipy.fft.rfft(heard, size) * np.conj(scipy.fft.rfft(sent, size))
-    lag = int(np.argmax(scipy.fft.irfft(spectrum, size)))
+    size = fast_length(len(heard) + len(sent))
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sent, size))
+    lag = int(np.argmax(np.fft.irfft(spectrum, size)))
     return (lag if lag < size // 2 else lag - size) / SAMPLE_RATE_HZ

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.audio.mel import filter_bank, signal_windows
@@ -41,7 +40,7 @@ def emphasise(samples: Samples) -> NDArray[np.float64]:
 
 def decibel_mel_frames(windows: NDArray[np.float64], spec: MelSpec) -> NDArray[np.float32]:
     """Frames `[n, n_mels]` of pre-emphasised windows `[n, win_length]`."""
-    magnitude = np.abs(scipy.fft.rfft(windows * _hann(spec.win_length), n=spec.n_fft, axis=-1))
+    magnitude = np.abs(np.fft.rfft(windows * _hann(spec.win_length), n=spec.n_fft, axis=-1))
     decibels = 20.0 * np.log10(np.maximum(MAGNITUDE_FLOOR, magnitude @ filter_bank(spec).T)) - REFERENCE_DB
     scaled = 2.0 * LIMIT * (decibels + RANGE_DB) / RANGE_DB - LIMIT
     frames: NDArray[np.float32] = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.audio.mel import SAMPLE_RATE_HZ, log_mel
 from orchestrator.audio.pitch import pitch_hz
+from orchestrator.spectra import cosine_basis
 from orchestrator.types import MelSpec, Samples
 
 MFCC_COUNT: Final = 13
@@ -59,8 +59,8 @@ def mfcc(mel: NDArray[np.float32], count: int = MFCC_COUNT) -> NDArray[np.float3
     """Mel-frequency cepstral coefficients `[frames, count]` of natural-log mel power: orthonormal DCT-II of decibels, as librosa's."""
     decibels = mel * np.float32(10.0 / np.log(10.0))
     decibels = np.maximum(decibels, decibels.max(initial=-np.inf) - np.float32(TOP_DB))
-    coefficients: NDArray[np.float32] = scipy.fft.dct(decibels, axis=-1, type=2, norm="ortho")[:, :count]
-    return np.ascontiguousarray(coefficients)
+    coefficients: NDArray[np.float32] = (decibels @ cosine_basis(decibels.shape[-1], count)).astype(np.float32)
+    return coefficients
 
 
 def _energy(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.types import MelSpec, Samples
@@ -48,10 +47,11 @@ def signal_windows(signal: NDArray[Number], spec: MelSpec) -> NDArray[Number]:
 
 def log_mel_frames(windows: NDArray[np.float32], spec: MelSpec) -> NDArray[np.float32]:
     """Log-mel of windows `[frames, win_length]` of samples, as `[frames, n_mels]`."""
-    spectrum = scipy.fft.rfft(windows * analysis_window(spec), n=spec.n_fft, axis=-1)
-    power = spectrum.real**2 + spectrum.imag**2
-    mel: NDArray[np.float32] = np.log(np.maximum(power @ filter_bank(spec).T, spec.log_floor))
-    return mel
+    spectrum = np.fft.rfft(windows * analysis_window(spec), n=spec.n_fft, axis=-1)
+    power = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    mel: NDArray[np.float32] = power @ filter_bank(spec).T
+    return np.log(np.maximum(mel, spec.log_floor, out=mel), out=mel)
 
 
 def log_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:

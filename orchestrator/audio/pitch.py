@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.spectra import fast_length
 from orchestrator.types import Samples
 
 LOWEST_HZ: Final = 60.0
@@ -21,6 +21,7 @@ THRESHOLD: Final = 0.15
 
 _SHORTEST, _LONGEST = int(SAMPLE_RATE_HZ / HIGHEST_HZ), int(SAMPLE_RATE_HZ / LOWEST_HZ)
 _SPAN: Final = WINDOW_SAMPLES + _LONGEST + 1
+_TRANSFORM_SAMPLES: Final = fast_length(_SPAN + WINDOW_SAMPLES)
 _QUIET: Final = 1e-7
 """Mean power, -70 dB of full scale, below which nothing is called a voice."""
 
@@ -44,9 +45,9 @@ def pitch_hz(samples: Samples, hop_length: int) -> NDArray[np.float32]:
 
 def _aperiodicity(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """YIN's cumulative mean normalised difference `[n, lags]`, lag 0 first."""
-    size = scipy.fft.next_fast_len(_SPAN + WINDOW_SAMPLES, real=True)
-    head = scipy.fft.rfft(frames[:, :WINDOW_SAMPLES], n=size, axis=1)
-    shared: NDArray[np.float64] = scipy.fft.irfft(scipy.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[:, : _LONGEST + 1]
+    size = _TRANSFORM_SAMPLES
+    head = np.fft.rfft(frames[:, :WINDOW_SAMPLES], n=size, axis=1)
+    shared = np.fft.irfft(np.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[:, : _LONGEST + 1]
     energy = np.pad(np.cumsum(np.square(frames), axis=1), ((0, 0), (1, 0)))
     shifted = energy[:, WINDOW_SAMPLES : WINDOW_SAMPLES + _LONGEST + 1] - energy[:, : _LONGEST + 1]
     difference = np.maximum(0.0, shifted[:, :1] + shifted - 2.0 * shared)

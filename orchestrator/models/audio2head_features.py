@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from orchestrator.models.audio2head_pitch import harvest
+from orchestrator.spectra import cosine_basis
 
 SAMPLE_RATE_HZ: Final = 16_000
 FRAME_SAMPLES: Final = 400
@@ -72,9 +72,9 @@ def cepstra_and_filters(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64
     padded = np.zeros((frames - 1) * HOP_SAMPLES + FRAME_SAMPLES)
     padded[: len(emphasised)] = emphasised
     windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES]
-    power = np.abs(scipy.fft.rfft(windows, FFT_SAMPLES, axis=1)) ** 2 / FFT_SAMPLES
+    power = np.abs(np.fft.rfft(windows, FFT_SAMPLES, axis=1)) ** 2 / FFT_SAMPLES
     filters = _log(power @ _filter_bank().T)
-    cepstra = scipy.fft.dct(filters, type=2, axis=1, norm="ortho")[:, :CEPSTRA]
+    cepstra = filters @ cosine_basis(FILTERS, CEPSTRA)
     cepstra *= 1.0 + LIFTER / 2 * np.sin(np.pi * np.arange(CEPSTRA) / LIFTER)
     cepstra[:, 0] = _log(power.sum(axis=1))
     return cepstra, filters

@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.models.audio2head_filters import zero_phase_kernel
+
 STRAY_CHANGE: Final = 0.05
 """A candidate without a neighbour (1 ms before or after) this near is dropped."""
 STEADY_CHANGE: Final = 0.008
@@ -22,7 +24,8 @@ MIN_PERIODS: Final = 2.2
 BRIDGED_STEPS: Final = 9
 SMOOTHING: Final = ((0.0078202080334971724, 0.015640416066994345, 0.0078202080334971724), (1.0, -1.7347257688092754, 0.76600660094326412))
 """Second-order low-pass (b, a), run forward and backward over each section."""
-SMOOTHING_MARGIN: Final = 300
+SMOOTHING_TAPS: Final = 301
+"""Its impulse response has fallen by 1e-17 there."""
 
 Array = NDArray[np.float64]
 Section = tuple[int, int]
@@ -68,14 +71,11 @@ def best_contour(candidates: Candidates) -> Array:
 
 def smoothed(contour: Array) -> Array:
     """Low-passed section by section, each held constant beyond its ends meanwhile."""
-    from scipy.signal import lfilter  # takes half a second, which nobody else shall wait for
-
-    padded, result = np.pad(contour, SMOOTHING_MARGIN), np.zeros(len(contour) + 2 * SMOOTHING_MARGIN)
-    for first, last in _sections(padded):
-        held = padded[np.clip(np.arange(len(padded)), first, last)]
-        forward = lfilter(*SMOOTHING, held)
-        result[first : last + 1] = lfilter(*SMOOTHING, forward[::-1])[::-1][first : last + 1]
-    return result[SMOOTHING_MARGIN:-SMOOTHING_MARGIN]
+    kernel, result = zero_phase_kernel(*SMOOTHING, SMOOTHING_TAPS), np.zeros(len(contour) + 2)
+    for first, last in _sections(np.pad(contour, 1)):
+        held = np.pad(contour[first - 1 : last], SMOOTHING_TAPS - 1, mode="edge")
+        result[first : last + 1] = np.convolve(held, kernel, mode="valid")
+    return result[1:-1]
 
 
 def _sections(contour: Array) -> list[Section]:

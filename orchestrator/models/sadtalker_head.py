@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.models.sadtalker_pose import CHUNK, SMOOTHING_FRAMES, SMOOTHING_ORDER
+from orchestrator.models.sadtalker_pose import CHUNK, SMOOTHING_FRAMES, parabola_fit
 from orchestrator.models.sadtalker_timing import Moment, row_times_s
 from orchestrator.rendering.idle import idle_motion
 
@@ -76,7 +75,7 @@ def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
     for index, row in enumerate(rows.tolist()):
         if row > 0:
             raw[index] = chunks[(row - 1) // CHUNK][(row - 1) % CHUNK]
-    smooth = np.lib.stride_tricks.sliding_window_view(raw, SMOOTHING_FRAMES, axis=0) @ _smoothing()
+    smooth = np.lib.stride_tricks.sliding_window_view(raw, SMOOTHING_FRAMES, axis=0) @ parabola_fit(SMOOTHING_FRAMES)[SMOOTHING_REACH]
     return smooth.astype(np.float32)
 
 
@@ -107,11 +106,3 @@ def sway(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
 def _needed(frame: Moment) -> range:
     first, last = frame.begin - SMOOTHING_REACH, frame.end - 1 + SMOOTHING_REACH
     return range(max(0, first - 1) // CHUNK, max(0, last - 1) // CHUNK + 1)
-
-
-@cache
-def _smoothing() -> NDArray[np.float64]:
-    from scipy.signal import savgol_coeffs  # takes half a second, which nobody else shall wait for
-
-    coefficients: NDArray[np.float64] = savgol_coeffs(SMOOTHING_FRAMES, SMOOTHING_ORDER)
-    return coefficients

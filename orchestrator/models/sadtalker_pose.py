@@ -5,6 +5,7 @@ Source: OpenTalker/SadTalker, `src/audio2pose_models/audio2pose.py` and `src/tes
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -41,11 +42,24 @@ def joined_pose(motion: NDArray[np.float32], reference: NDArray[np.float32], fra
 
 
 def smoothed(pose: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Savitzky-Golay along time of `[frames, 6]`, half a second wide; one or two frames stay as they are."""
+    """Savitzky-Golay along time of `[frames, 6]`, half a second wide; one or two frames stay as they are.
+
+    The ends, which have no whole window around them, take the values of the first and the last window's parabola.
+    """
     if len(pose) <= SMOOTHING_ORDER:
         return pose
     width = min(SMOOTHING_FRAMES, 2 * ((len(pose) - 1) // 2) + 1)
-    from scipy.signal import savgol_filter  # takes half a second, which nobody else shall wait for
+    fit, half = parabola_fit(width), width // 2
+    inner = np.lib.stride_tricks.sliding_window_view(pose, width, axis=0) @ fit[half]
+    return np.concatenate([fit[:half] @ pose[:width], inner, fit[half + 1 :] @ pose[-width:]]).astype(np.float32)
 
-    result: NDArray[np.float32] = savgol_filter(pose, width, SMOOTHING_ORDER, axis=0)
-    return result
+
+@cache
+def parabola_fit(width: int) -> NDArray[np.float64]:
+    """`[width, width]`: row i gives, of `width` values (odd), the i-th value of the parabola that fits them best.
+
+    Source: A. Savitzky, M. J. E. Golay, "Smoothing and differentiation of data by simplified least squares procedures", 1964.
+    """
+    powers = np.vander(np.arange(width) - float(width // 2), SMOOTHING_ORDER + 1)
+    fit: NDArray[np.float64] = powers @ np.linalg.pinv(powers)
+    return fit

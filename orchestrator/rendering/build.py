@@ -146,7 +146,7 @@ def _edges(shape: MouthShape, box: tuple[int, int, int, int]) -> NDArray[np.uint
 
 def _distance(lip: Points, local: Points, sign: float) -> NDArray[np.float64]:
     edge = curve(lip)
-    slope = edge.derivative()(local[..., 0])
+    slope = edge.slope(local[..., 0])
     distance: NDArray[np.float64] = sign * (local[..., 1] - edge(local[..., 0])) / np.sqrt(1.0 + slope**2)
     return distance
 

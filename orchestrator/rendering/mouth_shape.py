@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,10 +26,8 @@ from orchestrator.rendering.landmarks import (
     frame_between,
     pick,
 )
+from orchestrator.rendering.monotone_curve import MonotoneCurve, monotone_curve
 from orchestrator.types import RgbImage
-
-if TYPE_CHECKING:
-    from scipy.interpolate import PchipInterpolator
 
 SHUT_GAP: Final = 0.07
 """A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
@@ -151,12 +149,6 @@ def columns(points: Points, count: int = 19) -> Points:
     return np.stack([x, curve(points)(x)], axis=1)
 
 
-def curve(points: Points) -> PchipInterpolator:
-    """A smooth y(x) through lip points from left to right, level beyond the ends."""
-    # Half a second of imports: only who builds a face pays it, not every process that draws one.
-    from scipy.interpolate import PchipInterpolator
-
-    x = np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points))
-    x = np.concatenate([[x[0] - 8.0], x, [x[-1] + 8.0]])
-    y = np.concatenate([points[:1, 1], points[:, 1], points[-1:, 1]])
-    return PchipInterpolator(x, y, extrapolate=True)
+def curve(points: Points) -> MonotoneCurve:
+    """A smooth y(x) through lip points `[n, 2]` from left to right, level beyond the ends."""
+    return monotone_curve(np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points)), points[:, 1])

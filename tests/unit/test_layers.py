@@ -24,6 +24,7 @@ LAYERS = (
         "tracing",
         "logs",
         "frame_threads",
+        "spectra",
     },
     {"rendering", "wire"},
     {"inference"},
@@ -116,6 +117,12 @@ def test_only_one_place_imports(library: str, place: str) -> None:
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
     assert all(importer.startswith(place) for importer in importers), importers
+
+
+def test_nothing_that_serves_or_measures_imports_scipy() -> None:
+    root = PACKAGE.parent
+    files = [path for folder in ("orchestrator", "model_repository", "benchmarks") for path in (root / folder).rglob("*.py")]
+    assert files and not [str(path.relative_to(root)) for path in files if any(name.split(".")[0] == "scipy" for name in _imports(path))]
 
 
 def test_the_wire_is_reached_through_its_package_only() -> None:

@@ -14,10 +14,11 @@ from export.networks.tpsm_neural.animation import MotionMode, Networks, SourceFa
 from export.networks.tpsm_neural.dense_motion import DenseMotion, DenseMotionNetwork, transformations
 from export.networks.tpsm_neural.inpainting import InpaintingNetwork, SourceEncoding, warp
 from export.networks.tpsm_neural.key_points import POINTS_PER_SPLINE, SPLINES, AvdNetwork, BackgroundPredictor, KeyPointDetector
+from export.networks.tpsm_neural.pictures import quantise_picture, resize_picture
 from export.networks.tpsm_neural.resnet import STAGES
 from export.networks.tpsm_neural.splines import coordinate_grid, fit_splines, heat_maps
 from export.reference import Reference
-from orchestrator.models.tpsm_neural_motion import hull_area, motion_scale, quantise_picture, relative_points, resize_picture
+from orchestrator.models.tpsm_neural_motion import hull_area, motion_scale, relative_points
 
 Outputs: TypeAlias = Iterator[tuple[str, NDArray[Any]]]
 

@@ -74,6 +74,14 @@ def test_smoothing_keeps_an_even_turn(frames: int) -> None:
     np.testing.assert_allclose(smoothed(pose), pose, atol=1e-6)
 
 
+@pytest.mark.parametrize("frames", [3, 4, 5, 12, 13, 14, 200])
+def test_smoothing_is_savitzky_golay_s(frames: int) -> None:
+    signal = pytest.importorskip("scipy.signal", reason="SciPy is not installed: pip install -e .[dev]")
+    pose = np.random.default_rng(frames).normal(0.0, 0.3, (frames, 6)).astype(np.float32)
+    width = min(13, frames - 1 + frames % 2)
+    np.testing.assert_allclose(smoothed(pose), signal.savgol_filter(pose.astype(np.float64), width, 2, axis=0), rtol=0, atol=1e-7)
+
+
 def test_a_still_head_keeps_the_photo_s_pose_and_crop() -> None:
     generated, source = np.ones((4, 70), np.float32), np.arange(73, dtype=np.float32)
     rows = driving_rows(generated, source, width=73, expression_scale=0.5, still=True)

@@ -12,9 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e .[export]")
 
 from export.networks.tpsm_neural import verification  # noqa: E402
+from export.networks.tpsm_neural.pictures import quantise_picture, resize_picture  # noqa: E402
 from export.networks.tpsm_neural.splines import apply_splines, fit_splines, solve  # noqa: E402
 from export.reference import Reference  # noqa: E402
-from orchestrator.models.tpsm_neural_motion import hull_area, motion_scale, quantise_picture, relative_points, resize_picture  # noqa: E402
+from orchestrator.models.tpsm_neural_motion import motion_scale, relative_points  # noqa: E402
 
 FOLDER = Path(__file__).parents[3] / "data" / "reference" / "tpsm"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
@@ -62,10 +63,6 @@ def test_splines_of_unmoved_points_leave_the_picture_nearly_where_it_is() -> Non
     corners = torch.tensor([[[[-0.8, -0.8], [0.8, -0.8], [0.0, 0.1], [-0.8, 0.8], [0.8, 0.8]]]])
     moved = apply_splines(fit_splines(corners, corners), torch.zeros(1, 1, 2))
     assert moved.abs().max() < 0.05
-
-
-def test_area_of_a_square_is_no_perimeter() -> None:
-    assert hull_area(np.array([[0.0, 0.0], [2, 0], [2, 2], [0, 2], [1, 1]])) == pytest.approx(4.0)
 
 
 def test_relative_motion_grows_with_the_size_of_the_source_face() -> None:
