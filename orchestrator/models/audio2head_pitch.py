@@ -54,10 +54,10 @@ def harvest(signal: Array) -> Array:
         return np.zeros(frames)
     halved = _halved(signal)
     steps = int(len(signal) / SAMPLE_RATE_HZ / STEP_S) + 1
-    times_s = np.arange(steps) * STEP_S
+    times_s = np.arange(steps, dtype=np.float64) * STEP_S
     rough = _overlapped(_agreed(_band_pitches(halved, times_s)))
     contour = smoothed(best_contour(without_strays(_refined(halved, rough, times_s))))
-    chosen = np.minimum(steps - 1, _rounded(np.arange(frames) * PERIOD_S * 1000.0))
+    chosen = np.minimum(steps - 1, _rounded(np.arange(frames, dtype=np.float64) * PERIOD_S * 1000.0))
     pitch_hz: Array = contour[chosen]
     return pitch_hz
 
@@ -85,7 +85,7 @@ def _band_pitches(signal: Array, times_s: Array) -> Array:
     return np.stack([_band_pitch(_band(spectrum, size, len(signal), centre), centre, times_s) for centre in centres_hz])
 
 
-def _band(spectrum: Array, size: int, samples: int, centre_hz: float) -> Array:
+def _band(spectrum: NDArray[np.complex128], size: int, samples: int, centre_hz: float) -> Array:
     """The signal through a cosine of four periods under a Nuttall window, delayed by half of it and one sample."""
     half = int(_rounded(RATE_HZ / centre_hz * 2.0))
     offsets = np.arange(-half, half + 1)

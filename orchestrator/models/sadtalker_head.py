@@ -75,8 +75,9 @@ def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
     for index, row in enumerate(rows.tolist()):
         if row > 0:
             raw[index] = chunks[(row - 1) // CHUNK][(row - 1) % CHUNK]
-    smooth = np.lib.stride_tricks.sliding_window_view(raw, SMOOTHING_FRAMES, axis=0) @ parabola_fit(SMOOTHING_FRAMES)[SMOOTHING_REACH]
-    return smooth.astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(raw, SMOOTHING_FRAMES, axis=0)
+    smooth: NDArray[np.float32] = (windows @ parabola_fit(SMOOTHING_FRAMES)[SMOOTHING_REACH]).astype(np.float32)
+    return smooth
 
 
 def still_needed(chunks: Chunks, begin: int) -> dict[int, NDArray[np.float32]]:

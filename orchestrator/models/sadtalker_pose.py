@@ -60,6 +60,6 @@ def parabola_fit(width: int) -> NDArray[np.float64]:
 
     Source: A. Savitzky, M. J. E. Golay, "Smoothing and differentiation of data by simplified least squares procedures", 1964.
     """
-    powers = np.vander(np.arange(width) - float(width // 2), SMOOTHING_ORDER + 1)
+    powers = np.vander(np.arange(width, dtype=np.float64) - width // 2, SMOOTHING_ORDER + 1)
     fit: NDArray[np.float64] = powers @ np.linalg.pinv(powers)
     return fit

@@ -1,0 +1,34 @@
+"""The service where SciPy is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+KIT = Path(__file__).parents[1] / "kit"
+
+PROGRAM = f"""
+import sys
+sys.modules["scipy"] = None  # as if it were not installed: any import of it fails
+sys.path.insert(0, {str(KIT)!r})
+import numpy as np
+import orchestrator.app, orchestrator.commands.render, orchestrator.commands.serve
+from demo_face import demo_face
+from orchestrator.audio.features import audio_features
+from orchestrator.models import audio2head_features, sadtalker_pose, tpsm, tpsm_neural_motion
+from orchestrator.types import MelSpec
+
+sound = np.sin(np.arange(16_000) / 12.0).astype(np.float32)
+assert audio_features(sound, 0.0, MelSpec()).mfcc.shape == (101, 13)
+assert audio2head_features.audio_features((9_000 * sound).astype(np.int16)).shape == (99, 41)
+assert sadtalker_pose.smoothed(np.zeros((40, 6), np.float32)).shape == (40, 6)
+assert tpsm_neural_motion.hull_area(np.eye(3, 2, dtype=np.float32)) == 0.5
+assert tpsm.prepare_face(demo_face(), 256).blob.size
+print("served")
+"""
+
+
+def test_sound_and_faces_are_prepared_without_scipy() -> None:
+    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert run.stdout.strip() == "served", run.stderr
