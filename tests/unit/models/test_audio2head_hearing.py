@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from export.reference import Reference
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES, chunk_audio, chunk_poses, chunks
-from orchestrator.models.audio2head_features import audio_features, filled, frame_blocks, normalised
+from orchestrator.models.audio2head_features import audio_features, feature_rows, filled, frame_blocks, normalised
 from orchestrator.models.audio2head_pitch import harvest
 from orchestrator.models.audio2head_pose import POSE_MAX, POSE_MIN, box_picture, box_points, denormalised
 
+RECORDS = Path(__file__).parents[2] / "data" / "reference" / "audio2head"
 TIME_S = np.arange(16_000) / 16_000
 FACING = np.array([0, 0, 0, 0, 0, 280], np.float32)
 
@@ -37,6 +41,14 @@ def test_harvest_equals_world() -> None:
     wanted, _ = pyworld.harvest(signal, 16_000, f0_floor=71.0, f0_ceil=800.0, frame_period=10.0)
     assert (wanted > 0).any()
     np.testing.assert_allclose(harvest(signal), wanted, atol=1e-6)
+
+
+def test_pitch_and_rows_are_upstream_s_records() -> None:
+    reference = Reference(RECORDS, seed=1)
+    signal = normalised(reference.records["raw.wav_int16"])
+    pitch_hz = harvest(signal)
+    for key, made in (("audio_features.f0_raw", pitch_hz), ("audio_features.features", feature_rows(signal, pitch_hz))):
+        assert reference.error(key, made) <= reference.tolerance(key), key
 
 
 def test_unvoiced_stretches_are_bridged() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
+from export.reference import Reference
 from orchestrator.models.sadtalker_coefficients import coefficient_windows, driving_rows
 from orchestrator.models.sadtalker_face import aligned_face, alignment, cut, face_square, resized_bicubic
 from orchestrator.models.sadtalker_features import blink_ratio, frame_count, mel_windows, reference_rows, window_starts
 from orchestrator.models.sadtalker_pose import joined_pose, pose_chunks, smoothed
+
+RECORDS = Path(__file__).parents[2] / "data" / "reference" / "sadtalker"
 
 
 def _landmarks(centre: tuple[float, float], size: float) -> np.ndarray:
@@ -80,6 +84,14 @@ def test_smoothing_is_savitzky_golay_s(frames: int) -> None:
     pose = np.random.default_rng(frames).normal(0.0, 0.3, (frames, 6)).astype(np.float32)
     width = min(13, frames - 1 + frames % 2)
     np.testing.assert_allclose(smoothed(pose), signal.savgol_filter(pose.astype(np.float64), width, 2, axis=0), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("frames", [75, 20, 9])
+def test_smoothed_poses_are_upstream_s_records(frames: int) -> None:
+    reference = Reference(RECORDS, seed=1)
+    key = f"audio2pose_sequence.smooth_T{frames}"
+    smooth = smoothed(reference.records[f"audio2pose_sequence.pose_T{frames}"][0])
+    assert reference.error(key, smooth[None]) <= reference.tolerance(key)
 
 
 def test_a_still_head_keeps_the_photo_s_pose_and_crop() -> None:
