@@ -20,6 +20,7 @@ dynamic_batching { max_queue_delay_microseconds: 500 }
 _MOTION_MODEL: Final = """
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from orchestrator.dlpack import to_tensor
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -27,12 +28,13 @@ class TritonPythonModel:
 
     def execute(self, requests):
         counts = [len(np.from_dlpack(pb_utils.get_input_tensor_by_name(each, "mel"))) for each in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("motion", self.motion[:count])]) for count in counts]
+        return [pb_utils.InferenceResponse([to_tensor(pb_utils, "motion", self.motion[:count])]) for count in counts]
 """
 _TPSM_MODEL: Final = """
 import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from orchestrator.dlpack import to_tensor
 from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
 from orchestrator.rendering.canary import canary_frame
 from orchestrator.rendering.frame_centres import spoken_motion
@@ -53,7 +55,7 @@ class TritonPythonModel:
         frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
         if steps is not None:
             frames = frames.reshape(len(np.from_dlpack(steps)), -1, *frames.shape[2:])
-        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("frames", frames)])
+        return pb_utils.InferenceResponse([to_tensor(pb_utils, "frames", frames)])
 """
 
 

@@ -22,6 +22,22 @@ from orchestrator.inference.statuses import error_of
 
 PB_UTILS: Final = "triton_python_backend_utils"
 
+CPU: Final = (1, 0)
+"""DLPack's device type and number."""
+
+
+class _Capsule:
+    """A DLPack capsule as the object that numpy asks for one."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return CPU
+
 
 class Tensor:
     """A named array; models exchange it by DLPack, as with the server itself."""
@@ -34,20 +50,20 @@ class Tensor:
         return self._name
 
     @classmethod
-    def from_dlpack(cls, name: str, array: Any) -> Tensor:
-        """Take over an array without a copy; refused, as by the server, where it is not contiguous and writable."""
-        taken = np.from_dlpack(array)
-        if not taken.flags.c_contiguous:
+    def from_dlpack(cls, name: str, capsule: Any) -> Tensor:
+        """Take over an array without a copy; refused, as by the server, where it is not contiguous."""
+        array = np.from_dlpack(_Capsule(capsule))
+        if not array.flags.c_contiguous:
             raise TritonModelException(f"{name}: DLPack tensors have to be contiguous; pass numpy.ascontiguousarray(array)")
-        return cls(name, taken)
+        return cls(name, array)
 
     def __dlpack__(self, **options: Any) -> Any:
         """Lend the array itself, not a copy."""
         return self._array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Name the device of the array, which is the CPU."""
-        return self._array.__dlpack_device__()
+        """Name the device of the array."""
+        return CPU
 
     def as_numpy(self) -> NDArray[Any]:
         """The array itself, not a copy."""

@@ -13,6 +13,7 @@ LAYERS = (
     {
         "types",
         "errors",
+        "dlpack",
         "downloads",
         "config",
         "config_layers",

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from orchestrator.dlpack import to_tensor
 from orchestrator.rendering.served import FaceShelf, UnknownFaceError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -41,7 +42,7 @@ class TritonPythonModel:
             return _refusal(str(error), pb_utils.TritonError.NOT_FOUND)
         except ValueError as error:
             return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
-        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("frames", frames)])
+        return pb_utils.InferenceResponse([to_tensor(pb_utils, "frames", frames)])
 
 
 def _array(request: pb_utils.InferenceRequest, name: str) -> np.ndarray | None:

@@ -23,11 +23,12 @@ SLEEPER = """
 import time
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from orchestrator.dlpack import to_tensor
 class TritonPythonModel:
     def execute(self, requests):
         time.sleep(0.05)
         arrays = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "x")).copy() for request in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("y", array)]) for array in arrays]
+        return [pb_utils.InferenceResponse([to_tensor(pb_utils, "y", array)]) for array in arrays]
 """
 
 

@@ -1,6 +1,6 @@
 """Runs `model.onnx` inside Triton's Python backend, so that one `config.pbtxt` serves on a laptop and in NVIDIA's container.
 
-Triton finds this file as the backend named `onnxruntime`. It stands alone: it runs in the server's own processes.
+Triton finds this file as the backend named `onnxruntime` and runs it in processes of the server.
 Tensors cross by DLPack: with numpy 2 this server's `as_numpy()` and `Tensor(name, array)` return garbage with status OK.
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+from orchestrator.dlpack import to_tensor
 
 LONG_RUN_S = 0.05
 """CPU time of a run beside which it costs nothing to give memory back, and asking for it again."""
@@ -78,7 +80,7 @@ class TritonPythonModel:
 
 def _response(names: list[str], arrays: Any) -> Any:
     """ONNX Runtime's arrays, and their parts along the batch, are contiguous and writable, as DLPack wants them."""
-    return pb_utils.InferenceResponse([*map(pb_utils.Tensor.from_dlpack, names, arrays)])
+    return pb_utils.InferenceResponse([to_tensor(pb_utils, name, array) for name, array in zip(names, arrays, strict=True)])
 
 
 def _give_back_freed_memory() -> None:

@@ -5,6 +5,8 @@ import time
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from orchestrator.dlpack import to_tensor
+
 
 class TritonPythonModel:
     def execute(self, requests):
@@ -20,5 +22,5 @@ class TritonPythonModel:
         total = np.zeros((len(side), 1)) if blob is None else np.from_dlpack(blob).sum(axis=1, keepdims=True)
         shape = (len(side), int(side[0, 0]), int(side[0, 0]), 3)
         frames = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
-        outputs = [pb_utils.Tensor.from_dlpack("frames", frames), pb_utils.Tensor.from_dlpack("blob_sum", total.astype(np.float32))]
+        outputs = [to_tensor(pb_utils, "frames", frames), to_tensor(pb_utils, "blob_sum", total.astype(np.float32))]
         return pb_utils.InferenceResponse(outputs)
