@@ -7,6 +7,7 @@ belongs to a dead run, also when that run lived in another container that shares
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -45,7 +46,8 @@ class Lease:
         try:
             self._lock = _locked(self._lock_path, os.fsencode(self._folder))
         except OSError as error:
-            raise _unusable(f"{SHM}, shared memory, cannot be written to ({error.strerror}): {SHM_MEND}") from None
+            mend = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_MEND
+            raise _unusable(f"{SHM}, shared memory, cannot be written to ({error.strerror}): {mend}") from None
 
     def folder(self) -> Path:
         """The temporary folder, made when it is first asked for; MODEL_LOAD_FAILED where it cannot be."""

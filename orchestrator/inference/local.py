@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -30,6 +32,11 @@ class Runner(Protocol):
         ...
 
 
+def _utf8(path: Path) -> str:
+    """The path as ONNX Runtime takes it, which knows no other encoding; where the locale is C, Python's own text is another one."""
+    return os.fsencode(path).decode()
+
+
 class OnnxModel:
     """An ONNX Runtime session on one thread; safe to call from several."""
 
@@ -37,7 +44,7 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._outputs = [tensor.name for tensor in contract.outputs]
-        self._session = ort.InferenceSession(str(contract.file), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(_utf8(contract.file), options, providers=["CPUExecutionProvider"])
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """One run."""
