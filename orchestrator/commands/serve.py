@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -55,6 +56,10 @@ def _check(config: ServiceConfig) -> None:
     """Refuses what would start and then serve nobody, or not everybody."""
     if not config.model_repository.is_dir():
         raise ConfigError(f"model_repository: {config.model_repository} is no folder; name the one that holds the models' folders")
+    try:
+        socket.getaddrinfo(config.host, config.port)
+    except socket.gaierror as error:
+        raise ConfigError(f"host: {config.host} has no address ({error.strerror}); give one of this machine, as 127.0.0.1") from None
     if config.workers > config.max_concurrent_sessions:
         count = f"{config.workers} workers cannot share max_concurrent_sessions {config.max_concurrent_sessions}"
         raise ConfigError(f"workers: {count}, each takes one at least; ask for fewer workers or allow more sessions")

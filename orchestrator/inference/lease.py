@@ -41,7 +41,8 @@ class Lease:
     def __init__(self) -> None:
         run = uuid.uuid4().hex[:12]
         self.prefix = f"{PREFIX}{run}-"
-        self._folder = _temporary_folder() / f"{TEMPORARY_PREFIX}{run}"
+        self._folder = temporary_parent() / f"{TEMPORARY_PREFIX}{run}"
+        self._held = -1
         self._lock_path = SHM / f"{self.prefix}{SUFFIX}"
         try:
             self._lock = _locked(self._lock_path, os.fsencode(self._folder))
@@ -55,6 +56,8 @@ class Lease:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise _unusable(f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_MEND}") from None
+        if self._held < 0:
+            self._held = _held(self._folder)
         return self._folder
 
     def sweep_segments(self) -> None:
@@ -69,7 +72,9 @@ class Lease:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
-        self._lock = -1
+        if self._held >= 0:
+            os.close(self._held)
+        self._lock = self._held = -1
 
 
 def check_shared_memory() -> None:
@@ -82,7 +87,8 @@ def check_shared_memory() -> None:
         raise _unusable(f"{free_mib} MiB are free in {SHM}, shared memory, and {LEAST_SHM_MIB} are needed: {SHM_MEND}")
 
 
-def _temporary_folder() -> Path:
+def temporary_parent() -> Path:
+    """Where temporary files go: TMPDIR, or the usual folders where that cannot be written to; MODEL_LOAD_FAILED if none can."""
     try:
         return Path(tempfile.gettempdir()).absolute()
     except FileNotFoundError:
@@ -100,6 +106,14 @@ def _locked(path: Path, text: bytes) -> int:
         path.unlink(missing_ok=True)
         raise
     return lock
+
+
+def _held(folder: Path) -> int:
+    """A locked descriptor of a folder: systemd-tmpfiles leaves such a one alone, however old its files are."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # some network drives lock no folders
+        fcntl.flock(held, fcntl.LOCK_SH)
+    return held
 
 
 def _unusable(reason: str) -> LipSyncError:

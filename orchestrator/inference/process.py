@@ -28,6 +28,9 @@ LOG = logging.getLogger(__name__)
 LOG_LINES: Final = 200
 """Lines of the server's log that are kept for error messages."""
 
+TABLES: Final = "+|"
+"""Begin the lines of what the server prints of its models and options, which says nothing of a fault."""
+
 STOPPED: Final = "T"
 GONE: Final = "XZ"
 """Letters of `state_of`."""
@@ -196,7 +199,7 @@ def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
     with stream:
         for raw in stream:
             line = raw.decode(errors="replace").rstrip()
-            if line:
+            if line and line[0] not in TABLES:
                 lines.append(line)
                 LOG.debug("%s", line)
 

@@ -196,10 +196,36 @@ REFUSALS = {
 }
 
 
+CHECKS = """
+from orchestrator.commands.checks_of_environment import ENVIRONMENT
+from orchestrator.config import ServiceConfig
+for check in (ask(ServiceConfig()) for ask in ENVIRONMENT):
+    print(f"{check.name} {check.state}: {check.finding}")
+"""
+
+
 @mounting
 @pytest.mark.parametrize("sentence", REFUSALS)
 def test_a_folder_that_the_server_cannot_do_without_is_named(tmp_path: Path, sentence: str) -> None:
     assert f"lipsync: {sentence}" in refusal(tmp_path, BASE, prefix=REFUSALS[sentence])
+
+
+@mounting
+def test_the_doctor_names_these_folders_too(tmp_path: Path) -> None:
+    mounts = mounted("-t tmpfs -o size=4m tmpfs /dev/shm", "-t tmpfs -o ro tmpfs /tmp")
+    command = [*mounts, sys.executable, "-c", CHECKS]
+    said = subprocess.run(command, env=BASE, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
+    assert [line.split(":")[0] for line in said.splitlines()] == ["shared memory MISSING", "temporary folder MISSING", "open files ok"]
+
+
+def test_a_program_that_the_kernel_does_not_run_is_named(tmp_path: Path) -> None:
+    root = tmp_path / TRITONSERVER.folder / "pytriton" / "tritonserver"
+    for program in ("bin/tritonserver", "backends/python/triton_python_backend_stub"):
+        (root / program).parent.mkdir(parents=True)
+        (root / program).write_bytes(b"\x7fELF of another machine")
+        (root / program).chmod(0o755)
+    said = refusal(tmp_path, BASE | {"LIPSYNC_DOWNLOADS": str(tmp_path)})
+    assert f"lipsync: tritonserver is not executable: {root}/bin/tritonserver: Exec format error" in said
 
 
 def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
