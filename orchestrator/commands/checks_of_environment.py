@@ -1,4 +1,4 @@
-"""What the process around a service leaves it: shared memory, a temporary folder, file descriptors."""
+"""What the process around a service leaves it: shared memory, a temporary folder, file descriptors, threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestrator.commands.checks import Check, State, checked
-from orchestrator.commands.descriptors import LEAST, allowed_descriptors
+from orchestrator.commands.process_limits import LEAST, THREADS, THREADS_MEND, allowed_descriptors, startable_threads
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.inference.environment import check_temporary_folder
@@ -55,5 +55,12 @@ def open_files(config: ServiceConfig) -> Check:
     )
 
 
-ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (shared_memory, temporary_folder, open_files)
+def threads(config: ServiceConfig) -> Check:
+    """Threads of all processes of a service with the built-in models."""
+    started = startable_threads()
+    finding = f"{THREADS} can be started" if started == THREADS else f"only {started} can be started, and {THREADS} are needed"
+    return checked("threads", started == THREADS, finding, THREADS_MEND)
+
+
+ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (shared_memory, temporary_folder, open_files, threads)
 """None of them imports numpy."""

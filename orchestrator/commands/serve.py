@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.commands.descriptors import allow_many
+from orchestrator.commands import process_limits
 from orchestrator.commands.first_models import loaded_first
 from orchestrator.commands.settings import settings
 from orchestrator.config import ConfigError, ServiceConfig
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             print(printed(config))
             return 0
         _check(config)
-        allow_many()
+        process_limits.prepare()
         configure_logging(config.log_format)
         asyncio.run(_serve(config))
     except (ConfigError, ContractError, LipSyncError, OSError) as error:

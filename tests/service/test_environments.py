@@ -215,7 +215,8 @@ def test_the_doctor_names_these_folders_too(tmp_path: Path) -> None:
     mounts = mounted("-t tmpfs -o size=4m tmpfs /dev/shm", "-t tmpfs -o ro tmpfs /tmp")
     command = [*mounts, sys.executable, "-c", CHECKS]
     said = subprocess.run(command, env=BASE, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
-    assert [line.split(":")[0] for line in said.splitlines()] == ["shared memory MISSING", "temporary folder MISSING", "open files ok"]
+    found = [line.split(":")[0] for line in said.splitlines()]
+    assert found == ["shared memory MISSING", "temporary folder MISSING", "open files ok", "threads ok"]
 
 
 def test_a_program_that_the_kernel_does_not_run_is_named(tmp_path: Path) -> None:
@@ -230,6 +231,13 @@ def test_a_program_that_the_kernel_does_not_run_is_named(tmp_path: Path) -> None
 
 def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
     assert "lipsync: only 40 files may be open at once" in refusal(tmp_path, BASE, prefix=shell("ulimit -n 40"))
+
+
+@as_root
+def test_too_few_threads_are_named(tmp_path: Path) -> None:
+    """The limit counts what the user has in all, so it is a user's who has nothing else."""
+    said = refusal(tmp_path, BASE, prefix=(*NOBODY, *shell("ulimit -u 100")))
+    assert re.search("lipsync: only [0-9]+ threads can be started, and 200 are needed", said)
 
 
 def test_a_path_without_a_shell_is_named(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_search_paths_are_absolute_since_the_server_has_another_current_director
     assert variables["PATH"] == os.pathsep.join((str(Path(sys.executable).parent), *os.defpath.split(os.pathsep)))
     assert variables["LD_LIBRARY_PATH"].startswith(str(files.libraries))
     assert variables["OPENBLAS_NUM_THREADS"] == "1"
+    assert variables["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_starting_a_server_imports_nothing_heavy() -> None:
