@@ -39,16 +39,18 @@ NOBODY = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-
 """A user without an entry in the passwd file, who may read everything, as on a machine whose folders are open, and write nothing."""
 
 
-def _may_mount() -> bool:
-    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]
+def _can(*command: str) -> bool:
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
 
 
-mounting = pytest.mark.skipif(not _may_mount(), reason="mounts need the rights of root: run as root, in a container with SYS_ADMIN")
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+mounting = pytest.mark.skipif(
+    not _can("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"),
+    reason="mounts need the rights of root: run as root, in a container with SYS_ADMIN",
+)
+becoming_nobody = pytest.mark.skipif(not _can(*NOBODY, sys.executable, "-c", ""), reason="becoming another user takes root")
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -145,7 +147,7 @@ async def test_with_variables_that_are_meant_for_others(tmp_path: Path) -> None:
         assert await drawing_models(url) == {"tpsm"}
 
 
-@as_root
+@becoming_nobody
 async def test_as_a_user_without_a_home_who_may_write_nothing(tmp_path: Path) -> None:
     environment = {name: value for name, value in BASE.items() if name != "HOME"}
     async with serving(tmp_path, environment, prefix=NOBODY) as url:
@@ -233,7 +235,7 @@ def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
     assert "lipsync: only 40 files may be open at once" in refusal(tmp_path, BASE, prefix=shell("ulimit -n 40"))
 
 
-@as_root
+@becoming_nobody
 def test_too_few_threads_are_named(tmp_path: Path) -> None:
     """The limit counts what the user has in all, so it is a user's who has nothing else."""
     said = refusal(tmp_path, BASE, prefix=(*NOBODY, *shell("ulimit -u 100")))
