@@ -28,6 +28,7 @@ from orchestrator.inference.control import CannotRun, Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
 from orchestrator.inference.identity import Stamp
 from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early, memory_mb
+from orchestrator.rendering.map_files import remove_dead_folders
 
 LOG = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ class EmbeddedTriton:
         self._state = TritonState.STOPPED
         await self._close_control()
         await asyncio.to_thread(self._process.kill)
+        await asyncio.to_thread(remove_dead_folders)
         self._lease.release()
 
     async def _supervise(self) -> None:
