@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final
 
 from orchestrator.batch_window import BatchWindow
@@ -152,6 +152,11 @@ class FramePipeline:
                 await self._introduce(face, adapter, size, prepared)
             elif await self.choice.available(model):
                 self._preparations.start(face, adapter, size)
+
+    def prepare_later(self, face: FaceModel, models: Iterable[LipSyncModel], sizes: Iterable[int]) -> None:
+        """Prepare a face in the background, so that what is derived from it is stored before somebody asks for it."""
+        for size, model in product(sizes, models):
+            self._preparations.start(face, self._adapters[model], size)
 
     async def _introduce(self, face: FaceModel, adapter: ModelAdapter, size: int, prepared: Any) -> None:
         """Send the face to the servers that keep it, once. One that has lost it says so, and gets it with the next frame."""

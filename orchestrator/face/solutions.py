@@ -18,6 +18,9 @@ READ_TIMEOUT_S: Final = 0.25
 
 WRITE_TIMEOUT_S: Final = 30.0
 
+CLOSE_S: Final = 1.0
+"""Time that files under way have at the service's end."""
+
 HELD: Final = 4
 """Solutions in memory: adapters of one kind ask for the same one shortly after each other, and hold it themselves then."""
 
@@ -47,8 +50,10 @@ class FaceSolutions:
         self._writing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """End writing; a file that is not written is solved again."""
-        for task in self._writing:
+        """End writing, after a moment's patience; a face whose file was not written is solved again."""
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=CLOSE_S)
+        for task in list(self._writing):
             task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)
 

@@ -28,7 +28,7 @@ from orchestrator.inference.control import CannotRun, Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
 from orchestrator.inference.identity import Stamp
 from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early, memory_mb
-from orchestrator.rendering.map_files import remove_dead_folders
+from orchestrator.rendering.map_files import remove_folder_of
 
 LOG = logging.getLogger(__name__)
 
@@ -183,8 +183,7 @@ class EmbeddedTriton:
                 await self._task
         self._state = TritonState.STOPPED
         await self._close_control()
-        await asyncio.to_thread(self._process.kill)
-        await asyncio.to_thread(remove_dead_folders)
+        await asyncio.to_thread(self._kill)
         self._lease.release()
 
     async def _supervise(self) -> None:
@@ -314,13 +313,17 @@ class EmbeddedTriton:
         self._admission.withdraw(f"the server is starting again: {self.last_fault}")
         self._first_start.set()
         await self._close_control()
-        await asyncio.to_thread(self._process.kill)
+        await asyncio.to_thread(self._kill)
         self._lease.sweep_segments()
         await asyncio.sleep(back_off_s)
         ports = self._process.ports if self._was_up else free_ports()
         self._was_up = False
         self.restarts += 1
         self._process = launch(self._path, self._first, self._lease, ports)
+
+    def _kill(self) -> None:
+        self._process.kill()
+        remove_folder_of(self._process.pid)
 
     async def _close_control(self) -> None:
         if self._control is not None:

@@ -1,8 +1,9 @@
 """Face maps in files that all renderer instances of one server share: maps sent to one of them serve the others too.
 
 The instances are processes below one `tritonserver`, on one machine, so this works wherever that runs. An instance that
-was started again finds the faces of its predecessor. The folder holds a lock for as long as an instance lives; a folder
-whose lock is free belongs to a dead server and is removed by the next one, or by the embedded server's supervisor.
+was started again finds the faces of its predecessor. The folder goes with its server: the last instance that is unloaded
+removes it, or who kills the server does. Each instance holds a lock on it; a folder whose lock is free belongs to a server
+that was killed, and the next one to start removes it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class MapFiles:
                 part.replace(path)
                 self._make_room()
 
+    def discard(self, digest: bytes) -> None:
+        """Remove what cannot be used, so that it can be put anew."""
+        with contextlib.suppress(OSError):
+            self._path(digest).unlink()
+
     def _path(self, digest: bytes) -> Path:
         return self._folder / f"{digest.hex()}{SUFFIX}"
 
@@ -87,11 +93,16 @@ def open_map_files() -> MapFiles | None:
     except OSError:
         return None
     finally:
-        remove_dead_folders()
+        _remove_dead_folders()
 
 
-def remove_dead_folders() -> None:
-    """Remove what servers left that were killed."""
+def remove_folder_of(server_pid: int) -> None:
+    """Remove what a server left; to be called once it and its backend processes were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}{server_pid}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_dead_folders() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         _remove_if_unused(folder)
 

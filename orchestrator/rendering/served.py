@@ -62,11 +62,12 @@ class FaceShelf:
     def _take_shared(self, digest: bytes) -> bool:
         """Take the maps that another instance was sent; False where there are none that can be used."""
         blob = self._files.get(digest) if self._files is not None else None
-        if blob is None:
+        if self._files is None or blob is None:
             return False
         try:
             self._hold(digest, blob)
         except ValueError:
+            self._files.discard(digest)
             return False
         return True
 
