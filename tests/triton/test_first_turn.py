@@ -41,6 +41,11 @@ async def refused(service: LiveService) -> int:
     return round(sum(float(line.rsplit(" ", 1)[1]) for line in failures))
 
 
+async def test_the_shipped_face_is_sent_to_the_renderer_before_the_service_listens(service: LiveService) -> None:
+    face = Tpsm().prepare(demo_face(), 256)
+    await _draw(service.inference, face.digest, rows=1)
+
+
 async def test_first_turns_of_the_shipped_and_of_stored_faces_are_not_refused(service: LiveService) -> None:
     for size in (256, 512, 128):
         for face in ("demo", "red"):
@@ -48,11 +53,6 @@ async def test_first_turns_of_the_shipped_and_of_stored_faces_are_not_refused(se
             pictures = await turn_of(service, "tpsm", 0.6, faceModelId=face, config=config)
             assert pictures[0].shape == (size, size, 3)
     assert await refused(service) == 0
-
-
-async def test_the_shipped_face_is_sent_to_the_renderer_before_the_service_listens(service: LiveService) -> None:
-    face = Tpsm().prepare(demo_face(), 256)
-    await _draw(service.inference, face.digest, rows=1)
 
 
 async def test_an_instance_that_was_started_again_has_the_faces_of_its_predecessor(
