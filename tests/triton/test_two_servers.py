@@ -49,15 +49,18 @@ async def test_a_face_is_sent_to_every_server_that_is_there(make_repository: Cal
     face, paths = Tpsm().prepare(demo_face(), 128), (make_repository(), make_repository())
     (request,) = Tpsm().introduction(face).values()
     picture = {name: request[name] for name in ("motion", "face")}
-    async with EmbeddedTriton(paths[0], BUILT_IN) as first, EmbeddedTriton(paths[1], BUILT_IN) as second:
-        async with TritonInference([first, second], read_repository(paths[0])) as inference:
-            assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 2
-            for _ in range(4):  # in turns
-                await inference.infer("tpsm", picture, deadline=time.monotonic() + ANSWER_S)
-            doomed = first.health().pid
-            assert doomed is not None
-            os.kill(doomed, signal.SIGKILL)
-            assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 1
+    async with (
+        EmbeddedTriton(paths[0], BUILT_IN) as first,
+        EmbeddedTriton(paths[1], BUILT_IN) as second,
+        TritonInference([first, second], read_repository(paths[0])) as inference,
+    ):
+        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 2
+        for _ in range(4):  # in turns
+            await inference.infer("tpsm", picture, deadline=time.monotonic() + ANSWER_S)
+        doomed = first.health().pid
+        assert doomed is not None
+        os.kill(doomed, signal.SIGKILL)
+        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 1
 
 
 async def _turn(url: str, session: str) -> set[str]:
