@@ -20,9 +20,9 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.costless_models import MODELS, write_costless_models
 from orchestrator.app import serving
 from orchestrator.audio.reader import read_audio
-from orchestrator.commands.costless_models import MODELS, write_costless_models
 from orchestrator.commands.load_client import Load, run_load
 from orchestrator.commands.service_process import cpu_seconds
 from orchestrator.config import ServiceConfig

@@ -86,8 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers["bench"].add_argument("--sessions", type=within(int, 1, 4096), default=8, metavar="N", help="live sessions at once (default 8)")
     text = "length of each session's speech (default 10)"
     parsers["bench"].add_argument("--seconds", type=within(float, 0.1, 3600.0), default=10.0, metavar="S", help=text)
-    text = "find how many live sessions N worker processes serve, against one, from --sessions on (default: measure one process)"
-    parsers["bench"].add_argument("--workers", type=within(int, 1, 256), default=1, metavar="N", help=text)
+    _gone(parsers["bench"])
     _picture(parsers["bench"])
     parsers["bench"].add_argument("--audio", type=Path, metavar="FILE", help="speech to send (default: the page's samples)")
     parsers["bench"].add_argument("--format", choices=("jpeg", "h264"), default="jpeg", help="coding of the frames (default jpeg)")
@@ -104,9 +103,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serving(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _listening(parser)
-    parser.add_argument("--workers", metavar="N", help="processes that share the port and the Triton, for more cores (default 1)")
+    _gone(parser)
     parser.add_argument("--log-format", choices=("text", "json"), help="lines for people or for programs (default text)")
     parser.add_argument("--print-config", action="store_true", help="print every setting as it would be used, without secrets, and end")
+
+
+def _gone(parser: argparse.ArgumentParser) -> None:
+    """Flags of earlier versions; the configuration says what takes their place."""
+    parser.add_argument("--workers", help=argparse.SUPPRESS)
 
 
 def _listening(parser: argparse.ArgumentParser) -> None:

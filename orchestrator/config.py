@@ -52,8 +52,6 @@ class ServiceConfig:
     """Secret (HS256) or public key in PEM (RS256) that signed tokens are checked with; empty accepts none."""
     auth_jwt_algorithm: Literal["HS256", "RS256"] = "HS256"
     """HS256 or RS256."""
-    workers: Annotated[int, Between(1, 256)] = 1
-    """Processes that share the port and the embedded Triton, for more cores; sessions are spread over them."""
     log_format: Literal["text", "json"] = "text"
     """`text` for people or `json` for programs: an object a line."""
     allowed_origins: tuple[Annotated[str, Origin()], ...] = ()

@@ -16,6 +16,9 @@ ENVIRONMENT_PREFIX: Final = "LIPSYNC_"
 
 KEYS: Final = frozenset(entry.name for entry in fields(ServiceConfig))
 
+GONE: Final = {"workers": "run several instances behind a gateway (docs/deploy.md)"}
+"""Keys of earlier versions, and what takes their place."""
+
 
 def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:
     """Merge the layers; an unknown key is refused with the nearest known one."""
@@ -34,6 +37,8 @@ def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], fil
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
     for key, value in merged.items():
+        if key in GONE:
+            raise ConfigError(f"{key} is gone: {GONE[key]}")
         if key not in KEYS:
             raise ConfigError(f"unknown configuration {_shown(key, value)}{_nearest(key)}")
     return merged

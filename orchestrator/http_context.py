@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,22 +18,6 @@ from orchestrator.service import LipSyncService
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
 SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Which of the workers on this machine an application is."""
-
-    number: int
-    workers: int
-
-    def of(self, count: int) -> int:
-        """Its part of what all of them may have together; the first ones take what is left over."""
-        return count // self.workers + (self.number < count % self.workers)
-
-
-SHARE: Final = web.AppKey("share", Share)
-ALONE: Final = Share(0, 1)
 
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
 """The machine's capacity, once it was measured."""

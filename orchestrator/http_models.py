@@ -10,7 +10,7 @@ from aiohttp import web
 
 from orchestrator import http_answers as answers
 from orchestrator.errors import invalid_field
-from orchestrator.http_context import CONFIG, MEASURED, SERVICE, SHARE, answer
+from orchestrator.http_context import CONFIG, MEASURED, SERVICE, answer
 from orchestrator.http_errors import refused
 from orchestrator.inference.weights import Weights
 from orchestrator.models import ADAPTERS
@@ -21,14 +21,14 @@ from orchestrator.video.metrics import GenerationMetrics
 
 
 async def health(request: web.Request) -> web.Response:
-    """Sessions and capacity, of all workers together, and each model's availability and latency in the one that answers."""
+    """Sessions, capacity, and each model's availability and latency."""
     app, service = request.app, request.app[SERVICE]
     status = await service.get_health_status()
     return answer(
         answers.Health(
             status="healthy" if status.is_healthy else "degraded",
-            active_sessions=_of_all(app, "lipsync_sessions", status.active_sessions),
-            speaking_sessions=_of_all(app, "lipsync_speaking_sessions", service.sessions.speaking()),
+            active_sessions=status.active_sessions,
+            speaking_sessions=service.sessions.speaking(),
             max_sessions=app[CONFIG].max_concurrent_sessions,
             gpu_available=status.gpu_available,
             capacity=_capacity(app),
@@ -38,16 +38,11 @@ async def health(request: web.Request) -> web.Response:
     )
 
 
-def _of_all(app: web.Application, gauge: str, own: int) -> int:
-    """Workers know of each other by what they keep in the metrics that they share."""
-    return own if app[SHARE].workers == 1 else app[SERVICE].metrics.total(gauge)
-
-
 def _capacity(app: web.Application) -> answers.Capacity | None:
     if not app[MEASURED]:
         return None
     (measured,) = app[MEASURED]
-    faces = _of_all(app, "lipsync_capacity_faces", app[SERVICE].sessions.carries or measured.faces)
+    faces = app[SERVICE].sessions.carries or measured.faces
     return answers.Capacity(faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps)
 
 

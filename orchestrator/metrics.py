@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from types import TracebackType
-from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -16,13 +14,6 @@ STAGE_BUCKETS_S = (0.0001, 0.0002, 0.0005, *LATENCY_BUCKETS_S)
 OFFSET_BUCKETS_MS = (-100, -45, -30, -15, -5, 5, 15, 30, 45, 100)
 BITRATE_BUCKETS_BPS = (100_000, 200_000, 300_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000)
 FILL_BUCKETS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9, 1.0)
-
-SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where several processes of one service keep their counts together; the client library reads it when it is imported."""
-
-SUM: Final = "livesum"
-NEWEST: Final = "livemostrecent"
-"""What a gauge of several processes says: only the living count, together or the last that spoke."""
 
 
 class _Stage:
@@ -64,7 +55,7 @@ class Metrics:
         self.buffer_underruns_total = self._counter(
             "lipsync_buffer_underruns_total", "Frames that left more than their own length after they could have"
         )
-        self.buffered_frames = self._gauge("lipsync_buffered_frames", "Coded frames that wait for their clients", SUM)
+        self.buffered_frames = self._gauge("lipsync_buffered_frames", "Coded frames that wait for their clients")
         self.audio_lost_seconds_total = self._counter("lipsync_audio_lost_seconds_total", "Audio that overflowed an inbox")
         self.frame_latency_seconds = self._histogram(
             "lipsync_frame_latency_seconds", "From the last audio sample of a frame's look-ahead to the frame's leaving", LATENCY_BUCKETS_S
@@ -93,26 +84,26 @@ class Metrics:
             "model",
             "result",
         )
-        self.model_available = self._gauge("lipsync_model_available", "1 when a model may be used", NEWEST, "model")
+        self.model_available = self._gauge("lipsync_model_available", "1 when a model may be used", "model")
 
     def _sessions(self) -> None:
-        self.sessions = self._gauge("lipsync_sessions", "Open sessions", SUM)
-        self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost", SUM)
+        self.sessions = self._gauge("lipsync_sessions", "Open sessions")
+        self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost")
         self.resumptions_total = self._counter("lipsync_resumptions_total", "Sessions that went on over a new connection")
-        self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw", SUM)
-        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured", SUM)
+        self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw")
+        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured")
         self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
 
     def _triton(self) -> None:
         self.triton_batch_size = self._gauge(
-            "lipsync_triton_batch_size", "Mean items of an execution since the last look at Triton", NEWEST, "model"
+            "lipsync_triton_batch_size", "Mean items of an execution since the last look at Triton", "model"
         )
         self.triton_queue_seconds = self._gauge(
-            "lipsync_triton_queue_seconds", "Mean wait of a request in Triton's queue since the last look", NEWEST, "model"
+            "lipsync_triton_queue_seconds", "Mean wait of a request in Triton's queue since the last look", "model"
         )
-        self.gpu_utilization_ratio = self._gauge("lipsync_gpu_utilization_ratio", "Share of time that Triton's GPUs were busy", NEWEST)
-        self.gpu_memory_used_bytes = self._gauge("lipsync_gpu_memory_used_bytes", "Memory in use on Triton's GPUs", NEWEST)
-        self.gpu_memory_total_bytes = self._gauge("lipsync_gpu_memory_total_bytes", "Memory of Triton's GPUs", NEWEST)
+        self.gpu_utilization_ratio = self._gauge("lipsync_gpu_utilization_ratio", "Share of time that Triton's GPUs were busy")
+        self.gpu_memory_used_bytes = self._gauge("lipsync_gpu_memory_used_bytes", "Memory in use on Triton's GPUs")
+        self.gpu_memory_total_bytes = self._gauge("lipsync_gpu_memory_total_bytes", "Memory of Triton's GPUs")
         self.inbox_fill, self.outbox_fill = self.queue_fill.labels("inbox"), self.queue_fill.labels("outbox")
         self._stage_children: dict[tuple[str, str], Histogram] = {}
         self._frame_children: dict[tuple[str, str], Counter] = {}
@@ -120,8 +111,8 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, together: Any, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, multiprocess_mode=together, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
@@ -145,18 +136,5 @@ class Metrics:
         child.inc()
 
     def render(self) -> bytes:
-        """The text exposition format; of all processes together where they share a folder."""
-        return generate_latest(self._together())
-
-    def total(self, name: str) -> int:
-        """A gauge without labels, of all processes together; what another one says is up to a second old."""
-        return round(self._together().get_sample_value(name) or 0.0)
-
-    def _together(self) -> CollectorRegistry:
-        if SHARED_FOLDER not in os.environ:
-            return self.registry
-        from prometheus_client import multiprocess
-
-        together = CollectorRegistry()
-        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return together
+        """The text exposition format."""
+        return generate_latest(self.registry)

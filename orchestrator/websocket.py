@@ -210,8 +210,8 @@ class Connection:
         conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(message.session_id, message.user_id)
         if conversation is None:
             why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
-            details = {"field": "sessionId"} | ({"workers": self._config.workers} if self._config.workers > 1 else {})
-            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details=details)
+            told, details = f"sessionId: {why}", {"field": "sessionId"}
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, told, recoverable=False, details=details)
         await self._switchboard.resume(conversation, self, message)
 
     def _carried(self, session_id: str, user_id: str) -> Conversation | None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from orchestrator.audio.reader import read_audio
 from orchestrator.commands.bench_report import Measured, report
-from orchestrator.commands.bench_workers import compare
 from orchestrator.commands.load_client import Load, run_load
 from orchestrator.commands.render_cost import render_cost_ms
 from orchestrator.commands.service_process import UNLIMITED, ServiceProcess, cpu_seconds, running_service
@@ -35,15 +34,10 @@ IDLE_S: Final = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0 when every session got every frame, or more workers served more sessions."""
+    """Exit status 0 when every session got every frame."""
     try:
         settings(options)
         speech = _speech(options.audio)
-        if options.workers > 1:
-            load = Load("", options.sessions, options.seconds, options.size, options.fps, options.format)
-            text, more = compare(_serve_arguments(options), options.workers, load, speech)
-            print(text)
-            return 0 if more else 1
         with running_service(_serve_arguments(options), UNLIMITED) as service:
             measured = asyncio.run(_measure(service, options, speech))
     except (ConfigError, LipSyncError, aiohttp.ClientError, OSError) as error:

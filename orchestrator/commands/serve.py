@@ -1,4 +1,4 @@
-"""`lipsync serve`: the whole service, with the embedded Triton unless another one is named, in one process or in several."""
+"""`lipsync serve`: the whole service, with the embedded Triton unless another one is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,16 +52,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(config: ServiceConfig) -> None:
-    """Refuses what would start and then serve nobody, or not everybody."""
+    """Refuses what would start and then serve nobody."""
     if not config.model_repository.is_dir():
         raise ConfigError(f"model_repository: {config.model_repository} is no folder; name the one that holds the models' folders")
     try:
         socket.getaddrinfo(config.host, config.port)
     except socket.gaierror as error:
         raise ConfigError(f"host: {config.host} has no address ({error.strerror}); give one of this machine, as 127.0.0.1") from None
-    if config.workers > config.max_concurrent_sessions:
-        count = f"{config.workers} workers cannot share max_concurrent_sessions {config.max_concurrent_sessions}"
-        raise ConfigError(f"workers: {count}, each takes one at least; ask for fewer workers or allow more sessions")
 
 
 async def _serve(config: ServiceConfig) -> None:
@@ -70,7 +66,7 @@ async def _serve(config: ServiceConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with _running(config) if config.workers == 1 else _shared(config) as port:
+    async with _running(config) as port:
         host = f"[{config.host}]" if ":" in config.host else config.host
         _greet(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)")
         for fault in await asyncio.to_thread(_lasting_faults, config):
@@ -125,30 +121,6 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
 
         async with serving(config, open_inference) as port:
             yield port
-
-
-@asynccontextmanager
-async def _shared(config: ServiceConfig) -> AsyncIterator[int]:
-    """The service in `config.workers` processes below this one, which runs the Triton that they share; yields their port."""
-    from orchestrator.workers import WorkerPool, reserved_port, shared_metrics
-
-    with shared_metrics(), reserved_port(config.host, config.port) as port, _launched(config) as launched:
-        listening = replace(config, port=port)
-        if launched is None:
-            async with WorkerPool(listening, None, lambda _: None):
-                yield port
-            return
-
-        from orchestrator.inference import InferenceError
-        from orchestrator.inference.shared import Failure, state_of
-
-        async with _embedded(config, launched) as server:
-
-            def tell(failure: Failure) -> None:
-                server.report_failure(failure.model, InferenceError(failure.code, failure.message, model=failure.model))
-
-            async with WorkerPool(listening, lambda: state_of(server), tell):
-                yield port
 
 
 @contextmanager

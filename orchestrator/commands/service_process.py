@@ -108,4 +108,4 @@ def _part(command: Sequence[str]) -> str:
     """A backend process's last argument but one is `<model>_<group>_<instance>`."""
     if command and command[0].endswith("triton_python_backend_stub"):
         return f"backend of {command[-2].rsplit('_', 2)[0]}"
-    return "tritonserver" if command and command[0].endswith("tritonserver") else ORCHESTRATOR  # a worker
+    return "tritonserver" if command and command[0].endswith("tritonserver") else ORCHESTRATOR

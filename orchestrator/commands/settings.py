@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.config import ConfigError, ServiceConfig
-from orchestrator.config_layers import KEYS, named_settings
+from orchestrator.config_layers import GONE, KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
     """The configuration of this run, tried as far as that takes no service; raises `ConfigError`."""
-    flags = {name: value for name, value in vars(options).items() if name in KEYS}
+    flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
     named = named_settings(flags, os.environ, options.config)
     config = _config(named)
     if config.asks_for_tokens:

@@ -11,7 +11,6 @@ from typing import Any
 
 import aiohttp
 import av
-import prometheus_client.values
 import pytest
 from http_service import form, http_service, recording
 from ws_client import connect, syllables
@@ -109,12 +108,7 @@ async def test_a_rendering_ends_at_its_deadline(tmp_path: Path) -> None:
         await _until(url, 400)
 
 
-async def test_workers_count_live_turns_and_renderings_together_and_never_backwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They keep them in files, where two that count the same in one process would overwrite each other."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(prometheus_client.values, "ValueClass", prometheus_client.values.MultiProcessValue())
+async def test_live_turns_and_renderings_are_counted_together_and_never_backwards(tmp_path: Path) -> None:
     told = [0.0]
     async with http_service(tmp_path, frame_cache_ttl=0.0) as url, connect(url) as client:
         for turn in range(2):

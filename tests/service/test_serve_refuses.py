@@ -59,18 +59,12 @@ def test_a_configuration_that_is_no_text_is_named(tmp_path: Path, broken: Path, 
     assert f"lipsync: {broken}/audio2motion/config.pbtxt: " in refusal(tmp_path, "--model-repository", broken, *triton)
 
 
-@pytest.mark.parametrize("triton", [EMBEDDED, pytest.param(NO_TRITON, id="elsewhere")])
-def test_several_workers_name_it_too(tmp_path: Path, broken: Path, triton: tuple[str, ...]) -> None:
-    said = refusal(tmp_path, "--workers", "2", "--model-repository", broken, *triton)
-    assert f"{broken}/audio2motion/config.pbtxt: " in said
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_repository_that_is_no_folder_is_named(tmp_path: Path, workers: str) -> None:
-    said = refusal(tmp_path, "--workers", workers, "--model-repository", tmp_path / "nowhere")
+def test_a_repository_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "--model-repository", tmp_path / "nowhere")
     assert said.startswith(f"lipsync: model_repository: {tmp_path}/nowhere is no folder")
 
 
-def test_more_workers_than_sessions_are_refused(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "--workers", "3", LIPSYNC_MAX_CONCURRENT_SESSIONS="2")
-    assert said.startswith("lipsync: workers: 3 workers cannot share max_concurrent_sessions 2")
+@pytest.mark.parametrize(("flags", "settings"), [(("--workers", "2"), {}), ((), {"LIPSYNC_WORKERS": "2"})], ids=["flag", "environment"])
+def test_workers_are_gone_and_it_is_said_what_takes_their_place(tmp_path: Path, flags: tuple[str, ...], settings: dict[str, str]) -> None:
+    said = refusal(tmp_path, *flags, **settings)
+    assert said.startswith("lipsync: workers is gone: run several instances behind a gateway (docs/deploy.md)")

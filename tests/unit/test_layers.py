@@ -37,7 +37,6 @@ LAYERS = (
         "app",
         "first_faces",
         "websocket",
-        "workers",
         "conversation",
         "outgoing",
         "switchboard",
