@@ -57,8 +57,8 @@ async def serve(way: str, folder: Path) -> None:
                 assert all(map(server.has_ready, MODELS)), server.health()
                 yield inference
 
-    async with serving(config, opened) as port:
-        print(f"http://127.0.0.1:{port}", flush=True)
+    async with serving(config, opened) as listening:
+        print(f"http://127.0.0.1:{listening.port}", flush=True)
         await asyncio.Event().wait()
 
 

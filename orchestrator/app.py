@@ -6,18 +6,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from orchestrator.auth import authenticator_of
 from orchestrator.capacity import measure, until_measured
 from orchestrator.config import ServiceConfig
+from orchestrator.draining import Drain
 from orchestrator.first_faces import FirstFaces
 from orchestrator.gate import AUTHENTICATOR, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
-from orchestrator.http_context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE, SOCKETS
+from orchestrator.http_context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE
 from orchestrator.http_errors import errors_as_json
 from orchestrator.http_uploads import MAX_BODY_BYTES, UPLOADS, Uploads
 from orchestrator.licences import check_models
@@ -41,7 +43,6 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
     app[AUTHENTICATOR] = authenticator_of(config)
     app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
     app[SWITCHBOARD] = Switchboard(app[SERVICE])
-    app[SOCKETS] = set()
     app[MEASURED] = []
     app[UPLOADS] = Uploads()
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
@@ -84,16 +85,25 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
         await asyncio.gather(task, return_exceptions=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A service that takes connections."""
+
+    port: int
+    drain: Drain
+
+
 @asynccontextmanager
-async def serving(config: ServiceConfig, open_inference: OpenInference) -> AsyncIterator[int]:
-    """The service, listening; yields its port."""
+async def serving(config: ServiceConfig, open_inference: OpenInference) -> AsyncIterator[Listening]:
+    """The service, until the block is left; what is under way by then is cut."""
     cv2.setNumThreads(1)
-    runner = web.AppRunner(build_app(config, open_inference), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    app = build_app(config, open_inference)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port)
         await site.start()
-        yield runner.addresses[0][1]
+        yield Listening(runner.addresses[0][1], app[SWITCHBOARD].drain)
     finally:
         await runner.cleanup()
 
@@ -119,6 +129,4 @@ async def _measure_capacity(app: web.Application) -> None:
 
 
 async def _close_sockets(app: web.Application) -> None:
-    sockets = app[SOCKETS]
-    for socket in list(sockets):
-        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service is shutting down")
+    await app[SWITCHBOARD].drain.send_all_away()

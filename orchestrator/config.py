@@ -99,6 +99,8 @@ class ServiceConfig:
     """Messages a second that are read of a connection, beyond a burst; more wait in its socket."""
     resume_ttl_s: SecondsOrNone = 30.0
     """How long a session whose connection was lost waits for its client to come back."""
+    drain_s: SecondsOrNone = 5.0
+    """Time after SIGTERM or Ctrl+C in which turns and requests under way may end; 0 cuts them at once."""
     max_session_s: Seconds = 3600.0
     """A session is ended after this time, with a warning before."""
     preload_users: tuple[str, ...] = ()

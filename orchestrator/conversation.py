@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -64,7 +65,8 @@ class Line(Protocol):
 class Conversation:
     """A session, the turns that arrive for it, and the line its messages leave by; without one it waits."""
 
-    def __init__(self, session: Session, service: LipSyncService) -> None:
+    def __init__(self, session: Session, service: LipSyncService, turn_over: Callable[[], None] = lambda: None) -> None:
+        """`turn_over` is called whenever the client was told that a turn is over."""
         self.session = session
         self.live = LiveSession(session, service.pipeline, pacing_lead_s=service.config.pacing_lead_ms / 1000.0)
         self.turns = TurnCounter()
@@ -72,7 +74,10 @@ class Conversation:
         self.line: Line | None = None
         self.is_over = False
         """Its time is over: it says what is left to say, and hears nothing more."""
+        self.is_answering = False
+        """The client was told that a turn began, and not yet that it is over."""
         self._service = service
+        self._turn_over = turn_over
         self._sender: asyncio.Task[None] | None = None
         self._sender_fault: BaseException | None = None
         self._all_said = asyncio.Event()
@@ -249,6 +254,8 @@ class Conversation:
         began = time.perf_counter()
         if isinstance(out, OutgoingFrame) and not self._is_wanted(out):
             return
+        if isinstance(out, TurnStarted):
+            self.is_answering = True
         try:
             with span_below(out.trace if isinstance(out, OutgoingFrame) else None, "send"):
                 if isinstance(out, Failed):
@@ -261,6 +268,9 @@ class Conversation:
         if isinstance(out, OutgoingFrame):
             self._service.metrics.observe_stage("send", out.frame.format.value, time.perf_counter() - began)
             self._count(out, asyncio.get_running_loop().time())
+        elif isinstance(out, TurnEnded):
+            self.is_answering = False
+            self._turn_over()
 
     def _is_wanted(self, out: OutgoingFrame) -> bool:
         """After a lost connection: not what is long past, and of H.264 nothing before a keyframe."""

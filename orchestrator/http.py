@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from orchestrator import http_answers as answers
 from orchestrator import wire
 from orchestrator.gate import caller_of, check_origin
-from orchestrator.http_context import CONFIG, SERVICE, SOCKETS, answer
+from orchestrator.http_context import CONFIG, SERVICE, answer
 from orchestrator.http_faces import delete_face, enrol, get_face, list_faces, preview
 from orchestrator.http_media import benchmark, render
 from orchestrator.http_models import health, model_performance, models
@@ -58,14 +59,16 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     """`GET /v1/ws`."""
     app = request.app
     check_origin(request, app[CONFIG].allowed_origins)
+    switchboard = app[SWITCHBOARD]
+    if not switchboard.has_parked:  # else it may come to resume a session
+        switchboard.drain.check()
     socket = await open_socket(request)
-    app[SOCKETS].add(socket)
-    try:
-        await Connection(socket, request, app[SERVICE], app[SWITCHBOARD], caller_of(request)).run()
-    except ConnectionError:
-        logger.info("a client went away")
-    finally:
-        app[SOCKETS].discard(socket)
+    connection = Connection(socket, request, app[SERVICE], switchboard, caller_of(request))
+    with switchboard.drain.carrying(connection):
+        try:
+            await connection.run()
+        except ConnectionError:
+            logger.info("a client went away")
     return socket
 
 
@@ -106,6 +109,16 @@ def _file_of_page(name: str) -> Path:
     return path
 
 
+def _long(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The same handler; an instance that shuts down refuses the request, or waits for it where it began before."""
+
+    async def waited_for(request: web.Request) -> web.StreamResponse:
+        with request.app[SWITCHBOARD].drain.work():
+            return await handler(request)
+
+    return waited_for
+
+
 def add_routes(app: web.Application) -> None:
     """Every path of the service."""
     user = "/v1/users/{user}/face-models"
@@ -121,10 +134,10 @@ def add_routes(app: web.Application) -> None:
             web.get("/v1/health", health),
             web.get("/v1/models", models),
             web.get("/v1/models/{name}/performance", model_performance),
-            web.post("/v1/benchmark", benchmark),
-            web.post("/v1/render", render),
+            web.post("/v1/benchmark", _long(benchmark)),
+            web.post("/v1/render", _long(render)),
             web.get(user, list_faces),
-            web.post(user, enrol),
+            web.post(user, _long(enrol)),
             web.get(user + "/{face}", get_face),
             web.delete(user + "/{face}", delete_face),
             web.get(user + "/{face}/preview.jpg", preview),

@@ -17,7 +17,6 @@ from orchestrator.service import LipSyncService
 
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
-SOCKETS: Final[web.AppKey[set[web.WebSocketResponse]]] = web.AppKey("sockets", set)
 
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
 """The machine's capacity, once it was measured."""

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from orchestrator import wire
 from orchestrator.conversation import Conversation, Line
+from orchestrator.draining import Drain
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.logs import session_logged
 from orchestrator.service import LipSyncService
@@ -27,6 +28,7 @@ class Switchboard:
 
     def __init__(self, service: LipSyncService) -> None:
         self._service = service
+        self.drain = Drain(service.metrics)
         self._conversations: dict[str, Conversation] = {}
         self._carried: dict[tuple[Line, str], Conversation] = {}
         """The same by what carries them and the id they have there."""
@@ -52,8 +54,18 @@ class Switchboard:
         """The user's conversation of that id, wherever it is."""
         return self._conversations.get(_key(session_id, user_id))
 
+    def is_in_turn(self, line: Line) -> bool:
+        """True while a session on this line has begun to answer a turn that is not over."""
+        return any(conversation.is_answering for conversation in self._conversations.values() if conversation.line is line)
+
+    @property
+    def has_parked(self) -> bool:
+        """True while a session waits for its client to come back."""
+        return bool(self._parked)
+
     def open(self, session_id: str, user_id: str, line: Line) -> Conversation:
-        """A new conversation over this line; SESSION_LIMIT when there are too many, INVALID_MESSAGE when the id is taken."""
+        """A new conversation over this line; SESSION_LIMIT without room or while draining, INVALID_MESSAGE when the id is taken."""
+        self.drain.refuse(line)
         config = self._service.config
         key = _key(session_id, user_id)
         session = Session(session_id, user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames, key=key)
@@ -64,7 +76,7 @@ class Switchboard:
             if not is_full or not self._make_room(user_id):
                 raise
             self._service.sessions.add(session)
-        conversation = self._conversations[key] = Conversation(session, self._service)
+        conversation = self._conversations[key] = Conversation(session, self._service, self.drain.look)
         with session_logged(session_id):
             task = self._tasks[conversation] = asyncio.create_task(self._run(conversation), name=f"session {session_id}")
         task.add_done_callback(lambda _: self._tasks.pop(conversation))  # one that was cancelled before it began has no end of its own
@@ -143,6 +155,7 @@ class Switchboard:
             self._uncarry(conversation)
         self._service.sessions.remove(conversation.session)
         self._service.metrics.sessions.set(len(self._service.sessions))
+        self.drain.look()
 
     async def _run(self, conversation: Conversation) -> None:
         try:

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Final
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from orchestrator import wire
 from orchestrator.allowance import Allowance
@@ -73,6 +73,7 @@ class Connection:
         self._heard = asyncio.Event()
         self._read_since_breath = 0
         self._is_told_of_flood = False
+        self._is_sent_away = False
         self._cut: dict[str, str] = {}
         """Sessions whose time was over in the middle of a turn, the oldest first, and that turn's id."""
 
@@ -82,7 +83,16 @@ class Connection:
         try:
             closed = await self._receive()
         finally:
-            await self._switchboard.lost(self, closed=closed)
+            await self._switchboard.lost(self, closed=closed or self._is_sent_away)
+
+    def is_in_turn(self) -> bool:
+        """True while one of its sessions has begun to answer a turn that is not over."""
+        return self._switchboard.is_in_turn(self)
+
+    async def send_away(self) -> None:
+        """Close it, and say that the client may connect again at once: no session waits for it here."""
+        self._is_sent_away = True
+        await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"this instance is shutting down; connect again")
 
     async def _receive(self) -> bool:
         """Until the connection ends; whether the client closed it."""

@@ -25,6 +25,8 @@ from orchestrator.logs import configure_logging
 from orchestrator.tracing import start_tracing, stop_tracing
 
 if TYPE_CHECKING:
+    from orchestrator.app import Listening
+    from orchestrator.draining import Drain
     from orchestrator.inference.embedded import EmbeddedTriton
     from orchestrator.inference.process import Launched
 
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM; a second one does not wait for what is under way."""
     try:
         config = settings(options)
         if options.print_config:
@@ -62,16 +64,28 @@ def _check(config: ServiceConfig) -> None:
 
 
 async def _serve(config: ServiceConfig) -> None:
-    stopped = asyncio.Event()
+    ending, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with _running(config) as port:
+        loop.add_signal_handler(number, lambda: (at_once if ending.is_set() else ending).set())
+    async with _running(config) as service:
         host = f"[{config.host}]" if ":" in config.host else config.host
-        _greet(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)")
+        _greet(f"A face speaks at http://{host}:{service.port}/  (Ctrl+C stops it)")
         for fault in await asyncio.to_thread(_lasting_faults, config):
             logger.warning("%s", fault)
-        await stopped.wait()
+        await ending.wait()
+        await _drain(service.drain, config.drain_s, at_once)
+
+
+async def _drain(drain: Drain, patience_s: float, at_once: asyncio.Event) -> None:
+    """Let what is under way end, until there is nothing left, time is up, or a second signal comes."""
+    if patience_s <= 0.0:
+        return
+    tasks = [asyncio.create_task(drain.finish(patience_s), name="drain"), asyncio.create_task(at_once.wait(), name="second signal")]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def _greet(line: str) -> None:
@@ -100,8 +114,8 @@ def _lasting_faults(config: ServiceConfig) -> list[str]:
 
 
 @asynccontextmanager
-async def _running(config: ServiceConfig) -> AsyncIterator[int]:
-    """The service in this process; yields its port. The server process starts before the heavy imports, which take as long as it does."""
+async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
+    """The service in this process. The server process starts before the heavy imports, which take as long as it does."""
     with _launched(config) as launched:
         start_tracing(os.environ)
 
@@ -119,8 +133,8 @@ async def _running(config: ServiceConfig) -> AsyncIterator[int]:
             async with _embedded(config, launched) as server, TritonInference([server], repository) as inference:
                 yield inference
 
-        async with serving(config, open_inference) as port:
-            yield port
+        async with serving(config, open_inference) as listening:
+            yield listening
 
 
 @contextmanager

@@ -38,6 +38,7 @@ LAYERS = (
         "first_faces",
         "websocket",
         "conversation",
+        "draining",
         "outgoing",
         "switchboard",
         "client",

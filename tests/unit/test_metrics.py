@@ -20,6 +20,7 @@ UNITLESS = {
     "lipsync_buffered_frames",
     "lipsync_queue_fill",
     "lipsync_model_available",
+    "lipsync_draining",
     "lipsync_triton_batch_size",
 }
 """Counts of things and shares by their nature."""
