@@ -19,7 +19,7 @@ from orchestrator.draining import Drain
 from orchestrator.first_faces import FirstFaces
 from orchestrator.gate import AUTHENTICATOR, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
-from orchestrator.http_context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE
+from orchestrator.http_context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE, START, Start
 from orchestrator.http_errors import errors_as_json
 from orchestrator.http_uploads import MAX_BODY_BYTES, UPLOADS, Uploads
 from orchestrator.licences import check_models
@@ -44,6 +44,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
     app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
     app[SWITCHBOARD] = Switchboard(app[SERVICE])
     app[MEASURED] = []
+    app[START] = Start()
     app[UPLOADS] = Uploads()
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
     app[BENCHMARKS] = asyncio.Semaphore(1)

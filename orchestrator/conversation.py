@@ -14,7 +14,7 @@ from orchestrator.channel import ChannelClosedError
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, unforeseen
 from orchestrator.live import LiveSession
 from orchestrator.logs import session_logged
-from orchestrator.outgoing import message_of
+from orchestrator.outgoing import Saying, message_of
 from orchestrator.service import LipSyncService
 from orchestrator.session import (
     Ending,
@@ -261,7 +261,7 @@ class Conversation:
                 if isinstance(out, Failed):
                     await line.tell(out.error, self.session.id)
                 else:
-                    await line.write(message_of(self.session, out, self._service.pipeline, asyncio.get_running_loop().time()))
+                    await line.write(self._message(out))
         except (ConnectionError, asyncio.CancelledError):
             self.session.outbox.put_back(out)
             raise
@@ -271,6 +271,9 @@ class Conversation:
         elif isinstance(out, TurnEnded):
             self.is_answering = False
             self._turn_over()
+
+    def _message(self, out: Saying) -> wire.ServerMessage:
+        return message_of(self.session, out, self._service.pipeline, asyncio.get_running_loop().time(), self._service.instance)
 
     def _is_wanted(self, out: OutgoingFrame) -> bool:
         """After a lost connection: not what is long past, and of H.264 nothing before a keyframe."""

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from orchestrator import wire
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-
-DRAINING: Final = "DRAINING"
-"""`details.reason` of what is refused meanwhile."""
 
 RETRY_AFTER_S: Final = 1
 """A gateway sends the next attempt to another instance once it saw that this one is not ready."""
@@ -133,4 +131,4 @@ class Drain:
 def draining() -> LipSyncError:
     """SESSION_LIMIT of an instance that drains."""
     message = "this instance is shutting down: connect again, and another instance takes over"
-    return LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"reason": DRAINING, "retryAfterS": RETRY_AFTER_S})
+    return LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"reason": wire.DRAINING, "retryAfterS": RETRY_AFTER_S})

@@ -13,7 +13,7 @@ from aiohttp import web
 from orchestrator import http_answers as answers
 from orchestrator import wire
 from orchestrator.gate import caller_of, check_origin
-from orchestrator.http_context import CONFIG, SERVICE, answer
+from orchestrator.http_context import CONFIG, SERVICE, START, answer
 from orchestrator.http_faces import delete_face, enrol, get_face, list_faces, preview
 from orchestrator.http_media import benchmark, render
 from orchestrator.http_models import health, model_performance, models
@@ -37,9 +37,14 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 once the default model answers, 503 before and while only the last resort is left."""
-    ready = await request.app[SERVICE].pipeline.choice.available(request.app[CONFIG].default_model)
-    return answer(answers.Ready(ready), 200 if ready else 503)
+    """200 while new sessions are accepted, with whatever model; 503 at the start and while the instance drains."""
+    app, model = request.app, request.app[CONFIG].default_model
+    degraded = [] if await app[SERVICE].pipeline.choice.available(model) else [model.value]
+    if app[SWITCHBOARD].drain.is_on:
+        return answer(answers.Ready(False, "DRAINING", degraded), 503)
+    if not app[START].is_over(is_whole=not degraded):
+        return answer(answers.Ready(False, "STARTING", degraded), 503)
+    return answer(answers.Ready(True, degraded=degraded))
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -59,6 +64,8 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     """`GET /v1/ws`."""
     app = request.app
     check_origin(request, app[CONFIG].allowed_origins)
+    wire.check_route(wire.ROUTE_QUERY, request.query.get(wire.ROUTE_QUERY))
+    wire.check_route(wire.ROUTE_HEADER, request.headers.get(wire.ROUTE_HEADER))
     switchboard = app[SWITCHBOARD]
     if not switchboard.has_parked:  # else it may come to resume a session
         switchboard.drain.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,10 +19,12 @@ class Alive(msgspec.Struct, rename="camel"):
     status: str
 
 
-class Ready(msgspec.Struct, rename="camel"):
-    """Whether the default model answers; before that, and without it, something lesser speaks."""
+class Ready(msgspec.Struct, rename="camel", omit_defaults=True):
+    """`ready` while new sessions are accepted; `degraded` names the default model where another one speaks instead."""
 
     ready: bool
+    reason: Literal["STARTING", "DRAINING"] | msgspec.UnsetType = msgspec.UNSET
+    degraded: list[str] = []
 
 
 class Capacity(msgspec.Struct, rename="camel"):

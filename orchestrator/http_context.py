@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,25 @@ from orchestrator.service import LipSyncService
 
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
+
+START_S: Final = 30.0
+"""The default model may come so much later than the service: a Triton loads it. After that another model speaks instead."""
+
+
+class Start:
+    """The time until the service is ready for the first time."""
+
+    def __init__(self) -> None:
+        self._ends_s = time.monotonic() + START_S
+        self._is_over = False
+
+    def is_over(self, *, is_whole: bool) -> bool:
+        """True from when the default model was first there (`is_whole`), or was waited for long enough."""
+        self._is_over = self._is_over or is_whole or time.monotonic() > self._ends_s
+        return self._is_over
+
+
+START: Final = web.AppKey("start", Start)
 
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
 """The machine's capacity, once it was measured."""

@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator import http_answers as answers
 from orchestrator.types import LipSyncModel
-from orchestrator.wire import ErrorMessage
+from orchestrator.wire import ROUTE_HEADER, ROUTE_QUERY, ErrorMessage
 
 Json: TypeAlias = dict[str, Any]
 
@@ -97,7 +97,7 @@ def document() -> Json:
 def _probes() -> Json:
     text = {"text/plain": {"schema": {"type": "string"}}}
     described = {"application/json": {"schema": {"type": "object", "required": ["openapi", "paths"]}}}
-    not_ready = {"description": "The default model does not answer", "content": _json(answers.Ready)}
+    not_ready = {"description": "The service starts, or shuts down", "content": _json(answers.Ready)}
     socket = {"101": {"description": "The socket is open; `lipsync.binary.v1` may be asked for as subprotocol"}}
     name = [{"name": "file", "in": "path", "required": True, "schema": {"type": "string"}, "example": "client.js"}]
     page_file = _operation("A file of the demo page", _ok(_binary("*/*")), ("404",), name) | {"security": []}
@@ -105,14 +105,23 @@ def _probes() -> Json:
         "/": {"get": _open("The demo page", {"text/html": {"schema": {"type": "string"}}})},
         "/demo/{file}": {"get": page_file},
         "/healthz": {"get": _open("Whether the process lives", _json(answers.Alive))},
-        "/readyz": {"get": _open("Whether the default model answers", _json(answers.Ready), {"503": not_ready})},
+        "/readyz": {"get": _open("Readiness: new sessions are accepted", _json(answers.Ready), {"503": not_ready})},
         "/metrics": {"get": _open("Prometheus metrics", text)},
         "/v1/openapi.json": {"get": _open("This document", described)},
-        "/v1/ws": {"get": _operation("The WebSocket of live sessions", socket, GUARDED)},
+        "/v1/ws": {"get": _operation("The WebSocket of live sessions", socket, (*GUARDED, "503"), _routing_key())},
         "/v1/health": {
             "get": _operation("Sessions, capacity, and each model's availability and latency", _ok(_json(answers.Health)), GUARDED)
         },
     }
+
+
+def _routing_key() -> list[Json]:
+    """As a query parameter, since browsers send no headers there, and as a header."""
+    text = "Random key of the client, kept over reconnections: a gateway may go by it, the service only checks its form"
+    return [
+        {"name": ROUTE_QUERY, "in": "query", "schema": ID, "description": text},
+        {"name": ROUTE_HEADER, "in": "header", "schema": ID, "description": text},
+    ]
 
 
 def _models() -> Json:

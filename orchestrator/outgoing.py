@@ -17,13 +17,13 @@ Saying: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster 
 """All but errors, which a line tells in its own way."""
 
 
-def message_of(session: Session, out: Saying, pipeline: FramePipeline, now: float) -> wire.ServerMessage:
+def message_of(session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str) -> wire.ServerMessage:
     """A frame's number is how many of its turn were sent: whatever was left out, the client counts without a hole."""
     if isinstance(out, OutgoingFrame):
         return wire.video_message(session.id, out.turn.id, out.frame, out.turn.frames_sent)
     if isinstance(out, TurnStarted):
         weights = pipeline.weights_warning(out.model) or msgspec.UNSET
-        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), weights)
+        return wire.ResponseStart(session.id, out.turn.id, out.model, wire.wire_time(out.timestamp_ms), instance, weights)
     if isinstance(out, TurnEnded):
         return wire.ResponseEnd(session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted)
     if isinstance(out, Poster):

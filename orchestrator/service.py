@@ -9,6 +9,7 @@ The WebSocket side works on the same sessions and the same pipeline; there `live
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ class LipSyncService:
         """
         self.config = config or ServiceConfig()
         self.metrics = metrics or Metrics()
+        self.instance = secrets.token_hex(8)
+        """Tells this process from the others of a service, and from the one before a restart."""
         self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
         self.store = ReportedStore(open_store(self.config.storage, bucket_name or self.config.bucket))
         self.faces = _faces(self.config, self)

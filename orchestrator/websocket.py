@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from orchestrator import wire
 from orchestrator.allowance import Allowance
@@ -66,6 +66,7 @@ class Connection:
         self._room = Room(request.transport, request.writer, service.config.send_timeout_s)
         self._switchboard = switchboard
         self._metrics = service.metrics
+        self._instance = service.instance
         self._config = service.config
         self._caller = caller
         per_s, inbox_ms = service.config.max_messages_per_s, service.config.inbox_ms
@@ -92,7 +93,7 @@ class Connection:
     async def send_away(self) -> None:
         """Close it, and say that the client may connect again at once: no session waits for it here."""
         self._is_sent_away = True
-        await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"this instance is shutting down; connect again")
+        await self._socket.close(code=wire.RESTART_CODE, message=b"this instance is shutting down; connect again")
 
     async def _receive(self) -> bool:
         """Until the connection ends; whether the client closed it."""
@@ -220,9 +221,15 @@ class Connection:
         conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(message.session_id, message.user_id)
         if conversation is None:
             why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
-            told, details = f"sessionId: {why}", {"field": "sessionId"}
-            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, told, recoverable=False, details=details)
+            details = {"field": "sessionId"} | self._absence(message.instance)
+            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details=details)
         await self._switchboard.resume(conversation, self, message)
+
+    def _absence(self, instance: str | None) -> dict[str, str]:
+        """Why a session is not here, as far as its client says where it was opened."""
+        if instance is None:
+            return {}
+        return {"reason": wire.EXPIRED if instance == self._instance else wire.OTHER_INSTANCE}
 
     def _carried(self, session_id: str, user_id: str) -> Conversation | None:
         """The user's session of that id on this connection; UNAUTHORIZED where the token or the id here is another user's."""

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import uuid
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
+from yarl import URL
 
 from orchestrator import wire
 from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, refused_here, service_error
 from orchestrator.client.messages import Refused, read
+from orchestrator.client.retries import Retries
 from orchestrator.client.session import ClientSession
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.types import VideoFormat
 
 logger = logging.getLogger(__name__)
 
-RETRY_FIRST_S: Final = 0.2
-RETRY_MOST_S: Final = 5.0
-"""Waits between two attempts: the first, doubled each time up to the second."""
-
 HEARTBEAT_S: Final = 10.0
 """Pings; a service that does not answer is gone."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
+
+
+STABLE_S: Final = 5.0
+"""A connection that lived for so long was good, though nothing was said on it."""
+
+UNAVAILABLE: Final = 503
+"""HTTP status of an instance that shuts down, and of a gateway that has none ready."""
+
+FIRST_GIVE_UP_S: Final = 10.0
+"""Longest wait for the first connection where the service is unavailable."""
 
 
 def connect(url: str, token: str | None = None, *, binary: bool = True, give_up_s: float = 60.0) -> LipSyncClient:
@@ -42,9 +51,12 @@ class LipSyncClient:
 
     def __init__(self, url: str, token: str | None, *, binary: bool, give_up_s: float) -> None:
         self._url = url if url.rstrip("/").endswith("/v1/ws") else f"{url.rstrip('/')}/v1/ws"
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.route = secrets.token_hex(16)
+        """Routing key: a gateway that goes by it sends every connection of this client to the same instance."""
+        self._headers = {wire.ROUTE_HEADER: self.route} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._is_binary = binary
         self._give_up_s = give_up_s
+        self._retries = Retries(give_up_s)
         self._sessions: dict[str, ClientSession] = {}
         """Those that said something and were not closed."""
         self._http: aiohttp.ClientSession | None = None
@@ -67,9 +79,11 @@ class LipSyncClient:
         return self._failure
 
     async def __aenter__(self) -> LipSyncClient:
-        self._http = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S))
+        # a gateway's cookie counts where the service has no name but an address, too
+        jar, patience = aiohttp.CookieJar(unsafe=True), aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S)
+        self._http = aiohttp.ClientSession(headers=self._headers, cookie_jar=jar, timeout=patience)
         try:
-            self._socket = await self._open()
+            self._socket = await self._open_first()
         except BaseException:
             await self._http.close()
             raise
@@ -135,16 +149,27 @@ class LipSyncClient:
         if self._socket is not None:
             await self._socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
 
+    async def _open_first(self) -> aiohttp.ClientWebSocketResponse:
+        """The first connection. What is unavailable for a moment is called again, what is not there is told at once."""
+        retries = Retries(min(FIRST_GIVE_UP_S, self._give_up_s))
+        while True:
+            try:
+                return await self._open()
+            except ConnectionFailedError as error:
+                if error.status != UNAVAILABLE or not await retries.wait():
+                    raise
+
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
         assert self._http is not None
         protocols = (wire.BINARY_SUBPROTOCOL,) if self._is_binary else ()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await self._http.ws_connect(self._url, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
+                address = URL(self._url).update_query({wire.ROUTE_QUERY: self.route})
+                socket = await self._http.ws_connect(address, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
                 raise service_error(LipSyncErrorCode.UNAUTHORIZED, f"{self._url}: {error.message}", recoverable=False) from None
-            raise ConnectionFailedError(f"{self._url}: {error.status} {error.message}") from error
+            raise ConnectionFailedError(f"{self._url}: {error.status} {error.message}", status=error.status) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ConnectionFailedError(f"{self._url}: {error}") from error
         self._is_binary = socket.protocol == wire.BINARY_SUBPROTOCOL
@@ -163,11 +188,17 @@ class LipSyncClient:
             await session.abandon(self._failure)
 
     async def _listen_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._socket is not None:
+            opened_s = loop.time()
             await self._listen(self._socket)
+            if loop.time() - opened_s > STABLE_S:
+                self._retries.succeeded()
             self._is_away = True
             for session in self._sessions.values():
                 session.connection_lost()
+                if self._socket.close_code == wire.RESTART_CODE:
+                    session.sent_away()
             self._socket = await self._reopen()
             self._is_away = False
             self.reconnections += 1
@@ -183,6 +214,8 @@ class LipSyncClient:
         message = read(data)
         if message is None:
             return
+        if not isinstance(message, Refused):
+            self._retries.succeeded()
         session = self._sessions.get(message.session_id or "")
         if session is not None:
             await session.take(message)
@@ -190,16 +223,13 @@ class LipSyncClient:
             logger.warning("the service refused a message: %s: %s", message.error_code, message.error_message)
 
     async def _reopen(self) -> aiohttp.ClientWebSocketResponse:
-        loop, wait_s = asyncio.get_running_loop(), RETRY_FIRST_S
-        until_s = loop.time() + self._give_up_s
-        while True:
+        error = ConnectionFailedError(f"{self._url}: no instance of the service goes on with the sessions")
+        while await self._retries.wait():
             try:
                 return await self._open()
-            except ConnectionFailedError:
-                if loop.time() + wait_s > until_s:
-                    raise
-            await asyncio.sleep(wait_s)
-            wait_s = min(RETRY_MOST_S, 2.0 * wait_s)
+            except ConnectionFailedError as failed:
+                error = failed
+        raise error
 
 
 async def _sent(socket: aiohttp.ClientWebSocketResponse, message: str | bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from orchestrator import wire
 from orchestrator.errors import LipSyncErrorCode
 
 
@@ -14,9 +15,19 @@ class LipSyncClientError(Exception):
 class ConnectionFailedError(LipSyncClientError):
     """The service cannot be reached, or did not come back in time."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status, where there was an answer."""
+
 
 class SessionLostError(LipSyncClientError):
-    """The connection came back too late: the service has let go of the session. Its next turn opens it anew."""
+    """The service no longer has the session whose turn it spoke. The session's next turn opens it anew."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(_LOST.get(reason, "the connection came back, and the service has let go of the session"))
+        self.reason = reason
+        """DRAINING, OTHER_INSTANCE, EXPIRED, or None where the service did not say."""
 
 
 class ServiceError(LipSyncClientError):
@@ -114,6 +125,13 @@ _TYPES: Final[dict[str, type[ServiceError]]] = {
     LipSyncErrorCode.INVALID_MESSAGE: InvalidMessageError,
     LipSyncErrorCode.SESSION_LIMIT: SessionLimitError,
     LipSyncErrorCode.UNAUTHORIZED: UnauthorizedError,
+}
+
+_LOST: Final[dict[str | None, str]] = {
+    wire.DRAINING: "the instance of the service shut down before the turn was over; `drain_s` says how long it waits",
+    wire.OTHER_INSTANCE: "the connection came back to another instance, which has not got the session; let the gateway route by the "
+    f"header {wire.ROUTE_HEADER}, the query parameter {wire.ROUTE_QUERY} or a cookie",
+    wire.EXPIRED: "the connection came back too late; the service has let go of the session after `resume_ttl_s`",
 }
 
 REFUSALS: Final = (InvalidMessageError, SessionLimitError, UnauthorizedError)

@@ -49,6 +49,8 @@ class Start(msgspec.Struct, rename="camel", tag="response_start", frozen=True):
     session_id: str
     turn_id: str
     model: str
+    instance: str | None = None
+    """Of the service, that has the session."""
 
 
 class End(msgspec.Struct, rename="camel", tag="response_end", frozen=True):

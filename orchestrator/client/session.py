@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator import wire
-from orchestrator.client.errors import LipSyncClientError, ServiceError, refused_here, service_error
+from orchestrator.client.errors import LipSyncClientError, ServiceError, SessionLostError, refused_here, service_error
 from orchestrator.client.floor import Floor
 from orchestrator.client.line import Line
 from orchestrator.client.messages import (
@@ -28,8 +28,8 @@ from orchestrator.client.messages import (
 from orchestrator.client.turn import BYTES_PER_SAMPLE, ClientTurn, preference
 from orchestrator.types import AudioFormat
 
-CALLS_PER_WORKER: Final = 6
-"""A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met."""
+MOST_CALLS: Final = 5
+"""Connections that are given up since they reached another instance than the one that speaks a turn: a gateway may have been wrong."""
 
 
 class ClientSession:
@@ -48,6 +48,8 @@ class ClientSession:
         """From the service's warning that the session's time is nearly over."""
         self.resumptions = 0
         """How often it went on after a lost connection."""
+        self.instance: str | None = None
+        """Of the service, that has the session; None before it answered."""
         self._line = line
         self._turns: dict[str, ClientTurn] = {}
         """Those that are not over, in the order in which they were made."""
@@ -164,17 +166,25 @@ class ClientSession:
                 turn.finish()
         self._drop_done()
 
+    def sent_away(self) -> None:
+        """The service's instance shuts down and closed the connection: the next one opens the session anew, at another instance."""
+        self._let_go(wire.DRAINING)
+
     async def connection_back(self) -> None:
         """Ask the service to go on; a session that it never heard of needs no asking."""
         if not self._is_open:
             await self._send_again(None)
             return
         turn = next((turn for turn in self._turns.values() if turn.started), None)
-        seen = (turn.id, turn.frames_received) if turn is not None else (None, None)
-        await self._line.send(text(wire.ResumeSession(self.id, self.user, *seen)))
+        resume = wire.ResumeSession(self.id, self.user, instance=self.instance)
+        if turn is not None:
+            resume.turn_id, resume.next_frame = turn.id, turn.frames_received
+        await self._line.send(text(resume))
 
     async def take(self, message: ServerMessage) -> None:
         """A message of this session."""
+        if isinstance(message, Start):
+            self.instance = message.instance
         if isinstance(message, Frame | Start | End):
             turn = self._turns.get(message.turn_id)
             if turn is not None:
@@ -248,18 +258,22 @@ class ClientSession:
             fallback_available=message.fallback_available,
             details=message.details,
         )
-        if self._is_resuming:
-            await self._not_resumed(error)
+        if error.details.get("reason") == wire.DRAINING:
+            self._is_open, self._is_resuming = False, True  # the service closes the connection, and the next one leads elsewhere
+        elif self._is_resuming:
+            await self._not_resumed(error.details.get("reason"))
         else:
             self._pass_on(error)
 
-    async def _not_resumed(self, error: ServiceError) -> None:
-        """Another process of the service may have the session; where none has, it is lost."""
-        self._calls += 1
-        if error.field == "sessionId" and self._calls < CALLS_PER_WORKER * int(error.details.get("workers", 0)):
+    async def _not_resumed(self, reason: str | None) -> None:
+        """The service has not got the session. Where it speaks a turn elsewhere, another connection may lead there."""
+        in_turn = any(not turn.can_begin_anew for turn in self._spoken())
+        if reason == wire.OTHER_INSTANCE and in_turn and self._calls < MOST_CALLS:
+            self._calls += 1
             await self._line.call_again()
         else:
-            await self._lose()
+            self._let_go(reason)
+            await self._send_again(None)
 
     def _pass_on(self, error: ServiceError) -> None:
         if error.recoverable:
@@ -271,15 +285,14 @@ class ClientSession:
                 turn.finish(error)
         self._drop_done()
 
-    async def _lose(self) -> None:
-        """The service let go of the session. What it had begun to speak is lost; the other turns open it anew."""
-        self._is_open, self._calls = False, 0
+    def _let_go(self, reason: str | None) -> None:
+        """The service has the session no more. What it had begun to speak is lost; the other turns will open it anew."""
+        self._is_open, self._calls, self.instance = False, 0, None
         self._wishes.clear()
         for turn in self._spoken():
             if not turn.can_begin_anew:
-                turn.lose()
+                turn.finish(SessionLostError(reason))
         self._drop_done()
-        await self._send_again(None)
 
     def _drop_done(self) -> None:
         for turn in [turn for turn in self._turns.values() if turn.done]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from orchestrator import wire
-from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, SessionLostError, refused_here
+from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, refused_here
 from orchestrator.client.kept import KeptAudio
 from orchestrator.client.messages import End, Frame, Start, Switch
 from orchestrator.types import AudioFormat, LipSyncModel
@@ -240,10 +240,6 @@ class ClientTurn:
             self.finish(error)
         else:
             self.warnings.append(error)
-
-    def lose(self) -> None:
-        """The service knows nothing of the turn any more."""
-        self.finish(SessionLostError("the connection came back too late; the service has let go of the session"))
 
     def _take_frame(self, frame: Frame) -> None:
         self.frames_received += 1

@@ -52,7 +52,7 @@ class OfflineRenderer:
     def __init__(
         self, config: ServiceConfig, faces: FaceModelCacheService, inference: Inference, repository: Repository, metrics: Metrics
     ) -> None:
-        """`metrics` are those of the service that it works for: two that count the same would overwrite each other in the shared folder."""
+        """`metrics` are those of the service that it works for."""
         self._repository = repository
         self._inference = inference
         self._faces = faces

@@ -107,7 +107,9 @@ def _lasting_faults(config: ServiceConfig) -> list[str]:
     faults = []
     lack = "" if config.triton_url else why_not(config.default_model, read_repository(config.model_repository))
     if lack:
-        faults.append(f"default_model {config.default_model.value} cannot speak, so that /readyz says 503 and other models speak: {lack}")
+        faults.append(
+            f"default_model {config.default_model.value} cannot speak, so that other models speak and /readyz says degraded: {lack}"
+        )
     if not config.bucket and (check := storage(config)).state is State.MISSING:
         faults.append(f"storage: no face can be kept in {config.storage}: {check.finding}")
     return faults

@@ -1,7 +1,7 @@
 """The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md` describes it.
 
 `client_messages` and `service_messages` are the records; `reading` checks what clients send, and `writing` says what the service
-has to say; `binary` is the layout of messages that are not text.
+has to say; `binary` is the layout of messages that are not text; `instances` is what gateways and several instances need.
 """
 
 from orchestrator.wire.binary import BINARY_SUBPROTOCOL, join_binary, split_binary
@@ -19,6 +19,15 @@ from orchestrator.wire.client_messages import (
     WireAudioChunk,
     WireConfig,
     WireResolution,
+)
+from orchestrator.wire.instances import (
+    DRAINING,
+    EXPIRED,
+    OTHER_INSTANCE,
+    RESTART_CODE,
+    ROUTE_HEADER,
+    ROUTE_QUERY,
+    check_route,
 )
 from orchestrator.wire.reading import (
     MAX_AUDIO_BYTES,
@@ -46,9 +55,15 @@ from orchestrator.wire.writing import dump, dump_binary, error_message, frame_te
 
 __all__ = [
     "BINARY_SUBPROTOCOL",
+    "DRAINING",
+    "EXPIRED",
     "MAX_AUDIO_BYTES",
     "MAX_MESSAGE_BYTES",
     "MESSAGE_TYPES",
+    "OTHER_INSTANCE",
+    "RESTART_CODE",
+    "ROUTE_HEADER",
+    "ROUTE_QUERY",
     "AudioRequest",
     "ClientMessage",
     "ClientReport",
@@ -73,6 +88,7 @@ __all__ = [
     "WireConfig",
     "WireResolution",
     "audio_request",
+    "check_route",
     "dump",
     "dump_binary",
     "error_message",

@@ -112,6 +112,8 @@ class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
     """The turn whose frames were coming."""
     next_frame: Count | None = None
     """The number that its next frame is to have: how many of it came."""
+    instance: Identifier | None = None
+    """As the session's last `response_start` named it."""
 
 
 ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession | ResumeSession

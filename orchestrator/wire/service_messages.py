@@ -17,6 +17,8 @@ class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
     turn_id: str
     model: LipSyncModel
     timestamp: float
+    instance: str
+    """Of the process that has the session, a new one at each start: to be named when the session is resumed."""
     weights: str | msgspec.UnsetType = msgspec.UNSET
     """Only where the model's weights are random ones, for tests: it says so."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import http
+import http.client
 import socket
 import struct
 import threading
@@ -17,9 +19,9 @@ RESET = struct.pack("ii", 1, 0)
 class Relay:
     """Passes bytes both ways, each connection in two threads of its own."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._target = (parts.hostname or "", parts.port or 80)
+    def __init__(self, *urls: str) -> None:
+        """Each connection goes to the first of `urls`; where there are several, to the first that is ready, as a gateway sends it."""
+        self._urls = urls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._is_away = False
@@ -62,9 +64,13 @@ class Relay:
         while True:
             try:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(_address(self._chosen()))
+            except OSError:
+                near.close()
+                continue
             self._open |= {near, far}
             if self._is_away:
                 self.cut()
@@ -72,6 +78,9 @@ class Relay:
             for source, sink in ((near, far), (far, near)):
                 self._threads.append(threading.Thread(target=self._pass, args=(source, sink), daemon=True))
                 self._threads[-1].start()
+
+    def _chosen(self) -> str:
+        return self._urls[0] if len(self._urls) == 1 else next(filter(is_ready, self._urls), self._urls[0])
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -86,10 +95,25 @@ class Relay:
         end.close()
 
 
+def is_ready(url: str) -> bool:
+    """`/readyz` of the instance at `url` is 200."""
+    host, port = _address(url)
+    asking = http.client.HTTPConnection(host, port, timeout=10.0)
+    with contextlib.closing(asking), contextlib.suppress(OSError, http.client.HTTPException):
+        asking.request("GET", "/readyz")
+        return asking.getresponse().status == http.HTTPStatus.OK
+    return False
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 80
+
+
 @contextmanager
-def relay(url: str) -> Iterator[Relay]:
-    """A relay to the service at `url`, closed at the end."""
-    wire = Relay(url)
+def relay(*urls: str) -> Iterator[Relay]:
+    """A relay to the service at `urls`, one or several instances of it; closed at the end."""
+    wire = Relay(*urls)
     try:
         yield wire
     finally:

@@ -110,8 +110,8 @@ async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(serv
         assert len([frame async for frame in again.frames()]) == 10
 
 
-async def test_a_session_in_another_process_of_the_service_is_found() -> None:
-    """A stand-in for a service of two processes: the first three connections after the break reach the wrong one."""
+async def test_a_session_at_another_instance_is_found() -> None:
+    """A stand-in for a service of two instances: the first three connections after the break reach the wrong one."""
     asked = 0
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
@@ -123,16 +123,18 @@ async def test_a_session_in_another_process_of_the_service_is_found() -> None:
             session, frame = {"sessionId": message["sessionId"]}, {"format": "jpeg", "isKeyframe": True, "width": 1, "height": 1}
             times = {"timestamp": 0, "audioTimestamp": 0, "model": "tpsm", "frameData": ""}
             if message["type"] == "lipsync_audio" and message["audioChunk"]["sequenceNumber"] == 0:
-                await socket.send_json({"type": "response_start", "turnId": "turn-001", "model": "tpsm"} | session)
+                await socket.send_json({"type": "response_start", "turnId": "turn-001", "model": "tpsm", "instance": "one"} | session)
                 await socket.send_json({"type": "response_video", "turnId": "turn-001", "sequenceNumber": 0} | session | frame | times)
                 request.transport.abort()  # type: ignore[union-attr]
             elif message["type"] == "resume_session":
                 asked += 1
                 refusal = {"errorCode": "INVALID_MESSAGE", "errorMessage": "", "recoverable": False}
                 if asked < 4:
-                    await socket.send_json({"type": "error", "details": {"field": "sessionId", "workers": 2}} | session | refusal)
+                    await socket.send_json(
+                        {"type": "error", "details": {"field": "sessionId", "reason": "OTHER_INSTANCE"}} | session | refusal
+                    )
                     continue
-                assert (message["turnId"], message["nextFrame"]) == ("turn-001", 1)
+                assert (message["turnId"], message["nextFrame"], message["instance"]) == ("turn-001", 1, "one")
                 standing = {"turnId": "turn-001", "nextSequenceNumber": 1, "openTurns": ["turn-001"]}
                 await socket.send_json({"type": "session_resumed"} | session | standing)
             elif message["type"] == "end_utterance":

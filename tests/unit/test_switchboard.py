@@ -84,7 +84,7 @@ class Exchange:
         config = ServiceConfig(**settings)
         sessions = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
         pipeline = scripted_service(models, ScriptedInference({"tpsm"}), config)
-        service: Any = SimpleNamespace(config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions)
+        service: Any = SimpleNamespace(instance="one", config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions)
         self.sessions, self.board, self.pipeline = sessions, Switchboard(service), pipeline
 
     def play(self, script: Callable[[Exchange], Awaitable[None]]) -> None:

@@ -15,13 +15,14 @@
  * Events (all carry `detail`):
  *   connection  {state: "connecting" | "open" | "waiting" | "closed", retryInMs, attempt}; closed also where the service refuses the token
  *   poster      {data, format, width, height, faceModelId}   the face at rest (JPEG), before the first frame
- *   start       {turnId, model}                    first answer to a turn
+ *   start       {turnId, model, instance}          first answer to a turn; `instance` is the service's process that has the session
  *   frame       {turnId, data, mediaMs, audioMs, sequenceNumber, timestamp, audioTimestamp, format, isKeyframe, width, height, model}
  *               `mediaMs`: when to show it, from the turn's first sample; `audioMs`: the sound it belongs to, on the same line
  *   end         {turnId, metrics}                  every frame of the turn has been sent; metrics null if that was lost on the way
  *   switch      {from, to, reason}                 another model took over in mid-stream
  *   resumed     {turnId, nextSequenceNumber, openTurns}   the session goes on after a lost connection
- *   lost        {turnId}                           it came back too late: the turn is over, the next one opens a new session
+ *   reopened    {}                                 the service no longer has the session; turns that it had not answered begin anew
+ *   lost        {turnId, reason}                   a turn that it had begun to answer then is over: EXPIRED, OTHER_INSTANCE, DRAINING or null
  *   warning     {reason, secondsLeft}              the session's time is nearly over
  *   problem     {errorCode, errorMessage, recoverable, details}   where it ends the session, its turns are over, and the next one opens a new session
  *   bytes       {received}                         size of each message that came in
@@ -38,11 +39,21 @@ const MAX_UNSENT_BYTES = 1_000_000;
 /** Audio kept to be sent again after a lost connection: as much as the service lets wait. */
 const KEPT_MS = 30_000;
 
-/** A service of several processes keeps a session in one of them, and a connection reaches any: calls made until that one is met. */
-const CALLS_PER_WORKER = 6;
+/** Connections given up since they reached another instance than the one that speaks a turn: a gateway may have been wrong. */
+const MOST_CALLS = 5;
 
 /** Of a connection that is given up for another one; any code but 1000 leaves the sessions waiting. */
 const CALL_AGAIN = 4000;
+
+/** Close code of an instance that shuts down and keeps no session of this connection. */
+const SERVICE_RESTART = 1012;
+
+/** `details.reason` of what such an instance refuses, and of sessions that another instance has. */
+const DRAINING = "DRAINING";
+const OTHER_INSTANCE = "OTHER_INSTANCE";
+
+/** How a session stands that the service does not have. */
+const NOTHING = { turnId: null, nextSequenceNumber: 0, openTurns: [] };
 
 /** Answers that calling again does not change: the token is missing, unknown or over. */
 const REFUSALS = [401, 403];
@@ -92,16 +103,21 @@ export class LipSyncClient extends EventTarget {
     super();
     this._url = new URL(url);
     if (token) this._url.searchParams.set("access_token", token);
+    // A gateway that goes by this key sends every connection of this client to the same instance.
+    this._url.searchParams.set("route", uniqueId().replaceAll("-", ""));
     this.sessionId = uniqueId();
     this.state = "closed";
     this.resumptions = 0;
     this._sessionIsOpen = false;
     this._resuming = false;
+    this._moving = false;
+    this._instance = null;
     this._socket = null;
     this._turn = null;
     this._turns = new Map();
     this._turnCount = 0;
     this._wish = null;
+    this._model = null;
     this._attempt = 0;
     this._callsInVain = 0;
     this._retryTimer = 0;
@@ -124,7 +140,7 @@ export class LipSyncClient extends EventTarget {
     this._sendInSession({ type: "end_session" });
     this._socket = null;
     this._forgetTurns();
-    this._sessionIsOpen = this._resuming = false;
+    this._sessionIsOpen = this._resuming = this._moving = false;
     socket?.close(1000);
     this._setState("closed", { why });
   }
@@ -143,7 +159,7 @@ export class LipSyncClient extends EventTarget {
     this._turnCount += 1;
     this._userId = options.userId;
     const turnId = `turn-${String(this._turnCount).padStart(3, "0")}`;
-    const counts = { samplesSent: 0, chunksSent: 0, framesReceived: 0, complete: false, kept: [], keptSamples: 0 };
+    const counts = { samplesSent: 0, chunksSent: 0, framesReceived: 0, started: false, complete: false, kept: [], keptSamples: 0 };
     this._turn = { ...options, ...counts, turnId, startedAt: Date.now() };
     this._turns.set(turnId, this._turn);
     return turnId;
@@ -156,7 +172,7 @@ export class LipSyncClient extends EventTarget {
    */
   sendAudio(samples) {
     const turn = this._turn;
-    if (!turn || (!this.connected && !this._resuming)) return false;
+    if (!turn || (!this.connected && !this._isHeld)) return false;
     if (this._socket && this._socket.bufferedAmount > MAX_UNSENT_BYTES) return false;
     const message = packMessage(this._audioHeader(turn), littleEndian(samples));
     turn.kept.push({ number: turn.chunksSent, message, samples: samples.length });
@@ -164,7 +180,7 @@ export class LipSyncClient extends EventTarget {
     turn.chunksSent += 1;
     turn.samplesSent += samples.length;
     while ((turn.keptSamples * 1000) / turn.sampleRate > KEPT_MS) turn.keptSamples -= turn.kept.shift().samples;
-    if (!this._resuming) this._sessionIsOpen = this._sendBytes(message) || this._sessionIsOpen;
+    if (!this._isHeld) this._sessionIsOpen = this._sendBytes(message) || this._sessionIsOpen;
     this._sendWish();
     return true;
   }
@@ -184,7 +200,7 @@ export class LipSyncClient extends EventTarget {
 
   /** @param {string} model a model's wire name, such as `tpsm` or `static`; told once there is a session, or again a connection to it */
   switchModel(model) {
-    this._wish = model;
+    this._wish = this._model = model;
     this._sendWish();
   }
 
@@ -208,7 +224,7 @@ export class LipSyncClient extends EventTarget {
     this._socket = socket;
     socket.onopen = () => this._onOpen();
     socket.onmessage = (event) => socket === this._socket && this._onMessage(event.data);
-    socket.onclose = () => this._onClose(socket);
+    socket.onclose = ({ code }) => this._onClose(socket, code);
   }
 
   _untilOpen() {
@@ -233,14 +249,21 @@ export class LipSyncClient extends EventTarget {
   }
 
   _sendWish() {
-    if (this._wish === null || !this._sessionIsOpen || this._resuming) return;
+    if (this._wish === null || !this._sessionIsOpen || this._isHeld) return;
     this._send({ type: "switch_model", model: this._wish });
     this._wish = null;
+  }
+
+  /** Whether audio waits: for the session to go on, or for an instance that takes it. */
+  get _isHeld() {
+    return this._resuming || this._moving;
   }
 
   _startSession() {
     this.sessionId = uniqueId();
     this._sessionIsOpen = this._resuming = false;
+    this._moving &&= !this.connected; // what is said before there is a connection again still waits for it
+    this._instance = null;
     this._forgetTurns();
     this._turnCount = 0;
   }
@@ -266,7 +289,7 @@ export class LipSyncClient extends EventTarget {
 
   /** The first chunk opens a session; the service knows nothing to end, interrupt or report on before it. */
   _sendInSession(message) {
-    if (this._sessionIsOpen && !this._resuming) this._send(message);
+    if (this._sessionIsOpen && !this._isHeld) this._send(message);
   }
 
   _send(message) {
@@ -283,20 +306,23 @@ export class LipSyncClient extends EventTarget {
     this._attempt = 0;
     if (this._resuming) this._askToResume();
     this._setState("open");
+    if (this._moving) this._beginAnew();
   }
 
   _askToResume() {
     const spoken = [...this._turns.values()].at(0);
     const seen = spoken ? { turnId: spoken.turnId, nextFrame: spoken.framesReceived } : {};
-    this._send({ type: "resume_session", userId: this._userId, ...seen });
+    const instance = this._instance ? { instance: this._instance } : {};
+    this._send({ type: "resume_session", userId: this._userId, ...seen, ...instance });
   }
 
-  _onClose(socket) {
+  _onClose(socket, code) {
     if (socket !== this._socket) return;
     const wasOpen = this.connected;
     this._socket = null;
+    if (code === SERVICE_RESTART) this._letGo(DRAINING);
     this._resuming = this._sessionIsOpen;
-    if (!this._sessionIsOpen) this._forgetTurns();
+    if (!this._sessionIsOpen && !this._moving) this._forgetTurns();
     const retryInMs = this._callsInVain > 0 && this._attempt === 0 ? 0 : Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this._attempt);
     this._attempt += 1;
     this._retryTimer = setTimeout(() => this._open(), retryInMs);
@@ -353,18 +379,43 @@ export class LipSyncClient extends EventTarget {
 
   _onProblem(message) {
     const isOurs = message.sessionId === this.sessionId;
-    if (isOurs && this._resuming) return this._onNotResumed(message);
+    if (isOurs && message.details?.reason === DRAINING) return this._letGo(DRAINING); // it closes the connection, and the next one leads elsewhere
+    if (isOurs && this._resuming) return this._onNotResumed(message.details?.reason ?? null);
     if (isOurs && endsSession(message)) this.newSession(); // what was under way may have opened it again: that ends too
     this._emit("problem", message);
   }
 
-  _onNotResumed(message) {
-    this._callsInVain += 1;
-    if (this._callsInVain < CALLS_PER_WORKER * (message.details?.workers ?? 0)) return this._socket.close(CALL_AGAIN);
+  /** Where another instance speaks a turn of ours, another connection may lead there. */
+  _onNotResumed(reason) {
+    if (reason === OTHER_INSTANCE && this._callsInVain < MOST_CALLS && [...this._turns.values()].some(isAnswered)) {
+      this._callsInVain += 1;
+      return this._socket.close(CALL_AGAIN);
+    }
+    this._letGo(reason);
+    this._beginAnew();
+  }
+
+  /** The service has the session no more: what it had begun to answer is lost, the other turns wait to begin anew. */
+  _letGo(reason) {
+    const lost = [...this._turns.values()].filter(isAnswered);
+    for (const { turnId } of lost) this._turns.delete(turnId);
+    if (lost.includes(this._turn)) this._turn = null;
+    this._sessionIsOpen = this._resuming = false;
+    this._moving = true;
     this._callsInVain = 0;
-    const turnId = this._turn?.turnId ?? null;
-    this._startSession();
-    this._emit("lost", { turnId });
+    this._instance = null;
+    this._wish = this._model;
+    for (const { turnId } of lost) this._emit("lost", { turnId, reason });
+  }
+
+  /** All audio that is kept opens the session again, under its id. */
+  _beginAnew() {
+    this._moving = false;
+    const turns = [...this._turns.values()].filter(({ kept }) => kept.length > 0);
+    this._sessionIsOpen = turns.length > 0;
+    for (const turn of turns) this._sendAgain(turn, NOTHING);
+    this._sendWish();
+    this._emit("reopened", {});
   }
 
   _setState(state, { retryInMs = 0, why } = {}) {
@@ -376,7 +427,7 @@ export class LipSyncClient extends EventTarget {
     this._emit("bytes", { received: data.length ?? data.byteLength });
     const [message, payload] = typeof data === "string" ? [JSON.parse(data), null] : unpackMessage(data);
     if (message.sessionId && message.sessionId !== this.sessionId) return;
-    if (message.type === "response_start") this._emit("start", message);
+    if (message.type === "response_start") this._onStart(message);
     else if (message.type === "response_video") this._emit("frame", this._frame(message, payload));
     else if (message.type === "response_end") this._end(message);
     else if (message.type === "model_switched") this._emit("switch", message);
@@ -384,6 +435,13 @@ export class LipSyncClient extends EventTarget {
     else if (message.type === "session_resumed") this._onResumed(message);
     else if (message.type === "session_warning") this._emit("warning", message);
     else if (message.type === "error") this._onProblem(message);
+  }
+
+  _onStart(message) {
+    this._instance = message.instance;
+    const ours = this._turns.get(message.turnId);
+    if (ours) ours.started = true;
+    this._emit("start", message);
   }
 
   _frame(message, payload) {
@@ -396,6 +454,11 @@ export class LipSyncClient extends EventTarget {
   _emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** @returns {boolean} whether a turn cannot begin anew: frames of it came, or its first audio is no longer kept */
+function isAnswered({ started, kept }) {
+  return started || kept[0]?.number > 0;
 }
 
 /** @returns {boolean} whether the service has no such session, or no longer: it could not be opened, failed, or its time was over */

@@ -62,7 +62,8 @@ export class Conversation extends EventTarget {
     client.addEventListener("problem", ({ detail }) => this._onProblem(detail));
     client.addEventListener("connection", ({ detail }) => this._onConnection(detail));
     client.addEventListener("resumed", () => this._onResumed());
-    client.addEventListener("lost", () => this._onLost());
+    client.addEventListener("reopened", () => this._onBack());
+    client.addEventListener("lost", ({ detail }) => detail.turnId === this._turn?.id && this._onLost());
   }
 
   /** The node to listen to for a level meter, or null. */
@@ -255,6 +256,10 @@ export class Conversation extends EventTarget {
 
   _onResumed() {
     this._stats.resumptions += 1;
+    this._onBack();
+  }
+
+  _onBack() {
     if (this._turn) this._turn.awaySince = null;
   }
 
