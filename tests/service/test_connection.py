@@ -61,7 +61,7 @@ class Ends:
 async def stalled(**settings: Any) -> AsyncIterator[Ends]:
     """A connection whose network stands still from the beginning."""
     config = ServiceConfig(**settings)
-    service: Any = SimpleNamespace(config=config, metrics=Metrics())
+    service: Any = SimpleNamespace(instance="one", config=config, metrics=Metrics())
     made: asyncio.Queue[tuple[Connection, web.Request, asyncio.Task[None]]] = asyncio.Queue()
 
     async def serve(request: web.Request) -> web.WebSocketResponse:

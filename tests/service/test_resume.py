@@ -268,3 +268,33 @@ async def test_a_session_is_warned_before_its_time_is_over_and_ends_in_order(ser
     assert 0.0 < warning["secondsLeft"] <= LIMIT_S
     assert end["interrupted"]
     assert (error["errorCode"], error["recoverable"], error["details"]["reason"]) == ("SESSION_LIMIT", False, "MAX_SESSION_TIME")
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere", "unknown"])
+async def test_a_session_that_cannot_be_resumed_is_told_apart_from_one_of_another_instance(serving: Callable[..., Any], where: str) -> None:
+    async with serving(resume_ttl_s=0.0) as url:
+        async with connect(url) as client:
+            await client.speak(syllables(0.2))
+            instance = (await client.until("response_start"))["instance"]
+            await cut(client)
+        while await sessions(url):  # noqa: ASYNC110 - the service notices by itself
+            await asyncio.sleep(0.01)
+        named = {"here": {"instance": instance}, "elsewhere": {"instance": "another"}, "unknown": {}}[where]
+        async with connect(url) as client:
+            await client.send({"type": "resume_session", "sessionId": "session-1", "userId": "demo"} | named)
+            error = await client.until("error")
+    reason = {"here": {"reason": "EXPIRED"}, "elsewhere": {"reason": "OTHER_INSTANCE"}, "unknown": {}}[where]
+    assert (error["errorCode"], error["details"]) == ("INVALID_MESSAGE", {"field": "sessionId"} | reason)
+
+
+@pytest.mark.parametrize("field", ["route", "X-Lipsync-Route"])
+async def test_a_routing_key_is_held_to_its_form(service_url: str, field: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        for key in ("0123456789abcdef", "with blanks", "k" * 129):
+            named: dict[str, Any] = {"params": {field: key}} if field == "route" else {"headers": {field: key}}
+            if key.isalnum() and len(key) < 128:
+                async with http.ws_connect(f"{service_url}/v1/ws", **named):
+                    continue
+            async with http.get(f"{service_url}/v1/ws", **named) as answer:
+                assert answer.status == 400
+                assert (await answer.json())["details"] == {"field": field}
