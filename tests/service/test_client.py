@@ -191,6 +191,24 @@ async def test_a_service_that_is_not_there_is_told_at_once() -> None:
             pass
 
 
+async def test_a_service_that_is_unavailable_for_a_moment_is_called_again() -> None:
+    routes = list[tuple[str | None, str | None]]()
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        routes.append((request.query.get("route"), request.headers.get("X-Lipsync-Route")))
+        if len(routes) == 1:
+            raise web.HTTPServiceUnavailable
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/ws", serve)])
+    async with TestServer(app) as server, connect(str(server.make_url(""))) as client:
+        assert routes == [(client.route, client.route)] * 2
+
+
 async def test_a_service_that_does_not_come_back_fails_the_turn(service_url: str) -> None:
     async with connect(service_url, give_up_s=0.5) as client:
         turn = client.session(user="demo", face="demo", size=128).say(syllables(5.0))

@@ -95,6 +95,38 @@ async def test_turns_that_wait_behind_the_spoken_one_are_spoken_elsewhere(pair: 
     assert await ended(process) == 0
 
 
+async def test_a_turn_whose_instance_is_killed_is_lost_with_the_reason_and_the_next_one_is_spoken(pair: list[Instance]) -> None:
+    (first, process), (second, _) = pair
+    with relay(first, second) as gateway:
+        async with connect(gateway.url) as client:
+            session = resting_face(client)
+            turn = session.say(syllables(20.0))
+            await anext(turn.frames())
+            process.kill()
+            with pytest.raises(SessionLostError, match="another instance") as lost:
+                await numbers(turn)
+            assert lost.value.reason == "OTHER_INSTANCE"
+            assert client.reconnections > 1, "the gateway might have been wrong"
+            assert await numbers(session.say(syllables(0.5))) == list(range(10))
+
+
+async def test_a_session_that_begins_while_another_one_of_its_connection_speaks_is_spoken_elsewhere(pair: list[Instance]) -> None:
+    (first, process), (second, _) = pair
+    with relay(first, second) as gateway:
+        async with connect(gateway.url) as client:
+            speaking, beginning = resting_face(client), resting_face(client)
+            turn = speaking.say(syllables(2.0))
+            frames = turn.frames()
+            await anext(frames)
+            process.terminate()
+            await until_draining(first)
+            later = beginning.say(syllables(0.5))
+            assert len([frame async for frame in frames]) == 39
+            assert await numbers(later) == list(range(10))
+            assert not turn.warnings and not later.warnings
+    assert await ended(process) == 0
+
+
 async def test_clients_that_speak_turn_after_turn_notice_nothing_of_a_rolling_restart(tmp_path: Path) -> None:
     with instances(tmp_path, 3, drain_s=str(DRAIN_S)) as started, relay(*(url for url, _ in started)) as gateway:
         is_over = asyncio.Event()
