@@ -17,8 +17,8 @@ SEARCH_SIDE: Final = 1280
 LEVELS: Final = 3
 """Sizes of tiles that photos are searched in: the whole photo, halves and quarters."""
 
-LAST_TURNED_LEVEL: Final = 1
-"""Up to this level photos without an upright face are searched on their sides and upside down."""
+TURNED_LEVELS: Final = 2
+"""On so many of the levels photos without an upright face are also searched on their sides and upside down."""
 
 MAX_FACES: Final = 5
 """More than this in one photo need not be counted: one must dominate."""
@@ -26,12 +26,12 @@ MAX_FACES: Final = 5
 
 def find_faces(image: RgbImage) -> list[Mesh]:
     """Find the meshes of all faces in `[h, w, 3]`, largest first; raise MODEL_LOAD_FAILED where the networks are missing."""
-    return _faces(image, LEVELS)
+    return _faces(image, LEVELS, TURNED_LEVELS)
 
 
 def mesh_of_square(image: RgbImage) -> Mesh | None:
-    """Find the mesh of the largest face in a picture that a face fills; None where there is none."""
-    return next(iter(_faces(image, 1)), None)
+    """Find the mesh of the largest face in a square that an upright face fills; None where there is none."""
+    return next(iter(_faces(image, 1, 0)), None)
 
 
 def extent(mesh: Mesh) -> float:
@@ -39,7 +39,7 @@ def extent(mesh: Mesh) -> float:
     return float(np.prod(np.ptp(mesh[:, :2], axis=0)))
 
 
-def _faces(image: RgbImage, levels: int) -> list[Mesh]:
+def _faces(image: RgbImage, levels: int, turned_levels: int) -> list[Mesh]:
     """Search one level beyond the first that shows a face: faces on that one may still be half as large."""
     scale = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if round(scale * min(image.shape[:2])) < 1:
@@ -47,7 +47,7 @@ def _faces(image: RgbImage, levels: int) -> list[Mesh]:
     small, found = resized(image, scale), list[tuple[Detection, Mesh]]()
     for level in range(levels):
         last = bool(found)
-        turned = level <= LAST_TURNED_LEVEL and not any(face.upright for face, _ in found)
+        turned = level < turned_levels and not any(face.upright for face, _ in found)
         for face in detect_faces(small, level, turned=turned)[:MAX_FACES]:
             if (mesh := fit_mesh(image, face.scaled(1 / scale))) is not None:
                 found.append((face, mesh))
