@@ -67,4 +67,6 @@ def _line_outlines(points: NDArray[np.int32]) -> NDArray[np.int32]:
     across = np.rint(np.stack((along[:, 1], -along[:, 0]), axis=1) * half[:, None]).astype(np.int64)
     begins, ends = begins * _SUBPIXEL, ends * _SUBPIXEL
     outlines = np.stack((begins + across, begins - across, ends - across, ends + across), axis=1)
-    return np.clip(outlines, np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
+    limits = np.iinfo(np.int32)
+    inside: NDArray[np.int32] = np.clip(outlines, limits.min, limits.max).astype(np.int32)
+    return inside
