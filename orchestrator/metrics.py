@@ -100,7 +100,10 @@ class Metrics:
         self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost", SUM)
         self.resumptions_total = self._counter("lipsync_resumptions_total", "Sessions that went on over a new connection")
         self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw", SUM)
-        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured", SUM)
+        self.capacity_faces = self._gauge(
+            "lipsync_capacity_faces", "Faces that may speak at once, as measured; NaN where nobody measures", SUM
+        )
+        self.session_slots = self._gauge("lipsync_session_slots", "Sessions that the configuration admits", SUM)
         self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
 
     def _triton(self) -> None:
