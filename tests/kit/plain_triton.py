@@ -55,13 +55,13 @@ class PlainTriton:
 
 
 @asynccontextmanager
-async def plain_triton(repository: Path, address: str, ports: tuple[int, int, int]) -> AsyncIterator[PlainTriton]:
-    """Start on `ports` (gRPC, metrics, HTTP) with NVIDIA's defaults and wait until it is ready; RuntimeError where it ends instead."""
+async def plain_triton(repository: Path, address: str, ports: tuple[int, int, int], *more: str) -> AsyncIterator[PlainTriton]:
+    """Start on `ports` (gRPC, metrics, HTTP) with NVIDIA's defaults and `more` arguments; wait until ready. RuntimeError where it ends."""
     lease, files = Lease(), find_server()
     folder = lease.folder()
     prepare_run_folder(files, repository, folder)
     command = [sys.executable, "-I", "-S", str(launcher.__file__), str(os.getpid()), str(files.server)]
-    process = _started(command + _arguments(lease.prefix, address, ports), folder, server_environment(files))
+    process = _started([*command, *_arguments(lease.prefix, address, ports), *more], folder, server_environment(files))
     server = PlainTriton(address, *ports, process)
     try:
         await until(lambda: _ready(server))
