@@ -77,14 +77,24 @@ class Discovery:
         await self._update(name)
 
     async def _update(self, name: str) -> None:
-        wanted = set(self._fixed).union(*self._names.values())
-        gone = [self._servers.pop(url) for url in self._servers.keys() - wanted]
-        new = {url: ExternalServer(url, self._repository, name=name) for url in sorted(wanted - self._servers.keys())}
+        """New servers take over before old ones go, so that some server is ready all the time."""
+        new = {url: ExternalServer(url, self._repository, name=name) for url in sorted(self._wanted() - self._servers.keys())}
         self._servers |= new
+        await asyncio.gather(*(server.start() for server in new.values()))
+        gone = [self._servers.pop(url) for url in self._dispensable()]
         for server in gone:
             LOG.info("Triton at %s is no address of %s any more", server.label, name)
             self._retire(server)
-        await asyncio.gather(*(server.stop() for server in gone), *(server.start() for server in new.values()))
+        await asyncio.gather(*(server.stop() for server in gone))
+
+    def _dispensable(self) -> set[str]:
+        """Addresses that are not named any more; while none that is named is ready, those that still are ready stay."""
+        wanted = self._wanted()
+        replaced = any(self._servers[url].has_any_ready for url in wanted)
+        return {url for url, server in self._servers.items() if url not in wanted and (replaced or not server.has_any_ready)}
+
+    def _wanted(self) -> set[str]:
+        return set(self._fixed).union(*self._names.values())
 
     def _warn(self, name: str, reason: str) -> None:
         """Once until the next answer."""

@@ -65,6 +65,11 @@ class ExternalServer:
         if self._channel is not None:
             await self._channel.close()
 
+    @property
+    def has_any_ready(self) -> bool:
+        """At the last look."""
+        return bool(self._ready)
+
     def has_ready(self, model: str) -> bool:
         """At the last look."""
         return model in self._ready

@@ -45,9 +45,10 @@ class PlainTriton:
 
     async def successes(self, model: str) -> int:
         """Requests for a model that it has answered, once the count stands still."""
-        return await settled(lambda: self._successes(model))
+        return await settled(lambda: self.successes_now(model))
 
-    async def _successes(self, model: str) -> int:
+    async def successes_now(self, model: str) -> int:
+        """The same, whether or not it still moves."""
         async with aiohttp.ClientSession() as http, http.get(self.metrics_url) as answer:
             lines = (await answer.text()).splitlines()
         counted = [line for line in lines if line.startswith("nv_inference_request_success{") and f'model="{model}"' in line]

@@ -8,19 +8,22 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from closed_port import closed_port
+from ready_models import Served
 
 from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, discovery
+from orchestrator.inference import InferenceError, discovery, external
 from orchestrator.inference.addresses import addresses_of, is_name, joined, split_url
 from orchestrator.inference.discovery import Discovery
 from orchestrator.inference.external import ExternalServer
-from orchestrator.inference.repository import Repository, read_repository
+from orchestrator.inference.repository import ModelContract, Repository, read_repository
 from orchestrator.inference.triton import TritonInference
 
+WINDOW = {"mel": np.zeros((1, 88, 80), np.float32)}
 NOTHING = Repository(Path("nowhere"), {})
 SHIPPED = Path(__file__).parents[3] / "model_repository"
 
@@ -48,9 +51,9 @@ class Answers:
 class Following:
     """A discovery with what it retired."""
 
-    def __init__(self, urls: list[str], answers: Any) -> None:
+    def __init__(self, urls: list[str], answers: Any, repository: Repository = NOTHING) -> None:
         self.retired: list[str] = []
-        self.discovery = Discovery(urls, NOTHING, answers, self._retire)
+        self.discovery = Discovery(urls, repository, answers, self._retire)
 
     def _retire(self, server: ExternalServer) -> None:
         self.retired.append(server.url)
@@ -87,6 +90,27 @@ async def test_servers_follow_the_answers() -> None:
         answers.found["triton"] = ["127.0.0.3", "127.0.0.4"]
         await until(lambda: following.urls() == ["127.0.0.3:1", "127.0.0.4:1"])
         assert following.retired == ["127.0.0.2:1"]
+
+
+async def test_servers_stay_until_those_that_replace_them_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(external, "POLL_S", 0.01)
+    old = Served("127.0.0.2")
+    old.models.ready = {"tpsm"}
+    old_url = old.start()
+    new = Served("127.0.0.3", old.port)
+    new_url = new.start()
+    answers = Answers(triton=["127.0.0.2"])
+    async with Following([f"triton:{old.port}"], answers, Repository(Path("nowhere"), {"tpsm": cast(ModelContract, None)})) as following:
+        answers.found["triton"] = ["127.0.0.3"]
+        await until(lambda: following.urls() == [old_url, new_url])
+        asked = answers.asked
+        await until(lambda: answers.asked > asked + 2)
+        assert following.urls() == [old_url, new_url]
+        new.models.ready = {"tpsm"}
+        await until(lambda: following.urls() == [new_url])
+    for each in (old, new):
+        each.stop()
 
 
 async def test_an_address_that_two_names_share_is_one_server_until_neither_has_it() -> None:
@@ -143,14 +167,8 @@ async def test_a_request_before_the_name_resolves_names_it() -> None:
     async with TritonInference(["triton:8001"], read_repository(SHIPPED), resolve=answers) as inference:
         assert not await inference.ready("tpsm")
         with pytest.raises(InferenceError, match="no address yet of triton:8001") as raised:
-            await inference.infer("audio2motion", next(_window()), deadline=asyncio.get_running_loop().time() + 5)
+            await inference.infer("audio2motion", WINDOW, deadline=asyncio.get_running_loop().time() + 5)
     assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
-
-
-def _window() -> Any:
-    import numpy as np
-
-    yield {"mel": np.zeros((1, 88, 80), np.float32)}
 
 
 async def test_a_name_behind_a_proxy_is_left_to_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
