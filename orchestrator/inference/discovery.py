@@ -83,7 +83,7 @@ class Discovery:
         await asyncio.gather(*(server.start() for server in new.values()))
         gone = [self._servers.pop(url) for url in self._dispensable()]
         for server in gone:
-            LOG.info("Triton at %s is no address of %s any more", server.label, name)
+            LOG.info("Triton at %s is no address of %s any more", server.url, server.name)
             self._retire(server)
         await asyncio.gather(*(server.stop() for server in gone))
 
