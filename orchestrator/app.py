@@ -13,7 +13,7 @@ import cv2
 from aiohttp import web
 
 from orchestrator.auth import authenticator_of
-from orchestrator.capacity import measure, until_measured
+from orchestrator.capacity import is_measured, measure, until_measured
 from orchestrator.config import ServiceConfig
 from orchestrator.draining import Drain
 from orchestrator.first_faces import FirstFaces
@@ -64,7 +64,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
             asyncio.create_task(first.prepare_others(), name="prepare faces"),
-            *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if app[CONFIG].capacity_probe else []),
+            *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if is_measured(app[CONFIG]) else []),
         ]
         try:
             yield

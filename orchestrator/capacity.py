@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import multiprocessing
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.benchmarking import benchmark
+from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import DEMO_FACE, DEMO_USER
@@ -51,7 +53,8 @@ RETRY_S: Final = 3.0
 
 LONGEST_RETRY_S: Final = 60.0
 
-CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+CGROUP: Final = Path("/sys/fs/cgroup")
+"""This process's own, as a container sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,32 @@ def cost_of_round(spent_s: float, wall_s: float, beside: float, frames: int) -> 
 
 def usable_cores() -> float:
     """Cores that this process may use: its affinity, or what a container's quota leaves of it."""
-    cores = float(len(os.sched_getaffinity(0)))
+    return min(float(len(os.sched_getaffinity(0))), cores_of_cgroup(CGROUP))
+
+
+def cores_of_cgroup(folder: Path) -> float:
+    """CPU quota of a control group in cores, by the files of version 2 or else 1; infinite without a quota.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max), https://docs.kernel.org/scheduler/sched-bwc.html (cpu.cfs_*).
+    """
+    with contextlib.suppress(OSError):
+        return cores_of_quota((folder / "cpu.max").read_text())
     try:
-        return min(cores, cores_of_quota(CGROUP_QUOTA.read_text()))
+        quota_us, period_us = (int((folder / "cpu" / f"cpu.cfs_{each}_us").read_text()) for each in ("quota", "period"))
     except OSError:
-        return cores
+        return math.inf
+    return quota_us / period_us if quota_us > 0 else math.inf  # -1 is no limit
 
 
 def cores_of_quota(text: str) -> float:
     """Of a cgroup's `cpu.max`: `200000 100000` are two cores, `max 100000` is no limit."""
     quota, period = text.split()
     return math.inf if quota == "max" else int(quota) / int(period)
+
+
+def is_measured(config: ServiceConfig) -> bool:
+    """True where the probe tells the capacity. With a Triton elsewhere it would count only the orchestrator's own CPU."""
+    return config.capacity_probe and not config.triton_urls
 
 
 async def until_measured(ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]) -> Capacity:
@@ -122,10 +140,7 @@ async def measure(adapter: ModelAdapter, faces: FaceModelCacheService, video: Vi
 
 
 def cpu_s() -> float:
-    """CPU seconds so far of this process and, where psutil is there, of those below it: the embedded server and its backends.
-
-    A server elsewhere spends its own; it is not counted, and so nobody is refused for what it might cost.
-    """
+    """CPU seconds so far of this process and, where psutil is there, of those below it: the embedded server and its backends."""
     try:
         import psutil
     except ImportError:  # comes with the embedded server

@@ -63,7 +63,7 @@ class ServiceConfig:
     model_repository: Path = MODEL_REPOSITORY
     """Triton's model repository."""
     triton_url: Annotated[str, Addresses()] = ""
-    """gRPC addresses of running Tritons, `host:port,host:port`; empty starts the embedded one."""
+    """gRPC addresses of running Tritons, `host:port,host:port`; every address of a name is a server. Empty starts the embedded one."""
     triton_metrics_url: str = ""
     """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port 8002 of each host."""
     default_model: LipSyncModel = LipSyncModel.TPSM

@@ -91,7 +91,8 @@ class Metrics:
         self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost")
         self.resumptions_total = self._counter("lipsync_resumptions_total", "Sessions that went on over a new connection")
         self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw")
-        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured")
+        self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured; NaN where nobody measures")
+        self.session_slots = self._gauge("lipsync_session_slots", "Sessions that the configuration admits")
         self.draining = self._gauge("lipsync_draining", "1 while the instance shuts down: nothing new begins, turns end")
         self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
 

@@ -9,6 +9,7 @@ The WebSocket side works on the same sessions and the same pipeline; there `live
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -18,6 +19,7 @@ from typing import TypeAlias, overload
 
 from orchestrator.audio.service import AudioFeatureService
 from orchestrator.benchmarking import BenchmarkResult, GpuMemory, benchmark, no_gpu
+from orchestrator.capacity import is_measured
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import invalid_field
 from orchestrator.face.reported import ReportedStore
@@ -282,7 +284,10 @@ class LipSyncService:
         self._open.push_async_callback(stop)
 
     async def _gauge(self) -> None:
-        """Whoever reads the metrics may be answered by another process of this service: each keeps its own gauges up."""
+        """Set the gauges that nothing else sets, until cancelled."""
+        self.metrics.session_slots.set(self.config.max_concurrent_sessions)
+        if not is_measured(self.config):
+            self.metrics.capacity_faces.set(math.nan)
         while True:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())

@@ -1,4 +1,4 @@
-"""Numbers on the command line, refused outside of their bounds. Settings are not: the configuration knows theirs."""
+"""Types of command-line arguments that are no settings: the configuration checks its own."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def within(kind: type[N], least: float, most: float) -> Callable[[str], N]:
         raise argparse.ArgumentTypeError(f"{text!r}: must be {name} from {least:g} to {most:g}")
 
     return parsed
+
+
+def absolute_folder(text: str) -> str:
+    """A type for `argparse`: an absolute path of another machine, as it can stand between quotes in a `config.pbtxt`."""
+    if not text.startswith("/") or not text.isprintable() or any(letter in text for letter in '"\\'):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be an absolute path without quotes and backslashes")
+    return text

@@ -94,7 +94,7 @@ async def server(config: ServiceConfig) -> Check:
 async def _named_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
     async with TritonInference(config.triton_urls, read_repository(config.model_repository)) as inference:
         lost = [model for model in wanted if not await inference.ready(model)]
-    mend = "start it with these models: tritonserver --model-repository=model_repository"
+    mend = "start it with the models of `lipsync models --load-arguments`, or with a repository of `lipsync models --serve-from DIR`"
     if lost:
         return Check(name, State.MISSING, f"{config.triton_url} does not have {', '.join(lost)} ready", mend)
     return Check(name, State.OK, f"{config.triton_url} has {', '.join(wanted)} ready")

@@ -1,10 +1,11 @@
-"""`lipsync models`: what there is to speak with, whose it is, and what it would take to use the rest."""
+"""`lipsync models`: table of the models, their licences and what they lack; and what a Triton elsewhere has to load of them."""
 
 from __future__ import annotations
 
 import argparse
 
 from orchestrator.commands.availability import LICENCES, why_not
+from orchestrator.commands.served_repository import load_arguments, write_repository
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain, table
 from orchestrator.config import ConfigError, ServiceConfig
@@ -21,18 +22,28 @@ SERVED_HEADING = ("network", "weights", "origin", "SHA-256")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the tables; a model that cannot be used is no failure."""
+    """Print the tables, the load list or where the repository was written; a model that cannot be used is no failure."""
     try:
         config = settings(options)
         repository = read_repository(config.model_repository)
-    except (ConfigError, ContractError) as error:
+        if options.load_arguments:
+            print(" ".join(load_arguments(config, repository)))
+        elif options.serve_from is not None:
+            names = write_repository(config, repository, options.serve_from, options.tensorrt_cache)
+            print(f"{options.serve_from} serves {', '.join(names) or 'no model'}")
+        else:
+            _print_tables(config, repository)
+    except (ConfigError, ContractError, OSError) as error:
         return explain(error)
+    return 0
+
+
+def _print_tables(config: ServiceConfig, repository: Repository) -> None:
     register = WeightsRegister(repository)
     print(table([HEADING, *(_row(model, config, repository, register) for model in ADAPTERS)], right=(2, 3)))
     served = [weights for adapter in ADAPTERS.values() for weights in register.of(adapter.spec.triton_models) if weights.label]
     if served:
         print("\n" + table([SERVED_HEADING, *(_served(weights) for weights in dict.fromkeys(served))]))
-    return 0
 
 
 def _row(model: LipSyncModel, config: ServiceConfig, repository: Repository, register: WeightsRegister) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.face.active import settle_active
 from orchestrator.face.descriptor import describe
+from orchestrator.face.face_mesh import Mesh
 from orchestrator.face.framing import Framing, crown_of, cut_out, frame_head
 from orchestrator.face.ids import check_id
-from orchestrator.face.landmarks import Mesh, extent, find_faces, mesh_of_square
+from orchestrator.face.landmarks import extent, find_faces, mesh_of_square
 from orchestrator.face.package import serialise_face_model
 from orchestrator.face.picture import PictureError, decode_picture, encode_jpeg
 from orchestrator.face.quality import Assessment, Finding, Measurements, assess, measure
@@ -67,7 +68,7 @@ async def enrol_photo(
 
     Without `face_id` the id is made from the photo's bytes. An existing face model of that id is replaced at once.
     Raises INVALID_MESSAGE for a bad id or missing consent, FACE_MODEL_INCOMPATIBLE with `details["reasons"]`, each with code,
-    message and measured value, for a photo that will not do, and MODEL_LOAD_FAILED when MediaPipe is not installed.
+    message and measured value, for a photo that will not do, and MODEL_LOAD_FAILED when the face networks have not been fetched.
     """
     check_id(user_id, "userId")
     face_id = f"face-{hashlib.sha256(data).hexdigest()[:12]}" if face_id is None else check_id(face_id, "faceModelId")

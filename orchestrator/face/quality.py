@@ -20,8 +20,8 @@ _LEVEL_PAIRS: Final = ((234, 454), (33, 263), (61, 291))
 _EYES: Final = ((159, 145, 33, 133), (386, 374, 263, 362))
 _TOP, _CHIN, _UPPER_LIP, _LOWER_LIP, _LEFT_CORNER, _RIGHT_CORNER = 10, 152, 13, 14, 61, 291
 
-LEVEL_PITCH_DEG: Final = 11.0
-"""What MediaPipe's depths show for a level face: measured 10.9 on scikit-image's astronaut, 11.6 on the drawn demo portrait."""
+LEVEL_PITCH_DEG: Final = 12.5
+"""Pitch that the mesh's depths show for a level face: 12.7 measured on scikit-image's astronaut, 12.5 on the drawn demo portrait."""
 
 _FACE_WIDTH: Final = 128
 """Light and sharpness are measured on a face scaled to this width in pixels, so that a photo's size does not count."""

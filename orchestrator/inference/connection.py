@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc
 
 from orchestrator.inference import InferenceError, Tensors
+from orchestrator.inference.addresses import split_url
 from orchestrator.inference.messages import decode, encode, worth_sharing
 from orchestrator.inference.repository import ModelContract
 from orchestrator.inference.sharing import UNANSWERED, Loan, SharedMemory
@@ -41,15 +42,20 @@ https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
 """
 
 
-def open_channel(url: str) -> Any:
-    """A `grpc.aio` channel with our limits; a server on this host is never asked through a proxy."""
-    direct = (("grpc.enable_http_proxy", 0),) if is_loopback(url) else ()
-    return grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS + direct)
+def open_channel(url: str, *, name: str = "") -> Any:
+    """A `grpc.aio` channel with our limits; a server on this host is never asked through a proxy.
+
+    `name` is the `host:port` that `url` was resolved from. It stays the request's authority, by which gateways route, and no proxy
+    is used: whether one was to be used for the name was decided before it was resolved.
+    """
+    direct = (("grpc.enable_http_proxy", 0),) if name or is_loopback(url) else ()
+    authority = (("grpc.default_authority", name),) if name else ()
+    return grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS + direct + authority)
 
 
 def is_loopback(url: str) -> bool:
     """True where the server is on this host, so that memory can be shared and no proxy lies between."""
-    host = url.rpartition(":")[0].strip("[]")
+    host = split_url(url)[0]
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -58,7 +64,7 @@ def is_loopback(url: str) -> bool:
 
 def proxy_of(url: str) -> str:
     """Name of the environment variable whose proxy gRPC goes through to reach `url`; empty where it connects directly."""
-    host = url.rpartition(":")[0].strip("[]")
+    host = split_url(url)[0]
     set_first = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
     spared = next((named for name in DIRECT_VARIABLES if (named := os.environ.get(name))), "").split(",")
     direct = is_loopback(url) or any(host.endswith(each.strip()) for each in spared if each.strip())
@@ -68,9 +74,9 @@ def proxy_of(url: str) -> str:
 class Connection:
     """Sends requests to one server until it is closed. A restarted server gets a new connection."""
 
-    def __init__(self, url: str, *, shm_prefix: str) -> None:
-        """`shm_prefix` starts the names of shared memory segments; empty where everything travels as bytes."""
-        self._channel = open_channel(url)
+    def __init__(self, url: str, *, shm_prefix: str, name: str = "") -> None:
+        """`shm_prefix` starts the names of shared memory segments; empty where everything travels as bytes. `name` as in `open_channel`."""
+        self._channel = open_channel(url, name=name)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._shared = SharedMemory(self._stub, shm_prefix)
         self._item_bytes: dict[str, int] = {}

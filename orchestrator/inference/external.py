@@ -1,4 +1,4 @@
-"""Watches a Triton that others run: asks now and then which models it has ready."""
+"""Poller of a Triton that others run: which models it has ready."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from orchestrator.inference import InferenceError
+from orchestrator.inference.addresses import joined, split_url
 from orchestrator.inference.connection import open_channel, proxy_of
 from orchestrator.inference.identity import Stamp
 from orchestrator.inference.repository import Repository
@@ -26,23 +27,31 @@ METRICS_PORT: Final = 8002
 
 
 class ExternalServer:
-    """One address of `--triton-url`."""
+    """One address of `triton_url`, or one behind a name of it."""
 
     life = 0  # its restarts show as lost shared memory, which the connection mends
 
-    def __init__(self, url: str, repository: Repository) -> None:
+    def __init__(self, url: str, repository: Repository, *, name: str = "") -> None:
+        """`name` is the `host:port` that `url` was resolved from; such a server is reached directly."""
         self.url = url
-        self.metrics_url = f"http://{url.rpartition(':')[0]}:{METRICS_PORT}/metrics"
+        self.name = name
+        self.metrics_url = f"http://{joined(split_url(url)[0], str(METRICS_PORT))}/metrics"
         self._models = tuple(repository.models)
         self._ready: frozenset[str] = frozenset()
         self._told: tuple[frozenset[str], bool] | None = None
         """What the log says: the models that are ready, and whether nobody answers."""
         self._look_now = asyncio.Event()
+        self._channel: Any = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def label(self) -> str:
+        """For the log: the address, and the name that it belongs to."""
+        return f"{self.url} ({self.name})" if self.name else self.url
 
     async def start(self) -> None:
         """Looks once, so that the first chunk finds a state, and then keeps looking."""
-        self._channel = open_channel(self.url)
+        self._channel = open_channel(self.url, name=self.name)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         await self._look()
         self._task = asyncio.create_task(self._poll(), name=f"poll triton {self.url}")
@@ -53,7 +62,13 @@ class ExternalServer:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._channel is not None:
             await self._channel.close()
+
+    @property
+    def has_any_ready(self) -> bool:
+        """At the last look."""
+        return bool(self._ready)
 
     def has_ready(self, model: str) -> bool:
         """At the last look."""
@@ -94,16 +109,16 @@ class ExternalServer:
         named = ", ".join(sorted(self._ready))
         if lost:
             why = f" ({faults[0]})" if faults else ""
-            LOG.warning("Triton at %s lost %s%s; it has ready: %s", self.url, ", ".join(sorted(lost)), why, named or "nothing")
+            LOG.warning("Triton at %s lost %s%s; it has ready: %s", self.label, ", ".join(sorted(lost)), why, named or "nothing")
         elif self._ready:
-            LOG.info("Triton at %s has ready: %s", self.url, named)
+            LOG.info("Triton at %s has ready: %s", self.label, named)
         else:
             why = f"does not answer ({faults[0]})" if silent else "answers, and has no model of ours ready"
-            LOG.warning("Triton at %s %s; it is asked every %g s%s", self.url, why, POLL_S, self._proxied())
+            LOG.warning("Triton at %s %s; it is asked every %g s%s", self.label, why, POLL_S, self._proxied())
 
     def _proxied(self) -> str:
-        variable = proxy_of(self.url)
-        host = self.url.rpartition(":")[0]
+        variable = "" if self.name else proxy_of(self.url)
+        host = split_url(self.url)[0]
         return f", through the proxy of {variable}: add {host} to no_proxy if it is to be asked directly" if variable else ""
 
     async def _fault(self, model: str) -> str | None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+from grpc import StatusCode
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import ContractError, InferenceError, NotCached, NotServed, Tensors
+from orchestrator.inference.addresses import Resolve, addresses_of
 from orchestrator.inference.connection import Connection, is_loopback
+from orchestrator.inference.discovery import Discovery
 from orchestrator.inference.external import ExternalServer
 from orchestrator.inference.identity import NetworkIdentities, Stamp
 from orchestrator.inference.lease import Lease
+from orchestrator.inference.links import Links
 from orchestrator.inference.repository import ModelContract, Repository
+from orchestrator.inference.statuses import error_of
 
 LOG = logging.getLogger(__name__)
 
@@ -64,43 +68,45 @@ FIRST_SHARE: Final = 0.5
 """Of the time there is: what one server gets while another one could still answer."""
 
 
-@dataclass(slots=True)
-class _Link:
-    connection: Connection
-    life: int
-
-
 class TritonInference:
     """`Inference` over one or several servers. An async context manager; closes its connections, not the servers.
 
-    `servers` holds addresses (`"host:8001"`), which it then polls itself, or watched servers such as `EmbeddedTriton`.
-    `shared_memory=None` shares memory with servers on this host.
+    `servers` holds addresses and names (`"host:8001"`), whose servers it then polls itself, or watched servers such as
+    `EmbeddedTriton`. `shared_memory=None` shares memory with servers on this host.
     """
 
-    def __init__(self, servers: Sequence[str | Server], repository: Repository, *, shared_memory: bool | None = None) -> None:
-        self._polled = [ExternalServer(each, repository) for each in servers if isinstance(each, str)]
-        watched: list[Server] = [each for each in servers if not isinstance(each, str)]
-        self._servers: list[Server] = [*watched, *self._polled]
+    def __init__(
+        self,
+        servers: Sequence[str | Server],
+        repository: Repository,
+        *,
+        shared_memory: bool | None = None,
+        resolve: Resolve = addresses_of,
+    ) -> None:
+        self._links = Links(self._connect)
+        self._watched: list[Server] = [each for each in servers if not isinstance(each, str)]
+        self._discovery = Discovery([each for each in servers if isinstance(each, str)], repository, resolve, self._links.retire)
         self._repository = repository
         self._shared_memory = shared_memory
-        self._links: dict[int, _Link] = {}
         self._lease: Lease | None = None
-        self._turn = 0
+        self._uninformed: dict[str, Server] = {}
+        """By model: the server that did not hold something, until the next request for the model, which may bring it."""
         self._identities = NetworkIdentities()
 
     async def __aenter__(self) -> TritonInference:
-        for server in self._polled:
-            await server.start()
+        await self._discovery.start()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for server in self._polled:
-            await server.stop()
-        for link in self._links.values():
-            await link.connection.close()
-        self._links.clear()
+        await self._discovery.stop()
+        await self._links.close()
         if self._lease is not None:
             self._lease.release()
+
+    @property
+    def _servers(self) -> list[Server]:
+        """Those that are there now."""
+        return [*self._watched, *self._discovery.servers]
 
     async def ready(self, model: str) -> bool:
         """Whether any server had it ready at the last look."""
@@ -126,39 +132,40 @@ class TritonInference:
     async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
         contract, batch = self._checked(model, inputs)
-        if contract.steps and not any(server.has_ready(model) for server in self._servers):
+        if contract.steps and not await self.ready(model):
             raise NotServed(model)
-        tried: set[int] = set()
+        tried: set[Server] = set()
         while True:
-            index = self._pick(model, tried)
-            tried.add(index)
-            others = [other for other in range(len(self._servers)) if other not in tried and self._servers[other].has_ready(model)]
+            server = self._pick(model, tried)
+            tried.add(server)
+            others = self._others(model, tried)
             now = asyncio.get_running_loop().time()
             until = now + FIRST_SHARE * (deadline - now) if others else deadline
             try:
-                connection = await self._connection(index)
-                return await connection.infer(contract, inputs, batch, until)
+                async with self._links.asking(model, server) as connection:
+                    return await connection.infer(contract, inputs, batch, until)
             except NotCached:
+                self._uninformed |= dict.fromkeys((model, *contract.steps), server)
                 raise
             except InferenceError as error:
-                self._servers[index].report_failure(model, error)
-                if not others or error.code not in ELSEWHERE:
+                server.report_failure(model, error)
+                if error.code not in ELSEWHERE or not (others and self._others(model, tried)):
                     raise
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
         """See `Inference.infer_everywhere`."""
         contract, batch = self._checked(model, inputs)
 
-        async def ask(index: int) -> bool:
+        async def ask(server: Server) -> bool:
             try:
-                await (await self._connection(index)).infer(contract, inputs, batch, deadline)
+                async with self._links.asking(model, server) as connection:
+                    await connection.infer(contract, inputs, batch, deadline)
             except InferenceError as error:
-                LOG.warning("%s: a request ahead of its use failed at %s: %s", model, self._servers[index].url, error.message)
+                LOG.warning("%s: a request ahead of its use failed at %s: %s", model, server.url, error.message)
                 return False
             return True
 
-        ready = [index for index, server in enumerate(self._servers) if server.has_ready(model)]
-        return sum(await asyncio.gather(*map(ask, ready)))
+        return sum(await asyncio.gather(*map(ask, self._others(model, ()))))
 
     def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
         contract = self._repository.models.get(model)
@@ -170,23 +177,22 @@ class TritonInference:
             LOG.exception("an adapter broke the contract of %s", model)
             raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model) from error
 
-    def _pick(self, model: str, tried: Collection[int]) -> int:
-        """The next server in turn that has the model ready; the next at all if none has, so that the error is the server's own."""
-        count = len(self._servers)
-        order = [(self._turn + step) % count for step in range(count) if (self._turn + step) % count not in tried]
-        index = next((each for each in order if self._servers[each].has_ready(model)), order[0])
-        self._turn = index + 1
-        return index
+    def _others(self, model: str, tried: Collection[Server]) -> list[Server]:
+        """Servers that have the model ready and were not asked yet."""
+        return [server for server in self._servers if server not in tried and server.has_ready(model)]
 
-    async def _connection(self, index: int) -> Connection:
-        server = self._servers[index]
-        link = self._links.get(index)
-        if link is None or link.life != server.life:
-            shared = is_loopback(server.url) if self._shared_memory is None else self._shared_memory
-            self._links[index] = _Link(Connection(server.url, shm_prefix=self._shm_prefix() if shared else ""), server.life)
-            if link is not None:
-                await link.connection.close()
-        return self._links[index].connection
+    def _pick(self, model: str, tried: Collection[Server]) -> Server:
+        """A server that has the model ready; any untried one if none has, so that the error is the server's own."""
+        among = self._others(model, tried) or [server for server in self._servers if server not in tried]
+        if not among:
+            raise error_of(model, StatusCode.UNAVAILABLE, f"no address yet of {', '.join(self._discovery.unresolved)}")
+        uninformed = self._uninformed.pop(model, None)
+        return uninformed if uninformed in among else self._links.next_of(model, among)
+
+    def _connect(self, server: Server) -> Connection:
+        shared = is_loopback(server.url) if self._shared_memory is None else self._shared_memory
+        name = server.name if isinstance(server, ExternalServer) else ""
+        return Connection(server.url, shm_prefix=self._shm_prefix() if shared else "", name=name)
 
     def _shm_prefix(self) -> str:
         """Empty on systems without POSIX shared memory in a folder."""

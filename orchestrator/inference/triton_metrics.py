@@ -14,6 +14,9 @@ from typing import Final, Protocol, runtime_checkable
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
+
+from orchestrator.inference.addresses import Resolve, addresses_of, is_name
 
 LOG = logging.getLogger(__name__)
 
@@ -179,13 +182,17 @@ def _load(servers: Sequence[Counts]) -> ModelLoad | None:
 class TritonWatch:
     """Looks at every server now and then and tells what it found; a server that does not answer is left out of that look."""
 
-    def __init__(self, inference: Accountable, urls: Sequence[str], tell: Callable[[TritonFigures], None]) -> None:
-        """`urls` take the place of those that the inference knows, if there are any."""
+    def __init__(
+        self, inference: Accountable, urls: Sequence[str], tell: Callable[[TritonFigures], None], resolve: Resolve = addresses_of
+    ) -> None:
+        """`urls` take the place of those that the inference knows, if there are any; every address of a name in them is a server."""
         self._inference = inference
         self._urls = tuple(urls)
         self._tell = tell
+        self._resolve = resolve
         self._before: dict[str, Account] = {}
         self._silent: set[str] = set()
+        self._asked: frozenset[str] = frozenset()
 
     async def run(self, interval_s: float) -> None:
         """Until it is cancelled; raises nothing else."""
@@ -207,19 +214,39 @@ class TritonWatch:
         now = await self._accounts(http)
         memory_mb = await asyncio.to_thread(self._inference.memory_mb)
         figures = figures_of(self._before, now, memory_mb)
-        self._before = {**self._before, **now}
+        self._before = {url: account for url, account in {**self._before, **now}.items() if url in self._asked}
         if now or memory_mb:
             self._tell(figures)
 
     async def _accounts(self, http: aiohttp.ClientSession) -> dict[str, Account]:
         """Of every server that answers, by its address."""
-        urls = self._urls or tuple(self._inference.metrics_urls())
-        accounts = await asyncio.gather(*(self._account(http, url) for url in urls))
-        return {url: account for url, account in zip(urls, accounts, strict=True) if account is not None}
+        pages = await self._pages()
+        self._asked = frozenset(pages)
+        self._silent &= self._asked
+        accounts = await asyncio.gather(*(self._account(http, url, host) for url, host in pages.items()))
+        return {url: account for url, account in zip(pages, accounts, strict=True) if account is not None}
 
-    async def _account(self, http: aiohttp.ClientSession, url: str) -> Account | None:
+    async def _pages(self) -> dict[str, str]:
+        """Addresses of the pages to read, each with the host to ask for."""
+        if not self._urls:
+            return {url: URL(url).authority for url in self._inference.metrics_urls()}
+        found = await asyncio.gather(*map(self._pages_behind, self._urls))
+        return {page: URL(url).authority for url, pages in zip(self._urls, found, strict=True) for page in pages}
+
+    async def _pages_behind(self, url: str) -> list[str]:
+        """One for each address of the host. A name that has none now is read by itself, as is one whose certificate counts."""
+        host = URL(url).host
+        if host is None or URL(url).scheme != "http" or not is_name(host):
+            return [url]
         try:
-            async with http.get(url) as response:
+            async with asyncio.timeout(DEADLINE_S):
+                return [str(URL(url).with_host(address)) for address in await self._resolve(host)]
+        except (OSError, UnicodeError):  # a time-out is an OSError
+            return [url]
+
+    async def _account(self, http: aiohttp.ClientSession, url: str, host: str) -> Account | None:
+        try:
+            async with http.get(url, headers={"Host": host}) as response:
                 response.raise_for_status()
                 page = await _whole(response.content)
             account = await asyncio.to_thread(account_of, page.decode())

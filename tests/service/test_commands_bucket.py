@@ -13,6 +13,7 @@ from bucket_emulator import BUCKET, bucket_client, bucket_emulator
 from closed_port import closed_port
 from face_packages import package, put
 from http_service import recording
+from landmarker import require_face_landmarker
 
 from orchestrator.__main__ import main
 from orchestrator.commands import checks
@@ -48,7 +49,7 @@ def _blobs(port: int) -> list[str]:
 
 
 def test_an_enrolled_face_lies_in_the_bucket(port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("mediapipe", reason="enrolling needs MediaPipe: pip install 'lipsync-service[enroll]'")
+    require_face_landmarker()
     data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image: make install-dev")
     cv2.imwrite("portrait.png", data.astronaut()[:, :, ::-1])
     assert main(["enroll", "portrait.png", "--user", "ann", "--id", "f", "--consent"]) == 0

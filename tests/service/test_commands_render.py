@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from landmarker import require_face_landmarker
 
 from orchestrator.__main__ import main
 
@@ -36,7 +37,7 @@ def speech(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A public-domain portrait."""
-    pytest.importorskip("mediapipe", reason="enrolling needs MediaPipe: pip install 'lipsync-service[enroll]'")
+    require_face_landmarker()
     data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image: make install-dev")
     path = tmp_path_factory.mktemp("photos") / "portrait.png"
     cv2.imwrite(str(path), data.astronaut()[:, :, ::-1])

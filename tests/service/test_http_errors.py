@@ -207,3 +207,18 @@ async def test_a_recording_is_rendered_while_sessions_speak(tmp_path: Path) -> N
             assert answer.status == 200
         await client.until("response_end")
     assert [frame["sequenceNumber"] for frame in client.frames()] == list(range(10))
+
+
+async def test_with_a_triton_elsewhere_no_capacity_is_told_and_the_configured_slots_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.app.CAPACITY_AFTER_S", 0.0)
+    settings = {"capacity_probe": True, "triton_url": "gpu1:8001", "max_concurrent_sessions": 7}
+    async with http_service(tmp_path, **settings) as url, aiohttp.ClientSession() as http:
+        lines: list[str] = []
+        while "lipsync_session_slots 7.0" not in lines:
+            async with http.get(f"{url}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+        assert "lipsync_capacity_faces NaN" in lines
+        async with http.get(f"{url}/v1/health") as answer:
+            assert (await answer.json())["capacity"] is None

@@ -16,6 +16,7 @@ import aiohttp
 import cv2
 import pytest
 from http_service import http_service
+from landmarker import require_face_landmarker
 
 from orchestrator.openapi import document
 
@@ -93,7 +94,7 @@ def _fits(shown: Any, real: Any, path: str = "$") -> None:
 def files(tmp_path: Path) -> Path:
     """`photo.jpg` and `speech.wav`, as the page's reader would have them."""
     data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image: make install-dev")
-    pytest.importorskip("mediapipe", reason="enrolling needs MediaPipe: pip install 'lipsync-service[enroll]'")
+    require_face_landmarker()
     cv2.imwrite(str(tmp_path / "photo.jpg"), data.astronaut()[:, :, ::-1])
     with wave.open(str(SAMPLE)) as source, wave.open(str(tmp_path / "speech.wav"), "wb") as target:
         target.setparams(source.getparams())

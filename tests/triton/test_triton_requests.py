@@ -55,7 +55,7 @@ async def are_pending(server: EmbeddedTriton, model: str, requests: int) -> bool
 
 
 def slots_free(inference: TritonInference, slot_bytes: int = SLOT_BYTES) -> int:
-    (link,) = inference._links.values()
+    (link,) = inference._links._links.values()
     return link.connection._shared.free(slot_bytes)
 
 

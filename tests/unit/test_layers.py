@@ -64,7 +64,6 @@ LAYERS = (
 ONLY_IMPORTERS = {
     "tritonclient": "inference/",
     "grpc": "inference/",
-    "mediapipe": "face/landmarks.py",
     "google.cloud": "face/bucket.py",
     "jwt": "auth.py",
 }

@@ -17,6 +17,7 @@ UNITLESS = {
     "lipsync_speaking_sessions",
     "lipsync_waiting_sessions",
     "lipsync_capacity_faces",
+    "lipsync_session_slots",
     "lipsync_buffered_frames",
     "lipsync_queue_fill",
     "lipsync_model_available",

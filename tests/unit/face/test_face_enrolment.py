@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from landmarker import require_face_landmarker
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.compatibility import check_compatibility
 from orchestrator.face.descriptor import describe
 from orchestrator.face.enrolment import MAX_PHOTO_BYTES, enrol_photo, take_portrait
 from orchestrator.face.framing import crown_of, frame_head
-from orchestrator.face.landmarks import _filtered_stderr
 from orchestrator.face.picture import encode_jpeg
 from orchestrator.face.quality import Measurements, assess, measure, yaw_deg
 from orchestrator.face.service import FaceModelCacheService
@@ -28,7 +26,7 @@ from orchestrator.face.store import LocalFaceStore, active_model_key, open_store
 from orchestrator.types import FaceModel, LipSyncModel, RgbImage
 
 skimage_data = pytest.importorskip("skimage.data", reason="scikit-image, which has a public-domain portrait, is not installed (extra dev)")
-pytest.importorskip("mediapipe", reason="mediapipe is not installed (extra enroll)")
+require_face_landmarker()
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 FACE_CENTRE = (222.0, 125.0)
@@ -258,18 +256,3 @@ def test_the_descriptor_ignores_place_size_and_tilt() -> None:
     assert first.shape == (134,)
     assert np.allclose(first, second, atol=1e-5)
     assert np.linalg.norm(first) == pytest.approx(1.0, abs=1e-3)
-
-
-def test_mediapipe_writes_nothing_and_the_logs_of_others_get_through(capfd: pytest.CaptureFixture[str]) -> None:
-    take_portrait(encode_jpeg(astronaut()))
-    assert capfd.readouterr().err == ""
-    with _filtered_stderr():
-        os.write(2, b"W0000 00:00:1 noise.cc:1] noise\na line of another thread\n")
-    assert capfd.readouterr().err == "a line of another thread\n"
-
-
-def test_without_mediapipe_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(LipSyncError, match=r"make install.*lipsync-service\[enroll\]") as caught:
-        take_portrait(encode_jpeg(astronaut()))
-    assert caught.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED

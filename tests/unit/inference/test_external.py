@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import grpc
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from ready_models import Served
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, external
@@ -19,33 +17,6 @@ from orchestrator.inference.external import ExternalServer
 from orchestrator.inference.repository import ModelContract, Repository
 
 MODELS = ("audio2motion", "tpsm")
-
-
-class ReadyModels(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """A server that only knows which of its models are ready."""
-
-    def __init__(self) -> None:
-        self.ready: set[str] = set()
-
-    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802 - Triton's name
-        return service_pb2.ModelReadyResponse(ready=request.name in self.ready)
-
-
-class Served:
-    """It on a port that it keeps when it is started again."""
-
-    def __init__(self) -> None:
-        self.models, self._port = ReadyModels(), 0
-
-    def start(self) -> str:
-        self._server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self.models, self._server)
-        self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
-        self._server.start()
-        return f"127.0.0.1:{self._port}"
-
-    def stop(self) -> None:
-        self._server.stop(None).wait(5)
 
 
 @pytest.fixture(autouse=True)

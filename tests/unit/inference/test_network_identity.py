@@ -20,7 +20,7 @@ from orchestrator.metrics import Metrics
 LOOK: dict[str, Any] = {"mel": np.zeros((1, 4, 3), np.float32)}
 
 
-@dataclass
+@dataclass(eq=False)
 class LoadedServer:
     """A watched server of which only this is asked."""
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 import pytest_asyncio
+from tritonclient.grpc import service_pb2_grpc
 
 from orchestrator.inference import sharing
+from orchestrator.inference.connection import open_channel
 from orchestrator.inference.sharing import SharedMemory
 
 SMALL, LARGE = 4096, 65536
@@ -82,3 +87,35 @@ async def test_a_server_that_forgot_everything_gets_new_segments(shared: SharedM
 async def test_without_a_prefix_everything_travels_as_bytes(registry: Registry) -> None:
     assert await SharedMemory(registry, "").lend(1, 0) is None
     assert registry.registered == []
+
+
+class SharesNothing(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """A server from 26.04 on without `--allow-client-shm=true`; its status and words (src/grpc/grpc_server.cc, src/common.h)."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:  # noqa: N802 - Triton's name
+        self.asked += 1
+        text = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+
+
+async def test_a_server_that_allows_no_sharing_is_asked_once_and_tensors_travel_as_bytes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "REGISTER_TIMEOUT_S", 60.0)
+    server, refusing = grpc.server(ThreadPoolExecutor(1)), SharesNothing()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(refusing, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        shared = SharedMemory(service_pb2_grpc.GRPCInferenceServiceStub(channel), f"lipsync-test-{uuid4().hex[:8]}-")
+        with caplog.at_level(logging.INFO, logger=sharing.__name__):
+            assert [await shared.lend(SMALL, 0) for _ in range(3)] == [None] * 3
+        shared.close()
+    server.stop(None).wait(5)
+    assert refusing.asked == 1
+    assert [record.getMessage().partition(". ")[0] for record in caplog.records if record.name == sharing.__name__] == [
+        "shared memory not registered: Client shared memory is disabled"
+    ]

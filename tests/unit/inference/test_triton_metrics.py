@@ -181,3 +181,29 @@ async def test_nobody_there_is_no_error() -> None:
     running.cancel()
     await asyncio.wait([running])
     assert told == []
+
+
+async def test_every_address_of_a_name_publishes_metrics_of_its_own() -> None:
+    addresses, hosts = ["127.0.0.1", "127.0.0.2"], []
+
+    async def answer(request: web.Request) -> web.Response:
+        text = page(10 * (len(hosts) // 2), items=1, executions=1, queue_us=0)
+        hosts.append(request.headers["Host"])
+        return web.Response(text=text)
+
+    async def resolve(host: str) -> list[str]:
+        assert host == "triton"
+        return addresses
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", answer)])
+    told: list[TritonFigures] = []
+    async with TestServer(app, host="0.0.0.0") as server, aiohttp.ClientSession() as http:
+        watch = TritonWatch(TwoServers([]), (f"http://triton:{server.port}/metrics",), told.append, resolve)
+        for _ in range(3):
+            await watch.look(http)
+        assert [each.models["tpsm"].requests for each in told if each.models] == [20, 20]
+        assert set(hosts) == {f"triton:{server.port}"}
+        addresses.pop()
+        await watch.look(http)
+        assert len(watch._before) == 1
