@@ -28,6 +28,10 @@ class Line(Protocol):
         """True while one of its sessions has begun to answer a turn that is not over."""
         ...
 
+    def fall_silent(self) -> None:
+        """Send nothing more: no other turn begins to be answered."""
+        ...
+
     async def send_away(self) -> None:
         """Close it, and say that the client may connect again at once."""
         ...
@@ -115,7 +119,7 @@ class Drain:
             return
         for line in [line for line in self._lines if line not in self._fresh and not line.is_in_turn()]:
             self._send_away(line)
-        if not self._works and not any(line.is_in_turn() for line in self._lines):
+        if not self._works and not any(line.is_in_turn() for line in self._lines if line not in self._leaving):
             self._over.set()
 
     def _settle(self, line: object) -> None:
@@ -124,6 +128,7 @@ class Drain:
 
     def _send_away(self, line: Line) -> None:
         if line not in self._leaving:
+            line.fall_silent()  # at once: a turn may be about to begin
             self._leaving[line] = asyncio.create_task(line.send_away(), name="send a client away")
             self._leaving[line].add_done_callback(lambda _: self._leaving.pop(line))
 

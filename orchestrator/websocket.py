@@ -90,9 +90,12 @@ class Connection:
         """True while one of its sessions has begun to answer a turn that is not over."""
         return self._switchboard.is_in_turn(self)
 
+    def fall_silent(self) -> None:
+        """Send nothing more: no other turn begins to be answered. Its sessions end with it."""
+        self._is_sent_away = True
+
     async def send_away(self) -> None:
         """Close it, and say that the client may connect again at once: no session waits for it here."""
-        self._is_sent_away = True
         await self._socket.close(code=wire.RESTART_CODE, message=b"this instance is shutting down; connect again")
 
     async def _receive(self) -> bool:
@@ -266,7 +269,9 @@ class Connection:
         await self.write(wire.error_message(error, session_id))
 
     async def write(self, message: wire.ServerMessage) -> None:
-        """Raises ConnectionError when the client is gone or takes nothing for too long."""
+        """Raises ConnectionError when the client is gone, is sent away, or takes nothing for too long."""
+        if self._is_sent_away:
+            raise ConnectionResetError("the client is sent away")
         if isinstance(message, wire.ResponseVideo) and self._socket.ws_protocol == wire.BINARY_SUBPROTOCOL:
             await self._socket.send_bytes(wire.dump_binary(message))
         else:
@@ -285,6 +290,6 @@ class Connection:
         return not self._socket.closed
 
     def hang_up(self) -> None:
-        """Cut the connection, without a word."""
-        if self._transport is not None:
+        """Cut the connection, without a word; one that is being closed is closed in order."""
+        if self._transport is not None and not self._is_sent_away:
             self._transport.abort()

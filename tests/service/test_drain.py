@@ -81,15 +81,14 @@ async def test_turns_that_wait_behind_the_spoken_one_are_spoken_elsewhere(pair: 
     with relay(first, second) as gateway:
         async with connect(gateway.url) as client:
             session = resting_face(client)
-            spoken = session.say(syllables(1.5))
-            waiting = [session.turn(), session.turn()]
+            spoken, *waiting = (session.turn() for _ in range(3))
+            for turn, seconds in ((spoken, 2.0), *((turn, 0.5) for turn in waiting)):  # the service has all of them at once
+                await turn.send(syllables(seconds))
+                await turn.end()
             frames = spoken.frames()
             await anext(frames)
-            for turn in waiting:  # all at once: the service has them before the spoken one is over
-                await turn.send(syllables(0.5))
-                await turn.end()
             process.terminate()
-            assert len([frame async for frame in frames]) == 29
+            assert len([frame async for frame in frames]) == 39
             assert [await numbers(turn) for turn in waiting] == [list(range(10))] * 2
             assert not any(turn.warnings or turn.interrupted for turn in (spoken, *waiting))
     assert await ended(process) == 0
@@ -182,6 +181,19 @@ async def test_what_would_begin_anew_is_refused_and_what_began_is_finished(singl
         closed = await client.socket.receive()
         assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1012)
         assert (await rendering)[0] == HTTPStatus.OK
+    assert await ended(process) == 0
+
+
+async def test_no_turn_begins_to_be_answered_once_the_one_before_is_over(single: Instance) -> None:
+    url, process = single
+    async with connect_by_hand(url) as client:
+        for turn in ("first", "second"):
+            await client.speak(syllables(2.0), turnId=turn)
+        await client.until("response_video")
+        process.terminate()
+        await client.until("response_end", turnId="first")
+        closed = await client.socket.receive()
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1012)
     assert await ended(process) == 0
 
 
