@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Stand-ins for the public base images, for tests where no registry is reachable: Debian packages and `lipsync fetch tritonserver`.
+#   build.sh CACHE        CACHE keeps the Debian trees (500 MB); the engine is that of DOCKER_HOST
+# standin.env names them to docker compose: `docker compose --env-file deploy/standin/standin.env ...`
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=$1
+lipsync=${LIPSYNC:-$root/.venv/bin/lipsync}
+mkdir -p "$cache"
+scratch=$(mktemp -d "$cache/build-XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+tree() { # NAME SUITE PACKAGES: a Debian tree as a tar file, made once
+  [ -f "$cache/$1.tar" ] && return
+  mmdebstrap --quiet --variant=minbase --include="$3" "$2" "$scratch/$1.tar" http://deb.debian.org/debian
+  mv "$scratch/$1.tar" "$cache/$1.tar"
+}
+
+image() { # NAME FOLDER: build FOLDER's Dockerfile in the context $scratch/FOLDER
+  cp "$here/$2/Dockerfile" "$scratch/$2/"
+  docker build --quiet --network host --tag "$1" "$scratch/$2" >/dev/null
+}
+
+tree bookworm bookworm ca-certificates,curl,libpython3.11,python3,python3-pip,python3-venv
+tree trixie trixie ca-certificates,haproxy,prometheus,prometheus-alertmanager,wget
+docker import "$cache/bookworm.tar" localhost/standin/debian:bookworm >/dev/null
+
+mkdir -p "$scratch/python"
+cp /etc/ssl/certs/ca-certificates.crt "$scratch/python/"
+image localhost/standin/python:3.11 python
+
+# The server's files for Debian 12's Python 3.11, in the folders of NVIDIA's container.
+mkdir -p "$scratch/triton/tritonserver/backends"
+found=$("$(dirname "$lipsync")/python" -c 'from orchestrator.downloads import tritonserver; print(tritonserver())')
+cp -a "$found/pytriton/tritonserver/bin" "$found/pytriton/tritonserver/backends" "$scratch/triton/tritonserver/"
+cp -a "$found/nvidia_pytriton.libs" "$scratch/triton/tritonserver/lib"
+cp "$found/pytriton/tritonserver/python_backend_stubs/3.11/triton_python_backend_stub" "$scratch/triton/tritonserver/backends/python/"
+cp -r "$root/orchestrator/inference/backend/onnxruntime" "$scratch/triton/tritonserver/backends/"
+chmod -R a+rX,u+w "$scratch/triton"
+chmod 755 "$scratch"/triton/tritonserver/backends/python/*
+image localhost/standin/tritonserver:2.51 triton
+
+docker import --change 'USER haproxy' --change 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' \
+  "$cache/trixie.tar" localhost/standin/haproxy:3.0 >/dev/null
+docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus"]' --change 'WORKDIR /prometheus' \
+  "$cache/trixie.tar" localhost/standin/prometheus:2.53 >/dev/null
+docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus-alertmanager"]' --change 'WORKDIR /alertmanager' \
+  "$cache/trixie.tar" localhost/standin/alertmanager:0.28 >/dev/null
