@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,11 +37,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(variable, "1")
     parser = _parser()
     options = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.commands.{options.command}").run
+    _open_standard_streams()
+    _print_any_text()
     try:
+        run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.commands.{options.command}").run
         return run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ImportError as error:
+        return _not_importable(error)
+
+
+def _open_standard_streams() -> None:
+    """Those that were closed lead to nowhere: else a socket takes their number, and libraries write their messages into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+
+
+def _print_any_text() -> None:
+    """Paths and names of faces may hold characters that the terminal's encoding lacks: they are printed as `\\xe9`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _not_importable(error: ImportError) -> int:
+    """A package that is missing, or that lacks a library of the system, or that another folder hides."""
+    hidden = os.environ.get("PYTHONPATH")
+    hint = f"PYTHONPATH is {hidden}, whose packages come first: unset it" if hidden else "run `make install`, then `lipsync doctor`"
+    print(f"lipsync: {error.name or 'a package'} cannot be imported ({error}): {hint}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import cv2
 from aiohttp import WSCloseCode, web
@@ -14,6 +15,7 @@ from aiohttp import WSCloseCode, web
 from orchestrator.auth import authenticator_of
 from orchestrator.capacity import measure, until_measured
 from orchestrator.config import ServiceConfig
+from orchestrator.first_faces import FirstFaces
 from orchestrator.gate import AUTHENTICATOR, known_callers, name_allowed_origins
 from orchestrator.http import add_routes
 from orchestrator.http_context import (
@@ -33,7 +35,6 @@ from orchestrator.licences import check_models
 from orchestrator.models import ADAPTERS
 from orchestrator.service import LipSyncService, OpenInference
 from orchestrator.switchboard import SWITCHBOARD, Switchboard
-from orchestrator.types import LipSyncModel
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,6 @@ SHUTDOWN_TIMEOUT_S = 5.0
 
 CAPACITY_AFTER_S = 3.0
 """The probe waits this long: at the start everything is busy."""
-
-DEMO_USER = DEMO_FACE = "demo"
-"""The shipped portrait."""
 
 
 def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share = ALONE) -> web.Application:
@@ -70,11 +68,14 @@ def build_app(config: ServiceConfig, open_inference: OpenInference, share: Share
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
-    async with app[SERVICE] as service:
+    first = FirstFaces(app[SERVICE])
+    async with _beside(first.solve()) as solved, app[SERVICE] as service:
+        await solved
+        await first.introduce()
         _warn_of_random_weights(service)
         tasks = [
             asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
-            asyncio.create_task(_prepare_faces(app), name="prepare faces"),
+            asyncio.create_task(first.prepare_others(), name="prepare faces"),
             *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if app[CONFIG].capacity_probe else []),
         ]
         try:
@@ -84,6 +85,17 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
                 task.cancel()
             await asyncio.wait(tasks)
             await app[SWITCHBOARD].close()
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Work that goes on while the server starts, and ends at the latest with the service."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -104,19 +116,6 @@ def _warn_of_random_weights(service: LipSyncService) -> None:
     for model in ADAPTERS:
         if warning := service.pipeline.weights_warning(model):
             logger.warning("model %s: %s", model.value, warning)
-
-
-async def _prepare_faces(app: web.Application) -> None:
-    """The demo face, which most visitors see first, and those of `preload_users` should not make anybody wait."""
-    service, config = app[SERVICE], app[CONFIG]
-    faces = [await service.faces.load_face_model(DEMO_USER, DEMO_FACE)]
-    loaded = await service.faces.preload_for_users(config.preload_users)
-    if missing := sorted({*config.preload_users} - {*loaded}):
-        logger.warning("preload_users: no active face could be loaded for %s", ", ".join(missing))
-    faces += [await service.faces.load_face_model(user) for user in loaded]
-    for face in faces:
-        for size in (256, 512):
-            await service.pipeline.prepare_face(face, (config.default_model, LipSyncModel.STATIC), size)
 
 
 async def _measure_capacity(app: web.Application) -> None:

@@ -30,7 +30,10 @@ DOWNLOAD_TIMEOUT_S: Final = 900.0
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-EXECUTABLES: Final = frozenset({"tritonserver", "triton_python_backend_stub"})
+STUB: Final = "triton_python_backend_stub"
+"""The server's program for one instance of a model; it looks for it beside the Python backend, the wheel has one for each Python."""
+
+EXECUTABLES: Final = frozenset({"tritonserver", STUB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,15 @@ class Download:
         return self.path().is_dir()
 
 
+BACKEND: Final = "pytriton/tritonserver/backends/python"
+
+
 def _is_server_file(member: str) -> bool:
     """Keep the server, its Python backend and what they load; skip the wheel's own Python package and other interpreters' files."""
     folder, name = str(PurePosixPath(member).parent), PurePosixPath(member).name
     if folder == "nvidia_pytriton.libs":
         return not name.startswith("libpython") or name.split(".so")[0].endswith(f".{sys.version_info.minor}")
-    kept = ("pytriton/tritonserver/bin", "pytriton/tritonserver/backends/python", f"pytriton/tritonserver/python_backend_stubs/{PYTHON}")
+    kept = ("pytriton/tritonserver/bin", BACKEND, f"pytriton/tritonserver/python_backend_stubs/{PYTHON}")
     return folder in kept or ".dist-info/licenses" in folder
 
 
@@ -178,12 +184,14 @@ def _sha256(file: Path) -> str:
 
 
 def _unpack(wheel: Path, folder: Path, is_kept: Callable[[str], bool]) -> None:
-    """Wheels carry no execute permission for data files; the server needs it."""
+    """Set the execute permission, which wheels do not carry for data files, and put the stub beside its backend."""
     with zipfile.ZipFile(wheel) as archive:
         for member in filter(is_kept, archive.namelist()):
             file = Path(archive.extract(member, folder))
             if file.name in EXECUTABLES:
                 file.chmod(0o755)
+            if file.name == STUB:
+                file.rename(folder / BACKEND / STUB)
 
 
 def _unusable(reason: str) -> LipSyncError:

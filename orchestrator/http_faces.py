@@ -13,13 +13,11 @@ from orchestrator.errors import invalid_field
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.ids import check_id
 from orchestrator.face.store import DEMO_FACE, DEMO_USER
+from orchestrator.first_faces import FIRST_SIZE, OTHER_SIZES
 from orchestrator.http_context import CONFIG, SERVICE, answer, text_of
 from orchestrator.http_uploads import Upload, read_form, upload_of
 from orchestrator.types import FaceModel, LipSyncModel
 from orchestrator.wire import WireResolution
-
-FIRST_SIZE: Final = 256
-"""Picture size for which a new face is prepared at once: the wire's default."""
 
 MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024
 
@@ -33,6 +31,7 @@ async def enrol(request: web.Request) -> web.Response:
         face = await _enrol(request, upload)
     app[SERVICE].faces.hold(face)
     await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
+    app[SERVICE].pipeline.prepare_later(face, (LipSyncModel.STATIC,), OTHER_SIZES)
     return answer(_face(face), 201)
 
 

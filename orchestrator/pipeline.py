@@ -7,8 +7,8 @@ import logging
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from itertools import pairwise, product
+from typing import Any, Final
 
 from orchestrator.batch_window import BatchWindow
 from orchestrator.choice import ModelChoice, Switch
@@ -19,7 +19,7 @@ from orchestrator.face.service import FaceModelCacheService
 from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference.weights import Weights, WeightsRegister, warning_of
 from orchestrator.metrics import Metrics
-from orchestrator.models.base import ModelAdapter
+from orchestrator.models.base import IntroducesFace, ModelAdapter
 from orchestrator.performance import SHARED_FAILURES
 from orchestrator.poster import poster_jpeg, windows_at_rest
 from orchestrator.probes import Probes
@@ -41,6 +41,12 @@ EXCLUSION_S: Final = 4.0
 
 STORED_FACE_S: Final = 0.25
 """A turn's begin waits this long for a model whose face is prepared only now: enough where a stored encoding is read back."""
+
+INTRODUCTION_S: Final = 0.5
+"""A turn's begin waits this long for the servers to take a face; 10 ms are usual."""
+
+MOST_INTRODUCED: Final = 256
+"""Faces and sizes that are remembered as sent; a renderer holds 64 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ class FramePipeline:
         self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
         self.performance = self.choice.performance
         self._frames = FrameCache(config.frame_cache_ttl)
+        self._introduced: dict[Hashable, None] = {}
+        """Faces that servers were sent, the first one first."""
         self.batch_window = BatchWindow(config.batch_window_ms)
 
     async def close(self) -> None:
@@ -140,9 +148,26 @@ class FramePipeline:
         for model in dict.fromkeys(models):
             adapter = self._adapters[model]
             if self._preparations.is_ready(face, adapter, size):
-                await self._faces.optimize_for_model(face, adapter, size)
+                prepared = await self._faces.optimize_for_model(face, adapter, size)
+                await self._introduce(face, adapter, size, prepared)
             elif await self.choice.available(model):
                 self._preparations.start(face, adapter, size)
+
+    def prepare_later(self, face: FaceModel, models: Iterable[LipSyncModel], sizes: Iterable[int]) -> None:
+        """Prepare a face in the background, so that what is derived from it is stored before somebody asks for it."""
+        for size, model in product(sizes, models):
+            self._preparations.start(face, self._adapters[model], size)
+
+    async def _introduce(self, face: FaceModel, adapter: ModelAdapter, size: int, prepared: Any) -> None:
+        """Send the face to the servers that keep it, once. One that has lost it says so, and gets it with the next frame."""
+        key = (face.user_id, face.id, face.version, adapter.spec.model, size)
+        if key in self._introduced or not isinstance(adapter, IntroducesFace) or not await self.choice.available(adapter.spec.model):
+            return
+        deadline = asyncio.get_running_loop().time() + INTRODUCTION_S
+        if await self._video.introduce(adapter, prepared, deadline=deadline):
+            self._introduced[key] = None
+            if len(self._introduced) > MOST_INTRODUCED:
+                del self._introduced[next(iter(self._introduced))]
 
     async def poster(self, session: Session, size: int) -> Poster | None:
         """The face as its first frame will show it, once for each face and size; None where it was sent, or cannot be drawn."""

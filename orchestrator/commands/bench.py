@@ -97,7 +97,8 @@ def _stages(url: str) -> dict[tuple[str, str], tuple[float, float]]:
     """Sum and count of `lipsync_stage_seconds` by stage and model."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10.0) as response:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the service is on this machine
+    with direct.open(f"{url}/metrics", timeout=10.0) as response:
         text = response.read().decode()
     values: dict[tuple[str, str, str], float] = {}
     for family in text_string_to_metric_families(text):

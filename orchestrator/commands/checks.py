@@ -21,12 +21,8 @@ from orchestrator.downloads import FACE_LANDMARKER, FETCH_COMMAND, TRITONSERVER,
 from orchestrator.errors import LipSyncError
 from orchestrator.face.store import ROOT, open_store
 from orchestrator.inference.environment import find_server, server_environment
-from orchestrator.inference.lease import SHM
 
 PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
-
-SHM_MIB: Final = 128
-"""One slot ring of 48 MiB, the server's own segments, and room for a restart."""
 
 CORES: Final = 2
 ENCODERS: Final = ("libx264", "aac")
@@ -60,7 +56,8 @@ class Check:
     """The command, or the step, that mends it."""
 
 
-def _checked(name: str, good: bool, finding: str, mend: str, *, optional: bool = False) -> Check:
+def checked(name: str, good: bool, finding: str, mend: str, *, optional: bool = False) -> Check:
+    """OK where it is `good`; else MISSING, or a note where it is optional, with what mends it."""
     if good:
         return Check(name, State.OK, finding)
     return Check(name, State.NOTE if optional else State.MISSING, finding, mend)
@@ -69,7 +66,7 @@ def _checked(name: str, good: bool, finding: str, mend: str, *, optional: bool =
 def python(config: ServiceConfig) -> Check:
     """The interpreter."""
     version = ".".join(map(str, sys.version_info[:3]))
-    return _checked("Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11")
+    return checked("Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11")
 
 
 def tritonserver(config: ServiceConfig) -> Check:
@@ -88,14 +85,15 @@ def server_libraries(config: ServiceConfig) -> Check:
     name = "libpython and others"
     try:
         files = find_server()
-    except LipSyncError:
-        return Check(name, State.NOTE, "not looked at without tritonserver")
+        environment = server_environment(files)
+    except LipSyncError as error:
+        return Check(name, State.NOTE, f"not looked at: {error.message}")
     ldd = shutil.which("ldd")
     if ldd is None:
         return Check(name, State.NOTE, "not looked at: there is no ldd", "apt-get install libc-bin")
-    lost = _unresolved(ldd, files.server, server_environment(files)) | _unresolved(ldd, files.stub, server_environment(files))
+    lost = _unresolved(ldd, files.server, environment) | _unresolved(ldd, files.stub, environment)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return _checked(name, not lost, "not found: " + ", ".join(sorted(lost)) if lost else "found", f"apt-get install libpython{version}")
+    return checked(name, not lost, "not found: " + ", ".join(sorted(lost)) if lost else "found", f"apt-get install libpython{version}")
 
 
 def _unresolved(ldd: str, binary: Path, environment: dict[str, str]) -> set[str]:
@@ -107,7 +105,7 @@ def landmark_model(config: ServiceConfig) -> Check:
     """The network that finds the points of a face; only enrolling photos needs it."""
     found = FACE_LANDMARKER.is_present()
     finding = str(FACE_LANDMARKER.path()) if found else "not fetched: photos cannot be enrolled, enrolled faces can be used"
-    return _checked("face landmarks", found, finding, f"{FETCH_COMMAND} {FACE_LANDMARKER.name}", optional=True)
+    return checked("face landmarks", found, finding, f"{FETCH_COMMAND} {FACE_LANDMARKER.name}", optional=True)
 
 
 def disk(config: ServiceConfig) -> Check:
@@ -127,7 +125,7 @@ def codecs(config: ServiceConfig) -> Check:
 
     lost = [name for name in ENCODERS if not _has_codec(name, "w")] + [name for name in DECODERS if not _has_codec(name, "r")]
     finding = f"PyAV {av.__version__} {'lacks' if lost else 'with'} {', '.join(lost or (*ENCODERS, *DECODERS))}"
-    return _checked("codecs", not lost, finding, "pip install --force-reinstall --only-binary :all: av")
+    return checked("codecs", not lost, finding, "pip install --force-reinstall --only-binary :all: av")
 
 
 def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
@@ -179,21 +177,13 @@ async def _bucket(config: ServiceConfig) -> Check:
     except OSError as error:
         return Check(name, State.MISSING, str(error), BUCKET_MEND)
     finding = "files can be written, read, listed and deleted" if found else "does not show what was written to it"
-    return _checked(name, found, finding, BUCKET_MEND)
-
-
-def shared_memory(config: ServiceConfig) -> Check:
-    """Tensors travel through it; with too little they travel as bytes and the server may not start."""
-    if not SHM.is_dir():
-        return Check("shared memory", State.MISSING, f"there is no {SHM}", f"mount -t tmpfs -o size=1g tmpfs {SHM}")
-    free_mib = shutil.disk_usage(SHM).free >> 20
-    return _checked("shared memory", free_mib >= SHM_MIB, f"{free_mib} MiB free in {SHM}", f"mount -o remount,size=1g {SHM}")
+    return checked(name, found, finding, BUCKET_MEND)
 
 
 def cores(config: ServiceConfig) -> Check:
     """How many sessions to expect."""
     count = len(os.sched_getaffinity(0))
-    return _checked("CPU cores", count >= CORES, str(count), f"give it {CORES}: fewer sessions keep up otherwise", optional=True)
+    return checked("CPU cores", count >= CORES, str(count), f"give it {CORES}: fewer sessions keep up otherwise", optional=True)
 
 
 def gpu(config: ServiceConfig) -> Check:
@@ -205,14 +195,14 @@ def gpu(config: ServiceConfig) -> Check:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=20.0, check=False)
     lines = answer.stdout.strip().splitlines()
     works = answer.returncode == 0 and bool(lines)
-    return _checked("GPU", works, "; ".join(lines) or "nvidia-smi fails", "nvidia-smi, to see why", optional=True)
+    return checked("GPU", works, "; ".join(lines) or "nvidia-smi fails", "nvidia-smi, to see why", optional=True)
 
 
 def chromium(config: ServiceConfig) -> Check:
     """Only the page's tests need one."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     finding = found or "none; only tests of the page need it"
-    return _checked("Chromium", found is not None, finding, "apt-get install chromium", optional=True)
+    return checked("Chromium", found is not None, finding, "apt-get install chromium", optional=True)
 
 
 MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
@@ -220,7 +210,6 @@ MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
     tritonserver,
     server_libraries,
     codecs,
-    shared_memory,
     storage,
     port,
     cores,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from orchestrator.commands.checks import MACHINE, Check, State
+from orchestrator.commands.checks_of_environment import ENVIRONMENT
 from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain
 from orchestrator.config import ConfigError, ServiceConfig
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 def _checks(config: ServiceConfig) -> Iterator[Check]:
     """The machine first, then what runs on it."""
     try:
-        for ask in MACHINE:
+        for ask in (*MACHINE, *ENVIRONMENT):
             yield ask(config)
         from orchestrator.commands import checks_of_models as models
         from orchestrator.commands.capacity_check import live_faces

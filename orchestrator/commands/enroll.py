@@ -13,8 +13,11 @@ from orchestrator.commands.terminal import explain
 from orchestrator.config import ConfigError, ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.enrolment import enrol_photo
+from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import open_store
-from orchestrator.types import FaceModel
+from orchestrator.models import ADAPTERS
+from orchestrator.rendering.face_maps import SIZES
+from orchestrator.types import FaceModel, LipSyncModel
 
 NO_CONSENT = "enrolling needs --consent: with it you state that the person in the photo agreed to be animated; it is recorded with the face"
 
@@ -36,7 +39,17 @@ def run(options: argparse.Namespace) -> int:
 
 async def _enrol(config: ServiceConfig, options: argparse.Namespace) -> FaceModel:
     photo = await asyncio.to_thread(options.photo.read_bytes)
-    return await enrol_photo(photo, user_id=options.user, face_id=options.id, store=open_store(config.storage, config.bucket), consent=True)
+    store = open_store(config.storage, config.bucket)
+    face = await enrol_photo(photo, user_id=options.user, face_id=options.id, store=store, consent=True)
+    await _solve(face, FaceModelCacheService(store))
+    return face
+
+
+async def _solve(face: FaceModel, faces: FaceModelCacheService) -> None:
+    """Store the face's maps for all sizes on offer beside it, so that its first turn does not wait for them."""
+    for size in SIZES:
+        await faces.optimize_for_model(face, ADAPTERS[LipSyncModel.STATIC], size)
+    await faces.close()
 
 
 def _described(face: FaceModel, config: ServiceConfig) -> str:

@@ -7,12 +7,15 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.commands import process_limits
 from orchestrator.commands.first_models import loaded_first
 from orchestrator.commands.settings import settings
 from orchestrator.config import ConfigError, ServiceConfig
@@ -38,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
             print(printed(config))
             return 0
         _check(config)
+        process_limits.prepare()
         configure_logging(config.log_format)
         asyncio.run(_serve(config))
     except (ConfigError, ContractError, LipSyncError, OSError) as error:
@@ -52,6 +56,10 @@ def _check(config: ServiceConfig) -> None:
     """Refuses what would start and then serve nobody, or not everybody."""
     if not config.model_repository.is_dir():
         raise ConfigError(f"model_repository: {config.model_repository} is no folder; name the one that holds the models' folders")
+    try:
+        socket.getaddrinfo(config.host, config.port)
+    except socket.gaierror as error:
+        raise ConfigError(f"host: {config.host} has no address ({error.strerror}); give one of this machine, as 127.0.0.1") from None
     if config.workers > config.max_concurrent_sessions:
         count = f"{config.workers} workers cannot share max_concurrent_sessions {config.max_concurrent_sessions}"
         raise ConfigError(f"workers: {count}, each takes one at least; ask for fewer workers or allow more sessions")
@@ -64,10 +72,20 @@ async def _serve(config: ServiceConfig) -> None:
         loop.add_signal_handler(number, stopped.set)
     async with _running(config) if config.workers == 1 else _shared(config) as port:
         host = f"[{config.host}]" if ":" in config.host else config.host
-        print(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)", flush=True)
+        _greet(f"A face speaks at http://{host}:{port}/  (Ctrl+C stops it)")
         for fault in await asyncio.to_thread(_lasting_faults, config):
             logger.warning("%s", fault)
         await stopped.wait()
+
+
+def _greet(line: str) -> None:
+    """To the standard output, or to the log where nobody reads that; what is printed there later goes nowhere then."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        logger.warning("the standard output cannot be written to (%s): %s", error.strerror, line)
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _lasting_faults(config: ServiceConfig) -> list[str]:

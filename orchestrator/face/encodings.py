@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 import tokenize
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.face import derived
 from orchestrator.models.base import ArraySpec, FaceEncoding
 from orchestrator.types import FaceModel, LipSyncModel
 
@@ -67,10 +67,7 @@ def checked(model: LipSyncModel, encoding: FaceEncoding, answered: Mapping[str, 
 
 def fingerprint(face: FaceModel, model: LipSyncModel, encoding: FaceEncoding, networks: Sequence[str]) -> str:
     """One string for all that encodings follow from: photo and points, the adapter's code, and the networks' identities."""
-    found = hashlib.sha256(f"{model.value} {encoding.version} {' '.join(networks)} {face.neutral_pose.shape}".encode())
-    found.update(face.neutral_pose.tobytes())
-    found.update(face.landmarks().tobytes())
-    return found.hexdigest()[:32]
+    return derived.fingerprint(face, f"{model.value} {encoding.version} {' '.join(networks)}")
 
 
 def to_npz(encodings: Encodings) -> bytes:

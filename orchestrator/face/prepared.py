@@ -10,8 +10,9 @@ from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.encoder import FaceEncoder, FaceEncodingAdapter
 from orchestrator.face.encodings import Encodings
+from orchestrator.face.solutions import FaceSolutions
 from orchestrator.inference import Inference
-from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter, encodes_face
+from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter, SolvesFace, encodes_face
 from orchestrator.rendering.landmarks import UNUSABLE_POINTS
 from orchestrator.types import FaceModel, LipSyncModel
 
@@ -48,8 +49,9 @@ class PreparedFaces:
     Encodings that several sizes share are held and counted once; a prepared face never outlives its encodings here.
     """
 
-    def __init__(self, encoder: FaceEncoder, *, max_items: int, max_bytes: int) -> None:
+    def __init__(self, encoder: FaceEncoder, solutions: FaceSolutions, *, max_items: int, max_bytes: int) -> None:
         self._encoder = encoder
+        self._solutions = solutions
         self._held: LruCache[InputsKey | EncodingKey, FaceInputs] = LruCache(
             max_items=max_items, max_bytes=max_bytes, size_of=lambda held: held.nbytes
         )
@@ -79,9 +81,10 @@ class PreparedFaces:
     def forget(self, user_id: str, face_id: str, *, but_version: str | None = None) -> None:
         """Let go of all that was derived from a face, or from its other versions."""
         self._held.discard_where(lambda key: key[:2] == (user_id, face_id) and key.version != but_version)
+        self._solutions.forget(user_id, face_id, but_version=but_version)
 
     async def _prepare(self, key: InputsKey, face: FaceModel, adapter: ModelAdapter, inference: Inference | None) -> FaceInputs:
-        inputs = await asyncio.to_thread(_derived, face, adapter, key.size)
+        inputs = await self._inputs(face, adapter, key.size)
         if isinstance(adapter, EncodesFace) and key.encodings is not None:
             encodings = await self._encode(key.encodings, face, adapter, key.size, inputs, inference)
             inputs = await asyncio.to_thread(adapter.with_encodings, inputs, encodings.arrays)
@@ -90,6 +93,13 @@ class PreparedFaces:
             message = f"a face prepared for {key.model.value} takes more memory than the service may use for faces: raise face_cache_mb"
             raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, message)
         return inputs
+
+    async def _inputs(self, face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
+        """What the adapter makes of the face, from its solution where it has one."""
+        solution = await self._solutions.get(face, adapter, size) if isinstance(adapter, SolvesFace) else None
+        if solution is None or not isinstance(adapter, SolvesFace):
+            return await asyncio.to_thread(_derived, face, adapter, size)
+        return await asyncio.to_thread(adapter.prepare_solved, face, solution)
 
     async def _encode(
         self,

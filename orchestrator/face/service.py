@@ -15,6 +15,7 @@ from orchestrator.cache import LruCache, SingleFlight
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.active import ActiveFaces, no_active_face
 from orchestrator.face.compatibility import Compatibility, check_compatibility
+from orchestrator.face.derived import DerivedFiles
 from orchestrator.face.encoder import FaceEncoder
 from orchestrator.face.framing import cut_out, frame_head
 from orchestrator.face.freshness import PATIENCE_S, FreshnessChecks
@@ -23,6 +24,7 @@ from orchestrator.face.package import face_ids, face_not_found, is_unfinished
 from orchestrator.face.prepared import PreparedFaces
 from orchestrator.face.reading import read_face_model
 from orchestrator.face.reported import ReportedStore, StorageError
+from orchestrator.face.solutions import FaceSolutions
 from orchestrator.face.store import ROOT, FaceStore, face_prefix, version_of
 from orchestrator.inference import Inference
 from orchestrator.models.base import ModelAdapter
@@ -92,8 +94,10 @@ class FaceModelCacheService:
         self._store = ReportedStore(store)
         self._active = ActiveFaces(self._store)
         self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
-        encoder = FaceEncoder(self._store, deadline_s=encoding_deadline_s)
-        self._prepared = PreparedFaces(encoder, max_items=max_derived, max_bytes=max_derived_bytes)
+        files = DerivedFiles(self._store)
+        self._solutions = FaceSolutions(files)
+        encoder = FaceEncoder(files, deadline_s=encoding_deadline_s)
+        self._prepared = PreparedFaces(encoder, self._solutions, max_items=max_derived, max_bytes=max_derived_bytes)
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
         self._checks: FreshnessChecks[FaceKey, bool] = FreshnessChecks()
         self.on_swap: Callable[[str, str, FaceModel], None] = lambda user_id, old_id, face: None
@@ -101,6 +105,7 @@ class FaceModelCacheService:
 
     async def close(self) -> None:
         """End what goes on beside the sessions; the store is its owner's to close."""
+        await self._solutions.close()
         await self._checks.close()
         await self._active.close()
 

@@ -54,6 +54,13 @@ class Inference(Protocol):
         """
         ...
 
+    async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
+        """Send one request to every server that has `model` ready, for what it leaves there; the number of those that answered.
+
+        Failures are logged; they raise nothing.
+        """
+        ...
+
     async def ready(self, model: str) -> bool:
         """Whether `model` would answer now; a cached fact, cheap enough to ask for each chunk."""
         ...

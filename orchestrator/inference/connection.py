@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import os
 from typing import Any, Final
 
 import grpc
@@ -31,15 +33,36 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit the back-off of one to a dead server
 )
 
+PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+DIRECT_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
+"""Variables that gRPC reads, in its order: the first that is set counts. Hosts whose names end as one of the latter's are asked directly.
+
+https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
+"""
+
 
 def open_channel(url: str) -> Any:
-    """A `grpc.aio` channel with our limits."""
-    return grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+    """A `grpc.aio` channel with our limits; a server on this host is never asked through a proxy."""
+    direct = (("grpc.enable_http_proxy", 0),) if is_loopback(url) else ()
+    return grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS + direct)
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the server is on this host, so that memory can be shared."""
-    return url.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+    """True where the server is on this host, so that memory can be shared and no proxy lies between."""
+    host = url.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def proxy_of(url: str) -> str:
+    """Name of the environment variable whose proxy gRPC goes through to reach `url`; empty where it connects directly."""
+    host = url.rpartition(":")[0].strip("[]")
+    set_first = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
+    spared = next((named for name in DIRECT_VARIABLES if (named := os.environ.get(name))), "").split(",")
+    direct = is_loopback(url) or any(host.endswith(each.strip()) for each in spared if each.strip())
+    return "" if direct else set_first
 
 
 class Connection:

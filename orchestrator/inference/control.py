@@ -27,9 +27,16 @@ UNLOAD_TIMEOUT_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 0.4
 REASON_CHARACTERS: Final = 600
 
+REFUSED_CODES: Final = {126: "is not executable", 127: "lacks a shared library"}
+"""Exit codes of the launcher and of the dynamic linker."""
+
 
 class ServerFailed(Exception):  # noqa: N818 - reads as what happened
     """The server has to be started again; the message says why."""
+
+
+class CannotRun(ServerFailed):
+    """The kernel or the dynamic linker refused the program, and would again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,17 @@ class Control:
     async def wait_until_up(self, loading_s: float) -> None:
         """Returns when our server answers: its loads are done then, which may take `loading_s`.
 
-        Raises `ServerFailed` if it ended or is not ours.
+        Raises `ServerFailed` if it ended, does not answer or is not ours, `CannotRun` if no program came to run.
         """
-        async with asyncio.timeout(START_TIMEOUT_S + loading_s):
-            while not await _listens(self._process.ports.grpc):
-                if self._process.exit_code is not None:
-                    raise ServerFailed(f"tritonserver ended with code {self._process.exit_code}:\n{self._process.tail()}")
-                await asyncio.sleep(CONNECT_POLL_S)
+        patience_s = START_TIMEOUT_S + loading_s
+        try:
+            async with asyncio.timeout(patience_s):
+                while not await _listens(self._process.ports.grpc):
+                    if self._process.exit_code is not None:
+                        raise _ended(self._process.exit_code, self._process.tail())
+                    await asyncio.sleep(CONNECT_POLL_S)
+        except TimeoutError:
+            raise ServerFailed(f"tritonserver does not answer {patience_s:.0f} s after its start:\n{self._process.tail()}") from None
         metadata = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S)
         if metadata.name != self._process.server_id:
             raise ServerFailed(f"another server answers at {self._url}")
@@ -108,6 +119,12 @@ class Control:
         except InferenceError as error:
             return Failure(str(error), silent=error.code is LipSyncErrorCode.TIMEOUT)
         return None if canary.passed(outputs) else Failure("the canary inference brought another answer than the known one")
+
+
+def _ended(code: int, tail: str) -> ServerFailed:
+    if code in REFUSED_CODES:
+        return CannotRun(f"tritonserver {REFUSED_CODES[code]}: {tail}")
+    return ServerFailed(f"tritonserver ended with code {code}:\n{tail}")
 
 
 async def _listens(port: int) -> bool:

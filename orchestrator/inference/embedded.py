@@ -24,10 +24,11 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
 from orchestrator.inference.admission import READY, Admission
 from orchestrator.inference.background import RETRY_FIRST_S, BackgroundLoader
-from orchestrator.inference.control import Control, ServerFailed
+from orchestrator.inference.control import CannotRun, Control, ServerFailed
 from orchestrator.inference.faults import Fault, FaultFinder
 from orchestrator.inference.identity import Stamp
 from orchestrator.inference.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early, memory_mb
+from orchestrator.rendering.map_files import remove_folder_of
 
 LOG = logging.getLogger(__name__)
 
@@ -93,6 +94,8 @@ class EmbeddedTriton:
         self._tasks: set[asyncio.Task[None]] = set()
         self._healed_at: dict[str, float] = {}
         self._was_up = False
+        self._never = ""
+        """Why no server can ever run here."""
 
     # what others ask
 
@@ -163,6 +166,8 @@ class EmbeddedTriton:
         try:
             async with asyncio.timeout(FIRST_START_TIMEOUT_S + self._admission.patience_s(self._first)):
                 await self._first_start.wait()
+            if self._never:
+                raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, self._never, recoverable=False)
         except BaseException:
             await self._stop()
             raise
@@ -178,7 +183,7 @@ class EmbeddedTriton:
                 await self._task
         self._state = TritonState.STOPPED
         await self._close_control()
-        await asyncio.to_thread(self._process.kill)
+        await asyncio.to_thread(self._kill)
         self._lease.release()
 
     async def _supervise(self) -> None:
@@ -189,6 +194,13 @@ class EmbeddedTriton:
                 control = self._control = Control(self._process)
                 await self._bring_up(control)
                 await self._serve(control)
+            except CannotRun as error:
+                self.last_fault = str(error)
+                if not self.life:
+                    self._never = self.last_fault
+                    self._first_start.set()
+                    return
+                LOG.warning("%s; starting it again", error)
             except (ServerFailed, LipSyncError, grpc.aio.AioRpcError, TimeoutError) as error:
                 self.last_fault = str(error) or type(error).__name__
                 LOG.warning("tritonserver: %s; starting it again", self.last_fault)
@@ -301,13 +313,17 @@ class EmbeddedTriton:
         self._admission.withdraw(f"the server is starting again: {self.last_fault}")
         self._first_start.set()
         await self._close_control()
-        await asyncio.to_thread(self._process.kill)
+        await asyncio.to_thread(self._kill)
         self._lease.sweep_segments()
         await asyncio.sleep(back_off_s)
         ports = self._process.ports if self._was_up else free_ports()
         self._was_up = False
         self.restarts += 1
         self._process = launch(self._path, self._first, self._lease, ports)
+
+    def _kill(self) -> None:
+        self._process.kill()
+        remove_folder_of(self._process.pid)
 
     async def _close_control(self) -> None:
         if self._control is not None:

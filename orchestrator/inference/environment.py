@@ -9,12 +9,23 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.downloads import PYTHON, TRITONSERVER, tritonserver
+from orchestrator.downloads import FETCH_COMMAND, FOLDER_VARIABLE, STUB, TRITONSERVER, tritonserver
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.inference.lease import TEMPORARY_MEND
+
+SHELL: Final = "bash"
+
+SERVER_TEMPORARY: Final = "/tmp"
+"""Stands in the Python backend's code."""
+
+BACKENDS: Final = "backends"
+MODELS: Final = "models"
+"""Names in the run folder, which is the server's current directory."""
 
 SINGLE_THREADED: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Spinning BLAS threads make small products five times dearer; instances are the parallelism."""
@@ -37,46 +48,79 @@ def find_server() -> ServerFiles:
     files = ServerFiles(
         server=root / "bin" / "tritonserver",
         backends=root / "backends",
-        stub=root / "python_backend_stubs" / PYTHON / "triton_python_backend_stub",
+        stub=root / "backends" / "python" / STUB,
         libraries=unpacked / "nvidia_pytriton.libs",
     )
-    if not files.server.is_file():
-        raise _unusable(f"{files.server} is gone: run `lipsync fetch {TRITONSERVER.name} --again`")
-    if not files.stub.is_file():
-        raise _unusable(f"{TRITONSERVER.distribution} {TRITONSERVER.version} has no backend process for Python {PYTHON}: use 3.11 to 3.13")
+    for program in (files.server, files.stub):
+        _check_program(program)
     return files
 
 
-def prepare_backends(files: ServerFiles, folder: Path) -> Path:
-    """Fill `folder` with the Python backend, its process for this Python, and our `onnxruntime` backend; return it.
+def _check_program(program: Path) -> None:
+    """Refuse one that the kernel would not run, as on a file system that is mounted `noexec`."""
+    if not program.is_file():
+        raise _unusable(f"{program} is gone: run `{FETCH_COMMAND} {TRITONSERVER.name} --again`")
+    if not os.access(program, os.X_OK):
+        hint = f"mount it without noexec, or set {FOLDER_VARIABLE} to another folder and run `{FETCH_COMMAND} {TRITONSERVER.name}`"
+        raise _unusable(f"{program} may not be executed: {hint}")
 
-    They are copied since the server looks for all backends in one folder and insists on the execute permission.
+
+def check_temporary_folder() -> None:
+    """Refuse a machine on which the server's Python backend would abort: it makes a folder in `/tmp` whatever TMPDIR says."""
+    try:
+        Path(tempfile.mkdtemp(dir=SERVER_TEMPORARY)).rmdir()
+    except OSError as error:
+        mend = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
+        raise _unusable(f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does beside TMPDIR: {mend}") from None
+
+
+def prepare_run_folder(files: ServerFiles, repository: Path, folder: Path) -> None:
+    """Fill `folder` with links to the backends and to the model repository, and make the server's current directory of it.
+
+    The server looks for all backends in one folder, and starts backend processes by a shell that splits unquoted paths:
+    relative paths without blanks serve wherever the real ones lead. Links hold no bytes and nothing that is executed, so
+    that a temporary folder that is small or mounted `noexec` will do. MODEL_LOAD_FAILED where it cannot be filled.
     """
-    no_caches = shutil.ignore_patterns("__pycache__")
-    python = Path(shutil.copytree(files.backends / "python", folder / "python", ignore=no_caches))
-    shutil.copy(files.stub, python / files.stub.name)
-    shutil.copytree(Path(__file__).parent / "backend" / "onnxruntime", folder / "onnxruntime", ignore=no_caches)
-    for file in python.iterdir():
-        file.chmod(0o755)
-    return folder
+    try:
+        _fill(files, repository, folder)
+    except OSError as error:
+        raise _unusable(f"{folder} cannot be filled ({error.strerror}): {TEMPORARY_MEND}") from None
+
+
+def _fill(files: ServerFiles, repository: Path, folder: Path) -> None:
+    (folder / BACKENDS).mkdir(exist_ok=True)
+    _link(folder / BACKENDS / "python", files.backends / "python")
+    _link(folder / BACKENDS / "onnxruntime", Path(__file__).parent / "backend" / "onnxruntime")
+    _link(folder / MODELS, repository)
+
+
+def _link(path: Path, target: Path) -> None:
+    """A link that is there already stays: a server that is started again has the same."""
+    if not path.is_symlink():
+        path.symlink_to(target.absolute())
 
 
 def server_environment(files: ServerFiles) -> dict[str, str]:
     """This process's variables, with those of the server added.
 
     The backend processes link the shared libpython, and take their packages from the first `python3` on the PATH.
+    Raises MODEL_LOAD_FAILED where the shell that starts them is not on the PATH.
     """
     ours = Path(__file__).parents[2]  # models of the repository import the orchestrator's packages
+    path = _joined(Path(sys.executable).parent, os.environ.get("PATH") or os.defpath)
+    if shutil.which(SHELL, path=path) is None:
+        raise _unusable(f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH ({path}): install it")
     return os.environ | SINGLE_THREADED | {
-        "PATH": _joined(Path(sys.executable).parent, os.environ.get("PATH")),
+        "PATH": path,
         "LD_LIBRARY_PATH": _joined(files.libraries, sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")),
         "PYTHONPATH": _joined(ours, os.environ.get("PYTHONPATH")),
         "PYTHONDONTWRITEBYTECODE": "1",  # the model repository may be read-only or shared
     }  # fmt: skip
 
 
-def _joined(*parts: object) -> str:
-    return os.pathsep.join(str(part) for part in parts if part)
+def _joined(*paths: object) -> str:
+    """One search path of several; absolute, since the server has another current directory."""
+    return os.pathsep.join(str(Path(each).absolute()) for path in paths if path for each in str(path).split(os.pathsep) if each)
 
 
 def _unusable(reason: str) -> LipSyncError:

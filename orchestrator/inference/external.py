@@ -12,7 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from orchestrator.inference import InferenceError
-from orchestrator.inference.connection import open_channel
+from orchestrator.inference.connection import open_channel, proxy_of
 from orchestrator.inference.identity import Stamp
 from orchestrator.inference.repository import Repository
 
@@ -99,7 +99,12 @@ class ExternalServer:
             LOG.info("Triton at %s has ready: %s", self.url, named)
         else:
             why = f"does not answer ({faults[0]})" if silent else "answers, and has no model of ours ready"
-            LOG.warning("Triton at %s %s; it is asked every %g s", self.url, why, POLL_S)
+            LOG.warning("Triton at %s %s; it is asked every %g s%s", self.url, why, POLL_S, self._proxied())
+
+    def _proxied(self) -> str:
+        variable = proxy_of(self.url)
+        host = self.url.rpartition(":")[0]
+        return f", through the proxy of {variable}: add {host} to no_proxy if it is to be asked directly" if variable else ""
 
     async def _fault(self, model: str) -> str | None:
         """None where the model is ready, nothing where the server says that it is not, or why it did not answer."""

@@ -21,12 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from orchestrator.inference.environment import find_server, prepare_backends, server_environment
-from orchestrator.inference.lease import Lease, sweep_dead_runs
+from orchestrator.inference.environment import BACKENDS, MODELS, check_temporary_folder, find_server, prepare_run_folder, server_environment
+from orchestrator.inference.lease import Lease, check_shared_memory, sweep_dead_runs
 
 LOG = logging.getLogger(__name__)
 LOG_LINES: Final = 200
 """Lines of the server's log that are kept for error messages."""
+
+TABLES: Final = "+|"
+"""Begin the lines of what the server prints of its models and options, which says nothing of a fault."""
 
 STOPPED: Final = "T"
 GONE: Final = "XZ"
@@ -118,14 +121,14 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
     Call it from a thread that lives as long as the server shall: the kernel kills the server when that thread ends.
     """
     files = find_server()
-    backends = lease.folder() / "backends"
-    if not backends.exists():
-        prepare_backends(files, backends)
+    folder = lease.folder()
+    prepare_run_folder(files, repository, folder)
     server_id = uuid.uuid4().hex
     launcher = Path(__file__).with_name("launcher.py")
     command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), str(files.server)]
     popen = subprocess.Popen(
-        command + _flags(repository, backends, lease.prefix, server_id, ports) + _load_flags(repository, models),
+        command + _flags(lease.prefix, server_id, ports) + _load_flags(repository, models),
+        cwd=folder,
         env=server_environment(files),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -151,6 +154,8 @@ class Launched:
 def launch_early(repository: Path, models: Sequence[str]) -> Launched:
     """Starts the server now; give the result to `EmbeddedTriton`. Raises MODEL_LOAD_FAILED where it cannot run."""
     sweep_dead_runs()
+    check_shared_memory()
+    check_temporary_folder()
     lease = Lease()
     try:
         return Launched(repository, tuple(models), lease, launch(repository, models, lease, free_ports()))
@@ -159,10 +164,10 @@ def launch_early(repository: Path, models: Sequence[str]) -> Launched:
         raise
 
 
-def _flags(repository: Path, backends: Path, shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
+def _flags(shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
     return [
-        f"--model-repository={repository}",
-        f"--backend-directory={backends}",
+        f"--model-repository={MODELS}",
+        f"--backend-directory={BACKENDS}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
@@ -194,7 +199,7 @@ def _read_log(stream: IO[bytes], lines: deque[str]) -> None:
     with stream:
         for raw in stream:
             line = raw.decode(errors="replace").rstrip()
-            if line:
+            if line and line[0] not in TABLES:
                 lines.append(line)
                 LOG.debug("%s", line)
 

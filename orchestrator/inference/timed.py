@@ -23,6 +23,10 @@ class TimedInference:
         with self._metrics.stage("infer", model):
             return await self._inference.infer(model, inputs, deadline=deadline)
 
+    async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
+        """See `Inference.infer_everywhere`."""
+        return await self._inference.infer_everywhere(model, inputs, deadline=deadline)
+
     async def ready(self, model: str) -> bool:
         """See `Inference.ready`."""
         return await self._inference.ready(model)

@@ -145,6 +145,21 @@ class TritonInference:
                 if not others or error.code not in ELSEWHERE:
                     raise
 
+    async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
+        """See `Inference.infer_everywhere`."""
+        contract, batch = self._checked(model, inputs)
+
+        async def ask(index: int) -> bool:
+            try:
+                await (await self._connection(index)).infer(contract, inputs, batch, deadline)
+            except InferenceError as error:
+                LOG.warning("%s: a request ahead of its use failed at %s: %s", model, self._servers[index].url, error.message)
+                return False
+            return True
+
+        ready = [index for index, server in enumerate(self._servers) if server.has_ready(model)]
+        return sum(await asyncio.gather(*map(ask, ready)))
+
     def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
         contract = self._repository.models.get(model)
         if contract is None:

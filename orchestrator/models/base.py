@@ -155,6 +155,44 @@ def encodes_face(adapter: object) -> TypeGuard[EncodesFace]:
 _ENCODES_FACE: dict[type, bool] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class FaceSolution:
+    """Kind of a face's solution, so that a stored one of other code is recognised and not used."""
+
+    name: str
+    """First part of its files' names; adapters with the same name and version share one solution."""
+    version: str
+    """Changes with the code that solves."""
+    check: Callable[[bytes, int], None]
+    """Raises ValueError unless the bytes are a solution for this size in pixels."""
+    max_bytes: int
+    """Of one solution."""
+
+
+@runtime_checkable
+class SolvesFace(Protocol):
+    """An adapter whose `prepare` solves the face first, with CPU alone: the solution is stored beside the face and read back."""
+
+    solution: FaceSolution
+
+    def solve(self, face: FaceModel, size: int) -> bytes:
+        """Solution for frames of `size` pixels, from the photo and its landmarks alone. Raises what `prepare` raises."""
+        ...
+
+    def prepare_solved(self, face: FaceModel, solution: bytes) -> FaceInputs:
+        """Same result as `prepare`, from a solution that passed the check."""
+        ...
+
+
+@runtime_checkable
+class IntroducesFace(Protocol):
+    """An adapter whose servers keep what was sent of a face: sent ahead of the first frame, it is there when that is drawn."""
+
+    def introduction(self, face: Any) -> dict[str, Tensors]:
+        """Requests by Triton model, of which each server gets one; their answers are not used. `face` is from `prepare`."""
+        ...
+
+
 class ModelAdapter(Protocol):
     """One model: pure preparation of a face, and frames from windows."""
 

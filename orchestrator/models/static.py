@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.frame_threads import in_frame_thread
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
-from orchestrator.models.tpsm import TpsmFace, prepare_face
+from orchestrator.models.tpsm import FACE_MAPS, TpsmFace, prepare_face, solve_face, solved_face
 from orchestrator.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.build import square_around
 from orchestrator.rendering.draw import FaceRenderer
@@ -113,6 +113,7 @@ def bare_photo(face: FaceModel, size: int) -> BarePhoto:
 class Static:
     """The resting face with blink and sway, or the bare photo; needs no audio and cannot fail."""
 
+    solution = FACE_MAPS
     spec = ModelSpec(
         model=LipSyncModel.STATIC,
         triton_models=(),
@@ -126,6 +127,15 @@ class Static:
     def prepare(self, face: FaceModel, size: int) -> RestingFace:
         """See `prepare_resting_face`."""
         return prepare_resting_face(face, size)
+
+    def solve(self, face: FaceModel, size: int) -> bytes:
+        """See `solve_face`."""
+        return solve_face(face, size)
+
+    def prepare_solved(self, face: FaceModel, solution: bytes) -> StaticFace:
+        """`prepare_static_face` from maps that were solved before."""
+        maps = solved_face(face, solution)
+        return StaticFace(maps, FaceRenderer(maps.maps))
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: RestingFace, state: ModelState) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""

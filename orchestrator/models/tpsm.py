@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.inference import NotCached, NotServed, Tensors
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
+from orchestrator.models.base import (
+    AudioWindow,
+    FaceSolution,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+    ModelState,
+)
 from orchestrator.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.face_maps import FaceMaps
+from orchestrator.rendering.code_version import code_version
+from orchestrator.rendering.face_maps import MAX_BYTES, FaceMaps
 from orchestrator.rendering.frame_centres import mouths_at
 from orchestrator.rendering.idle import idle_motion
 from orchestrator.types import FaceModel, LipSyncModel, MelSpec
@@ -54,14 +65,32 @@ class TpsmFace:
 @lru_cache(maxsize=4)
 def prepare_face(face: FaceModel, size: int) -> TpsmFace:
     """Solve the splines of one face; see `orchestrator.rendering.build`. `tpsm` and `static` ask one after the other."""
-    maps = build_face_maps(face.neutral_pose, face.landmarks(), size)
-    blob = maps.to_bytes()
+    return solved_face(face, solve_face(face, size))
+
+
+def solve_face(face: FaceModel, size: int) -> bytes:
+    """`FaceMaps.to_bytes` of one face. Raises one of UNUSABLE_POINTS."""
+    return build_face_maps(face.neutral_pose, face.landmarks(), size).to_bytes()
+
+
+def solved_face(face: FaceModel, solution: bytes) -> TpsmFace:
+    """The face with maps that were solved before; ValueError where the bytes are no maps."""
     return TpsmFace(
-        maps=maps,
-        blob=np.frombuffer(blob, dtype=np.uint8),
-        digest=np.frombuffer(maps.digest, dtype=np.uint8),
+        maps=FaceMaps.from_bytes(solution),
+        blob=np.frombuffer(solution, dtype=np.uint8),
+        digest=np.frombuffer(hashlib.sha256(solution).digest(), dtype=np.uint8),
         seed=zlib.crc32(f"{face.user_id}/{face.id}".encode()),
     )
+
+
+def _check_solution(solution: bytes, size: int) -> None:
+    maps = FaceMaps.from_bytes(solution)
+    if maps.size != size:
+        raise ValueError(f"face maps: for {maps.size} pixels, not {size}")
+
+
+FACE_MAPS: Final = FaceSolution("face-maps", code_version(), _check_solution, MAX_BYTES)
+"""Solution that `tpsm` and `static` share."""
 
 
 MEL: Final = MelSpec()
@@ -70,6 +99,7 @@ MEL: Final = MelSpec()
 class Tpsm:
     """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no state."""
 
+    solution = FACE_MAPS
     spec = ModelSpec(
         model=LipSyncModel.TPSM,
         triton_models=("audio2motion", "tpsm"),
@@ -85,6 +115,19 @@ class Tpsm:
     def prepare(self, face: FaceModel, size: int) -> TpsmFace:
         """Face maps of the photo at `size`."""
         return prepare_face(face, size)
+
+    def solve(self, face: FaceModel, size: int) -> bytes:
+        """See `solve_face`."""
+        return solve_face(face, size)
+
+    def prepare_solved(self, face: FaceModel, solution: bytes) -> TpsmFace:
+        """See `solved_face`."""
+        return solved_face(face, solution)
+
+    def introduction(self, face: TpsmFace) -> dict[str, Tensors]:
+        """The maps, with a picture at rest that nobody looks at."""
+        motion = np.zeros((1, len(MOTION_PARAMETERS)), np.float32)
+        return {"tpsm": {"motion": motion, "face": face.digest[None], "maps": face.blob[None]}}
 
     async def generate(self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState) -> tuple[Frames, ModelState]:
         """Silent windows rest without asking the audio network."""
@@ -104,9 +147,10 @@ class Tpsm:
     async def draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
         """A picture for each row of motion.
 
-        Each instance of the renderer has its own cache of faces, and nobody can say which instance answers next.
+        A server was sent the maps ahead (`introduction`), and its instances share them. One that has lost them, or cannot
+        share them, answers "unknown face", and nobody can say which instance answers next.
 
-        After "unknown face" two rows travel with the maps, one by one: with instances that take turns, a single one would
+        After that two rows travel with the maps, one by one: with instances that take turns, a single one would
         always reach the other one. Every upload draws a row, so this ends.
         """
         drawn: list[Frames] = []

@@ -13,6 +13,7 @@ from orchestrator.rendering.canary import CANARY_FACE, canary_frame
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.frame_centres import spoken_motion
+from orchestrator.rendering.map_files import MapFiles
 
 MAX_FACES: Final = 64
 MAX_MAP_BYTES: Final = 128 << 20
@@ -28,7 +29,9 @@ class UnknownFaceError(LookupError):
 class FaceShelf:
     """Renderers of the faces last used, bounded in number and in bytes."""
 
-    def __init__(self, max_faces: int = MAX_FACES, max_map_bytes: int = MAX_MAP_BYTES) -> None:
+    def __init__(self, max_faces: int = MAX_FACES, max_map_bytes: int = MAX_MAP_BYTES, files: MapFiles | None = None) -> None:
+        """`files` are shared with other instances of the renderer."""
+        self._files = files
         self._max_faces = max_faces
         self._max_map_bytes = max_map_bytes
         self._map_bytes = 0
@@ -39,15 +42,36 @@ class FaceShelf:
 
     def get(self, digest: bytes) -> FaceRenderer:
         """The renderer of a face; UnknownFaceError when its maps have not been put here or have been dropped."""
-        if digest not in self._faces:
+        if digest not in self._faces and not self._take_shared(digest):
             raise UnknownFaceError(f"unknown face {digest.hex()}")
         self._faces.move_to_end(digest)
         return self._faces[digest][0]
 
     def put(self, digest: bytes, blob: bytes) -> None:
         """Take the maps of a face; ValueError when they are damaged or not those of `digest`."""
-        if digest in self._faces:
-            return
+        if digest not in self._faces:
+            self._hold(digest, blob)
+        if self._files is not None:
+            self._files.put(digest, blob)
+
+    def close(self) -> None:
+        """Leave the shared files to the other instances."""
+        if self._files is not None:
+            self._files.close()
+
+    def _take_shared(self, digest: bytes) -> bool:
+        """Take the maps that another instance was sent; False where there are none that can be used."""
+        blob = self._files.get(digest) if self._files is not None else None
+        if self._files is None or blob is None:
+            return False
+        try:
+            self._hold(digest, blob)
+        except ValueError:
+            self._files.discard(digest)
+            return False
+        return True
+
+    def _hold(self, digest: bytes, blob: bytes) -> None:
         maps = FaceMaps.from_bytes(blob)
         found = hashlib.sha256(blob).digest()  # `maps.digest`, without writing the maps out again
         if found != digest:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.inference import Inference, Tensors
-from orchestrator.models.base import FeatureWindows, ModelAdapter, ModelState
+from orchestrator.models.base import FeatureWindows, IntroducesFace, ModelAdapter, ModelState
 from orchestrator.types import GeneratedFrame, RgbImage, StreamingFrame
 from orchestrator.video.frame_rate import thinned
 from orchestrator.video.interpolation import interpolate
@@ -96,6 +96,11 @@ class VideoGeneratorService:
     async def ready(self, adapter: ModelAdapter) -> bool:
         """Whether every Triton model of the adapter would answer."""
         return all([await self._inference.ready(model) for model in adapter.spec.triton_models])
+
+    async def introduce(self, adapter: IntroducesFace, face: Any, *, deadline: float) -> bool:
+        """Send a face to every server ahead of its first frame; False where some network of the model got it nowhere."""
+        requests = adapter.introduction(face).items()
+        return all([await self._inference.infer_everywhere(model, inputs, deadline=deadline) for model, inputs in requests])
 
     async def probe(self, adapter: ModelAdapter, *, deadline: float) -> bool:
         """Whether a model that failed answers again: its smallest valid request, outside of any session."""

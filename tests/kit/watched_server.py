@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from orchestrator.inference.connection import open_channel
 from orchestrator.inference.embedded import EmbeddedTriton
 
 GENEROUS_S = 120.0
@@ -45,7 +45,7 @@ async def executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
 
 
 async def _executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
-    async with grpc.aio.insecure_channel(server.url) as channel:
+    async with open_channel(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         answer = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model), timeout=ANSWER_S)
     return answer.model_stats[0].inference_count, answer.model_stats[0].execution_count

@@ -141,7 +141,9 @@ def test_enrolling_stores_the_face_and_says_how_good_it_is(photo: Path, speech: 
     done = _lipsync(tmp_path, "enroll", photo, "--user", "ada", "--id", "passport", "--consent")
     assert done.returncode == 0, done.stderr
     assert "face passport of user ada" in done.stdout and "quality" in done.stdout and "warning: " in done.stdout
-    assert (tmp_path / "storage/face-models/ada/passport/metadata.json").is_file()
+    folder = tmp_path / "storage/face-models/ada/passport"
+    assert (folder / "metadata.json").is_file()
+    assert len(list(folder.glob("derived/face-maps.*.bin"))) == 3, "solved for every size on offer"
     tip = done.stdout.partition("try it: lipsync ")[2]
     assert f"--storage {shlex.quote(str(tmp_path / 'storage'))} " in tip
     rendered = _lipsync(tmp_path, *shlex.split(tip.replace("AUDIO", shlex.quote(str(speech)))), "--size", 128)

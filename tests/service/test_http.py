@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -78,6 +80,17 @@ async def test_a_photo_becomes_a_face_that_speaks(service_url: str) -> None:
         await client.speak(syllables(0.5), userId="anna", faceModelId="portrait")
         await client.until("response_end")
     assert {frame["model"] for frame in client.frames()} == {"tpsm"}
+
+
+async def test_the_maps_of_an_enrolled_face_are_stored_for_every_size_before_anybody_asks(service_url: str, tmp_path: Path) -> None:
+    await post_photo(service_url, form(astronaut_jpeg(), consent="true", id="portrait"))
+    async with asyncio.timeout(60.0):
+        while _sizes_of_stored_maps(tmp_path) != ["128", "256", "512"]:  # noqa: ASYNC110 - a task of the application's own
+            await asyncio.sleep(0.01)
+
+
+def _sizes_of_stored_maps(storage: Path) -> list[str]:
+    return sorted(file.name.split(".")[2] for file in storage.glob("face-models/anna/portrait/derived/face-maps.*.bin"))
 
 
 async def test_an_enrolled_face_can_be_deleted(service_url: str) -> None:

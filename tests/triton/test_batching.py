@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest_asyncio
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from tiny_models import LABOUR, ROWS, add_labour, add_rows
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from watched_server import until
 
+from orchestrator.inference.connection import open_channel
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
@@ -48,7 +48,7 @@ async def sessions(served: tuple[EmbeddedTriton, Repository]) -> AsyncIterator[l
 
 async def statistics(server: EmbeddedTriton, model: str) -> NDArray[np.int64]:
     """Requests answered, their items, and the executions that these took."""
-    async with grpc.aio.insecure_channel(server.url) as channel:
+    async with open_channel(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         (stats,) = (await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model))).model_stats
     return np.array([stats.inference_stats.success.count, stats.inference_count, stats.execution_count])

@@ -10,13 +10,13 @@ import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import onnxruntime
 import pytest
 import pytest_asyncio
 from seeded_models import BUILT_IN, SeededRepository
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from orchestrator.inference.connection import open_channel
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import ModelContract, TensorContract, read_repository
 from orchestrator.inference.triton import TritonInference
@@ -137,7 +137,7 @@ async def test_the_live_server_says_what_the_configuration_says(network: str, li
     _folder(network, networks)
     assert live.has_ready(network), live.health()
     contract = CONTRACTS[network]
-    async with grpc.aio.insecure_channel(live.url) as channel:
+    async with open_channel(live.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         metadata = await stub.ModelMetadata(service_pb2.ModelMetadataRequest(name=network), timeout=ANSWER_S)
         config = (await stub.ModelConfig(service_pb2.ModelConfigRequest(name=network), timeout=ANSWER_S)).config

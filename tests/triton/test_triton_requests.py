@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import aiohttp
-import grpc
 import numpy as np
 import pytest
 from closed_port import closed_port
@@ -18,6 +17,7 @@ from watched_server import executions, until
 
 from orchestrator.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, NotCached, NotServed, external
+from orchestrator.inference.connection import open_channel
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository
@@ -139,7 +139,7 @@ async def test_more_requests_than_slots_are_all_answered(inference: TritonInfere
 
 async def test_a_server_that_forgot_the_shared_memory_gets_it_again(embedded_triton: EmbeddedTriton, inference: TritonInference) -> None:
     await inference.infer("painter", painting(128), deadline=soon())
-    async with grpc.aio.insecure_channel(embedded_triton.url) as channel:
+    async with open_channel(embedded_triton.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         await stub.SystemSharedMemoryUnregister(service_pb2.SystemSharedMemoryUnregisterRequest())
         for _ in range(2):

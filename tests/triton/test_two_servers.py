@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+from demo_face import demo_face
 from serving import serve
-from watched_server import until
+from watched_server import ANSWER_S, until
 from ws_client import connect, syllables
 
 from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.repository import read_repository
+from orchestrator.inference.triton import TritonInference
+from orchestrator.models.tpsm import Tpsm
 
 SESSIONS = 8
 TURN_S = 6.0
@@ -38,6 +43,24 @@ async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callab
         finally:
             await asyncio.to_thread(service.__exit__, None, None, None)
     assert models == [{"tpsm"}] * SESSIONS
+
+
+async def test_a_face_is_sent_to_every_server_that_is_there(make_repository: Callable[[], Path]) -> None:
+    face, paths = Tpsm().prepare(demo_face(), 128), (make_repository(), make_repository())
+    (request,) = Tpsm().introduction(face).values()
+    picture = {name: request[name] for name in ("motion", "face")}
+    async with (
+        EmbeddedTriton(paths[0], BUILT_IN) as first,
+        EmbeddedTriton(paths[1], BUILT_IN) as second,
+        TritonInference([first, second], read_repository(paths[0])) as inference,
+    ):
+        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 2
+        for _ in range(4):  # in turns
+            await inference.infer("tpsm", picture, deadline=time.monotonic() + ANSWER_S)
+        doomed = first.health().pid
+        assert doomed is not None
+        os.kill(doomed, signal.SIGKILL)
+        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 1
 
 
 async def _turn(url: str, session: str) -> set[str]:

@@ -35,6 +35,7 @@ LAYERS = (
     {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "poster", "probes", "capacity", "batch_window"},
     {
         "app",
+        "first_faces",
         "websocket",
         "workers",
         "conversation",

@@ -12,6 +12,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from orchestrator.dlpack import to_tensor
+from orchestrator.rendering.map_files import open_map_files
 from orchestrator.rendering.served import FaceShelf, UnknownFaceError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -22,13 +23,17 @@ KEPT_BYTES = 32 << 20
 
 
 class TritonPythonModel:
-    """One instance; each keeps its own faces, so a client may be asked for a face's maps once per instance."""
+    """One instance; a client is asked for a face's maps where none of the server's instances was sent them."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Make room for faces; `args` names nothing that is needed."""
         cv2.setNumThreads(1)
         _keep_freed_memory()
-        self._shelf = FaceShelf()
+        self._shelf = FaceShelf(files=open_map_files())
+
+    def finalize(self) -> None:
+        """Triton unloads the model."""
+        self._shelf.close()
 
     def execute(self, requests: list) -> list:
         """One response per request; a bad request costs no other one its frames."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -32,11 +33,23 @@ def test_segments_and_folder_of_a_killed_run_are_swept_up() -> None:
     assert not Path(folder).exists()
 
 
+def is_locked(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def test_a_living_run_keeps_what_it_has_until_it_lets_go() -> None:
     lease = Lease()
     segment = SHM / f"{lease.prefix}segment"
     segment.write_bytes(b"in use")
     folder = lease.folder()
+    assert is_locked(folder), "systemd-tmpfiles removes the old files of folders that are not"
     sweep_dead_runs()
     assert segment.exists()
     assert folder.exists()

@@ -1,0 +1,123 @@
+"""Face maps in files that all renderer instances of one server share: maps sent to one of them serve the others too.
+
+The instances are processes below one `tritonserver`, on one machine, so this works wherever that runs. An instance that
+was started again finds the faces of its predecessor. The folder goes with its server: the last instance that is unloaded
+removes it, or who kills the server does. Each instance holds a lock on it; a folder whose lock is free belongs to a server
+that was killed, and the next one to start removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from orchestrator.rendering.face_maps import MAX_BYTES
+
+MAX_FOLDER_BYTES: Final = 128 << 20
+"""As much as one instance holds in memory; the files used longest ago go first."""
+
+PREFIX: Final = "lipsync-face-maps-"
+LOCK: Final = "lock"
+SUFFIX: Final = ".maps"
+SERVER: Final = "tritonserver"
+
+
+class MapFiles:
+    """Maps by hash below `folder`, which is made. Raises OSError where that cannot be; later failures only cost the sharing.
+
+    Readers check the hash: nothing that lies there is trusted.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_FOLDER_BYTES) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise PermissionError(f"{folder} belongs to another user")
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Release the lock, and remove the folder if no other instance holds it."""
+        os.close(self._lock)
+        _remove_if_unused(self._folder)
+
+    def get(self, digest: bytes) -> bytes | None:
+        """Bytes stored under a hash, unchecked; None where there are none."""
+        path = self._path(digest)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                return None
+            os.utime(path)
+            return path.read_bytes()
+        except OSError:
+            return None
+
+    def put(self, digest: bytes, blob: bytes) -> None:
+        """Store maps for the other instances, once."""
+        path = self._path(digest)
+        with contextlib.suppress(OSError):
+            if not path.exists():
+                part = path.with_suffix(f".{os.getpid()}")
+                part.write_bytes(blob)
+                part.replace(path)
+                self._make_room()
+
+    def discard(self, digest: bytes) -> None:
+        """Remove what cannot be used, so that it can be put anew."""
+        with contextlib.suppress(OSError):
+            self._path(digest).unlink()
+
+    def _path(self, digest: bytes) -> Path:
+        return self._folder / f"{digest.hex()}{SUFFIX}"
+
+    def _make_room(self) -> None:
+        files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.glob(f"*{SUFFIX}"))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files[:-1]:
+            if total <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def open_map_files() -> MapFiles | None:
+    """Files of the server whose backend process this is; None elsewhere, and where no folder can be had."""
+    try:
+        return MapFiles(_server_folder()) if _is_below_server() else None
+    except OSError:
+        return None
+    finally:
+        _remove_dead_folders()
+
+
+def remove_folder_of(server_pid: int) -> None:
+    """Remove what a server left; to be called once it and its backend processes were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}{server_pid}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_dead_folders() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _remove_if_unused(folder)
+
+
+def _remove_if_unused(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / LOCK).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_below_server() -> bool:
+    return Path(f"/proc/{os.getppid()}/comm").read_text().strip() == SERVER
+
+
+def _server_folder() -> Path:
+    """Named by the server's process id and its start, in clock ticks since the machine's: ids are used again."""
+    started = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getppid()}-{started}"
