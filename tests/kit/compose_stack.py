@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from deploy_tools import DEPLOY, ROOT, tool
 
 TOKEN: Final = "a-token-of-the-tests"
 STAND_INS: Final = DEPLOY / "standin" / "standin.env"
+LOOK_S: Final = 0.2
 
 
 class Stack:
@@ -20,7 +23,7 @@ class Stack:
 
     def __init__(self, engine: Engine, files: tuple[str, ...], settings: Mapping[str, str]) -> None:
         self.engine = engine
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [option for file in files for option in ("--file", str(ROOT / file))]
         self._command = [tool("docker-compose"), "--env-file", str(STAND_INS), "--project-name", "lipsync-test", *options]
@@ -40,6 +43,11 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self.engine.docker("inspect", *ids)) if ids else []
         return found
 
+    def metric(self, container: Mapping[str, Any], name: str, port: int = 8002) -> float:
+        """Sum of the samples of a container's own metrics whose line begins with `name`; its image has curl."""
+        page = self.execute(container, "curl", "--fail", "--silent", f"http://127.0.0.1:{port}/metrics")
+        return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
+
     def execute(self, container: Mapping[str, Any], *command: str) -> str:
         """Standard output of a command inside of a container."""
         return self.engine.docker("exec", container["Id"], *command).strip()
@@ -55,7 +63,16 @@ def compose_stack(engine: Engine, *files: str, settings: Mapping[str, str]) -> I
         stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
 
 
-def _free_port() -> int:
+def until(holds: Callable[[], bool], patience_s: float = 120.0) -> None:
+    """Wait for what other machines bring about; AssertionError when it has not come by then."""
+    deadline_s = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline_s, f"it has not come within {patience_s:.0f} s"
+        threading.Event().wait(LOOK_S)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     return port
