@@ -11,9 +11,9 @@ mkdir -p "$cache"
 scratch=$(mktemp -d "$cache/build-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-tree() { # NAME SUITE PACKAGES: a Debian tree as a tar file, made once
+tree() { # NAME SUITE PACKAGES [OPTION...]: a Debian tree as a tar file, made once
   [ -f "$cache/$1.tar" ] && return
-  mmdebstrap --quiet --variant=minbase --include="$3" "$2" "$scratch/$1.tar" http://deb.debian.org/debian
+  mmdebstrap --quiet --variant=minbase --include="$3" "${@:4}" "$2" "$scratch/$1.tar" http://deb.debian.org/debian
   mv "$scratch/$1.tar" "$cache/$1.tar"
 }
 
@@ -23,7 +23,9 @@ image() { # NAME FOLDER: build FOLDER's Dockerfile in the context $scratch/FOLDE
 }
 
 tree bookworm bookworm ca-certificates,curl,libpython3.11,python3,python3-pip,python3-venv
-tree trixie trixie ca-certificates,haproxy,prometheus,prometheus-alertmanager,wget
+# As in the public images, nobody owns the folders that volumes begin as.
+tree servers trixie ca-certificates,haproxy,prometheus,prometheus-alertmanager,wget \
+  --customize-hook='install -d -o 65534 -g 65534 "$1/prometheus" "$1/alertmanager"'
 docker import "$cache/bookworm.tar" localhost/standin/debian:bookworm >/dev/null
 
 mkdir -p "$scratch/python"
@@ -42,8 +44,8 @@ chmod 755 "$scratch"/triton/tritonserver/backends/python/*
 image localhost/standin/tritonserver:2.51 triton
 
 docker import --change 'USER haproxy' --change 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' \
-  "$cache/trixie.tar" localhost/standin/haproxy:3.0 >/dev/null
-docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus"]' --change 'WORKDIR /prometheus' \
-  "$cache/trixie.tar" localhost/standin/prometheus:2.53 >/dev/null
-docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus-alertmanager"]' --change 'WORKDIR /alertmanager' \
-  "$cache/trixie.tar" localhost/standin/alertmanager:0.28 >/dev/null
+  "$cache/servers.tar" localhost/standin/haproxy:3.0 >/dev/null
+docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus"]' \
+  "$cache/servers.tar" localhost/standin/prometheus:2.53 >/dev/null
+docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus-alertmanager"]' \
+  "$cache/servers.tar" localhost/standin/alertmanager:0.28 >/dev/null
