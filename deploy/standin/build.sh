@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Stand-ins for the public base images, for tests where no registry is reachable: Debian packages and `lipsync fetch tritonserver`.
-#   build.sh CACHE        CACHE keeps the Debian trees (500 MB); the engine is that of DOCKER_HOST
+#   build.sh CACHE        CACHE keeps the Debian trees (650 MB); remove it and the images for newer packages; the engine is that of DOCKER_HOST
 # standin.env names them to docker compose: `docker compose --env-file deploy/standin/standin.env ...`
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,6 +17,12 @@ tree() { # NAME SUITE PACKAGES [OPTION...]: a Debian tree as a tar file, made on
   mv "$scratch/$1.tar" "$cache/$1.tar"
 }
 
+imported() { # IMAGE TREE [CHANGE...]: once, since another base means that everything on it is built anew
+  local name=$1 tree=$2
+  shift 2
+  docker image inspect "$name" >/dev/null 2>&1 || docker import "${@/#/--change=}" "$cache/$tree.tar" "$name" >/dev/null
+}
+
 image() { # NAME FOLDER: build FOLDER's Dockerfile in the context $scratch/FOLDER
   cp "$here/$2/Dockerfile" "$scratch/$2/"
   docker build --quiet --network host --tag "$1" "$scratch/$2" >/dev/null
@@ -26,7 +32,7 @@ tree bookworm bookworm ca-certificates,curl,libpython3.11,python3,python3-pip,py
 # As in the public images, nobody owns the folders that volumes begin as.
 tree servers trixie ca-certificates,haproxy,prometheus,prometheus-alertmanager,wget \
   --customize-hook='install -d -o 65534 -g 65534 "$1/prometheus" "$1/alertmanager"'
-docker import "$cache/bookworm.tar" localhost/standin/debian:bookworm >/dev/null
+imported localhost/standin/debian:bookworm bookworm
 
 mkdir -p "$scratch/python"
 cp /etc/ssl/certs/ca-certificates.crt "$scratch/python/"
@@ -43,9 +49,7 @@ chmod -R a+rX,u+w "$scratch/triton"
 chmod 755 "$scratch"/triton/tritonserver/backends/python/*
 image localhost/standin/tritonserver:2.51 triton
 
-docker import --change 'USER haproxy' --change 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' \
-  "$cache/servers.tar" localhost/standin/haproxy:3.0 >/dev/null
-docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus"]' \
-  "$cache/servers.tar" localhost/standin/prometheus:2.53 >/dev/null
-docker import --change 'USER nobody' --change 'ENTRYPOINT ["prometheus-alertmanager"]' \
-  "$cache/servers.tar" localhost/standin/alertmanager:0.28 >/dev/null
+imported localhost/standin/haproxy:3.0 servers \
+  'USER haproxy' 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'
+imported localhost/standin/prometheus:2.53 servers 'USER nobody' 'ENTRYPOINT ["prometheus"]'
+imported localhost/standin/alertmanager:0.28 servers 'USER nobody' 'ENTRYPOINT ["prometheus-alertmanager"]'

@@ -23,6 +23,9 @@ BRIDGE: Final = "lipsync0"
 SUBNET: Final = "10.91.0.1/24"
 TABLES: Final = ("filter", "nat")
 
+KEPT: Final = "24h"
+"""Age up to which layers without a name stay: they are what the next build begins from."""
+
 START_S: Final = 30.0
 STOP_S: Final = 60.0
 COMMAND_S: Final = 1800.0
@@ -129,6 +132,7 @@ def _remove_containers(engine: Engine) -> None:
         engine.docker("rm", "--force", "--volumes", *containers)
     engine.docker("network", "prune", "--force")
     engine.docker("volume", "prune", "--force")
+    engine.docker("image", "prune", "--force", "--filter", f"until={KEPT}")  # layers of older trees
 
 
 def _bridges() -> set[str]:
