@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: install install-dev demo serve test lint types bench lock neighbours
+.PHONY: install install-dev install-deploy demo serve test check-deploy test-deploy lint types bench lock neighbours
 
 # PYTHON=... names another interpreter than the newest suitable one.
 $(BIN)/python:
@@ -25,9 +25,15 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	$(LOCKED) requirements/dev.txt
 	touch $@
 
+$(VENV)/.installed-deploy: requirements/deploy.txt $(VENV)/.installed-dev
+	$(LOCKED) requirements/deploy.txt
+	touch $@
+
 install: $(VENV)/.installed
 
 install-dev: $(VENV)/.installed-dev
+
+install-deploy: $(VENV)/.installed-deploy
 
 demo: install
 	$(BIN)/lipsync serve
@@ -37,6 +43,14 @@ serve: install
 
 test: install-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# The files of the deployment: no engine, seconds.
+check-deploy: install-deploy
+	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/stack $(ARGS)
+
+# The running stack too, in a Docker Engine of its own; skips say what is missing (docs/deploy.md).
+test-deploy: install-deploy
+	$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -48,12 +62,18 @@ types: install-dev
 bench: install-dev
 	$(BIN)/lipsync bench $(ARGS)
 
-# The newest versions that pyproject.toml allows, for every supported Python.
+# The newest versions that pyproject.toml allows, for every supported Python. Images take images.txt (the service with its extras),
+# build.txt (what makes wheels) and triton.txt (beside the numpy of NVIDIA's container); deploy.txt has the tools of `make check-deploy`.
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11
-COMPILE := $(UV) --generate-hashes --no-header --no-annotate --upgrade pyproject.toml
+LOCK := $(UV) --generate-hashes --no-header --no-annotate --upgrade
+COMPILE := $(LOCK) pyproject.toml
 lock: install-dev
 	$(COMPILE) --extra gcs --extra otel --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/service.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra gcs --extra otel --output-file requirements/images.txt
+	$(LOCK) requirements/build.in --output-file requirements/build.txt
+	$(LOCK) --no-deps requirements/triton.in --output-file requirements/triton.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/deploy.in --output-file requirements/deploy.txt
 
 # One environment with the frameworks in which voice agents are built: resolved, not installed.
 neighbours: install-dev
