@@ -25,6 +25,7 @@ from monitoring_files import (
     recorded,
     rules,
 )
+from typed_literals import dashboard_errors
 
 PROMETHEUS_FILE = DEPLOY / "prometheus" / "prometheus.yml"
 CASES = DEPLOY / "prometheus" / "rules_test.yml"
@@ -160,3 +161,9 @@ def test_provisioning_names_the_folder_and_the_data_source_of_the_dashboard() ->
     (provider,) = yaml.safe_load((folder / "dashboards" / "lipsync.yml").read_text())["providers"]
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
     assert DASHBOARD.parent == DEPLOY / "grafana" / "dashboards"
+
+
+def test_grafanas_types_accept_the_dashboard_and_refuse_a_mistake(tmp_path: Path) -> None:
+    assert dashboard_errors(tmp_path, dashboard()) == []
+    assert dashboard_errors(tmp_path, dashboard() | {"schemaVersion": "forty"})
+    assert dashboard_errors(tmp_path, dashboard() | {"panel": []})
