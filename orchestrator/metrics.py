@@ -97,7 +97,6 @@ class Metrics:
 
     def _sessions(self) -> None:
         self.sessions = self._gauge("lipsync_sessions", "Open sessions", SUM)
-        self.session_slots = self._gauge("lipsync_session_slots", "Sessions accepted at once, as configured", SUM)
         self.waiting_sessions = self._gauge("lipsync_waiting_sessions", "Sessions whose connection was lost", SUM)
         self.resumptions_total = self._counter("lipsync_resumptions_total", "Sessions that went on over a new connection")
         self.speaking_sessions = self._gauge("lipsync_speaking_sessions", "Sessions with frames to draw", SUM)

@@ -116,7 +116,6 @@ class LipSyncService:
         """
         self.config = config or ServiceConfig()
         self.metrics = metrics or Metrics()
-        self.metrics.session_slots.set(self.config.max_concurrent_sessions)
         self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
         self.store = ReportedStore(open_store(self.config.storage, bucket_name or self.config.bucket))
         self.faces = _faces(self.config, self)

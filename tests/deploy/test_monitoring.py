@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from deploy_tools import DEPLOY, ROOT, accepted, from_package, run
 from monitoring_files import (
+    COMING,
     DASHBOARD,
     GATEWAY,
     NVIDIA,
@@ -30,9 +31,6 @@ from typed_literals import dashboard_errors
 PROMETHEUS_FILE = DEPLOY / "prometheus" / "prometheus.yml"
 CASES = DEPLOY / "prometheus" / "rules_test.yml"
 ALERT_WITHIN_S = 60
-
-COMING = {"lipsync_draining"}
-"""Used by rules and dashboard before the service exports it."""
 
 
 def duration_s(text: str) -> int:

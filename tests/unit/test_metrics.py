@@ -14,7 +14,6 @@ TABLE = DOCS / "metrics.md"
 UNITS = ("_total", "_seconds", "_ms", "_bps", "_bytes", "_ratio")
 UNITLESS = {
     "lipsync_sessions",
-    "lipsync_session_slots",
     "lipsync_speaking_sessions",
     "lipsync_waiting_sessions",
     "lipsync_capacity_faces",
