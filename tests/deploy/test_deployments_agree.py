@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_tools import DEPLOY, ROOT, accepted, from_package
 from kubernetes_files import (
     BUILDS,
     COMPONENTS,
@@ -27,6 +26,7 @@ from kubernetes_files import (
     workloads,
 )
 from monitoring_files import RULES, recorded
+from validators import DEPLOY, ROOT, accepted, from_package
 
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config
@@ -145,6 +145,11 @@ def test_compose_waits_for_the_drain() -> None:
     orchestrator = compose()["orchestrator"]
     grace_s = int(orchestrator["stop_grace_period"].removesuffix("s"))
     assert grace_s >= float(orchestrator["environment"].get(DRAIN, settings("base")[DRAIN])) + MARGIN_S
+
+
+def test_kubernetes_gives_triton_as_long_to_end_as_compose_does() -> None:
+    grace_s = int(compose()["triton"]["stop_grace_period"].removesuffix("s"))
+    assert pod(workloads("base")["triton"])["terminationGracePeriodSeconds"] >= grace_s
 
 
 def test_shared_memory_is_as_large() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_tools import DEPLOY, ROOT, accepted, from_package, run
 from monitoring_files import (
     COMING,
     DASHBOARD,
@@ -27,6 +26,7 @@ from monitoring_files import (
     rules,
 )
 from typed_literals import dashboard_errors
+from validators import DEPLOY, ROOT, accepted, from_package, run
 
 PROMETHEUS_FILE = DEPLOY / "prometheus" / "prometheus.yml"
 CASES = DEPLOY / "prometheus" / "rules_test.yml"
