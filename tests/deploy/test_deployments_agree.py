@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy_tools import DEPLOY, ROOT, accepted, from_package
 from kubernetes_files import (
     BUILDS,
     COMPONENTS,
@@ -26,7 +27,6 @@ from kubernetes_files import (
     workloads,
 )
 from monitoring_files import RULES, recorded
-from validators import DEPLOY, ROOT, accepted, from_package
 
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy_tools import DEPLOY, ROOT, accepted, run
 from kubernetes_files import BUILDS, CUSTOM_KINDS, Manifest, built, built_text
 from typed_literals import NODE, custom_kind_errors, node
-from validators import DEPLOY, ROOT, accepted, run
 
 VERSIONS = ("1.33", "1.37")
 UNKNOWN = re.compile(r"WARN .* Couldn't find schema for kind (\w+) ")

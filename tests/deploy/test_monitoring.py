@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy_tools import DEPLOY, ROOT, accepted, from_package, run
 from monitoring_files import (
     COMING,
     DASHBOARD,
@@ -26,7 +27,6 @@ from monitoring_files import (
     rules,
 )
 from typed_literals import dashboard_errors
-from validators import DEPLOY, ROOT, accepted, from_package, run
 
 PROMETHEUS_FILE = DEPLOY / "prometheus" / "prometheus.yml"
 CASES = DEPLOY / "prometheus" / "rules_test.yml"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from validators import DEPLOY, ROOT, accepted, from_package
+from deploy_tools import DEPLOY, ROOT, accepted, from_package
 
 KUBERNETES: Final = DEPLOY / "kubernetes"
 BUILDS: Final = ("base", "overlays/cpu", "overlays/gpu", "overlays/keda")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from validators import DEPLOY, from_package
+from deploy_tools import DEPLOY, from_package
 
 from orchestrator.metrics import Metrics
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from validators import DEPLOY, from_package, running
+from deploy_tools import DEPLOY, from_package, running
 from watched_server import until
 
 GATEWAY: Final = """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from validators import ROOT, tool
+from deploy_tools import ROOT, tool
 
 NODE: Final = ROOT / "tests" / "deploy" / "node"
 """Its package.json has the types; `node_modules` is not committed."""

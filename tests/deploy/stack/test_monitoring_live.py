@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deploy_tools import tool
 from monitoring_files import COMING, exported, metrics_in, panel_queries
 from monitoring_stack import Monitored, gateway, monitored
 from serving import PATIENT, serve
-from validators import tool
 from watched_server import until
 from ws_client import connect, syllables
 
