@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -117,10 +120,19 @@ def exceptions() -> list[dict[str, Any]]:
     return found
 
 
+def checkov() -> str:
+    """Path of the program, in an environment of its own since it pins other packages than the tests'. Skips the test where there is none."""
+    found = shutil.which("checkov", path=os.pathsep.join((str(Path(sys.prefix) / "tools" / "checkov" / "bin"), os.environ["PATH"])))
+    if found is None:
+        environment = ".venv/tools/checkov"
+        pytest.skip(f"checkov is not installed: python -m venv {environment} && {environment}/bin/pip install -r requirements/checkov.txt")
+    return found
+
+
 def findings(folder: Path, framework: str) -> set[tuple[str, str, str]]:
     """Checks of checkov that fail, each with its file and resource; nothing is downloaded."""
     flags = ("--skip-download", "--quiet", "--compact", "--soft-fail", "--output", "json")
-    reports = json.loads(accepted("checkov", "--directory", str(folder), "--framework", framework, *flags))
+    reports = json.loads(accepted(checkov(), "--directory", str(folder), "--framework", framework, *flags))
     results = [report["results"] for report in (reports if isinstance(reports, list) else [reports]) if "results" in report]
     return {(Path(each["file_path"]).name, each["check_id"], each["resource"]) for result in results for each in result["failed_checks"]}
 

@@ -23,7 +23,6 @@ HOW: Final = {
     "prometheus-alertmanager": f"{DEBIAN} prometheus-alertmanager",
     "haproxy": f"{DEBIAN} haproxy",
     "node": f"{DEBIAN} nodejs npm",
-    "checkov": "python -m venv .venv/tools/checkov && .venv/tools/checkov/bin/pip install -r requirements/checkov.txt",
 }
 """Where a program comes from; all others are Python packages of requirements/deploy.txt."""
 
@@ -31,9 +30,9 @@ STOP_S: Final = 30.0
 
 
 def tool(name: str) -> str:
-    """Path of a program: of this environment, of one of its own below `tools`, or on PATH. Skips the test where there is none."""
-    places = (Path(sys.executable).parent / name, Path(sys.prefix) / "tools" / name / "bin" / name)
-    found = next((str(place) for place in places if place.exists()), shutil.which(name))
+    """Path of a program from this interpreter's environment or PATH. Skips the test where there is none."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed: {HOW.get(name, 'pip install -r requirements/deploy.txt')}")
     return found
