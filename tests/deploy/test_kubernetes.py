@@ -121,7 +121,7 @@ def exceptions() -> list[dict[str, Any]]:
 
 
 def checkov() -> str:
-    """Path of the program, in an environment of its own since it pins other packages than the tests'. Skips the test where there is none."""
+    """Path of the program, in an environment of its own: it pins other packages. Skips the test where there is none."""
     found = shutil.which("checkov", path=os.pathsep.join((str(Path(sys.prefix) / "tools" / "checkov" / "bin"), os.environ["PATH"])))
     if found is None:
         environment = ".venv/tools/checkov"
