@@ -25,8 +25,12 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	$(LOCKED) requirements/dev.txt
 	touch $@
 
-$(VENV)/.installed-deploy: requirements/deploy.txt $(VENV)/.installed-dev
+# checkov has requirements of its own, which contradict those of the other tools.
+$(VENV)/.installed-deploy: requirements/deploy.txt requirements/checkov.txt tests/deploy/node/package-lock.json $(VENV)/.installed-dev
 	$(LOCKED) requirements/deploy.txt
+	$(BIN)/python -m venv $(VENV)/tools/checkov
+	$(VENV)/tools/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/checkov.txt
+	if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/deploy/node; fi
 	touch $@
 
 install: $(VENV)/.installed
@@ -74,6 +78,7 @@ lock: install-dev
 	$(LOCK) requirements/build.in --output-file requirements/build.txt
 	$(LOCK) --no-deps requirements/triton.in --output-file requirements/triton.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/deploy.in --output-file requirements/deploy.txt
+	$(LOCK) requirements/checkov.in --output-file requirements/checkov.txt
 
 # One environment with the frameworks in which voice agents are built: resolved, not installed.
 neighbours: install-dev

@@ -30,9 +30,6 @@ GATEWAY: Final = frozenset({"haproxy_backend_active_servers", "haproxy_frontend_
 
 PROMETHEUS: Final = frozenset({"up"})
 
-COMING: Final = frozenset({"lipsync_draining", "lipsync_session_slots"})
-"""Used by rules and dashboard before the service exports them."""
-
 
 def rules() -> list[dict[str, Any]]:
     """Recording rules and alerts in their order."""
