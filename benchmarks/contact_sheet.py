@@ -136,7 +136,7 @@ def _enrolled(photo: Path) -> FaceModel:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.contact_sheet", description=__doc__)
-    parser.add_argument("--photo", type=Path, help="a photo of one face, beside the demo portrait (needs the extra `enroll`)")
+    parser.add_argument("--photo", type=Path, help="a photo of one face, beside the demo portrait")
     parser.add_argument("--audio", type=Path, default=SAMPLE, help="speech for the spoken second")
     parser.add_argument("--out", type=Path, default=Path("contact-sheets"), help="folder for the PNG files")
     parser.add_argument("--size", type=int, choices=(128, 256, 512), default=SIZE, help="side of a frame in pixels")
