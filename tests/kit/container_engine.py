@@ -97,6 +97,7 @@ def _skip_where_impossible() -> None:
 @contextmanager
 def _running(folder: Path) -> Iterator[Engine]:
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # runc refuses a root file system behind a link
     engine = Engine(f"unix://{folder / 'docker.sock'}")
     command = ["dockerd", f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'dockerd.pid'}"]
     with (folder / "dockerd.log").open("w") as log:
