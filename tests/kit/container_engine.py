@@ -81,6 +81,7 @@ def container_engine(folder: Path) -> Iterator[Engine]:
             _ip("link", "delete", bridge)
         for table in TABLES:
             _restore(table, before[table])
+            assert sorted(_rules(table)) == sorted(before[table])
         forwarding.write_text(forwarded)
 
 
@@ -113,8 +114,10 @@ def _running(folder: Path) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        subprocess.run(["umount", folder / "exec" / "netns" / "default"], capture_output=True, check=False)  # the engine leaves it
+        for mount in (folder / "exec" / "netns" / "default", folder / "data"):  # the engine leaves them
+            subprocess.run(["umount", mount], capture_output=True, check=False)
         shutil.rmtree(folder / "exec")
+        assert str(folder) not in Path("/proc/mounts").read_text()
 
 
 def _await(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:

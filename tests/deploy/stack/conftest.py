@@ -11,7 +11,7 @@ from container_engine import Engine, container_engine
 from deploy_tools import ROOT
 
 KEPT = ROOT / "build" / "deploy"
-"""Base trees and image layers stay from run to run; `rm -r build/deploy` frees about 4 GB."""
+"""Base trees and image layers stay from run to run; `rm -r build/deploy` frees 3 GB and more."""
 
 
 @pytest.fixture(scope="session")
