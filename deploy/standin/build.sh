@@ -13,7 +13,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 tree() { # NAME SUITE PACKAGES [OPTION...]: a Debian tree as a tar file, made once
   [ -f "$cache/$1.tar" ] && return
-  mmdebstrap --quiet --variant=minbase --include="$3" "${@:4}" "$2" "$scratch/$1.tar" http://deb.debian.org/debian
+  mmdebstrap --quiet --variant=minbase --include="$3" "${@:4}" "$2" "$scratch/$1.tar"
   mv "$scratch/$1.tar" "$cache/$1.tar"
 }
 
