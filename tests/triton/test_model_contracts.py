@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -112,8 +113,10 @@ def test_an_ensemble_saves_requests_to_models_of_the_repository(ensemble: str) -
 def test_a_configuration_keeps_the_rules_of_the_repository(network: str) -> None:
     text = CONTRACTS[network].folder.joinpath("config.pbtxt").read_text()
     assert "dynamic_batching" in text, "requests of several sessions are fused"
-    for banned in ("kind:", "queue_policy", "priority_levels", "sequence_batching"):
+    for banned in ("queue_policy", "priority_levels", "sequence_batching"):
         assert banned not in text, f"{banned} is ruled out by model_repository/README.md"
+    kinds = {"KIND_CPU"} if CONTRACTS[network].backend == "python" else set()
+    assert set(re.findall(r"\bkind: (\w+)", text)) == kinds, "networks run where the server has room, OpenCV on the CPU alone"
 
 
 @pytest.fixture(scope="module")

@@ -401,6 +401,7 @@ export class LipSyncClient extends EventTarget {
     for (const { turnId } of lost) this._turns.delete(turnId);
     if (lost.includes(this._turn)) this._turn = null;
     this._sessionIsOpen = this._resuming = false;
+    if (this._turns.size === 0) this.sessionId = uniqueId(); // kept audio names the session; without any, a remnant elsewhere is never met
     this._moving = true;
     this._callsInVain = 0;
     this._instance = null;
