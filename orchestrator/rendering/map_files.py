@@ -2,8 +2,9 @@
 
 The instances are processes below one `tritonserver`, on one machine, so this works wherever that runs. An instance that
 was started again finds the faces of its predecessor. The folder goes with its server: the last instance that is unloaded
-removes it, or who kills the server does. Each instance holds a lock on it; a folder whose lock is free belongs to a server
-that was killed, and the next one to start removes it.
+removes it, or who kills the server does. Each instance holds a lock on it; a folder whose lock is free and whose server is
+gone belongs to one that was killed, and the next one to start removes it. While a server heals, none of its instances holds
+the lock for a moment.
 """
 
 from __future__ import annotations
@@ -104,7 +105,15 @@ def remove_folder_of(server_pid: int) -> None:
 
 def _remove_dead_folders() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        _remove_if_unused(folder)
+        if not _has_living_server(folder):
+            _remove_if_unused(folder)
+
+
+def _has_living_server(folder: Path) -> bool:
+    pid, _, started = folder.name.removeprefix(PREFIX).partition("-")
+    with contextlib.suppress(OSError, ValueError):
+        return _started(int(pid)) == started
+    return False
 
 
 def _remove_if_unused(folder: Path) -> None:
@@ -118,6 +127,10 @@ def _is_below_server() -> bool:
 
 
 def _server_folder() -> Path:
-    """Named by the server's process id and its start, in clock ticks since the machine's: ids are used again."""
-    started = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
-    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getppid()}-{started}"
+    """Named by the server's process id and its start, since ids are used again."""
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getppid()}-{_started(os.getppid())}"
+
+
+def _started(pid: int) -> str:
+    """Start of a process in clock ticks since the machine's (field 22 of /proc/PID/stat, proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

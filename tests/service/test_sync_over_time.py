@@ -65,6 +65,7 @@ async def ten_minutes() -> tuple[Viewer, Conversation]:
     session = Session("s", "user-1", inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
     service: Any = SimpleNamespace(
         config=config,
+        instance="here",
         metrics=Metrics(),
         pipeline=scripted_service(models, ScriptedInference({"tpsm"}), config),
         streaming=VideoStreamingService(lambda _: session.stream, loop.time),

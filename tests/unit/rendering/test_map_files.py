@@ -95,6 +95,16 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_what_a_living_one_
     held.close()
 
 
+def test_the_folder_of_a_living_server_stays_while_none_of_its_instances_runs(temporary: Path) -> None:
+    started = Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[19]
+    living, gone = temporary / f"{PREFIX}{os.getpid()}-{started}", temporary / f"{PREFIX}{os.getpid()}-{int(started) + 1}"
+    for folder in (living, gone):
+        folder.mkdir()
+        (folder / "lock").touch()
+    open_map_files()
+    assert living.is_dir() and not gone.exists()
+
+
 def test_whoever_kills_a_server_removes_its_folder_alone(temporary: Path) -> None:
     killed, other = MapFiles(temporary / f"{PREFIX}12-5"), MapFiles(temporary / f"{PREFIX}1-25")
     remove_folder_of(12)
