@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config import MODEL_REPOSITORY
+from orchestrator.paths import MODEL_REPOSITORY
 
 MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 
@@ -35,7 +35,8 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from orchestrator.dlpack import to_tensor
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.canary import canary_frame
 from orchestrator.rendering.frame_centres import spoken_motion
 

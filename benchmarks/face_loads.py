@@ -17,7 +17,8 @@ import numpy as np
 
 from orchestrator.face.bucket import BucketFaceStore
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,16 @@ from typing import Final
 
 import numpy as np
 
-import orchestrator
 from benchmarks.speaking_faces import photo_file
 from orchestrator.client import ClientSession, connect
 from orchestrator.commands.service_process import ServiceProcess, running_service
 from orchestrator.face.store import DEMO_FACE, DEMO_USER
+from orchestrator.paths import SAMPLES
 from orchestrator.types import LipSyncModel
 
 PHOTO: Final = "astronaut"
 TURNS: Final = 3
 TURN_S: Final = 0.6
-SAMPLES: Final = Path(orchestrator.__file__).parent / "demo" / "page" / "samples"
 SKIPPED_S: Final = 0.3
 """Of each sample: the silence before its first word."""
 

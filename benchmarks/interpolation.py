@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.speaking_faces import drawn_portrait, heard, photo
 from orchestrator.config import ServiceConfig
-from orchestrator.http import PAGE
 from orchestrator.models.tpsm import prepare_face
+from orchestrator.paths import PAGE
 from orchestrator.types import FaceModel, RgbImage, Samples
 from orchestrator.video.interpolation import interpolate
 

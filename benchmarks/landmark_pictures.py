@@ -12,7 +12,8 @@ import skimage.data
 from numpy.typing import NDArray
 
 from orchestrator.face.picture import decode_picture, encode_jpeg
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.types import RgbImage
 
 FACELESS: Final = (

@@ -15,8 +15,8 @@ import aiohttp
 import numpy as np
 
 from orchestrator.audio.reader import read_audio
-from orchestrator.commands.bench import SAMPLES
 from orchestrator.commands.load_client import Load, SessionReport, all_latencies_ms, run_load
+from orchestrator.paths import SAMPLES
 
 
 def main() -> int:

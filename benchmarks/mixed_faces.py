@@ -23,13 +23,13 @@ import numpy as np
 import simplejpeg
 
 from orchestrator.audio.reader import read_audio
-from orchestrator.commands.bench import SAMPLES
 from orchestrator.config import ServiceConfig
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.repository import read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.paths import SAMPLES, SHIPPED_FACES
 from orchestrator.service import LipSyncRequest, LipSyncService
 from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, RgbImage, VideoGenerationConfig
 

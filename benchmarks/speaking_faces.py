@@ -17,12 +17,13 @@ from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.mel import SAMPLE_RATE_HZ
 from orchestrator.face.enrolment import enrol_photo
 from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, ROOT, SHIPPED_FACES, LocalFaceStore
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, ROOT, LocalFaceStore
 from orchestrator.inference import Tensors
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
 from orchestrator.models.tpsm import Tpsm, TpsmFace
 from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN, aperture
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
 from orchestrator.streaming.encoder import H264Encoder

@@ -27,8 +27,8 @@ from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.process import Stub, launch_early
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.paths import MODEL_REPOSITORY
 
-SHIPPED: Final = Path(__file__).parents[1] / "model_repository"
 MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 BLANK_CONFIG: Final = """
 name: "blank" backend: "python" max_batch_size: 16
@@ -80,7 +80,7 @@ async def start_to_ready(repeats: int) -> list[float]:
     seconds = []
     for _ in range(repeats):
         began = time.monotonic()
-        async with EmbeddedTriton(SHIPPED, MODELS, launched=launch_early(SHIPPED, MODELS)) as server:
+        async with EmbeddedTriton(MODEL_REPOSITORY, MODELS, launched=launch_early(MODEL_REPOSITORY, MODELS)) as server:
             assert all(map(server.has_ready, MODELS)), server.health()
             seconds.append(time.monotonic() - began)
     return seconds
@@ -116,7 +116,7 @@ def cpu_s(process: psutil.Process) -> float:
 async def healing() -> dict[str, float]:
     """Seconds from each fault until both models answer again and go on to do so."""
     seconds = {}
-    repository = read_repository(SHIPPED)
+    repository = read_repository(MODEL_REPOSITORY)
     for name, number in (("stub killed", signal.SIGKILL), ("server killed", signal.SIGKILL), ("server stopped", signal.SIGSTOP)):
         async with connected(repository, MODELS, shared_memory=True) as (server, inference):
             await answered(inference, repository)

@@ -31,9 +31,10 @@ from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.paths import SAMPLES
 
 ROOT: Final = Path(__file__).parents[1]
-SPEECH: Final = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+SPEECH: Final = SAMPLES / "hello.wav"
 WAYS: Final = ("in process", "through Triton")
 LIMIT: Final = 1.6
 SECONDS: Final = 6.0

@@ -26,7 +26,7 @@ import psutil
 from numpy.typing import NDArray
 
 from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference, Tensors
 from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.local import LocalInference
@@ -35,6 +35,7 @@ from orchestrator.inference.triton import TritonInference
 from orchestrator.models.base import FeatureWindows, Infer
 from orchestrator.models.wav2lip import Wav2Lip
 from orchestrator.models.wav2lip_face import FACE_SIZE, Wav2LipFace
+from orchestrator.paths import SHIPPED_FACES
 
 SEED: Final = 1
 CHUNK: Final = 2

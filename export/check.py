@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.command import REPOSITORY, names
+from export.command import names
+from orchestrator.paths import MODEL_REPOSITORY
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Exit status 1 if a graph is off, or if none was found."""
     parser = argparse.ArgumentParser(prog="python -m export check", description=__doc__)
-    parser.add_argument("--repository", type=Path, default=REPOSITORY, metavar="DIR", help="model repository to read")
+    parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, metavar="DIR", help="model repository to read")
     parser.add_argument("--networks", type=names, metavar="A,B", help="only these Triton models")
     options = parser.parse_args(arguments)
     try:

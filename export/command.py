@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 from export import networks as packages
+from orchestrator.paths import MODEL_REPOSITORY
 
 if TYPE_CHECKING:
     from export.base import Graph
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 MODELS: Final = {found.name.replace("_", "-"): f"{packages.__name__}.{found.name}" for found in iter_modules(packages.__path__)}
 """Model -> package with `sources.NETWORKS` and `onnx.GRAPHS`, or one module with both: whatever lies in `export/networks/`."""
-
-REPOSITORY: Final = Path(__file__).parent.parent / "model_repository"
 
 
 def main(name: str, arguments: list[str]) -> int:
@@ -50,7 +49,7 @@ def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
         "--checkpoint", type=Path, action="append", metavar="PATH", help="a public checkpoint; repeat it for networks in other files"
     )
     weights.add_argument("--seeded", type=int, metavar="N", help="random weights by a rule instead of a checkpoint: for tests only")
-    parser.add_argument("--repository", type=Path, default=REPOSITORY, metavar="DIR", help="model repository to write into")
+    parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, metavar="DIR", help="model repository to write into")
     parser.add_argument("--networks", type=names, metavar="A,B", help="only these Triton models")
     parser.add_argument("--batches", type=_batches, metavar="1,3,8", help="batches to compare instead of the declared ones")
     parser.add_argument("--format", choices=("onnx", "tensorrt"), default="onnx", help="tensorrt: an engine for this GPU as well")

@@ -17,7 +17,6 @@ import onnxruntime
 import torch
 
 from export.base import OPSET, ExportSpec, Graph
-from export.command import REPOSITORY
 from export.engine import build_engine, engine_runner, require_tensorrt
 from export.parity import ExportError, OutputParity, compare, onnx_runner
 from export.sources import Filled
@@ -25,6 +24,7 @@ from export.tensorrt_config import ENGINE, Profile, profile, write_accelerated, 
 from export.tensorrt_rules import find_problems
 from export.to_onnx import check_contract, write_onnx
 from orchestrator.inference.repository import read_model
+from orchestrator.paths import MODEL_REPOSITORY
 
 VERSION: Final = "1"
 
@@ -100,7 +100,7 @@ def _folder(network: str, repository: Path) -> Path:
     folder = repository / network
     if not (folder / "config.pbtxt").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(REPOSITORY / network / "config.pbtxt", folder / "config.pbtxt")
+        shutil.copyfile(MODEL_REPOSITORY / network / "config.pbtxt", folder / "config.pbtxt")
     return folder
 
 

@@ -21,13 +21,14 @@ from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.store import DEMO_FACE, DEMO_USER
 from orchestrator.models.base import ModelAdapter
+from orchestrator.paths import SAMPLES
 from orchestrator.performance import PerformanceTracker
 from orchestrator.types import AudioChunk, AudioFormat, VideoGenerationConfig
 from orchestrator.video.service import VideoGeneratorService
 
 logger = logging.getLogger(__name__)
 
-SPEECH: Final = Path(__file__).parent / "demo" / "page" / "samples" / "hello.wav"
+SPEECH: Final = SAMPLES / "hello.wav"
 
 CHUNKS: Final = 20
 CHUNK_S: Final = 0.1

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from orchestrator.config_values import Addresses, Between, Origin, accepted
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.types import LipSyncModel
-
-MODEL_REPOSITORY: Final = Path(__file__).parent.parent / "model_repository"
-"""The one of this checkout."""
 
 SECRETS: Final = ("auth_tokens", "auth_jwt_key")
 """Never printed."""

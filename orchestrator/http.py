@@ -19,13 +19,12 @@ from orchestrator.http_media import benchmark, render
 from orchestrator.http_models import health, model_performance, models
 from orchestrator.models import ADAPTERS
 from orchestrator.openapi import document
+from orchestrator.paths import PAGE
 from orchestrator.switchboard import SWITCHBOARD
 from orchestrator.unsent import WRITER_LIMIT, bound_unsent
 from orchestrator.websocket import Connection
 
 logger = logging.getLogger(__name__)
-
-PAGE: Final = Path(__file__).resolve().parent / "demo" / "page"
 
 HEARTBEAT_S: Final = 20.0
 """WebSocket pings; a client that does not answer is gone."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +14,7 @@ from export.audio2motion.speech import Utterance
 from export.audio2motion.targets import targets_of
 from orchestrator.audio.mel import MelSpec, log_mel
 from orchestrator.audio.phonemes import NAMES, SILENCE, STEP_MS, PhonemeDetector
-
-REPOSITORY: Final = Path("model_repository")
+from orchestrator.paths import MODEL_REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class VisemeScore:
 
 def scores(sets: Sequence[TestSpeech]) -> list[VisemeScore]:
     """A score for each set, by the committed network as `AudioFeatureService.detect_phonemes` uses it."""
-    detector = PhonemeDetector(REPOSITORY)
+    detector = PhonemeDetector(MODEL_REPOSITORY)
     return [_score(detector, speech) for speech in sets]
 
 

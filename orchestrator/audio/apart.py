@@ -19,6 +19,7 @@ import numpy as np
 
 from orchestrator.audio.reader import Sound, decode_sound, sound_of
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.paths import IMPORT_ROOT
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool 
 
 
 async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
-    arguments = (sys.executable, "-m", "orchestrator.audio.apart", str(folder), str(max_duration_s), form)
-    pipe, root = asyncio.subprocess.PIPE, str(Path(__file__).parents[2])
+    arguments = (sys.executable, "-m", __name__, str(folder), str(max_duration_s), form)
+    pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
     environment = os.environ | SINGLE_THREADED | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe, env=environment)
     try:

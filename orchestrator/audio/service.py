@@ -22,8 +22,8 @@ from orchestrator.audio.phonemes import Phoneme, PhonemeDetector
 from orchestrator.audio.quality import AudioQuality, assess_quality
 from orchestrator.audio.resample import make_resampler
 from orchestrator.cache import LruCache
-from orchestrator.config import MODEL_REPOSITORY
 from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.types import AudioChunk, Samples
 
 FEATURE_CACHE_BYTES: Final = 32 * 1024 * 1024

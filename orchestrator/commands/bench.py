@@ -24,9 +24,8 @@ from orchestrator.commands.settings import settings
 from orchestrator.commands.terminal import explain
 from orchestrator.config import ConfigError
 from orchestrator.errors import LipSyncError
+from orchestrator.paths import SAMPLES
 from orchestrator.types import Samples
-
-SAMPLES: Final = Path(__file__).parent.parent / "demo" / "page" / "samples"
 
 WARM_UP_S: Final = 1.0
 IDLE_S: Final = 2.0

@@ -11,7 +11,7 @@ from orchestrator.commands.checks import Check, State
 from orchestrator.config import ServiceConfig
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, LocalFaceStore
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, LocalFaceStore
 from orchestrator.inference import ContractError
 from orchestrator.inference.embedded import EmbeddedTriton, TritonState
 from orchestrator.inference.repository import read_repository
@@ -20,6 +20,7 @@ from orchestrator.licences import refused_models
 from orchestrator.models import ADAPTERS
 from orchestrator.models.tpsm import prepare_face
 from orchestrator.motion import MOTION_PARAMETERS, OPEN
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.draw import FaceRenderer
 
 SIZE: Final = 128

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, LocalFaceStore
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, LocalFaceStore
 from orchestrator.models.tpsm import prepare_face
 from orchestrator.motion import VISEMES
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
 

@@ -16,6 +16,7 @@ from orchestrator.face.incoming import Incoming, remove
 from orchestrator.face.replacement import replacement_in
 from orchestrator.face.storage_threads import StorageThreads
 from orchestrator.face.watched import WatchedStore
+from orchestrator.paths import SHIPPED_FACES
 
 ROOT: Final = "face-models"
 """First part of every key."""
@@ -24,9 +25,6 @@ DEMO_USER: Final = "demo"
 DEMO_FACE: Final = "demo"
 DERIVED: Final = "derived"
 """Folder of a face model for what is computed from it: no part of the face, and made anew where it is missing."""
-
-SHIPPED_FACES: Final = Path(__file__).resolve().parent.parent / "demo" / "faces"
-"""The portrait that comes with the package, in the layout of any other store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final
 from orchestrator.downloads import FETCH_COMMAND, FOLDER_VARIABLE, STUB, TRITONSERVER, tritonserver
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference.lease import TEMPORARY_MEND
+from orchestrator.paths import IMPORT_ROOT, ONNXRUNTIME_BACKEND
 
 SHELL: Final = "bash"
 
@@ -90,7 +91,7 @@ def prepare_run_folder(files: ServerFiles, repository: Path, folder: Path) -> No
 def _fill(files: ServerFiles, repository: Path, folder: Path) -> None:
     (folder / BACKENDS).mkdir(exist_ok=True)
     _link(folder / BACKENDS / "python", files.backends / "python")
-    _link(folder / BACKENDS / "onnxruntime", Path(__file__).parent / "backend" / "onnxruntime")
+    _link(folder / BACKENDS / "onnxruntime", ONNXRUNTIME_BACKEND)
     _link(folder / MODELS, repository)
 
 
@@ -106,14 +107,14 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
     The backend processes link the shared libpython, and take their packages from the first `python3` on the PATH.
     Raises MODEL_LOAD_FAILED where the shell that starts them is not on the PATH.
     """
-    ours = Path(__file__).parents[2]  # models of the repository import the orchestrator's packages
     path = _joined(Path(sys.executable).parent, os.environ.get("PATH") or os.defpath)
     if shutil.which(SHELL, path=path) is None:
         raise _unusable(f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH ({path}): install it")
     return os.environ | SINGLE_THREADED | {
         "PATH": path,
         "LD_LIBRARY_PATH": _joined(files.libraries, sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")),
-        "PYTHONPATH": _joined(ours, os.environ.get("PYTHONPATH")),
+        # Models of the repository import the orchestrator's packages.
+        "PYTHONPATH": _joined(IMPORT_ROOT, os.environ.get("PYTHONPATH")),
         "PYTHONDONTWRITEBYTECODE": "1",  # the model repository may be read-only or shared
     }  # fmt: skip
 

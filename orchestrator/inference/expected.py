@@ -20,6 +20,7 @@ from orchestrator.inference.canary import Canary, Known, canary_of, question
 from orchestrator.inference.environment import SINGLE_THREADED
 from orchestrator.inference.limits import run_s
 from orchestrator.inference.repository import ModelContract, read_model
+from orchestrator.paths import IMPORT_ROOT
 
 NICENESS: Final = 15
 """Sessions come first."""
@@ -27,9 +28,9 @@ NICENESS: Final = 15
 
 async def canary_apart(contract: ModelContract) -> Canary:
     """As `canary_of`, for an ONNX model; raises MODEL_LOAD_FAILED if the network does not run, for lack of memory or time too."""
-    arguments = [sys.executable, "-m", "orchestrator.inference.expected", str(contract.folder.absolute())]
+    arguments = [sys.executable, "-m", __name__, str(contract.folder.absolute())]
     launcher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), str(os.getpid())]
-    pipe, root = asyncio.subprocess.PIPE, str(Path(__file__).parents[2])
+    pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
     environment = os.environ | SINGLE_THREADED | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     process = await asyncio.create_subprocess_exec(*launcher, *arguments, stdout=pipe, stderr=pipe, env=environment)
     try:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from orchestrator.commands.first_models import BUILT_IN
-from orchestrator.config import MODEL_REPOSITORY
+from orchestrator.paths import MODEL_REPOSITORY
 
 
 def clean_checkout(path: Path) -> Path:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.models.base import FeatureWindows, ModelSpec
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.types import FaceModel, Keypoint, Resolution
 
 FPS = 20.0

@@ -14,11 +14,12 @@ from aiohttp.test_utils import TestServer
 
 from orchestrator.app import build_app
 from orchestrator.config import ServiceConfig
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.http_context import SERVICE
 from orchestrator.inference import Inference
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import read_repository
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.types import LipSyncModel
 
 

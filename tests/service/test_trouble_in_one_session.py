@@ -14,7 +14,8 @@ from ws_client import connect, syllables
 
 from orchestrator.channel import ChannelClosedError
 from orchestrator.conversation import Conversation
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 
 WRONG = {
     "same": lambda points: [point | {"x": 300.0, "y": 300.0} for point in points],

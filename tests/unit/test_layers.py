@@ -15,6 +15,7 @@ LAYERS = (
         "errors",
         "dlpack",
         "downloads",
+        "paths",
         "config",
         "config_layers",
         "config_values",

@@ -14,7 +14,8 @@ from orchestrator.demo.portrait.painting import portrait
 from orchestrator.demo.portrait.palette import EYE, LIP_LINE, eye_at
 from orchestrator.face.landmarks import mesh_of_square
 from orchestrator.face.package import serialise_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, active_model_key, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, active_model_key, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.landmarks import (
     LEFT_EYE_LOWER,
     LEFT_EYE_UPPER,

@@ -16,9 +16,10 @@ from virtual_time import run_virtual
 from orchestrator.errors import LipSyncError
 from orchestrator.face.service import FaceModelCacheService
 from orchestrator.face.solutions import CHECKSUM_BYTES, READ_TIMEOUT_S
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, Blob, LocalFaceStore, face_prefix, is_derived, open_store
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, Blob, LocalFaceStore, face_prefix, is_derived, open_store
 from orchestrator.models.static import Static, StaticFace
 from orchestrator.models.tpsm import Tpsm, TpsmFace
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.types import FaceModel
 
 ANN = face_prefix("ann", "f")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from rendering_faces import Face, motion
 
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, SHIPPED_FACES, face_prefix
+from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.paths import SHIPPED_FACES
 from orchestrator.rendering.build import build_face_maps
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.landmarks import LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER
