@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from project_root import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 
 DEBIAN: Final = "apt-get install --no-install-recommends"

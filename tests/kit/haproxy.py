@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from closed_port import closed_port
+from project_root import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operations.md"
 
 FRONTEND = """
 global

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-SHIPPED = Path(__file__).parents[2] / "model_repository"
+from orchestrator.paths import MODEL_REPOSITORY
+
 PICTURE = 256
 BRIGHTER = 60.0
 """Grey levels that a frame gains per unit of its mean key point."""
@@ -18,7 +19,7 @@ def add_stand_ins(repository: Path) -> None:
     for name, network in (("sadtalker_photo", _photo()), ("sadtalker_renderer", _renderer())):
         folder = repository / name
         (folder / "1").mkdir(parents=True)
-        shutil.copy(SHIPPED / name / "config.pbtxt", folder)
+        shutil.copy(MODEL_REPOSITORY / name / "config.pbtxt", folder)
         (folder / "1" / "model.onnx").write_bytes(network)
 
 

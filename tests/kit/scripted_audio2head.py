@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from orchestrator.inference.repository import ModelContract, read_model
 from orchestrator.models.audio2head import Audio2Head
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES
 from orchestrator.models.base import FeatureWindows
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.turn import Turn
 from orchestrator.types import AudioChunk, AudioFormat, VideoGenerationConfig
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
 RATE_HZ = 16_000
 SPEC = Audio2Head.spec
 SOURCE_POINTS = np.random.default_rng(3).uniform(-0.5, 0.5, (10, 2)).astype(np.float32)
@@ -79,7 +78,7 @@ def skip(turn: Turn, frames: int) -> Turn:
 @lru_cache
 def contract(model: str) -> ModelContract:
     """The committed one."""
-    return read_model(REPOSITORY / model / "config.pbtxt")
+    return read_model(MODEL_REPOSITORY / model / "config.pbtxt")
 
 
 @dataclass

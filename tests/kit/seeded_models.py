@@ -13,9 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
-ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "model_repository"
+from orchestrator.paths import MODEL_REPOSITORY
+
 BUILT_IN = ("audio2motion", "tpsm")
 NEEDED = ("torch", "onnx")
 SEED = "1"
@@ -37,7 +38,7 @@ def seeded_repository(pytestconfig: pytest.Config, tmp_path_factory: pytest.Temp
         _export(exports, model, networks)
         repository = tmp_path_factory.mktemp("repository")
         for name in BUILT_IN:
-            (repository / name).symlink_to(SHIPPED / name)
+            (repository / name).symlink_to(MODEL_REPOSITORY / name)
         for name in networks:
             (repository / name).symlink_to(exports / name)
         return repository
@@ -68,6 +69,6 @@ def _key(model: str, network: str) -> str:
     """Changes with the exporter's source, with the network's configuration and with torch."""
     digest = sha256(" ".join(importlib.metadata.version(name) for name in NEEDED).encode())
     package = ROOT / "export" / "networks" / model.replace("-", "_")
-    for file in (*sorted((ROOT / "export").glob("*.py")), *sorted(package.glob("*.py")), SHIPPED / network / "config.pbtxt"):
+    for file in (*sorted((ROOT / "export").glob("*.py")), *sorted(package.glob("*.py")), MODEL_REPOSITORY / network / "config.pbtxt"):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ import skimage.data
 from playwright.sync_api import Page, expect
 from relay import relay
 
-SAMPLES = Path(__file__).parents[2] / "orchestrator" / "demo" / "page" / "samples"
+from orchestrator.paths import SAMPLES
 
 PATIENCE_MS = 120_000
 """For what must happen at all."""

@@ -15,7 +15,8 @@ import skimage.data
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from relay import relay
 
-PAGE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page"
+from orchestrator.paths import PAGE
+
 SAMPLE = PAGE / "samples" / "hello.wav"
 
 PATIENCE_MS = 120_000

@@ -6,13 +6,12 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-PAGE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page"
+from orchestrator.paths import PAGE
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -18,12 +18,13 @@ import aiohttp
 import numpy as np
 import pytest
 import simplejpeg
+from project_root import ROOT
 from serving import serve
 from ws_client import connect, syllables
 
 from orchestrator.downloads import TRITONSERVER
+from orchestrator.paths import MODEL_REPOSITORY
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add_a_model.md").read_text()
 FILES = {path: code for path, code in re.findall(r"^## \d\. [^`\n]+`([^`]+)`$.*?^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)}
 ADAPTERS = "orchestrator/models/__init__.py"
@@ -65,7 +66,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("orchestrator", "export"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("audio2motion", "tpsm"):
-        shutil.copytree(ROOT / "model_repository" / name, copy / "model_repository" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(MODEL_REPOSITORY / name, copy / "model_repository" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path, code in FILES.items():
         if path != ADAPTERS:
             (copy / path).parent.mkdir(exist_ok=True)

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 from tiny_onnx import write_projection
 
 from orchestrator.__main__ import main
 from orchestrator.downloads import TRITONSERVER
-
-ROOT = Path(__file__).parents[2]
+from orchestrator.paths import MODEL_REPOSITORY
 
 needs_triton = pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver")
 
@@ -49,7 +49,7 @@ def test_models_says_what_a_public_model_lacks_and_what_commercial_use_allows(tm
 
 
 def test_models_says_whose_weights_are_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(ROOT / "model_repository" / "wav2lip", tmp_path / "wav2lip", ignore=shutil.ignore_patterns("1"))
+    shutil.copytree(MODEL_REPOSITORY / "wav2lip", tmp_path / "wav2lip", ignore=shutil.ignore_patterns("1"))
     label = "seeded 1 (random weights, for tests only)"
     properties = {"weights": label, "origin": "random numbers by a rule, for tests only"}
     write_projection(tmp_path / "wav2lip" / "1" / "model.onnx", rows=2, columns=2, steps=2, parameters=1, properties=properties)

@@ -17,8 +17,9 @@ import pytest
 from landmarker import require_face_landmarker
 
 from orchestrator.__main__ import main
+from orchestrator.paths import SAMPLES
 
-SAMPLE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+SAMPLE = SAMPLES / "hello.wav"
 SECONDS = 2.03
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from project_root import ROOT
 from watched_server import until
 from ws_client import connect, syllables
 
@@ -22,7 +23,6 @@ from orchestrator.downloads import TRITONSERVER, downloads_folder
 
 pytestmark = pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver")
 
-ROOT = Path(__file__).parents[2]
 SERVE = (sys.executable, "-m", "orchestrator", "serve", "--chunk-deadline-ms", "60000")
 URL = re.compile(r"http://\S+:\d+")
 SECONDS = 0.4

@@ -17,11 +17,13 @@ import cv2
 import pytest
 from http_service import http_service
 from landmarker import require_face_landmarker
+from project_root import ROOT
 
 from orchestrator.openapi import document
+from orchestrator.paths import SAMPLES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
-SAMPLE = Path(__file__).parents[2] / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+PAGE = (ROOT / "docs" / "http.md").read_text()
+SAMPLE = SAMPLES / "hello.wav"
 SERVER = "http://localhost:8080"
 
 

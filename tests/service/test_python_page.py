@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import simplejpeg
+from project_root import ROOT
 
 from orchestrator.audio.service import AudioFeatureService
 from orchestrator.config import ServiceConfig
 from orchestrator.service import LipSyncService
 from orchestrator.types import LipSyncModel, VideoFormat
 
-ROOT = Path(__file__).parents[2]
 HELLO = str(ROOT / "orchestrator/demo/page/samples/hello.wav")
 FIRST, *LATER = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import simplejpeg
-
-ROOT = Path(__file__).parents[2]
+from project_root import ROOT
 
 
 def programs(page: str) -> list[str]:

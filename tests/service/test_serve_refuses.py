@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
 from orchestrator.downloads import TRITONSERVER
-
-ROOT = Path(__file__).parents[2]
+from orchestrator.paths import MODEL_REPOSITORY
 
 NO_TRITON = ("--triton-url", "127.0.0.1:9")
 """Nobody answers there: nothing gets so far as to ask."""
@@ -41,7 +41,7 @@ def refusal(tmp_path: Path, *flags: object, **environment: str) -> str:
 def broken(tmp_path: Path) -> Path:
     """A repository in which one configuration cannot be read."""
     repository = tmp_path / "repository"
-    shutil.copytree(ROOT / "model_repository" / "audio2motion", repository / "audio2motion")
+    shutil.copytree(MODEL_REPOSITORY / "audio2motion", repository / "audio2motion")
     (repository / "audio2motion" / "config.pbtxt").write_text('name: "audio2motion" garbage: 1')
     return repository
 

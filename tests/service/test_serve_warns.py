@@ -8,7 +8,8 @@ from pathlib import Path
 
 from serving import serve
 
-ROOT = Path(__file__).parents[2]
+from orchestrator.paths import MODEL_REPOSITORY
+
 PATIENCE_S = 120.0
 
 
@@ -16,7 +17,7 @@ def test_the_log_names_the_default_model_that_cannot_speak_and_the_storage_that_
     (tmp_path / "a file").touch()
     repository = tmp_path / "repository"
     for model in ("audio2motion", "tpsm", "tpsm_speech"):
-        shutil.copytree(ROOT / "model_repository" / model, repository / model)
+        shutil.copytree(MODEL_REPOSITORY / model, repository / model)
     log = tmp_path / "serve.log"
     missing = f"storage: no face can be kept in {tmp_path}/a file"
     with serve(tmp_path, "--model-repository", str(repository), "--default-model", "wav2lip", "--storage", str(tmp_path / "a file")):

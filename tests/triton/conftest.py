@@ -18,8 +18,8 @@ from orchestrator.inference.embedded import EmbeddedTriton
 from orchestrator.inference.environment import find_server
 from orchestrator.inference.repository import Repository, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.paths import MODEL_REPOSITORY
 
-SHIPPED = Path(__file__).parents[2] / "model_repository"
 MODELS = ("audio2motion", "tpsm", "painter")
 
 PATIENCE_S = {
@@ -71,7 +71,7 @@ def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Pa
     def make() -> Path:
         path = tmp_path_factory.mktemp("model_repository")
         for name in ("audio2motion", "tpsm", "tpsm_speech"):
-            shutil.copytree(SHIPPED / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(MODEL_REPOSITORY / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(Path(__file__).parent / "models" / "painter", path / "painter")
         network = path / "audio2motion" / "1" / "model.onnx"
         if not network.exists():

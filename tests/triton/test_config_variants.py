@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.paths import MODEL_REPOSITORY
 
-ACCELERATED = Path(__file__).parents[2] / "model_repository" / "wav2lip" / "configs" / "tensorrt.pbtxt"
+ACCELERATED = MODEL_REPOSITORY / "wav2lip" / "configs" / "tensorrt.pbtxt"
 
 
 async def test_the_embedded_server_loads_a_model_that_has_a_variant_for_tensorrt(make_repository: Callable[[], Path]) -> None:

@@ -23,9 +23,10 @@ from orchestrator.inference.repository import ModelContract, TensorContract, rea
 from orchestrator.inference.triton import TritonInference
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import EncodesFace
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.types import LipSyncModel
 
-SHIPPED = read_repository(Path(__file__).parents[2] / "model_repository")
+SHIPPED = read_repository(MODEL_REPOSITORY)
 CONTRACTS = SHIPPED.models
 
 LIGHT = {

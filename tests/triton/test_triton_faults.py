@@ -16,6 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
+from project_root import ROOT
 from watched_server import until
 
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
@@ -157,7 +158,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_orchestrator_takes_the_server_with_it_and_the_next_one_cleans_up(make_repository: Callable[[], Path]) -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     command = [sys.executable, "-c", PARENT, str(make_repository())]
     pipe = asyncio.subprocess.PIPE
     parent = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=os.environ | {"PYTHONPATH": root})

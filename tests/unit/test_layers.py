@@ -6,8 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
-PACKAGE = Path(__file__).parents[2] / "orchestrator"
+PACKAGE = ROOT / "orchestrator"
 
 LAYERS = (
     {

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
 from orchestrator.metrics import Metrics
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 TABLE = DOCS / "metrics.md"
 UNITS = ("_total", "_seconds", "_ms", "_bps", "_bytes", "_ratio")
 UNITLESS = {

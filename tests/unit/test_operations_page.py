@@ -7,13 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
 from orchestrator import http_faces, http_media, http_uploads, session, wire
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config
 from orchestrator.face import freshness, picture, storage_threads, watched
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEFAULTS = ServiceConfig()
 
 
@@ -57,6 +58,6 @@ def test_the_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    docs = Path(__file__).parents[2] / "docs"
+    docs = ROOT / "docs"
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGE):
         assert (docs / target).exists(), target

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
-ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "specification.md").read_text()
 NAME = r"`(?P<name>[A-Za-z_0-9]+)` \|(?: `(?P<ours>[A-Za-z_0-9]+)` \|)?"
 ROW = re.compile(rf"^\| {NAME} \[(?P<file>[^]]+)\]\([^)]+\) \| `(?P<tests>[^`]+)`: `(?P<test>\w+)` \|$")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-KIT = Path(__file__).parents[1] / "kit"
+from project_root import ROOT
+
+KIT = ROOT / "tests" / "kit"
 
 PROGRAM = f"""
 import sys

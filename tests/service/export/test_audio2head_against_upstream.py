@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -12,7 +11,7 @@ from export.networks.audio2head import verification  # noqa: E402
 from export.networks.audio2head.pipeline import Audio2Head  # noqa: E402
 from export.reference import Reference  # noqa: E402
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "audio2head"
+RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 
 
 @pytest.fixture(scope="module")

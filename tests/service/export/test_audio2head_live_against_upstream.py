@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from project_root import ROOT
 from scripted_audio2head import skip, step, turn_of
 from seeded_models import SeededRepository
 
@@ -20,7 +20,7 @@ from orchestrator.models.audio2head_hearing import block_count, sound_around
 from orchestrator.models.audio2head_motion import KeyPoints, Source, Track, follow, native_frames
 from orchestrator.models.audio2head_pose import POSE_MAX, POSE_MIN
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "audio2head"
+RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 FIRST = 16
 """The frame at which all of the recorded 2.4 s are known: from here on nothing is left to differ."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from project_root import ROOT
 
 pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
@@ -17,7 +18,6 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with 
 from orchestrator.inference.local import LocalInference  # noqa: E402
 from orchestrator.inference.repository import Repository, read_repository  # noqa: E402
 
-ROOT = Path(__file__).parents[3]
 QUICK = {
     "wav2lip": "wav2lip,wav2lip_syncnet,wav2lip_quality,wav2lip_s3fd",
     "sadtalker": "sadtalker_expression,sadtalker_pose,sadtalker_key_points,sadtalker_key_points_full,sadtalker_reconstruction",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from project_root import ROOT
 
 pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
 from export.networks.sadtalker.verification import outputs
 from export.reference import Reference
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "sadtalker"
+RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker"
 
 
 def test_every_recorded_output_is_met() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from audio_recordings import chunk
 from demo_face import demo_face
+from project_root import ROOT
 from seeded_models import SeededRepository
 
 from orchestrator.inference import Tensors
@@ -26,7 +26,7 @@ from orchestrator.rendering.idle import idle_motion
 from orchestrator.turn import Turn
 from orchestrator.types import VideoGenerationConfig
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "sadtalker" / "outputs_seed1.npz"
+RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker" / "outputs_seed1.npz"
 NETWORKS = ("sadtalker_expression", "sadtalker_pose", "sadtalker_key_points")
 
 FRAMES = 50

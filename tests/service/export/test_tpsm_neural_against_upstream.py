@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from project_root import ROOT
 
 pytest.importorskip("torch", reason="torch is not installed: pip install -e .[export]")
 
 from export.verify import main
 
-FOLDER = Path(__file__).parents[2] / "data" / "reference" / "tpsm"
+FOLDER = ROOT / "tests" / "data" / "reference" / "tpsm"
 
 
 def test_every_record_of_upstream_is_met(capsys: pytest.CaptureFixture[str]) -> None:

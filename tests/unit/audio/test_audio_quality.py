@@ -5,16 +5,15 @@ from __future__ import annotations
 import wave
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 from audio_recordings import Signal, pcm16, syllables
 
 from orchestrator.audio.quality import LARGEST_SNR_DB, assess_quality
+from orchestrator.paths import SAMPLES
 from orchestrator.types import Samples
 
-SAMPLES = Path(__file__).parents[3] / "orchestrator" / "demo" / "page" / "samples"
 NAMES = ("hello", "how-it-works", "for-builders")
 SNRS_DB = (0.0, 10.0, 25.0, 40.0)
 CHUNK = 1600

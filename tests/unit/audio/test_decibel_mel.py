@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from audio_recordings import chunk, pcm16
 from numpy.typing import NDArray
+from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.audio.decibel_mel import decibel_mel
@@ -16,7 +15,7 @@ from orchestrator.audio.stream import AudioStream
 from orchestrator.models.wav2lip_features import MEL, WINDOW_FRAMES, chunk_starts
 from orchestrator.types import Samples
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "wav2lip"
+RECORDS = ROOT / "tests" / "data" / "reference" / "wav2lip"
 
 
 @pytest.fixture(scope="module")

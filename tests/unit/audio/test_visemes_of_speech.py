@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import av
 import numpy as np
 
 from orchestrator.audio.service import AudioFeatureService
+from orchestrator.paths import SAMPLES
 from orchestrator.types import AudioChunk, AudioFormat
 
-SAMPLE = Path(__file__).parents[3] / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+SAMPLE = SAMPLES / "hello.wav"
 
 
 def test_speech_has_phonemes_and_silence_and_noise_have_none() -> None:

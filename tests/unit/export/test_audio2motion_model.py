@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
 import pytest
+from project_root import ROOT
 from scipy.signal import lfilter
 
 from export.audio2motion import serving
 from orchestrator.motion import CLOSED, MOUTH_PARAMETERS, OPEN, aperture
 
-MODEL = Path(__file__).parents[3] / serving.MODEL
+MODEL = ROOT / serving.MODEL
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from tritonclient.grpc import model_config_pb2
 
 from export.tensorrt_config import ACCELERATED, read_profile
 from orchestrator.inference.repository import read_model
+from orchestrator.paths import MODEL_REPOSITORY
 
-ROOT = Path(__file__).parents[3] / "model_repository"
-FOLDERS = {path.parent.parent.name: path.parent.parent for path in sorted(ROOT.glob(f"*/configs/{ACCELERATED}"))}
+FOLDERS = {path.parent.parent.name: path.parent.parent for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED}"))}
 
 
 def parsed(config: Path) -> Any:
@@ -21,7 +21,12 @@ def parsed(config: Path) -> Any:
 
 
 def test_every_exported_network_has_one() -> None:
-    exported = {path.parent.name for path in ROOT.glob("*/config.pbtxt")} - {"audio2motion", "audio2viseme", "tpsm", "tpsm_speech"}
+    exported = {path.parent.name for path in MODEL_REPOSITORY.glob("*/config.pbtxt")} - {
+        "audio2motion",
+        "audio2viseme",
+        "tpsm",
+        "tpsm_speech",
+    }
     assert FOLDERS.keys() == exported
 
 

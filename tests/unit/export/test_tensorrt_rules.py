@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.paths import MODEL_REPOSITORY
+
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -18,8 +20,6 @@ from export.check import profile_problems  # noqa: E402
 from export.tensorrt_config import Shapes, write_accelerated  # noqa: E402
 from export.tensorrt_rules import find_problems  # noqa: E402
 from orchestrator.inference.repository import ModelContract, read_model  # noqa: E402
-
-ROOT = Path(__file__).parents[3]
 
 
 def model(*nodes: Any, shape: tuple[Any, ...] = ("batch", 8, 8, 3), kind: int = TensorProto.FLOAT, **constants: Any) -> Any:
@@ -70,7 +70,7 @@ class TestShapes:
 
     @pytest.fixture
     def contract(self) -> ModelContract:
-        return read_model(ROOT / "model_repository" / "wav2lip" / "config.pbtxt")
+        return read_model(MODEL_REPOSITORY / "wav2lip" / "config.pbtxt")
 
     @pytest.fixture
     def graph(self, contract: ModelContract) -> Any:

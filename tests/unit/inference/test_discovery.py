@@ -22,10 +22,10 @@ from orchestrator.inference.discovery import Discovery
 from orchestrator.inference.external import ExternalServer
 from orchestrator.inference.repository import ModelContract, Repository, read_repository
 from orchestrator.inference.triton import TritonInference
+from orchestrator.paths import MODEL_REPOSITORY
 
 WINDOW = {"mel": np.zeros((1, 88, 80), np.float32)}
 NOTHING = Repository(Path("nowhere"), {})
-SHIPPED = Path(__file__).parents[3] / "model_repository"
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +164,7 @@ async def test_a_resolver_that_hangs_is_given_up_and_asked_again(monkeypatch: py
 
 async def test_a_request_before_the_name_resolves_names_it() -> None:
     answers = Answers(triton=socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-    async with TritonInference(["triton:8001"], read_repository(SHIPPED), resolve=answers) as inference:
+    async with TritonInference(["triton:8001"], read_repository(MODEL_REPOSITORY), resolve=answers) as inference:
         assert not await inference.ready("tpsm")
         with pytest.raises(InferenceError, match="no address yet of triton:8001") as raised:
             await inference.infer("audio2motion", WINDOW, deadline=asyncio.get_running_loop().time() + 5)

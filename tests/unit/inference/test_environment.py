@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
 from orchestrator.downloads import TRITONSERVER
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
@@ -56,5 +57,5 @@ def test_search_paths_are_absolute_since_the_server_has_another_current_director
 def test_starting_a_server_imports_nothing_heavy() -> None:
     heavy = "{'numpy', 'grpc', 'onnxruntime', 'google.protobuf'}"
     code = f"import sys, orchestrator.inference.process; print(sorted({heavy} & set(sys.modules)))"
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True).stdout.strip() == "[]"

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from project_root import ROOT
+
 from orchestrator.inference.lease import SHM, Lease, sweep_dead_runs
 
 RUN = """
@@ -23,7 +25,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_segments_and_folder_of_a_killed_run_are_swept_up() -> None:
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, env=env)
     assert run.returncode == -signal.SIGKILL, run.stderr
     prefix, folder = run.stdout.split()

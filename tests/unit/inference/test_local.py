@@ -16,8 +16,7 @@ from orchestrator.inference import Inference, InferenceError, NotCached, NotServ
 from orchestrator.inference.canary import canary_of
 from orchestrator.inference.local import LocalInference
 from orchestrator.inference.repository import Repository, read_repository
-
-SHIPPED = Path(__file__).parents[3] / "model_repository"
+from orchestrator.paths import MODEL_REPOSITORY
 
 SLEEPER = """
 import time
@@ -34,9 +33,9 @@ class TritonPythonModel:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    shutil.copytree(SHIPPED / "tpsm", tmp_path / "tpsm")
+    shutil.copytree(MODEL_REPOSITORY / "tpsm", tmp_path / "tpsm")
     (tmp_path / "audio2motion").mkdir()
-    shutil.copy(SHIPPED / "audio2motion" / "config.pbtxt", tmp_path / "audio2motion")
+    shutil.copy(MODEL_REPOSITORY / "audio2motion" / "config.pbtxt", tmp_path / "audio2motion")
     write_projection(tmp_path / "audio2motion" / "1" / "model.onnx", rows=88, columns=80, steps=16, parameters=7)
     (tmp_path / "sleeper" / "1").mkdir(parents=True)
     tensors = 'input [{ name: "x" data_type: TYPE_FP32 dims: [1] }] output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]'
@@ -80,7 +79,7 @@ async def test_a_missing_model_and_a_broken_file_cannot_be_loaded(repository: Re
 
 
 async def test_an_ensemble_is_for_servers(tmp_path: Path, repository: Repository) -> None:
-    shutil.copytree(SHIPPED / "tpsm_speech", tmp_path / "tpsm_speech")
+    shutil.copytree(MODEL_REPOSITORY / "tpsm_speech", tmp_path / "tpsm_speech")
     canary = canary_of(read_repository(tmp_path).models["tpsm_speech"])
     assert canary is not None
     async with LocalInference(read_repository(tmp_path)) as inference:

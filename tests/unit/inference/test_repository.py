@@ -9,8 +9,7 @@ import pytest
 
 from orchestrator.inference import ContractError
 from orchestrator.inference.repository import read_repository
-
-SHIPPED = Path(__file__).parents[3] / "model_repository"
+from orchestrator.paths import MODEL_REPOSITORY
 
 
 def write_config(folder: Path, text: str) -> None:
@@ -19,7 +18,7 @@ def write_config(folder: Path, text: str) -> None:
 
 
 def test_the_shipped_models_are_read_with_names_types_and_shapes() -> None:
-    models = read_repository(SHIPPED).models
+    models = read_repository(MODEL_REPOSITORY).models
     (mel,), (motion,) = models["audio2motion"].inputs, models["audio2motion"].outputs
     assert (mel.name, mel.dtype, mel.dims) == ("mel", np.float32, (88, 80))
     assert (motion.name, motion.dims, motion.bytes_for(2)) == ("motion", (16, 7), 2 * 16 * 7 * 4)
@@ -44,10 +43,10 @@ def test_a_model_is_present_when_the_file_of_its_newest_version_is(tmp_path: Pat
 
 
 def test_an_ensemble_is_its_configuration_and_names_its_members() -> None:
-    speech = read_repository(SHIPPED).models["tpsm_speech"]
+    speech = read_repository(MODEL_REPOSITORY).models["tpsm_speech"]
     assert speech.steps == ("audio2motion", "tpsm")
     assert speech.present
-    assert speech.file == SHIPPED / "tpsm_speech" / "config.pbtxt"
+    assert speech.file == MODEL_REPOSITORY / "tpsm_speech" / "config.pbtxt"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_a_configuration_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 
 def test_inputs_are_checked_for_names_shapes_types_and_batch() -> None:
-    contract = read_repository(SHIPPED).models["tpsm"]
+    contract = read_repository(MODEL_REPOSITORY).models["tpsm"]
     motion, face = np.zeros((2, 11), np.float32), np.zeros((2, 32), np.uint8)
     assert contract.check({"motion": motion, "face": face}) == 2
     assert contract.check({"motion": motion[:1], "face": face[:1], "maps": np.zeros((1, 9), np.uint8)}) == 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-ROOT = Path(__file__).parents[3] / "model_repository"
-CONFIGS = {str(path.relative_to(ROOT)): path for path in sorted((*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/*.pbtxt")))}
+from orchestrator.paths import MODEL_REPOSITORY
+
+CONFIGS = {
+    str(path.relative_to(MODEL_REPOSITORY)): path
+    for path in sorted((*MODEL_REPOSITORY.glob("*/config.pbtxt"), *MODEL_REPOSITORY.glob("*/configs/*.pbtxt")))
+}
 GROUP = model_config_pb2.ModelInstanceGroup
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
+from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.models.audio2head_chunks import CHUNK_FRAMES, chunk_audio, chunk_poses, chunks
@@ -14,7 +14,7 @@ from orchestrator.models.audio2head_features import audio_features, feature_rows
 from orchestrator.models.audio2head_pitch import harvest
 from orchestrator.models.audio2head_pose import POSE_MAX, POSE_MIN, box_picture, box_points, denormalised
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "audio2head"
+RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 TIME_S = np.arange(16_000) / 16_000
 FACING = np.array([0, 0, 0, 0, 0, 280], np.float32)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
 from orchestrator.inference.repository import TensorContract, read_repository
 from orchestrator.models import ADAPTERS
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.types import LipSyncModel
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "models.md").read_text()
 CARDS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
-CONTRACTS = read_repository(ROOT / "model_repository").models
+CONTRACTS = read_repository(MODEL_REPOSITORY).models
 SHARED = ("audio2motion", "tpsm", "tpsm_speech")
 """Described in the card of `tpsm`, whoever else asks them."""
 

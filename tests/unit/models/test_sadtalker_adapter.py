@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ from orchestrator.models.sadtalker_features import MEL, mel_windows
 from orchestrator.models.sadtalker_head import DELAY_ROWS, chunk_noise
 from orchestrator.models.sadtalker_photo import SadTalkerFace
 from orchestrator.models.sadtalker_pose import CHUNK, joined_pose, pose_chunks, smoothed
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.turn import Turn
 from orchestrator.types import VideoGenerationConfig
 
-REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SPEC = SadTalker.spec
 IDLE_S = 100.0
 """Session time at which the turns of these tests begin."""
@@ -84,7 +83,7 @@ class Networks:
 
 @cache
 def contract(model: str) -> Any:
-    return read_model(REPOSITORY / model / "config.pbtxt")
+    return read_model(MODEL_REPOSITORY / model / "config.pbtxt")
 
 
 @pytest.fixture(scope="module")

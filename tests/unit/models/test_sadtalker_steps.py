@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.models.sadtalker_coefficients import coefficient_windows, driving_rows
@@ -14,7 +14,7 @@ from orchestrator.models.sadtalker_face import aligned_face, alignment, cut, fac
 from orchestrator.models.sadtalker_features import blink_ratio, frame_count, mel_windows, reference_rows, window_starts
 from orchestrator.models.sadtalker_pose import joined_pose, pose_chunks, smoothed
 
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "sadtalker"
+RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker"
 
 
 def _landmarks(centre: tuple[float, float], size: float) -> np.ndarray:

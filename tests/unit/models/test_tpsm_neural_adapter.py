@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from demo_face import demo_face, frame_windows, small_face
+from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.errors import LipSyncError, LipSyncErrorCode
@@ -22,12 +22,12 @@ from orchestrator.models.tpsm import Tpsm
 from orchestrator.models.tpsm_neural import FEATURES, TpsmNeural
 from orchestrator.models.tpsm_neural_face import TpsmNeuralFace, TpsmNeuralPictures, feathered_square
 from orchestrator.motion import JAW, OPEN
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.rendering.draw import FaceRenderer
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.types import FaceModel, Keypoint, RgbImage
 
-REPOSITORY = Path(__file__).parents[3] / "model_repository"
-RECORDS = Path(__file__).parents[2] / "data" / "reference" / "tpsm"
+RECORDS = ROOT / "tests" / "data" / "reference" / "tpsm"
 SPEC = TpsmNeural.spec
 
 POINTS = np.random.default_rng(1).uniform(-0.8, 0.8, (50, 2)).astype(np.float32)
@@ -50,7 +50,7 @@ class Networks:
     renderers: dict[bytes, FaceRenderer] = field(default_factory=dict)
 
     async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
-        contract = read_model(REPOSITORY / model / "config.pbtxt")
+        contract = read_model(MODEL_REPOSITORY / model / "config.pbtxt")
         contract.check(inputs)
         if contract.steps:
             raise NotServed(model)
@@ -236,7 +236,7 @@ def test_the_canary_is_valid_for_every_network() -> None:
     canary = TpsmNeural().canary()
     assert canary.keys() == set(SPEC.triton_models)
     for model, inputs in canary.items():
-        assert read_model(REPOSITORY / model / "config.pbtxt").check(inputs) == 1
+        assert read_model(MODEL_REPOSITORY / model / "config.pbtxt").check(inputs) == 1
 
 
 def test_the_look_ahead_is_the_driver_s() -> None:

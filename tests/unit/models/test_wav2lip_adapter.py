@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from orchestrator.models.static import Static, prepare_static_face
 from orchestrator.models.wav2lip import Wav2Lip
 from orchestrator.models.wav2lip_face import FaceBox, Wav2LipFace
 from orchestrator.models.wav2lip_features import MEL, chunk_starts
+from orchestrator.paths import MODEL_REPOSITORY
 from orchestrator.turn import Turn
 from orchestrator.types import Keypoint, MelScale, VideoGenerationConfig
 
-REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SPEC = Wav2Lip.spec
 
 
@@ -42,7 +41,7 @@ class Network:
 
     async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
         assert model == "wav2lip"
-        read_model(REPOSITORY / "wav2lip" / "config.pbtxt").check(inputs)
+        read_model(MODEL_REPOSITORY / "wav2lip" / "config.pbtxt").check(inputs)
         self.asked.append(inputs)
         patch = inputs["face"].copy()
         if self.coloured:
@@ -101,7 +100,7 @@ def test_the_look_ahead_is_within_the_design_s() -> None:
 def test_the_canary_is_a_valid_request() -> None:
     canary = Wav2Lip().canary()
     assert canary.keys() == set(SPEC.triton_models)
-    assert read_model(REPOSITORY / "wav2lip" / "config.pbtxt").check(canary["wav2lip"]) == 1
+    assert read_model(MODEL_REPOSITORY / "wav2lip" / "config.pbtxt").check(canary["wav2lip"]) == 1
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from project_root import ROOT
 
-SCRIPT = Path(__file__).parents[3] / "tools" / "find_python.sh"
+SCRIPT = ROOT / "tools" / "find_python.sh"
 WORKS = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
 ABSENT = "#!/bin/sh\nexit 127\n"
 """As the shim of a version manager that has this version installed and not selected."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -17,7 +16,7 @@ from export.networks.audio2head.layers import coordinate_grid  # noqa: E402
 from export.networks.audio2head.pipeline import NETWORKS, frame_bytes  # noqa: E402
 from export.reference import Reference  # noqa: E402
 
-RECORDS = Path(__file__).parents[3] / "data" / "reference" / "audio2head"
+RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from project_root import ROOT
 from tritonclient.grpc import model_config_pb2
+
+from orchestrator.paths import MODEL_REPOSITORY
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -21,7 +24,6 @@ from export.seeded import seeded_state  # noqa: E402
 from export.tensorrt_config import profile, read_profile, write_accelerated, write_engine  # noqa: E402
 from orchestrator.inference.repository import read_model  # noqa: E402
 
-ROOT = Path(__file__).parents[4]
 RECORDS = {"wav2lip": "wav2lip", "sadtalker": "sadtalker", "audio2head": "audio2head", "tpsm-neural": "tpsm"}
 GRAPHS = [(model, graph) for model in MODELS for graph in declarations(model, "onnx").GRAPHS]
 
@@ -41,7 +43,7 @@ def described(model: str, graph: Graph) -> ExportSpec:
 
 @pytest.mark.parametrize(("model", "graph"), GRAPHS, ids=[graph.name for _, graph in GRAPHS])
 def test_a_configuration_names_the_tensors_of_its_graph(model: str, graph: Graph) -> None:
-    contract, spec = read_model(ROOT / "model_repository" / graph.name / "config.pbtxt"), described(model, graph)
+    contract, spec = read_model(MODEL_REPOSITORY / graph.name / "config.pbtxt"), described(model, graph)
     with torch.device("meta"), torch.no_grad():
         outputs = spec.module(*(tensor.to("meta") for tensor in spec.inputs.values()))
     results = dict(zip(spec.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
@@ -55,7 +57,7 @@ def test_a_configuration_names_the_tensors_of_its_graph(model: str, graph: Graph
 
 @pytest.mark.parametrize(("model", "graph"), GRAPHS, ids=[graph.name for _, graph in GRAPHS])
 def test_the_variants_for_tensorrt_serve_the_same_tensors_in_every_batch(model: str, graph: Graph, tmp_path: Path) -> None:
-    committed = ROOT / "model_repository" / graph.name
+    committed = MODEL_REPOSITORY / graph.name
     contract = read_model(committed / "config.pbtxt")
     folder = tmp_path / graph.name
     folder.mkdir()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -16,7 +15,7 @@ from export.networks.sadtalker.spade import SpectralConv2d  # noqa: E402
 from export.networks.sadtalker.verification import cheap_outputs  # noqa: E402
 from export.reference import Reference  # noqa: E402
 
-RECORDS = Path(__file__).parents[3] / "data" / "reference" / "sadtalker"
+RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker"
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e .[export]")
 
@@ -17,7 +17,7 @@ from export.networks.tpsm_neural.splines import apply_splines, fit_splines, solv
 from export.reference import Reference  # noqa: E402
 from orchestrator.models.tpsm_neural_motion import motion_scale, relative_points  # noqa: E402
 
-FOLDER = Path(__file__).parents[3] / "data" / "reference" / "tpsm"
+FOLDER = ROOT / "tests" / "data" / "reference" / "tpsm"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -18,7 +17,7 @@ from export.networks.wav2lip.s3fd import S3fd  # noqa: E402
 from export.networks.wav2lip.syncnet import SyncNet  # noqa: E402
 from export.reference import Reference  # noqa: E402
 
-RECORDS = Path(__file__).parents[3] / "data" / "reference" / "wav2lip"
+RECORDS = ROOT / "tests" / "data" / "reference" / "wav2lip"
 NETWORKS = {"generator": Generator, "syncnet": SyncNet, "visual_quality_disc": QualityDiscriminator, "s3fd": S3fd}
 
 

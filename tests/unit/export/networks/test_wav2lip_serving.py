@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from project_root import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -13,8 +12,6 @@ from export.networks.wav2lip.generator import Generator  # noqa: E402
 from export.networks.wav2lip.serving import FIRST_PAINTED_ROW, ServedGenerator, ServedMouth  # noqa: E402
 from export.reference import Reference  # noqa: E402
 from orchestrator.models.wav2lip_face import FADE_IN  # noqa: E402
-
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
