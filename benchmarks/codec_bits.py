@@ -17,10 +17,10 @@ from skimage.metrics import structural_similarity
 
 from benchmarks.interpolation import speech
 from benchmarks.speaking_faces import drawn_portrait, heard, photo
-from orchestrator.config import ServiceConfig
-from orchestrator.models.tpsm import prepare_face
-from orchestrator.streaming.encoder import H264Encoder, JpegEncoder
-from orchestrator.types import RgbImage
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.types import RgbImage
+from orchestrator.models.tpsm.adapter import prepare_face
+from orchestrator.video.encoder import H264Encoder, JpegEncoder
 
 FPS: Final = 20.0
 SIZES: Final = (256, 512)

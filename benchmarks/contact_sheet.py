@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speaking_faces import drawn_portrait, heard
-from orchestrator.audio.reader import read_audio
-from orchestrator.face.enrolment import enrol_photo
-from orchestrator.face.store import LocalFaceStore
-from orchestrator.models.tpsm import prepare_face
-from orchestrator.motion import CLOSED, HEAD_PARAMETERS, MOTION_PARAMETERS, VISEMES
-from orchestrator.rendering.draw import FaceRenderer
-from orchestrator.types import FaceModel, RgbImage
+from orchestrator.audio.files import read_audio
+from orchestrator.core.types import FaceModel, RgbImage
+from orchestrator.faces.enrolment.enrol import enrol_photo
+from orchestrator.faces.storage.store import LocalFaceStore
+from orchestrator.models.tpsm.adapter import prepare_face
+from orchestrator.rendering.face_renderer import FaceRenderer
+from orchestrator.rendering.motion import CLOSED, HEAD_PARAMETERS, MOTION_PARAMETERS, VISEMES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 REPOSITORY: Final = ROOT / "model_repository"

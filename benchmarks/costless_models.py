@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 
@@ -20,7 +20,7 @@ dynamic_batching { max_queue_delay_microseconds: 500 }
 _MOTION_MODEL: Final = """
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from orchestrator.dlpack import to_tensor
+from orchestrator.core.dlpack import to_tensor
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -34,10 +34,10 @@ _TPSM_MODEL: Final = """
 import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from orchestrator.dlpack import to_tensor
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.paths import SHIPPED_FACES
-from orchestrator.rendering.canary import canary_frame
+from orchestrator.core.dlpack import to_tensor
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.rendering.test_card import canary_frame
 from orchestrator.rendering.frame_centres import spoken_motion
 
 class TritonPythonModel:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.face.bucket import BucketFaceStore
-from orchestrator.face.service import FaceModelCacheService
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.paths import SHIPPED_FACES
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.faces.service import FaceModelCacheService
+from orchestrator.faces.storage.gcs import BucketFaceStore
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 
 
 @dataclass(frozen=True, slots=True)

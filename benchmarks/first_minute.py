@@ -25,11 +25,11 @@ from typing import Final
 import numpy as np
 
 from benchmarks.speaking_faces import photo_file
+from orchestrator.cli.bench.service_process import ServiceProcess, running_service
 from orchestrator.client import ClientSession, connect
-from orchestrator.commands.service_process import ServiceProcess, running_service
-from orchestrator.face.store import DEMO_FACE, DEMO_USER
-from orchestrator.paths import SAMPLES
-from orchestrator.types import LipSyncModel
+from orchestrator.core.paths import SAMPLES
+from orchestrator.core.types import LipSyncModel
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
 
 PHOTO: Final = "astronaut"
 TURNS: Final = 3

@@ -13,8 +13,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import Final
 
+from orchestrator.cli.bench.service_process import ServiceProcess, cpu_seconds, running_service
 from orchestrator.client import SessionLimitError, connect
-from orchestrator.commands.service_process import ServiceProcess, cpu_seconds, running_service
 
 MOST_PERCENT: Final = 5.0
 """Of one core, for a hundred sessions."""

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from benchmarks.speaking_faces import drawn_portrait, heard, photo
-from orchestrator.config import ServiceConfig
-from orchestrator.models.tpsm import prepare_face
-from orchestrator.paths import PAGE
-from orchestrator.types import FaceModel, RgbImage, Samples
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.paths import PAGE
+from orchestrator.core.types import FaceModel, RgbImage, Samples
+from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.video.interpolation import interpolate
 
 SIZE: Final = 256

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.landmark_pictures import Picture, astronaut, pictures, portrait
-from orchestrator.face.face_mesh import Mesh
-from orchestrator.face.landmarks import find_faces
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
+from orchestrator.faces.enrolment.face_mesh import Mesh
+from orchestrator.faces.enrolment.landmarks import find_faces
 
 RECORDED: Final = Path(__file__).parents[1] / "tests/data/landmarks/mediapipe_0_10_21.json"
 

@@ -11,10 +11,10 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from orchestrator.face.picture import decode_picture, encode_jpeg
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.paths import SHIPPED_FACES
-from orchestrator.types import RgbImage
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.core.types import RgbImage
+from orchestrator.faces.image_decoding import decode_picture, encode_jpeg
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 
 FACELESS: Final = (
     *("brick", "chelsea", "clock", "coffee", "coins", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"),

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from benchmarks.true_mouth import Curve
-from orchestrator.face.landmarks import mesh_of_square
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
+from orchestrator.faces.enrolment.landmarks import mesh_of_square
 
 _UPPER_LIP, _LOWER_LIP, _FOREHEAD, _CHIN, _NOSE = 13, 14, 10, 152, 168
 _MIN_FOUND: Final = 0.95

@@ -25,10 +25,10 @@ from benchmarks.rendered_movies import rendered
 from benchmarks.speaking_faces import drawn_portrait, heard, photo, photo_file, through_h264, told_frames
 from benchmarks.spoken_clips import Clip, music_clip, noise_clip, speech_clips
 from benchmarks.true_mouth import Curve, TrueMouth
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.face.store import DEMO_FACE
-from orchestrator.models.tpsm import TpsmFace, prepare_face
-from orchestrator.types import FaceModel
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import FaceModel
+from orchestrator.faces.storage.store import DEMO_FACE
+from orchestrator.models.tpsm.adapter import TpsmFace, prepare_face
 
 FACES: Final[dict[str, Callable[[], FaceModel]]] = {"drawing": drawn_portrait, "photo": photo}
 IN_SPEECH_AT_LEAST: Final = {"drawing": 0.70, "photo": 0.64}

@@ -14,9 +14,9 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
-from orchestrator.audio.reader import read_audio
-from orchestrator.commands.load_client import Load, SessionReport, all_latencies_ms, run_load
-from orchestrator.paths import SAMPLES
+from orchestrator.audio.files import read_audio
+from orchestrator.cli.bench.load_client import Load, SessionReport, all_latencies_ms, run_load
+from orchestrator.core.paths import SAMPLES
 
 
 def main() -> int:

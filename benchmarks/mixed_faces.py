@@ -22,16 +22,16 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from orchestrator.audio.reader import read_audio
-from orchestrator.config import ServiceConfig
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.audio.files import read_audio
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.paths import SAMPLES, SHIPPED_FACES
+from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, RgbImage, VideoGenerationConfig
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.paths import SAMPLES, SHIPPED_FACES
-from orchestrator.service import LipSyncRequest, LipSyncService
-from orchestrator.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, RgbImage, VideoGenerationConfig
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.sessions.service import LipSyncRequest, LipSyncService
 
 TINTS: Final = {"red": (1.0, 0.5, 0.5), "blue": (0.5, 0.5, 1.0)}
 """By what a portrait's red, green and blue are multiplied."""

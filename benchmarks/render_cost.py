@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.contact_sheet import motion_row
 from benchmarks.speaking_faces import drawn_portrait
-from orchestrator.motion import VISEMES
-from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.build_face_maps import build_face_maps
+from orchestrator.rendering.face_renderer import FaceRenderer
+from orchestrator.rendering.motion import VISEMES
 
 SIZES: Final = (128, 256, 512)
 ROUNDS: Final = 15

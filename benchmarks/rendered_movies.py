@@ -14,10 +14,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.audio.reader import read_audio
-from orchestrator.spectra import fast_length
-from orchestrator.types import RgbImage, Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.audio.files import read_audio
+from orchestrator.core.spectra import fast_length
+from orchestrator.core.types import RgbImage, Samples
 
 _TIMEOUT_S: Final = 600.0
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from orchestrator.inference.local import open_model
-from orchestrator.inference.repository import read_repository
+from orchestrator.inference.local.inference import open_model
+from orchestrator.inference.model_contract import read_repository
 
 if TYPE_CHECKING:  # so that the command can say that torch is missing
     from export.base import ExportSpec

@@ -14,21 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.true_mouth import Curve, TrueMouth
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.face.enrolment import enrol_photo
-from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, ROOT, LocalFaceStore
-from orchestrator.inference import Tensors
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-from orchestrator.models.tpsm import Tpsm, TpsmFace
-from orchestrator.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN, aperture
-from orchestrator.paths import SHIPPED_FACES
-from orchestrator.rendering.draw import FaceRenderer
-from orchestrator.rendering.idle import idle_motion
-from orchestrator.streaming.encoder import H264Encoder
-from orchestrator.turn import Turn
-from orchestrator.types import (
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.core.types import (
     AudioChunk,
     AudioFormat,
     FaceModel,
@@ -38,6 +26,18 @@ from orchestrator.types import (
     Samples,
     VideoGenerationConfig,
 )
+from orchestrator.faces.enrolment.enrol import enrol_photo
+from orchestrator.faces.storage.face_format import parse_face_model
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, ROOT, LocalFaceStore
+from orchestrator.inference import Tensors
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.models.tpsm.adapter import Tpsm, TpsmFace
+from orchestrator.pipeline.turn import Turn
+from orchestrator.rendering.face_renderer import FaceRenderer
+from orchestrator.rendering.idle import idle_motion
+from orchestrator.rendering.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN, aperture
+from orchestrator.video.encoder import H264Encoder
 
 _CHUNK: Final = SAMPLE_RATE_HZ // 10
 _MOST_FRAMES: Final = 8

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.true_mouth import Curve, TrueMouth, true_mouth
 from export.audio2motion import espeak, flite
 from export.audio2motion.speech import Utterance, joined
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import Samples
 
 _LEAD_S: Final = 0.5
 _TAIL_S: Final = 1.2

@@ -21,13 +21,13 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from orchestrator.errors import LipSyncError
-from orchestrator.inference.canary import canary_of
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.process import Stub, launch_early
-from orchestrator.inference.repository import Repository, read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.errors import LipSyncError
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.embedded.process import Stub, launch_early
+from orchestrator.inference.embedded.self_test import canary_of
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import Repository, read_repository
+from orchestrator.inference.triton.inference import TritonInference
 
 MODELS: Final = ("audio2motion", "tpsm", "tpsm_speech")
 BLANK_CONFIG: Final = """
@@ -41,7 +41,7 @@ BLANK_MODEL: Final = """
 import ctypes
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from orchestrator.dlpack import to_tensor
+from orchestrator.core.dlpack import to_tensor
 
 class TritonPythonModel:
     def initialize(self, args):

@@ -21,17 +21,17 @@ from typing import Final
 import numpy as np
 
 from benchmarks.costless_models import MODELS, write_costless_models
-from orchestrator.app import serving
-from orchestrator.audio.reader import read_audio
-from orchestrator.commands.load_client import Load, run_load
-from orchestrator.commands.service_process import cpu_seconds
-from orchestrator.config import ServiceConfig
+from orchestrator.audio.files import read_audio
+from orchestrator.cli.bench.load_client import Load, run_load
+from orchestrator.cli.bench.service_process import cpu_seconds
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.paths import SAMPLES
 from orchestrator.inference import Inference
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.paths import SAMPLES
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.server.app import serving
 
 ROOT: Final = Path(__file__).parents[1]
 SPEECH: Final = SAMPLES / "hello.wav"

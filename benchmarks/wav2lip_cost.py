@@ -25,17 +25,17 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.faces.storage.face_format import parse_face_model
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference, Tensors
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models.base import FeatureWindows, Infer
-from orchestrator.models.wav2lip import Wav2Lip
-from orchestrator.models.wav2lip_face import FACE_SIZE, Wav2LipFace
-from orchestrator.paths import SHIPPED_FACES
+from orchestrator.models.wav2lip.adapter import Wav2Lip
+from orchestrator.models.wav2lip.face import FACE_SIZE, Wav2LipFace
 
 SEED: Final = 1
 CHUNK: Final = 2

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.command import names
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 if TYPE_CHECKING:
     import onnx
 
     from export.tensorrt_config import Profile
-    from orchestrator.inference.repository import ModelContract
+    from orchestrator.inference.model_contract import ModelContract
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     except ImportError:
         print("export: onnx is not installed; it comes with `pip install 'lipsync-service[export]'`")
         return 1
-    from orchestrator.inference.repository import read_repository
+    from orchestrator.inference.model_contract import read_repository
 
     models = read_repository(options.repository).models.values()
     exported = [model for model in models if (model.file.name == "model.onnx" and model.present)]

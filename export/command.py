@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 from export import networks as packages
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 if TYPE_CHECKING:
     from export.base import Graph

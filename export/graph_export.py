@@ -23,8 +23,8 @@ from export.sources import Filled
 from export.tensorrt_config import ENGINE, Profile, profile, write_accelerated, write_engine
 from export.tensorrt_rules import find_problems
 from export.to_onnx import check_contract, write_onnx
-from orchestrator.inference.repository import read_model
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.model_contract import read_model
 
 VERSION: Final = "1"
 

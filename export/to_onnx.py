@@ -14,7 +14,7 @@ import torch
 from export.base import OPSET, ExportSpec
 from export.half_precision import HalfPrecisionError, halve
 from export.parity import ExportError, module_outputs
-from orchestrator.inference.repository import ModelContract, TensorContract
+from orchestrator.inference.model_contract import ModelContract, TensorContract
 
 PRODUCER: Final = "lipsync-service export"
 

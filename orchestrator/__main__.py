@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.commands.arguments import absolute_folder, within
+from orchestrator.cli.arguments import absolute_folder, within
 
 SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Idle BLAS threads spin: with them the service costs five times as much. They are read when numpy is imported."""
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     _print_any_text()
     try:
-        run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.commands.{options.command}").run
+        run: Callable[[argparse.Namespace], int] = importlib.import_module(f"orchestrator.cli.{options.command}").run
         return run(options)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -40,7 +40,7 @@ image localhost/standin/python:3.11 python
 
 # The server's files for Debian 12's Python 3.11, in the folders of NVIDIA's container.
 mkdir -p "$scratch/triton/tritonserver/backends"
-found=$("$(dirname "$lipsync")/python" -c 'from orchestrator.downloads import tritonserver; print(tritonserver())')
+found=$("$(dirname "$lipsync")/python" -c 'from orchestrator.core.downloads import tritonserver; print(tritonserver())')
 cp -a "$found/pytriton/tritonserver/bin" "$found/pytriton/tritonserver/backends" "$scratch/triton/tritonserver/"
 cp -a "$found/nvidia_pytriton.libs" "$scratch/triton/tritonserver/lib"
 cp "$found/pytriton/tritonserver/python_backend_stubs/3.11/triton_python_backend_stub" "$scratch/triton/tritonserver/backends/python/"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, firwin2, sosfilt, sosfiltfilt
 
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import Samples
 
 CODECS: Final = (("libopus", "ogg", (8, 12, 16, 24)), ("libmp3lame", "mp3", (24, 32, 48)), ("aac", "adts", (20, 32, 48)))
 """Encoder, container and the bit rates in kbit/s that are drawn from."""

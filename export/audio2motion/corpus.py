@@ -17,8 +17,8 @@ from export.audio2motion import espeak, festival, flite, music, noises, texts
 from export.audio2motion.channel import level, through_channel
 from export.audio2motion.speech import Utterance, joined
 from export.audio2motion.world import changed_voices, draw_change
-from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec, log_mel
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ, MelSpec, log_mel
+from orchestrator.core.types import Samples
 
 MEL: Final = MelSpec()
 UTTERANCES_PER_BLOCK: Final = 12

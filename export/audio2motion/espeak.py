@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from export.audio2motion.speech import PAUSE, Phone, Utterance, contiguous
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 PACKAGES: Final = ("espeak-ng", "libespeak-ng1", "espeak-ng-data")
 RESERVED_VARIANTS: Final = frozenset({"anika", "anikaRobot"})

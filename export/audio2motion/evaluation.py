@@ -15,9 +15,9 @@ from export.audio2motion.corpus import HELD_OUT_VARIANTS
 from export.audio2motion.metrics import Score, score_clip, total
 from export.audio2motion.serving import LOOK_AHEAD_FRAMES, mouth_of
 from export.audio2motion.speech import Utterance, joined
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.motion import OPEN, aperture
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import Samples
+from orchestrator.rendering.motion import OPEN, aperture
 
 _SEED: Final = 20_000
 """Far from every seed of training."""

@@ -15,7 +15,7 @@ import soxr
 
 from export.audio2motion.phones import ARPABET, CATALAN, CZECH, FINNISH, ITALIAN, to_ipa
 from export.audio2motion.speech import Phone, Utterance, contiguous
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import scipy.io.wavfile
 
 from export.audio2motion.phones import ARPABET, to_ipa
 from export.audio2motion.speech import Phone, Utterance, contiguous
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 PACKAGES: Final = ("flite",)
 DEVELOPMENT_VOICES: Final = ("slt", "kal16")

@@ -13,7 +13,7 @@ from scipy.ndimage import minimum_filter1d
 from export.audio2motion.phones import gestures
 from export.audio2motion.speech import Phone
 from export.audio2motion.targets import FRAME_S, bilabial_times_s, targets_of
-from orchestrator.motion import aperture
+from orchestrator.rendering.motion import aperture
 
 SHUT: Final = 0.12
 """Aperture under which lips count as shut."""

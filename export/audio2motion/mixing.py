@@ -15,7 +15,7 @@ from export.audio2motion.network import CONTEXT_FRAMES
 from export.audio2motion.serving import LOOK_AHEAD_FRAMES
 from export.audio2motion.speech import Phone
 from export.audio2motion.targets import VISEME_NAMES, Targets, targets_of
-from orchestrator.audio.mel import MelSpec
+from orchestrator.audio.features.log_mel import MelSpec
 
 OUTPUTS: Final = 194
 CROP_FRAMES: Final = OUTPUTS + CONTEXT_FRAMES

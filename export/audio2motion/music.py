@@ -10,8 +10,8 @@ from scipy.signal import butter, lfilter, sosfilt
 
 from export.audio2motion.channel import in_room
 from export.audio2motion.noises import Generator
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import Samples
 
 _SCALES: Final = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10), tuple(range(12)))
 Tone = NDArray[np.float64]

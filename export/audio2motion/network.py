@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from orchestrator.motion import MOUTH_PARAMETERS
+from orchestrator.rendering.motion import MOUTH_PARAMETERS
 
 WINDOW_FRAMES: Final = 88
 STEPS: Final = 16

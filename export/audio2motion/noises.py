@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
 from export.audio2motion.channel import coloured, in_room, low_passed
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.types import Samples
 
 Generator = Callable[[int, np.random.Generator], Samples]
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from export.audio2motion.network import STEPS, WINDOW_FRAMES, Block, MouthNet, Tail
-from orchestrator.motion import MOUTH_PARAMETERS
+from orchestrator.rendering.motion import MOUTH_PARAMETERS
 
 OPSET = 18
 

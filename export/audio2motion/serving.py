@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from orchestrator.audio.mel import MelSpec, log_mel
-from orchestrator.motion import MOUTH_PARAMETERS
-from orchestrator.types import Samples
+from orchestrator.audio.features.log_mel import MelSpec, log_mel
+from orchestrator.core.types import Samples
+from orchestrator.rendering.motion import MOUTH_PARAMETERS
 
 MODEL: Final = Path("model_repository/audio2motion/1/model.onnx")
 _WINDOW, _STEPS = 88, 16

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 PAUSE = "_"
 """The IPA-side symbol of silence."""

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from export.audio2motion.phones import Gesture, gestures
 from export.audio2motion.speech import Phone
-from orchestrator.motion import MOUTH_PARAMETERS, VISEMES
+from orchestrator.rendering.motion import MOUTH_PARAMETERS, VISEMES
 
 FRAME_S: Final = 0.01
 VISEME_NAMES: Final = tuple(VISEMES)

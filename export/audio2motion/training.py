@@ -14,7 +14,7 @@ from torch.nn import functional
 from export.audio2motion.mixing import Batch, Mixer
 from export.audio2motion.network import MouthNet
 from export.audio2motion.targets import VISEME_NAMES
-from orchestrator.motion import CLOSED, MOUTH_PARAMETERS, OPEN
+from orchestrator.rendering.motion import CLOSED, MOUTH_PARAMETERS, OPEN
 
 BATCH_CROPS: Final = 8
 _PEAK_RATE: Final = 2e-3

@@ -12,9 +12,9 @@ from export.audio2motion import channel
 from export.audio2motion.evaluation import TestSpeech
 from export.audio2motion.speech import Utterance
 from export.audio2motion.targets import targets_of
-from orchestrator.audio.mel import MelSpec, log_mel
-from orchestrator.audio.phonemes import NAMES, SILENCE, STEP_MS, PhonemeDetector
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.audio.features.log_mel import MelSpec, log_mel
+from orchestrator.audio.features.visemes import NAMES, SILENCE, STEP_MS, PhonemeDetector
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from export.audio2motion.speech import PAUSE, Phone, Utterance
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 _PERIOD_S: Final = 0.005
 Curve = NDArray[np.float64]

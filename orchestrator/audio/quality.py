@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.audio.noise import GATED, noise_power
-from orchestrator.audio.silence import BLOCK_SAMPLES, NOISE_CEILING_DB
-from orchestrator.types import Samples
+from orchestrator.audio.noise_floor import GATED, noise_power
+from orchestrator.audio.voice_activity import BLOCK_SAMPLES, NOISE_CEILING_DB
+from orchestrator.core.types import Samples
 
 LARGEST_SNR_DB: Final = 60.0
 """Told where no noise can be found, and the limit of what is told."""

@@ -14,17 +14,17 @@ from typing import Final
 import numpy as np
 import soxr
 
-from orchestrator.audio.decode import AudioDecoder
-from orchestrator.audio.features import AudioFeatures, audio_features
-from orchestrator.audio.mel import SAMPLE_RATE_HZ, MelSpec
-from orchestrator.audio.pcm import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
-from orchestrator.audio.phonemes import Phoneme, PhonemeDetector
+from orchestrator.audio.codecs.decoder import AudioDecoder
+from orchestrator.audio.codecs.pcm import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
+from orchestrator.audio.features.features import AudioFeatures, audio_features
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ, MelSpec
+from orchestrator.audio.features.visemes import Phoneme, PhonemeDetector
 from orchestrator.audio.quality import AudioQuality, assess_quality
-from orchestrator.audio.resample import make_resampler
-from orchestrator.cache import LruCache
-from orchestrator.errors import LipSyncError, LipSyncErrorCode, invalid_field
-from orchestrator.paths import MODEL_REPOSITORY
-from orchestrator.types import AudioChunk, Samples
+from orchestrator.audio.resampler import make_resampler
+from orchestrator.core.cache import LruCache
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.core.types import AudioChunk, Samples
 
 FEATURE_CACHE_BYTES: Final = 32 * 1024 * 1024
 FEATURE_CACHE_ITEMS: Final = 4096

@@ -9,14 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.audio.decode import MAX_CHUNK_S, AudioDecoder
-from orchestrator.audio.history import RowHistory
-from orchestrator.audio.mel import SAMPLE_RATE_HZ
-from orchestrator.audio.resample import Resampler, make_resampler, resampled_length
-from orchestrator.audio.rows import FeatureRows
-from orchestrator.audio.silence import BLOCK_SAMPLES, LevelHistory
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.types import AudioChunk, FeatureSpec, Samples
+from orchestrator.audio.codecs.decoder import MAX_CHUNK_S, AudioDecoder
+from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.audio.features.streaming_rows import FeatureRows
+from orchestrator.audio.resampler import Resampler, make_resampler, resampled_length
+from orchestrator.audio.row_buffer import RowHistory
+from orchestrator.audio.voice_activity import BLOCK_SAMPLES, LevelHistory
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.core.types import AudioChunk, FeatureSpec, Samples
 
 MAX_BUFFERED_S = 120.0
 """Audio a stream holds that nobody has discarded; 120 s are 8 MB."""

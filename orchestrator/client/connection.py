@@ -12,13 +12,13 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from orchestrator import wire
+from orchestrator import protocol
 from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, refused_here, service_error
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.retries import Retries
 from orchestrator.client.session import ClientSession
-from orchestrator.errors import LipSyncErrorCode
-from orchestrator.types import VideoFormat
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.core.types import VideoFormat
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class LipSyncClient:
         self._url = url if url.rstrip("/").endswith("/v1/ws") else f"{url.rstrip('/')}/v1/ws"
         self.route = secrets.token_hex(16)
         """Routing key: a gateway that goes by it sends every connection of this client to the same instance."""
-        self._headers = {wire.ROUTE_HEADER: self.route} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._headers = {protocol.ROUTE_HEADER: self.route} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._is_binary = binary
         self._give_up_s = give_up_s
         self._retries = Retries(give_up_s)
@@ -121,7 +121,7 @@ class LipSyncClient:
         """
         if format not in list(VideoFormat):
             raise refused_here("format", f"is {format!r}; send one of {', '.join(VideoFormat)}")
-        config = wire.WireConfig(fps, wire.WireResolution(size, size), VideoFormat(format), quality)
+        config = protocol.WireConfig(fps, protocol.WireResolution(size, size), VideoFormat(format), quality)
         return ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
 
     def carry(self, session: ClientSession) -> None:
@@ -161,10 +161,10 @@ class LipSyncClient:
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
         assert self._http is not None
-        protocols = (wire.BINARY_SUBPROTOCOL,) if self._is_binary else ()
+        protocols = (protocol.BINARY_SUBPROTOCOL,) if self._is_binary else ()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                address = URL(self._url).update_query({wire.ROUTE_QUERY: self.route})
+                address = URL(self._url).update_query({protocol.ROUTE_QUERY: self.route})
                 socket = await self._http.ws_connect(address, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
@@ -172,7 +172,7 @@ class LipSyncClient:
             raise ConnectionFailedError(f"{self._url}: {error.status} {error.message}", status=error.status) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ConnectionFailedError(f"{self._url}: {error}") from error
-        self._is_binary = socket.protocol == wire.BINARY_SUBPROTOCOL
+        self._is_binary = socket.protocol == protocol.BINARY_SUBPROTOCOL
         return socket
 
     async def _keep(self) -> None:
@@ -197,7 +197,7 @@ class LipSyncClient:
             self._is_away = True
             for session in self._sessions.values():
                 session.connection_lost()
-                if self._socket.close_code == wire.RESTART_CODE:
+                if self._socket.close_code == protocol.RESTART_CODE:
                     session.sent_away()
             self._socket = await self._reopen()
             self._is_away = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from orchestrator import wire
-from orchestrator.errors import LipSyncErrorCode
+from orchestrator import protocol
+from orchestrator.core.errors import LipSyncErrorCode
 
 
 class LipSyncClientError(Exception):
@@ -128,10 +128,10 @@ _TYPES: Final[dict[str, type[ServiceError]]] = {
 }
 
 _LOST: Final[dict[str | None, str]] = {
-    wire.DRAINING: "the instance of the service shut down before the turn was over; `drain_s` says how long it waits",
-    wire.OTHER_INSTANCE: "the connection came back to another instance, which has not got the session; let the gateway route by the "
-    f"header {wire.ROUTE_HEADER}, the query parameter {wire.ROUTE_QUERY} or a cookie",
-    wire.EXPIRED: "the connection came back too late; the service has let go of the session after `resume_ttl_s`",
+    protocol.DRAINING: "the instance of the service shut down before the turn was over; `drain_s` says how long it waits",
+    protocol.OTHER_INSTANCE: "the connection came back to another instance, which has not got the session; let the gateway route by the "
+    f"header {protocol.ROUTE_HEADER}, the query parameter {protocol.ROUTE_QUERY} or a cookie",
+    protocol.EXPIRED: "the connection came back too late; the service has let go of the session after `resume_ttl_s`",
 }
 
 REFUSALS: Final = (InvalidMessageError, SessionLimitError, UnauthorizedError)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from orchestrator import wire
+from orchestrator import protocol
 
 
 class Frame(msgspec.Struct, rename="camel", tag="response_video", frozen=True):
@@ -112,25 +112,25 @@ def read(data: str | bytes) -> ServerMessage | None:
         if isinstance(data, str):
             whole: ServerMessage = _decoder.decode(data)
             return whole
-        header, payload = wire.split_binary(data)
+        header, payload = protocol.split_binary(data)
         message: ServerMessage = _decoder.decode(header)
         return msgspec.structs.replace(message, data=payload) if isinstance(message, Frame) else message
     except msgspec.ValidationError:
         return None
 
 
-def text(message: wire.ClientMessage) -> str:
+def text(message: protocol.ClientMessage) -> str:
     """A message as JSON text."""
     return _encoder.encode(message).decode()
 
 
-def audio_text(message: wire.WireAudio, audio: bytes) -> str:
+def audio_text(message: protocol.WireAudio, audio: bytes) -> str:
     """A chunk as JSON text, its audio in base64."""
     chunk = msgspec.structs.replace(message.audio_chunk, data=base64.b64encode(audio).decode())
     return text(msgspec.structs.replace(message, audio_chunk=chunk))
 
 
-def audio_bytes(message: wire.WireAudio, audio: bytes) -> bytes:
+def audio_bytes(message: protocol.WireAudio, audio: bytes) -> bytes:
     """A chunk as a binary message: the header's length, the header, and the audio as it is."""
     header = _encoder.encode(message)
-    return wire.join_binary(header, audio)
+    return protocol.join_binary(header, audio)

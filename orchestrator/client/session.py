@@ -7,10 +7,8 @@ import wave
 from pathlib import Path
 from typing import Final
 
-from orchestrator import wire
+from orchestrator import protocol
 from orchestrator.client.errors import LipSyncClientError, ServiceError, SessionLostError, refused_here, service_error
-from orchestrator.client.floor import Floor
-from orchestrator.client.line import Line
 from orchestrator.client.messages import (
     End,
     Frame,
@@ -25,8 +23,10 @@ from orchestrator.client.messages import (
     audio_text,
     text,
 )
+from orchestrator.client.transport import Line
 from orchestrator.client.turn import BYTES_PER_SAMPLE, ClientTurn, preference
-from orchestrator.types import AudioFormat
+from orchestrator.client.turn_queue import Floor
+from orchestrator.core.types import AudioFormat
 
 MOST_CALLS: Final = 5
 """Connections that are given up since they reached another instance than the one that speaks a turn: a gateway may have been wrong."""
@@ -35,7 +35,7 @@ MOST_CALLS: Final = 5
 class ClientSession:
     """Made by `LipSyncClient.session`. Its first chunk opens it at the service."""
 
-    def __init__(self, line: Line, session_id: str, user: str, face: str | None, model: str | None, config: wire.WireConfig) -> None:
+    def __init__(self, line: Line, session_id: str, user: str, face: str | None, model: str | None, config: protocol.WireConfig) -> None:
         self.id = session_id
         self.user = user
         self.face = face
@@ -69,8 +69,8 @@ class ClientSession:
         """
         self._turn_count += 1
         turn_id = f"turn-{self._turn_count:03d}"
-        chunk = wire.WireAudioChunk("", 0.0, 0, sample_rate, channels, AudioFormat.PCM)
-        first = wire.WireAudio(self.id, self.user, chunk, self.face, preference(self.model), turn_id, self.config)
+        chunk = protocol.WireAudioChunk("", 0.0, 0, sample_rate, channels, AudioFormat.PCM)
+        first = protocol.WireAudio(self.id, self.user, chunk, self.face, preference(self.model), turn_id, self.config)
         turn = ClientTurn(self, first, sample_rate, channels)
         if self._line.failure is not None:
             turn.finish(self._line.failure)
@@ -103,18 +103,18 @@ class ClientSession:
         wished = preference(model)
         self.model = model
         if wished is not None:
-            await self._tell(wire.SwitchModel(self.id, wished))
+            await self._tell(protocol.SwitchModel(self.id, wished))
 
     async def report(
         self, *, offset_ms: float | None = None, bandwidth_kbps: float | None = None, packet_loss_percent: float | None = None
     ) -> None:
         """What the viewer measured; an offset above 0 says that the picture is ahead of the sound."""
         if not self._is_resuming:  # what was measured on a connection that is gone says nothing of the next
-            await self._tell(wire.ClientReport(self.id, bandwidth_kbps, packet_loss_percent, offset_ms))
+            await self._tell(protocol.ClientReport(self.id, bandwidth_kbps, packet_loss_percent, offset_ms))
 
     async def close(self) -> None:
         """End the session; its turns are given up. Another turn opens it anew."""
-        await self._tell(wire.EndSession(self.id))
+        await self._tell(protocol.EndSession(self.id))
         self._line.drop(self)
         await self.abandon(None)
         self._is_resuming = False
@@ -135,7 +135,7 @@ class ClientSession:
         """Wait until the audio of this turn may be sent."""
         await self._floor.take(turn)
 
-    async def send_audio(self, message: wire.WireAudio, audio: bytes) -> None:
+    async def send_audio(self, message: protocol.WireAudio, audio: bytes) -> None:
         """Send a chunk now, or leave it to be sent once the connection is back."""
         if not self._is_resuming:
             self._is_open = await self._send_chunk(message, audio) or self._is_open
@@ -146,7 +146,7 @@ class ClientSession:
             turn.finish()
             self._drop_done()
         elif self._is_open and not self._is_resuming:  # once the connection is back, it is said after the audio that is missing
-            await self._line.send(text(wire.EndUtterance(self.id)))
+            await self._line.send(text(protocol.EndUtterance(self.id)))
 
     async def send_interruption(self, turn: ClientTurn) -> None:
         """Give this turn up at the service. It is over when the service says so, and at once where that may take long or never come."""
@@ -154,7 +154,7 @@ class ClientSession:
             turn.finish()
             self._drop_done()
         if turn.chunks_sent > 0:
-            await self._tell(wire.Interruption(self.id, turn_id=turn.id))
+            await self._tell(protocol.Interruption(self.id, turn_id=turn.id))
 
     # What the client passes on
 
@@ -168,7 +168,7 @@ class ClientSession:
 
     def sent_away(self) -> None:
         """The service's instance shuts down and closed the connection: the next one opens the session anew, at another instance."""
-        self._let_go(wire.DRAINING)
+        self._let_go(protocol.DRAINING)
 
     async def connection_back(self) -> None:
         """Ask the service to go on; a session that it never heard of needs no asking."""
@@ -176,7 +176,7 @@ class ClientSession:
             await self._send_again(None)
             return
         turn = next((turn for turn in self._turns.values() if turn.started), None)
-        resume = wire.ResumeSession(self.id, self.user, instance=self.instance)
+        resume = protocol.ResumeSession(self.id, self.user, instance=self.instance)
         if turn is not None:
             resume.turn_id, resume.next_frame = turn.id, turn.frames_received
         await self._line.send(text(resume))
@@ -209,7 +209,7 @@ class ClientSession:
             if turn.audio_complete and turn.id not in message.open_turns and turn.started:
                 turn.finish()  # its end was on its way when the connection broke
         self._drop_done()
-        given_up = [text(wire.Interruption(self.id, turn_id=turn_id)) for turn_id in message.open_turns if turn_id not in self._turns]
+        given_up = [text(protocol.Interruption(self.id, turn_id=turn_id)) for turn_id in message.open_turns if turn_id not in self._turns]
         self._wishes = given_up + [wish for wish in self._wishes if wish not in given_up]
         await self._send_again(message)
 
@@ -241,9 +241,9 @@ class ClientSession:
                 self._is_open = await self._send_chunk(message, audio) or self._is_open
                 known = message.audio_chunk.sequence_number + 1
         if turn.audio_complete:
-            await self._line.send(text(wire.EndUtterance(self.id)))
+            await self._line.send(text(protocol.EndUtterance(self.id)))
 
-    async def _send_chunk(self, message: wire.WireAudio, audio: bytes) -> bool:
+    async def _send_chunk(self, message: protocol.WireAudio, audio: bytes) -> bool:
         return await self._line.send(audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio))
 
     def _spoken(self) -> list[ClientTurn]:
@@ -258,7 +258,7 @@ class ClientSession:
             fallback_available=message.fallback_available,
             details=message.details,
         )
-        if error.details.get("reason") == wire.DRAINING:
+        if error.details.get("reason") == protocol.DRAINING:
             self._is_open, self._is_resuming = False, True  # the service closes the connection, and the next one leads elsewhere
         elif self._is_resuming:
             await self._not_resumed(error.details.get("reason"))
@@ -268,7 +268,7 @@ class ClientSession:
     async def _not_resumed(self, reason: str | None) -> None:
         """The service has not got the session. Where it speaks a turn elsewhere, another connection may lead there."""
         in_turn = any(not turn.can_begin_anew for turn in self._spoken())
-        if reason == wire.OTHER_INSTANCE and in_turn and self._calls < MOST_CALLS:
+        if reason == protocol.OTHER_INSTANCE and in_turn and self._calls < MOST_CALLS:
             self._calls += 1
             await self._line.call_again()
         else:
@@ -298,7 +298,7 @@ class ClientSession:
         for turn in [turn for turn in self._turns.values() if turn.done]:
             del self._turns[turn.id]
 
-    async def _tell(self, message: wire.ClientMessage) -> None:
+    async def _tell(self, message: protocol.ClientMessage) -> None:
         if self._is_open and self._is_resuming:
             self._wishes.append(text(message))
         elif self._is_open and not await self._line.send(text(message)):

@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from orchestrator import wire
+from orchestrator import protocol
 from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, refused_here
-from orchestrator.client.kept import KeptAudio
 from orchestrator.client.messages import End, Frame, Start, Switch
-from orchestrator.types import AudioFormat, LipSyncModel
+from orchestrator.client.replay_buffer import KeptAudio
+from orchestrator.core.types import AudioFormat, LipSyncModel
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Sender(Protocol):
         """Wait until the audio of this turn may be sent: a recording interrupts no other turn, and is interrupted by none."""
         ...
 
-    async def send_audio(self, message: wire.WireAudio, audio: bytes) -> None:
+    async def send_audio(self, message: protocol.WireAudio, audio: bytes) -> None:
         """Send a chunk now, or leave it to be sent once the connection is back."""
         ...
 
@@ -51,7 +51,7 @@ class Sender(Protocol):
 class ClientTurn:
     """Made by a session. `send` audio and `end` it; meanwhile, or after, read `frames`."""
 
-    def __init__(self, sender: Sender, first: wire.WireAudio, sample_rate: int, channels: int) -> None:
+    def __init__(self, sender: Sender, first: protocol.WireAudio, sample_rate: int, channels: int) -> None:
         """`first` is what the turn's first chunk says; later ones say only what they must."""
         self.id = first.turn_id or ""
         self.started = False
@@ -175,7 +175,7 @@ class ClientTurn:
             self._began_ms = float(time.time_ns() // 1_000_000)
         if self.audio_over.is_set():  # given up while it waited
             return
-        chunk = wire.WireAudioChunk(
+        chunk = protocol.WireAudioChunk(
             data="",
             timestamp=round(self._began_ms + 1000.0 * self._samples_sent / self._sample_rate, 3),
             sequence_number=self.chunks_sent,
@@ -188,15 +188,15 @@ class ClientTurn:
         self._kept.add(chunk, audio)
         await self._sender.send_audio(self._message(chunk, opens=chunk.sequence_number == 0), audio)
 
-    def _message(self, chunk: wire.WireAudioChunk, *, opens: bool) -> wire.WireAudio:
+    def _message(self, chunk: protocol.WireAudioChunk, *, opens: bool) -> protocol.WireAudio:
         first = self._first
         if opens:
             return msgspec.structs.replace(first, audio_chunk=chunk)
-        return wire.WireAudio(first.session_id, first.user_id, chunk, turn_id=first.turn_id)
+        return protocol.WireAudio(first.session_id, first.user_id, chunk, turn_id=first.turn_id)
 
     # What the session passes on
 
-    def waiting_from(self, next_chunk: int) -> list[tuple[wire.WireAudio, bytes]]:
+    def waiting_from(self, next_chunk: int) -> list[tuple[protocol.WireAudio, bytes]]:
         """Chunks from this number on, to be sent again; where that is the whole turn, the first says what it is to be."""
         waiting = enumerate(self._kept.since(next_chunk))
         return [(self._message(chunk, opens=next_chunk == place == 0), audio) for place, (chunk, audio) in waiting]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.models.audio2head import Audio2Head
+from orchestrator.core.types import LipSyncModel
+from orchestrator.models.audio2head.adapter import Audio2Head
 from orchestrator.models.base import ModelAdapter
-from orchestrator.models.sadtalker import SadTalker
-from orchestrator.models.static import Static
-from orchestrator.models.tpsm import Tpsm
-from orchestrator.models.tpsm_neural import TpsmNeural
-from orchestrator.models.wav2lip import Wav2Lip
-from orchestrator.types import LipSyncModel
+from orchestrator.models.sadtalker.adapter import SadTalker
+from orchestrator.models.static.adapter import Static
+from orchestrator.models.tpsm.adapter import Tpsm
+from orchestrator.models.tpsm_neural.adapter import TpsmNeural
+from orchestrator.models.wav2lip.adapter import Wav2Lip
 
 _ADAPTERS: Final[tuple[ModelAdapter, ...]] = (
     Tpsm(),

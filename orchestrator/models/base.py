@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.core.types import FaceModel, FeatureSpec, LipSyncModel
 from orchestrator.inference import Tensors
-from orchestrator.types import FaceModel, FeatureSpec, LipSyncModel
 
 Infer: TypeAlias = Callable[[str, Tensors], Awaitable[dict[str, NDArray[Any]]]]
 """One inference with its deadline already bound: Triton model name and batched inputs to outputs."""

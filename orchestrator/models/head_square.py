@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 
 PICTURE_SIZE: Final = 256
 """Side of the networks' pictures in pixels."""

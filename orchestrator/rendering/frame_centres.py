@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import CLOSED, OPEN, aperture
+from orchestrator.rendering.motion import CLOSED, OPEN, aperture
 
 SMOOTHING_STEPS: Final = 2.5
 CLOSURE_REACH_STEPS: Final = 1.0

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.core.types import RgbImage
 from orchestrator.rendering.landmarks import (
     LEFT_EYE_LOWER,
     LEFT_EYE_UPPER,
@@ -19,7 +20,6 @@ from orchestrator.rendering.landmarks import (
     pick,
 )
 from orchestrator.rendering.mouth_shape import curve
-from orchestrator.types import RgbImage
 
 HEIGHT_CODE: Final = 100.0
 """Steps of a coded height per half eye width; 128 is zero."""

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import CLOSED, OPEN, ROUND, TEETH
+from orchestrator.core.types import RgbImage
 from orchestrator.rendering.face_maps import EDGE_CODE, SWAY_NODES, FaceMaps
+from orchestrator.rendering.motion import CLOSED, OPEN, ROUND, TEETH
 from orchestrator.rendering.mouth_fields import GAP
 from orchestrator.rendering.warp import Field
-from orchestrator.types import RgbImage
 
 JAW_TRAVEL: Final = 0.60 * GAP
 """How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import TUCK
+from orchestrator.core.types import RgbImage
 from orchestrator.rendering.face_maps import COARSE, EDGE_CODE, FaceMaps, edge_box
+from orchestrator.rendering.motion import TUCK
 from orchestrator.rendering.mouth_inside import InsidePainter
 from orchestrator.rendering.mouth_warp import MouthSources
 from orchestrator.rendering.warp import Field, sample
-from orchestrator.types import RgbImage
 
 LIP_SOFTNESS: Final = 1.3
 """Width of the lips' edge in pixels of the frame."""

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.core.types import RgbImage
 from orchestrator.rendering.landmarks import (
     CHEEKS,
     CHIN,
@@ -27,7 +28,6 @@ from orchestrator.rendering.landmarks import (
     pick,
 )
 from orchestrator.rendering.monotone_curve import MonotoneCurve, monotone_curve
-from orchestrator.types import RgbImage
 
 SHUT_GAP: Final = 0.07
 """A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import CLOSED, JAW, OPEN, ROUND, TUCK, WIDE
 from orchestrator.rendering.face_maps import COARSE, FaceMaps
+from orchestrator.rendering.motion import CLOSED, JAW, OPEN, ROUND, TUCK, WIDE
 from orchestrator.rendering.mouth_shape import smile_of
 from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample
 

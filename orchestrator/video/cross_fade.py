@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 
 CROSS_FADE_FRAMES: Final = 3
 """Frames over which the picture of one model gives way to the next one's."""

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from orchestrator.cache import LruCache
-from orchestrator.types import RgbImage
+from orchestrator.core.cache import LruCache
+from orchestrator.core.types import RgbImage
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 """A quarter of a minute of one face at 256 pixels and 20 frames a second."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 
 STILL: Final = 0.05
 """Mean grey levels of difference under which there is no motion to find."""

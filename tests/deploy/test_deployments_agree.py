@@ -28,8 +28,8 @@ from kubernetes_files import (
 )
 from monitoring_files import RULES, recorded
 
-from orchestrator.config import ServiceConfig
-from orchestrator.config_layers import load_config
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.config_loading import load_config
 
 DRAIN = "LIPSYNC_DRAIN_S"
 MARGIN_S = 10

@@ -81,7 +81,7 @@ def test_the_image_of_triton_starts_the_models_that_the_default_model_needs() ->
 
 
 def test_the_gateway_waits_longer_for_an_answer_than_a_rendering_may_take() -> None:
-    from orchestrator.config import ServiceConfig
+    from orchestrator.core.config import ServiceConfig
 
     waits_s = re.search(r"timeout server (\d+)s", (DEPLOY / "gateway" / "haproxy.cfg").read_text())
     assert waits_s is not None
@@ -91,9 +91,9 @@ def test_the_gateway_waits_longer_for_an_answer_than_a_rendering_may_take() -> N
 DRAW = """
 import hashlib
 import cv2, numpy as np
-from orchestrator import dlpack
-from orchestrator.rendering.canary import CANARY_FACE, canary_frame
-from orchestrator.rendering.served import FaceShelf
+from orchestrator.core import dlpack
+from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
+from orchestrator.rendering.renderer_cache import FaceShelf
 motion = np.full((1, 11), 0.25, np.float32)
 drawn = FaceShelf().draw(motion, np.frombuffer(CANARY_FACE, np.uint8)[None])
 assert np.array_equal(drawn[0], canary_frame(motion[0]))

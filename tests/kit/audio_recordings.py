@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.types import AudioChunk, AudioFormat
+from orchestrator.core.types import AudioChunk, AudioFormat
 
 Signal = NDArray[np.float64]
 

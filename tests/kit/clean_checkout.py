@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from orchestrator.commands.first_models import BUILT_IN
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.cli.startup_models import BUILT_IN
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 
 def clean_checkout(path: Path) -> Path:

@@ -10,11 +10,11 @@ from typing import TypeVar
 from fakes import ScriptedAdapter, ScriptedInference, pcm_chunk, scripted_service
 from virtual_time import run_virtual
 
-from orchestrator.audio.decode import estimated_duration_s
-from orchestrator.channel import ChannelClosedError
-from orchestrator.live import LiveSession
-from orchestrator.session import InboxItem, Outgoing, OutgoingFrame, Session, TurnCounter
-from orchestrator.types import AudioChunk, LipSyncModel, VideoGenerationConfig
+from orchestrator.audio.codecs.decoder import estimated_duration_s
+from orchestrator.core.channel import ChannelClosedError
+from orchestrator.core.types import AudioChunk, LipSyncModel, VideoGenerationConfig
+from orchestrator.pipeline.session_state import InboxItem, Outgoing, OutgoingFrame, Session, TurnCounter
+from orchestrator.sessions.worker import LiveSession
 
 T = TypeVar("T")
 TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.face.package import parse_face_model
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.core.types import FaceModel, Keypoint, Resolution
+from orchestrator.faces.storage.face_format import parse_face_model
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.models.base import FeatureWindows, ModelSpec
-from orchestrator.paths import SHIPPED_FACES
-from orchestrator.types import FaceModel, Keypoint, Resolution
 
 FPS = 20.0
 SAMPLE_RATE_HZ = 16_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from project_root import ROOT
+from project_root import ROOT as ROOT
 
 DEPLOY: Final = ROOT / "deploy"
 

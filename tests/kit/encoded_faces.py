@@ -15,11 +15,11 @@ from fakes import ScriptedAdapter
 from numpy.typing import NDArray
 from tiny_onnx import write_projection
 
+from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.inference import Tensors
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import Repository, read_repository
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import Repository, read_repository
 from orchestrator.models.base import ArraySpec, FaceEncoding, Infer
-from orchestrator.types import FaceModel, LipSyncModel
 
 EYE = "face_eye"
 CONFIG = f"""name: "{EYE}" backend: "onnxruntime" max_batch_size: 4

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.config import ServiceConfig
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.face.compatibility import Compatibility
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.core.metrics import Metrics
+from orchestrator.core.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
+from orchestrator.faces.compatibility import Compatibility
 from orchestrator.inference import Inference, Tensors
-from orchestrator.metrics import Metrics
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelAdapter, ModelSpec, ModelState
-from orchestrator.pipeline import FramePipeline
-from orchestrator.streaming.service import VideoStreamingService
-from orchestrator.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
-from orchestrator.video.service import VideoGeneratorService
+from orchestrator.pipeline.frame_pipeline import FramePipeline
+from orchestrator.video.generator import VideoGeneratorService
+from orchestrator.video.streamer import VideoStreamingService
 
 OURS = Licences("ours", "ours", commercial=True)
 

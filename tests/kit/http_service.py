@@ -13,11 +13,11 @@ import aiohttp
 from aiohttp.test_utils import TestServer
 from ws_client import syllables
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
+from orchestrator.core.config import ServiceConfig
 from orchestrator.inference import Inference
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.server.app import build_app
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.downloads import face_landmarker
-from orchestrator.errors import LipSyncError
+from orchestrator.core.downloads import face_landmarker
+from orchestrator.core.errors import LipSyncError
 
 
 def require_face_landmarker() -> None:

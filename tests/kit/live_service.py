@@ -19,14 +19,14 @@ from aiohttp.test_utils import TestServer
 from watched_server import settled
 from ws_client import CHUNK_S, WsClient, connect, syllables
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.paths import SHIPPED_FACES
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.server.app import build_app
 
 PATIENT_MS = 120_000
 """Deadline of a chunk: these networks need seconds on a CPU, and nothing else is to be tested by that."""

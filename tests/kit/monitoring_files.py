@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from deploy_tools import DEPLOY, from_package
 
-from orchestrator.metrics import Metrics
+from orchestrator.core.metrics import Metrics
 
 RULES: Final = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARD: Final = DEPLOY / "grafana" / "dashboards" / "lipsync.json"

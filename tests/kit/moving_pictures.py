@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 
 
 def moving_picture(index: int, size: int = 256) -> RgbImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from orchestrator.face.store import Blob, FaceStore
+from orchestrator.faces.storage.store import Blob, FaceStore
 
 
 class OvertakenStore:

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 from watched_server import settled, until
 
-from orchestrator.inference import launcher
-from orchestrator.inference.environment import BACKENDS, MODELS, find_server, prepare_run_folder, server_environment
-from orchestrator.inference.lease import Lease
+from orchestrator.inference.embedded import launcher
+from orchestrator.inference.embedded.environment import BACKENDS, MODELS, find_server, prepare_run_folder, server_environment
+from orchestrator.inference.embedded.run_lock import Lease
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.motion import MOTION_PARAMETERS, VISEMES
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.core.types import RgbImage
 from orchestrator.rendering.face_maps import FaceMaps
-from orchestrator.types import RgbImage
+from orchestrator.rendering.face_renderer import FaceRenderer
+from orchestrator.rendering.motion import MOTION_PARAMETERS, VISEMES
 
 
 @dataclass(frozen=True)

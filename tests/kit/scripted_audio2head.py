@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.core.types import AudioChunk, AudioFormat, VideoGenerationConfig
 from orchestrator.inference import Tensors
-from orchestrator.inference.repository import ModelContract, read_model
-from orchestrator.models.audio2head import Audio2Head
-from orchestrator.models.audio2head_chunks import CHUNK_FRAMES
+from orchestrator.inference.model_contract import ModelContract, read_model
+from orchestrator.models.audio2head.adapter import Audio2Head
+from orchestrator.models.audio2head.chunks import CHUNK_FRAMES
 from orchestrator.models.base import FeatureWindows
-from orchestrator.paths import MODEL_REPOSITORY
-from orchestrator.turn import Turn
-from orchestrator.types import AudioChunk, AudioFormat, VideoGenerationConfig
+from orchestrator.pipeline.turn import Turn
 
 RATE_HZ = 16_000
 SPEC = Audio2Head.spec

@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.client import ClientSession, LipSyncClientError
 from orchestrator.client.messages import read
-from orchestrator.wire import WireConfig
+from orchestrator.protocol import WireConfig
 
 
 @dataclass

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from project_root import ROOT
 
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 BUILT_IN = ("audio2motion", "tpsm")
 NEEDED = ("torch", "onnx")

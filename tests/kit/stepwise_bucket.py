@@ -8,8 +8,8 @@ from collections.abc import Callable
 from face_packages import points
 from google.cloud import storage
 
-from orchestrator.face.bucket import BucketFaceStore
-from orchestrator.types import FaceModel
+from orchestrator.core.types import FaceModel
+from orchestrator.faces.storage.gcs import BucketFaceStore
 
 
 class StepwiseBucketStore(BucketFaceStore):

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from orchestrator.inference.connection import open_channel
-from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.triton.connection import open_channel
 
 GENEROUS_S = 120.0
 """The aim is five seconds; a busy machine that runs tests gets more."""

@@ -14,7 +14,7 @@ import skimage.data
 from playwright.sync_api import Page, expect
 from relay import relay
 
-from orchestrator.paths import SAMPLES
+from orchestrator.core.paths import SAMPLES
 
 PATIENCE_MS = 120_000
 """For what must happen at all."""

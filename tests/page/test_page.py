@@ -15,7 +15,7 @@ import skimage.data
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from relay import relay
 
-from orchestrator.paths import PAGE
+from orchestrator.core.paths import PAGE
 
 SAMPLE = PAGE / "samples" / "hello.wav"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from orchestrator.paths import PAGE
+from orchestrator.core.paths import PAGE
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
+from orchestrator.core.config import ServiceConfig
 from orchestrator.inference import Inference
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.server.app import build_app
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from tiny_onnx import write_projection
 
-from orchestrator.errors import LipSyncError
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.environment import find_server
-from orchestrator.inference.repository import Repository, read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.errors import LipSyncError
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.embedded.environment import find_server
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import Repository, read_repository
+from orchestrator.inference.triton.inference import TritonInference
 
 MODELS = ("audio2motion", "tpsm", "painter")
 

@@ -15,10 +15,10 @@ from tiny_models import LABOUR, ROWS, add_labour, add_rows
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from watched_server import until
 
-from orchestrator.inference.connection import open_channel
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import Repository, read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import Repository, read_repository
+from orchestrator.inference.triton.connection import open_channel
+from orchestrator.inference.triton.inference import TritonInference
 
 TRIES = 10
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
 ACCELERATED = MODEL_REPOSITORY / "wav2lip" / "configs" / "tensorrt.pbtxt"
 

@@ -17,10 +17,10 @@ from demo_face import demo_face
 from live_service import LiveService, live_service, turn_of
 from watched_server import ANSWER_S, until
 
-from orchestrator.inference.triton import TritonInference
-from orchestrator.models.tpsm import Tpsm
-from orchestrator.motion import MOTION_PARAMETERS
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.models.tpsm.adapter import Tpsm
 from orchestrator.rendering.map_files import PREFIX
+from orchestrator.rendering.motion import MOTION_PARAMETERS
 
 MODELS = ("audio2motion", "tpsm", "tpsm_speech")
 

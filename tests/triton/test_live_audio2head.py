@@ -15,7 +15,7 @@ from live_service import GIVE_UP_S, MARKS, PATIENT_MS, LiveService, live_service
 from seeded_models import BUILT_IN, SeededRepository
 from ws_client import WsClient, connect, syllables
 
-from orchestrator.models.audio2head import Audio2Head
+from orchestrator.models.audio2head.adapter import Audio2Head
 
 NETWORKS = Audio2Head.spec.triton_models
 MOST_CHUNKS = 4

@@ -14,7 +14,7 @@ from sadtalker_stand_ins import add_stand_ins
 from seeded_models import BUILT_IN, SeededRepository
 from ws_client import connect
 
-from orchestrator.models.sadtalker import SadTalker
+from orchestrator.models.sadtalker.adapter import SadTalker
 
 NETWORKS = SadTalker.spec.triton_models
 LIGHT = tuple(name for name in NETWORKS if name not in ("sadtalker_photo", "sadtalker_renderer"))

@@ -24,7 +24,7 @@ from live_service import (
 from seeded_models import SeededRepository
 from ws_client import connect
 
-from orchestrator.models.tpsm_neural import TpsmNeural
+from orchestrator.models.tpsm_neural.adapter import TpsmNeural
 
 NEURAL = ("tpsm_neural_key_points", "tpsm_neural_source", "tpsm_neural_frames")
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tiny_models import LABOUR, ROWS, add_labour, add_rows
 from watched_server import until
 
-from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, embedded
-from orchestrator.inference.embedded import EmbeddedTriton, TritonState
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError
+from orchestrator.inference.embedded import supervisor
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
 
 BUILT_IN = ("audio2motion", "tpsm")
 LATER = ("broken", "absent", ROWS, LABOUR)
@@ -85,7 +86,7 @@ async def test_a_heavy_model_leaves_the_cores_to_the_others(server: EmbeddedTrit
 async def test_requests_of_a_heavy_model_that_run_late_are_no_fault_of_it(
     server: EmbeddedTriton, inference: TritonInference, stubs_of: StubsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "WORKING_LOOK_S", 0.1)
+    monkeypatch.setattr(supervisor, "WORKING_LOOK_S", 0.1)
     before, stub = server.health(), stubs_of(server.health().pid, LABOUR)
     outcomes = await asyncio.gather(
         *(inference.infer(LABOUR, mouths(*[0.5] * 4), deadline=time.monotonic() + 0.1) for _ in range(4)), return_exceptions=True
@@ -126,7 +127,7 @@ async def test_after_a_restart_the_built_in_models_are_back_before_the_others(se
 
 
 async def test_a_network_that_does_not_fit_into_memory_is_not_loaded(crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.inference.admission.free_bytes", lambda: 100 << 20)
+    monkeypatch.setattr("orchestrator.inference.embedded.readiness.free_bytes", lambda: 100 << 20)
     async with EmbeddedTriton(crowded, ("painter",), later=(ROWS, LABOUR)) as server:
         await until(lambda: "memory" in server.health().models[LABOUR], GENEROUS_S)
         assert "--models" in server.health().models[LABOUR]

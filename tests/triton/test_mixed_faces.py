@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.mixed_faces import TINTS, mix, shows
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 
 FRAMES = 1_000
 """Enough to be batched hundreds of times; `python -m benchmarks.mixed_faces` draws ten thousand."""

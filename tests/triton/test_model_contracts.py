@@ -17,14 +17,14 @@ import pytest_asyncio
 from seeded_models import BUILT_IN, SeededRepository
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from orchestrator.inference.connection import open_channel
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import ModelContract, TensorContract, read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.core.types import LipSyncModel
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import ModelContract, TensorContract, read_repository
+from orchestrator.inference.triton.connection import open_channel
+from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import EncodesFace
-from orchestrator.paths import MODEL_REPOSITORY
-from orchestrator.types import LipSyncModel
 
 SHIPPED = read_repository(MODEL_REPOSITORY)
 CONTRACTS = SHIPPED.models

@@ -18,11 +18,12 @@ from plain_triton import PlainTriton, plain_triton
 from watched_server import ANSWER_S, until
 from ws_client import connect, syllables
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
-from orchestrator.inference import Inference, NotCached, discovery, external
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.core.config import ServiceConfig
+from orchestrator.inference import Inference, NotCached
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton import discovery, external_server
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.server.app import build_app
 
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 CLIENTS = 6
@@ -55,7 +56,7 @@ class Directory:
 def _quick_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     """And polls that bear a busy machine."""
     monkeypatch.setattr(discovery, "RESOLVE_S", 0.1)
-    monkeypatch.setattr(external, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(external_server, "TIMEOUT_S", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ async def test_servers_come_and_go_under_load_and_no_request_fails(
         taken = [await each.successes("tpsm") for each in tritons]
         assert taken[2] - before[2] >= CLIENTS * REQUESTS
         assert sum(taken) - sum(before) == 2 * CLIENTS * REQUESTS
-        assert inference.metrics_urls() == [f"http://{HOSTS[2]}:{external.METRICS_PORT}/metrics"]
+        assert inference.metrics_urls() == [f"http://{HOSTS[2]}:{external_server.METRICS_PORT}/metrics"]
 
 
 async def test_a_server_that_is_killed_and_leaves_the_name_costs_no_request(served: Path, ports: tuple[int, int, int]) -> None:

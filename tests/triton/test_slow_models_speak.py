@@ -15,15 +15,15 @@ from aiohttp.test_utils import TestServer
 from tiny_models import LABOUR, add_labour
 from ws_client import connect, syllables
 
-from orchestrator.app import build_app
-from orchestrator.config import ServiceConfig
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.types import FaceModel, LipSyncModel, MelSpec
 from orchestrator.inference import Inference, Tensors
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
-from orchestrator.types import FaceModel, LipSyncModel, MelSpec
+from orchestrator.server.app import build_app
 
 FRAMES = 5
 BUILT_IN = ("audio2motion", "tpsm")

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from watched_server import ANSWER_S, executions, until
 
 from orchestrator.inference import NotCached, NotServed, Tensors
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import Repository, read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import Repository, read_repository
+from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models.base import FeatureWindows
-from orchestrator.models.tpsm import SPEECH, Tpsm, TpsmFace
+from orchestrator.models.tpsm.adapter import SPEECH, Tpsm, TpsmFace
 
 
 @pytest.fixture(scope="module")

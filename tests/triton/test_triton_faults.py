@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from project_root import ROOT
 from watched_server import until
 
-from orchestrator.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.inference import InferenceError, background, embedded
-from orchestrator.inference.embedded import EmbeddedTriton, TritonState
-from orchestrator.inference.lease import SHM
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.statuses import DEAD_INSTANCE
-from orchestrator.inference.triton import TritonInference
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.inference import InferenceError
+from orchestrator.inference.embedded import background_loader, supervisor
+from orchestrator.inference.embedded.run_lock import SHM
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.triton.status_codes import DEAD_INSTANCE
 
 StubsOf = Callable[[int, str], list[int]]
 
@@ -113,7 +114,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_reposi
 
 
 async def test_a_model_that_is_exported_later_is_loaded_then(make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (embedded, background):
+    for module in (supervisor, background_loader):
         monkeypatch.setattr(module, "RETRY_FIRST_S", 0.1)
     path = make_repository()
     network = path / "audio2motion" / "1" / "model.onnx"
@@ -146,7 +147,7 @@ async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from orchestrator.inference.embedded import EmbeddedTriton
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
 async def main():
     async with EmbeddedTriton(Path(sys.argv[1]), ("painter",)) as server:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import Repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import Repository
+from orchestrator.inference.triton.inference import TritonInference
 
 
 async def test_a_served_network_has_the_identity_of_its_file_until_that_changes(inference: TritonInference, repository: Repository) -> None:

@@ -9,10 +9,10 @@ import aiohttp
 import numpy as np
 from watched_server import executions
 
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import Repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.inference.triton_metrics import TritonFigures, TritonWatch
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import Repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.triton.server_metrics import TritonFigures, TritonWatch
 
 
 async def test_what_a_server_did_between_two_looks(

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from watched_server import executions, until
 
-from orchestrator.errors import LipSyncErrorCode
-from orchestrator.inference import InferenceError, NotCached, NotServed, external
-from orchestrator.inference.connection import open_channel
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import Repository
-from orchestrator.inference.slots import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS
-from orchestrator.inference.triton import TritonInference
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError, NotCached, NotServed
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import Repository
+from orchestrator.inference.triton import external_server
+from orchestrator.inference.triton.connection import open_channel
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.triton.shared_memory_ring import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS
 
 MOST_ROWS = 16
 """Of an execution of `painter`."""
@@ -204,7 +205,7 @@ async def test_a_wrong_shape_is_found_before_the_server_is_asked(embedded_triton
 async def test_an_address_is_polled_and_one_without_a_server_is_never_ready(
     embedded_triton: EmbeddedTriton, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(external, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(external_server, "TIMEOUT_S", 60.0)
     with closed_port() as port:
         await ask_beside_nobody(embedded_triton, repository, f"127.0.0.1:{port}")
 

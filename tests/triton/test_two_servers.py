@@ -15,10 +15,10 @@ from serving import serve
 from watched_server import ANSWER_S, until
 from ws_client import connect, syllables
 
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
-from orchestrator.models.tpsm import Tpsm
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.models.tpsm.adapter import Tpsm
 
 SESSIONS = 8
 TURN_S = 6.0

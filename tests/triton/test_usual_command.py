@@ -13,9 +13,9 @@ from plain_triton import plain_triton
 from watched_server import ANSWER_S
 
 from orchestrator.__main__ import main
-from orchestrator.commands.first_models import BUILT_IN
-from orchestrator.inference.repository import read_repository
-from orchestrator.inference.triton import TritonInference
+from orchestrator.cli.startup_models import BUILT_IN
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
 
 
 def free() -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The imports point one way, and each outside library is touched where the design says."""
+"""The imports point one way, without circles, and each outside library is touched where the design says."""
 
 from __future__ import annotations
 
@@ -8,71 +8,43 @@ from pathlib import Path
 import pytest
 from project_root import ROOT
 
-PACKAGE = ROOT / "orchestrator"
+from orchestrator.core.paths import PACKAGE
 
-LAYERS = (
-    {
-        "types",
-        "errors",
-        "dlpack",
-        "downloads",
-        "paths",
-        "config",
-        "config_layers",
-        "config_values",
-        "channel",
-        "cache",
-        "metrics",
-        "motion",
-        "tracing",
-        "logs",
-        "frame_threads",
-        "spectra",
-    },
-    {"rendering", "wire"},
-    {"inference"},
-    {"models"},
-    {"audio", "face", "video", "streaming"},
-    {"selection", "giving_way", "performance", "licences"},
-    {"service", "pipeline", "choice", "benchmarking", "session", "turn", "live", "poster", "probes", "capacity", "batch_window"},
-    {
-        "app",
-        "first_faces",
-        "websocket",
-        "conversation",
-        "draining",
-        "outgoing",
-        "switchboard",
-        "client",
-        "http",
-        "http_answers",
-        "http_context",
-        "http_errors",
-        "http_faces",
-        "http_media",
-        "http_models",
-        "http_uploads",
-        "openapi",
-        "gate",
-        "auth",
-        "allowance",
-        "unsent",
-        "commands",
-        "__main__",
-    },
+ORDER = (
+    "core",
+    "protocol",
+    "rendering",
+    "inference",
+    "models",
+    "audio",
+    "faces",
+    "video",
+    "pipeline",
+    "sessions",
+    "client",
+    "server",
+    "cli",
 )
-"""From the ground up; a module may import from its own layer only within its own package, except at ground and top."""
+"""From the ground up: a package imports from those before it."""
 
 ONLY_IMPORTERS = {
-    "tritonclient": "inference/",
-    "grpc": "inference/",
-    "google.cloud": "face/bucket.py",
-    "jwt": "auth.py",
+    "tritonclient": ("inference/",),
+    "grpc": ("inference/",),
+    "google.cloud": ("faces/storage/gcs.py",),
+    "jwt": ("server/auth.py",),
+    "cv2": ("rendering/", "inference/", "models/", "faces/", "video/", "cli/", "server/"),
 }
+"""Library -> where alone it is imported."""
+
+PATHS = [path for path in sorted(PACKAGE.rglob("*.py")) if "backend" not in path.parts]
 
 
-def _files() -> list[Path]:
-    return [path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts and "backend" not in path.parts]
+def _module(path: Path) -> str:
+    parts = ("orchestrator", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {_module(path): path for path in PATHS}
 
 
 def _imports(path: Path) -> set[str]:
@@ -85,50 +57,73 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
-def _unit(parts: tuple[str, ...]) -> str:
-    return parts[0].removesuffix(".py")
+def _own_imports(module: str) -> set[str]:
+    return {name for name in _imports(MODULES[module]) if name in MODULES} - {module, "orchestrator"}
 
 
-def _layer(unit: str) -> int:
-    matches = [level for level, units in enumerate(LAYERS) if unit in units]
-    assert matches, f"orchestrator/{unit} stands in no layer; add it to LAYERS"
-    return matches[0]
+def _package(module: str) -> str:
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    own = _unit(path.relative_to(PACKAGE).parts)
-    if own == "__init__":
+def test_the_top_holds_the_packages_and_two_files() -> None:
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert entries == {*ORDER, "__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_down(module: str) -> None:
+    if module in ("orchestrator", "orchestrator.__main__"):
         return
-    for name in _imports(path):
-        parts = name.split(".")
-        if parts[0] != "orchestrator" or len(parts) < 2:
-            continue
-        other = parts[1]
-        if other == own:
-            continue
-        own_level, other_level = _layer(own), _layer(other)
-        siblings = own_level == other_level and own_level in (0, 6, 7)
-        assert other_level < own_level or siblings, f"{path.relative_to(PACKAGE)} imports {name}, which does not lie below it"
+    own = ORDER.index(_package(module))
+    above = {name for name in _own_imports(module) if ORDER.index(_package(name)) > own}
+    assert not above, f"{module} imports {sorted(above)}, above its own package"
 
 
-@pytest.mark.parametrize(("library", "place"), list(ONLY_IMPORTERS.items()))
-def test_only_one_place_imports(library: str, place: str) -> None:
+def test_the_client_needs_nothing_but_the_protocol_and_the_core() -> None:
+    needed = {_package(name) for module in MODULES if module.startswith("orchestrator.client") for name in _own_imports(module)}
+    assert needed == {"core", "protocol", "client"}
+
+
+def test_http_handlers_do_not_import_each_other() -> None:
+    shared = {"context", "schemas", "errors", "uploads", "access"}
+    handlers = {"system", "static_files", "faces", "media", "models"}
+    prefix = "orchestrator.server.http."
+    crossings = {
+        (module, name)
+        for module in MODULES
+        if module.removeprefix(prefix) in handlers
+        for name in _own_imports(module)
+        if name.startswith(prefix) and name.removeprefix(prefix) not in shared
+    }
+    assert not crossings
+
+
+@pytest.mark.parametrize(("library", "places"), list(ONLY_IMPORTERS.items()))
+def test_only_its_places_import_a_library(library: str, places: tuple[str, ...]) -> None:
     importers = {
         str(path.relative_to(PACKAGE))
-        for path in _files()
+        for path in PATHS
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
-    assert all(importer.startswith(place) for importer in importers), importers
+    assert importers and all(importer.startswith(places) for importer in importers), importers
 
 
 def test_nothing_that_serves_or_measures_imports_scipy() -> None:
-    root = PACKAGE.parent
-    files = [path for folder in ("orchestrator", "model_repository", "benchmarks") for path in (root / folder).rglob("*.py")]
-    assert files and not [str(path.relative_to(root)) for path in files if any(name.split(".")[0] == "scipy" for name in _imports(path))]
+    folders = ("orchestrator", "model_repository", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    found = [path for path in files if any(name.split(".")[0] == "scipy" for name in _imports(path))]
+    assert files and not found
 
 
-def test_the_wire_is_reached_through_its_package_only() -> None:
-    parts = {f"orchestrator.wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py")} - {"orchestrator.wire.__init__"}
-    outside = [path for path in _files() if path.relative_to(PACKAGE).parts[0] != "wire"]
-    assert parts and not [path for path in outside if parts & _imports(path)]
+def test_the_protocol_is_reached_through_its_package_only() -> None:
+    parts = {name for name in MODULES if name.startswith("orchestrator.protocol.")}
+    outside = [module for module in MODULES if not module.startswith("orchestrator.protocol")]
+    assert parts and not [module for module in outside if parts & _own_imports(module)]
+
+
+def test_the_unit_tests_mirror_the_packages() -> None:
+    unit = ROOT / "tests" / "unit"
+    folders = {path.relative_to(unit) for path in unit.rglob("*") if path.is_dir() and path.name != "__pycache__"}
+    ours = {folder for folder in folders if folder.parts[0] in ORDER}
+    assert {folder.parts[0] for folder in folders} - set(ORDER) <= {"benchmarks", "docs", "export", "tools"}
+    assert not [str(folder) for folder in ours if not (PACKAGE / folder / "__init__.py").exists()]

@@ -14,17 +14,20 @@ import sys
 sys.modules["scipy"] = None  # as if it were not installed: any import of it fails
 sys.path.insert(0, {str(KIT)!r})
 import numpy as np
-import orchestrator.app, orchestrator.commands.render, orchestrator.commands.serve
+import orchestrator.server.app, orchestrator.cli.render, orchestrator.cli.serve
 from demo_face import demo_face
-from orchestrator.audio.features import audio_features
-from orchestrator.models import audio2head_features, sadtalker_pose, tpsm, tpsm_neural_motion
-from orchestrator.types import MelSpec
+from orchestrator.audio.features.features import audio_features
+from orchestrator.models.audio2head import features
+from orchestrator.models.sadtalker import pose
+from orchestrator.models.tpsm import adapter as tpsm
+from orchestrator.models.tpsm_neural import motion
+from orchestrator.core.types import MelSpec
 
 sound = np.sin(np.arange(16_000) / 12.0).astype(np.float32)
 assert audio_features(sound, 0.0, MelSpec()).mfcc.shape == (101, 13)
-assert audio2head_features.audio_features((9_000 * sound).astype(np.int16)).shape == (99, 41)
-assert sadtalker_pose.smoothed(np.zeros((40, 6), np.float32)).shape == (40, 6)
-assert tpsm_neural_motion.hull_area(np.eye(3, 2, dtype=np.float32)) == 0.5
+assert features.audio_features((9_000 * sound).astype(np.int16)).shape == (99, 41)
+assert pose.smoothed(np.zeros((40, 6), np.float32)).shape == (40, 6)
+assert motion.hull_area(np.eye(3, 2, dtype=np.float32)) == 0.5
 assert tpsm.prepare_face(demo_face(), 256).blob.size
 print("served")
 """

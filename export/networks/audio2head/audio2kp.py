@@ -9,7 +9,7 @@ from torch.nn import functional
 from export.networks.audio2head.hourglass3d import Hourglass3d
 from export.networks.audio2head.key_points import KEY_POINTS, KeyPoints, identity_bias, soft_key_points
 from export.networks.audio2head.layers import AntiAliasDown
-from orchestrator.models.audio2head_chunks import CHUNK_FRAMES
+from orchestrator.models.audio2head.chunks import CHUNK_FRAMES
 
 AUDIO_MAPS = 2
 INPUT_MAPS = AUDIO_MAPS + 3 + 1

@@ -14,8 +14,8 @@ from export.networks.audio2head.audio2pose import Audio2Pose
 from export.networks.audio2head.generator import Generator
 from export.networks.audio2head.key_points import KeyPoints
 from export.networks.audio2head.kp_detector import KpDetector
-from orchestrator.models.audio2head_chunks import Chunk, chunk_audio
-from orchestrator.models.audio2head_pose import denormalised
+from orchestrator.models.audio2head.chunks import Chunk, chunk_audio
+from orchestrator.models.audio2head.pose_boxes import denormalised
 
 FRAMES_PER_CALL = 4
 

@@ -18,10 +18,10 @@ from export.networks.audio2head.key_points import KeyPoints, soft_key_points
 from export.networks.audio2head.pipeline import NETWORKS, Audio2Head
 from export.networks.audio2head.synthetic_speech import speech
 from export.reference import Reference
-from orchestrator.models.audio2head_chunks import chunk_poses, chunks
-from orchestrator.models.audio2head_features import feature_rows, frame_blocks, normalised
-from orchestrator.models.audio2head_pitch import harvest
-from orchestrator.models.audio2head_pose import EDGES, SIZE, THICKNESS, WHITE, box_picture, box_points, denormalised
+from orchestrator.models.audio2head.chunks import chunk_poses, chunks
+from orchestrator.models.audio2head.features import feature_rows, frame_blocks, normalised
+from orchestrator.models.audio2head.harvest_pitch import harvest
+from orchestrator.models.audio2head.pose_boxes import EDGES, SIZE, THICKNESS, WHITE, box_picture, box_points, denormalised
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.seeded import seeded_input
-from orchestrator.audio.decibel_mel import decibel_mel_frames, emphasise
-from orchestrator.audio.mel import signal_windows
-from orchestrator.models.sadtalker_features import MEL
-from orchestrator.types import Samples
+from orchestrator.audio.features.decibel_mel import decibel_mel_frames, emphasise
+from orchestrator.audio.features.log_mel import signal_windows
+from orchestrator.core.types import Samples
+from orchestrator.models.sadtalker.features import MEL
 
 SAMPLE_RATE_HZ = 16_000
 

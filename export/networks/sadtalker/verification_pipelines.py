@@ -17,9 +17,9 @@ from export.networks.sadtalker.renderer import EncodedPhoto, FaceRenderer
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
 from export.networks.sadtalker.verification_steps import SPEECH_FRAMES, SPEECH_SAMPLES
 from export.reference import Reference
-from orchestrator.models.sadtalker_coefficients import EXPRESSION, POSED, coefficient_windows, driving_rows, still_window
-from orchestrator.models.sadtalker_features import blink_ratio, mel_windows, reference_rows
-from orchestrator.models.sadtalker_pose import joined_pose, pose_chunks, smoothed
+from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED, coefficient_windows, driving_rows, still_window
+from orchestrator.models.sadtalker.features import blink_ratio, mel_windows, reference_rows
+from orchestrator.models.sadtalker.pose import joined_pose, pose_chunks, smoothed
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 Networks = Callable[[str], nn.Module]

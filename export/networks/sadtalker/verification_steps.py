@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from export.networks.sadtalker.batches import batched, camera_path
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
 from export.reference import Reference
-from orchestrator.models.sadtalker_coefficients import coefficient_windows, driving_rows, still_window
-from orchestrator.models.sadtalker_face import STANDARD_POINTS, aligned_face, alignment, cut, face_square, network_picture
-from orchestrator.models.sadtalker_features import SAMPLES_PER_FRAME, blink_ratio, frame_count, mel_windows, reference_rows
+from orchestrator.models.sadtalker.coefficients import coefficient_windows, driving_rows, still_window
+from orchestrator.models.sadtalker.face import STANDARD_POINTS, aligned_face, alignment, cut, face_square, network_picture
+from orchestrator.models.sadtalker.features import SAMPLES_PER_FRAME, blink_ratio, frame_count, mel_windows, reference_rows
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 

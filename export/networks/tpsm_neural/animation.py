@@ -14,7 +14,7 @@ from torch import Tensor
 from export.networks.tpsm_neural.dense_motion import DenseMotion, DenseMotionNetwork
 from export.networks.tpsm_neural.inpainting import InpaintingNetwork, SourceEncoding
 from export.networks.tpsm_neural.key_points import AvdNetwork, KeyPointDetector
-from orchestrator.models.tpsm_neural_motion import motion_scale, relative_points
+from orchestrator.models.tpsm_neural.motion import motion_scale, relative_points
 
 
 class MotionMode(Enum):

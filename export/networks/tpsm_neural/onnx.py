@@ -12,7 +12,7 @@ from export.networks.tpsm_neural.dense_motion import DenseMotionNetwork
 from export.networks.tpsm_neural.inpainting import InpaintingNetwork
 from export.networks.tpsm_neural.key_points import KEY_POINTS, AvdNetwork, BackgroundPredictor, KeyPointDetector
 from export.networks.tpsm_neural.serving import ServedBackground, ServedFrames, ServedKeyPoints, ServedSource
-from orchestrator.models.tpsm_neural_motion import PICTURE_SIZE
+from orchestrator.models.tpsm_neural.motion import PICTURE_SIZE
 
 POINTS_TOLERANCE: Final = 1e-5
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from orchestrator.models.tpsm_neural_motion import PICTURE_SIZE
+from orchestrator.models.tpsm_neural.motion import PICTURE_SIZE
 
 
 def resize_picture(picture: NDArray[np.uint8], size: int = PICTURE_SIZE) -> NDArray[np.float32]:

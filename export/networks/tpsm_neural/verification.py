@@ -18,7 +18,7 @@ from export.networks.tpsm_neural.pictures import quantise_picture, resize_pictur
 from export.networks.tpsm_neural.resnet import STAGES
 from export.networks.tpsm_neural.splines import coordinate_grid, fit_splines, heat_maps
 from export.reference import Reference
-from orchestrator.models.tpsm_neural_motion import hull_area, motion_scale, relative_points
+from orchestrator.models.tpsm_neural.motion import hull_area, motion_scale, relative_points
 
 Outputs: TypeAlias = Iterator[tuple[str, NDArray[Any]]]
 

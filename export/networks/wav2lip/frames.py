@@ -1,6 +1,6 @@
 """Upstream's way from face boxes and pictures to the network and back, for comparison with its recorded outputs.
 
-Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8. The live path's own is `orchestrator.models.wav2lip_face`.
+Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8. The live path's own is `orchestrator.models.wav2lip.face`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.models.wav2lip_face import FACE_SIZE
+from orchestrator.models.wav2lip.face import FACE_SIZE
 
 Picture = NDArray[np.uint8]
 

@@ -17,9 +17,9 @@ from export.networks.wav2lip.s3fd import S3fd
 from export.networks.wav2lip.syncnet import SyncNet
 from export.reference import Reference
 from export.verify import Outputs
-from orchestrator.audio.decibel_mel import decibel_mel
-from orchestrator.audio.mel import filter_bank
-from orchestrator.models.wav2lip_features import MEL, chunk_starts
+from orchestrator.audio.features.decibel_mel import decibel_mel
+from orchestrator.audio.features.log_mel import filter_bank
+from orchestrator.models.wav2lip.features import MEL, chunk_starts
 
 RECORDED_CHUNKS: Final = ((331, 25.0), (331, 30.0), (331, 29.97), (331, 24.0), (90, 60.0), (16, 25.0))
 """(mel frames, frames per second) of the records `chunks.0` to `chunks.5`, the same for every seed."""

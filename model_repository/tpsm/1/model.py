@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from orchestrator.dlpack import to_tensor
+from orchestrator.core.dlpack import to_tensor
 from orchestrator.rendering.map_files import open_map_files
-from orchestrator.rendering.served import FaceShelf, UnknownFaceError
+from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's `mallopt` parameters, from malloc.h."""

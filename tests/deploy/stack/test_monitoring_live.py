@@ -20,11 +20,11 @@ from serving import PATIENT, serve
 from watched_server import until
 from ws_client import connect, syllables
 
-from orchestrator.commands.load_client import Load, run_load
-from orchestrator.errors import LipSyncError
-from orchestrator.inference.embedded import EmbeddedTriton
-from orchestrator.inference.environment import find_server
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.cli.bench.load_client import Load, run_load
+from orchestrator.core.errors import LipSyncError
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.embedded.environment import find_server
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
 BUILT_IN = ("audio2motion", "tpsm", "tpsm_speech")
 GPU = frozenset({"nv_gpu_utilization", "nv_gpu_memory_used_bytes", "nv_gpu_memory_total_bytes", "nv_gpu_power_usage"})

@@ -13,12 +13,12 @@ from seeded_models import SeededRepository
 
 from export.reference import Reference
 from orchestrator.inference import Tensors
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-from orchestrator.models.audio2head_chunks import chunks
-from orchestrator.models.audio2head_hearing import block_count, sound_around
-from orchestrator.models.audio2head_motion import KeyPoints, Source, Track, follow, native_frames
-from orchestrator.models.audio2head_pose import POSE_MAX, POSE_MIN
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.models.audio2head.chunks import chunks
+from orchestrator.models.audio2head.motion import KeyPoints, Source, Track, follow, native_frames
+from orchestrator.models.audio2head.pose_boxes import POSE_MAX, POSE_MIN
+from orchestrator.models.audio2head.streaming_features import block_count, sound_around
 
 RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 FIRST = 16

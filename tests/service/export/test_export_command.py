@@ -15,8 +15,8 @@ from project_root import ROOT
 pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 
-from orchestrator.inference.local import LocalInference  # noqa: E402
-from orchestrator.inference.repository import Repository, read_repository  # noqa: E402
+from orchestrator.inference.local.inference import LocalInference  # noqa: E402
+from orchestrator.inference.model_contract import Repository, read_repository  # noqa: E402
 
 QUICK = {
     "wav2lip": "wav2lip,wav2lip_syncnet,wav2lip_quality,wav2lip_s3fd",

@@ -14,17 +14,17 @@ from demo_face import demo_face
 from project_root import ROOT
 from seeded_models import SeededRepository
 
+from orchestrator.core.types import VideoGenerationConfig
 from orchestrator.inference import Tensors
-from orchestrator.inference.local import LocalInference
-from orchestrator.inference.repository import read_repository
-from orchestrator.models.sadtalker import SadTalker
-from orchestrator.models.sadtalker_coefficients import coefficient_windows
-from orchestrator.models.sadtalker_features import blink_ratio
-from orchestrator.models.sadtalker_photo import SadTalkerFace
-from orchestrator.models.sadtalker_timing import row_times_s
+from orchestrator.inference.local.inference import LocalInference
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.models.sadtalker.adapter import SadTalker
+from orchestrator.models.sadtalker.coefficients import coefficient_windows
+from orchestrator.models.sadtalker.features import blink_ratio
+from orchestrator.models.sadtalker.photo import SadTalkerFace
+from orchestrator.models.sadtalker.timing import row_times_s
+from orchestrator.pipeline.turn import Turn
 from orchestrator.rendering.idle import idle_motion
-from orchestrator.turn import Turn
-from orchestrator.types import VideoGenerationConfig
 
 RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker" / "outputs_seed1.npz"
 NETWORKS = ("sadtalker_expression", "sadtalker_pose", "sadtalker_key_points")

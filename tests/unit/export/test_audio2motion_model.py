@@ -9,7 +9,7 @@ from project_root import ROOT
 from scipy.signal import lfilter
 
 from export.audio2motion import serving
-from orchestrator.motion import CLOSED, MOUTH_PARAMETERS, OPEN, aperture
+from orchestrator.rendering.motion import CLOSED, MOUTH_PARAMETERS, OPEN, aperture
 
 MODEL = ROOT / serving.MODEL
 

@@ -10,7 +10,7 @@ from export.audio2motion import phones
 from export.audio2motion.metrics import score_clip, total
 from export.audio2motion.speech import PAUSE, Phone, Utterance, contiguous, joined
 from export.audio2motion.targets import VISEME_NAMES, bilabial_times_s, targets_of
-from orchestrator.motion import CLOSED, OPEN, ROUND, VISEMES, aperture
+from orchestrator.rendering.motion import CLOSED, OPEN, ROUND, VISEMES, aperture
 
 
 def said(*symbols: str, each_s: float = 0.08) -> tuple[Phone, ...]:

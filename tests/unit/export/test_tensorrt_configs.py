@@ -10,8 +10,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.tensorrt_config import ACCELERATED, read_profile
-from orchestrator.inference.repository import read_model
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.inference.model_contract import read_model
 
 FOLDERS = {path.parent.parent.name: path.parent.parent for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED}"))}
 

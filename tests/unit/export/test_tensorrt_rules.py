@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
@@ -19,7 +19,7 @@ from export.__main__ import main as dispatch  # noqa: E402
 from export.check import profile_problems  # noqa: E402
 from export.tensorrt_config import Shapes, write_accelerated  # noqa: E402
 from export.tensorrt_rules import find_problems  # noqa: E402
-from orchestrator.inference.repository import ModelContract, read_model  # noqa: E402
+from orchestrator.inference.model_contract import ModelContract, read_model  # noqa: E402
 
 
 def model(*nodes: Any, shape: tuple[Any, ...] = ("batch", 8, 8, 3), kind: int = TensorProto.FLOAT, **constants: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 CONFIGS = {
     str(path.relative_to(MODEL_REPOSITORY)): path

@@ -7,10 +7,10 @@ import re
 import pytest
 from project_root import ROOT
 
-from orchestrator.inference.repository import TensorContract, read_repository
+from orchestrator.core.paths import MODEL_REPOSITORY
+from orchestrator.core.types import LipSyncModel
+from orchestrator.inference.model_contract import TensorContract, read_repository
 from orchestrator.models import ADAPTERS
-from orchestrator.paths import MODEL_REPOSITORY
-from orchestrator.types import LipSyncModel
 
 PAGE = (ROOT / "docs" / "models.md").read_text()
 CARDS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

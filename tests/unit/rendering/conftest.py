@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rendering_faces import Face, motion
 
-from orchestrator.face.store import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.paths import SHIPPED_FACES
-from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.core.paths import SHIPPED_FACES
+from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.rendering.build_face_maps import build_face_maps
+from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.landmarks import LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER
 from orchestrator.rendering.mouth_fields import GAP, UPPER_SHARE
 

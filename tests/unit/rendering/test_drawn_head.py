@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rendering_faces import Face, motion
 
-from orchestrator.motion import MOTION_PARAMETERS, VISEMES
-from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.build_face_maps import build_face_maps
+from orchestrator.rendering.face_renderer import FaceRenderer
+from orchestrator.rendering.motion import MOTION_PARAMETERS, VISEMES
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rendering_faces import Face, green_inside, inside, motion
 
-from orchestrator.motion import VISEMES
-from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.build_face_maps import build_face_maps
+from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.landmarks import LOWER_LIP_INNER, UPPER_LIP_INNER
+from orchestrator.rendering.motion import VISEMES
 from orchestrator.rendering.mouth_shape import mouth_shape
 
 

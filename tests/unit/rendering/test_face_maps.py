@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rendering_faces import Face, motion
 
-from orchestrator.rendering.build import build_face_maps
-from orchestrator.rendering.draw import FaceRenderer
+from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_maps import ARRAYS, FaceMaps
+from orchestrator.rendering.face_renderer import FaceRenderer
 
 
 def _offset_of(blob: bytearray, wanted: str) -> int:

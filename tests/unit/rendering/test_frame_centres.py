@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.motion import CLOSED, JAW, MOUTH_PARAMETERS, OPEN
 from orchestrator.rendering.frame_centres import RESTING, mouths_at, spoken_motion
+from orchestrator.rendering.motion import CLOSED, JAW, MOUTH_PARAMETERS, OPEN
 
 STEPS = 8
 MIDDLE = 3

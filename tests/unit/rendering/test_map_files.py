@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rendering_faces import Face, motion
 
-from orchestrator.rendering.build import build_face_maps
+from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.map_files import PREFIX, MapFiles, open_map_files, remove_folder_of
-from orchestrator.rendering.served import FaceShelf, UnknownFaceError
+from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
 
 
 @pytest.fixture(scope="module")

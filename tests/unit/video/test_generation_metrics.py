@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.errors import LipSyncError
-from orchestrator.types import GeneratedFrame, LipSyncModel
-from orchestrator.video.metrics import GenerationCounter
-from orchestrator.video.service import VideoGeneratorService
+from orchestrator.core.errors import LipSyncError
+from orchestrator.core.types import GeneratedFrame, LipSyncModel
+from orchestrator.video.generation_metrics import GenerationCounter
+from orchestrator.video.generator import VideoGeneratorService
 
 
 def frame(number: int, grey: int = 0) -> GeneratedFrame:

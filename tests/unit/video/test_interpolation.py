@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.types import RgbImage
+from orchestrator.core.types import RgbImage
 from orchestrator.video.interpolation import interpolate
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
-from orchestrator.dlpack import to_tensor
+from orchestrator.core.dlpack import to_tensor
 
 LONG_RUN_S = 0.05
 """CPU time of a run beside which it costs nothing to give memory back, and asking for it again."""

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from project_root import ROOT
 from tritonclient.grpc import model_config_pb2
 
-from orchestrator.paths import MODEL_REPOSITORY
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
 
@@ -22,7 +22,7 @@ from export.base import ExportSpec, Graph, PublicNetwork  # noqa: E402
 from export.command import MODELS, declarations  # noqa: E402
 from export.seeded import seeded_state  # noqa: E402
 from export.tensorrt_config import profile, read_profile, write_accelerated, write_engine  # noqa: E402
-from orchestrator.inference.repository import read_model  # noqa: E402
+from orchestrator.inference.model_contract import read_model  # noqa: E402
 
 RECORDS = {"wav2lip": "wav2lip", "sadtalker": "sadtalker", "audio2head": "audio2head", "tpsm-neural": "tpsm"}
 GRAPHS = [(model, graph) for model in MODELS for graph in declarations(model, "onnx").GRAPHS]

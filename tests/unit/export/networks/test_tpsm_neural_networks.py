@@ -15,7 +15,7 @@ from export.networks.tpsm_neural import verification  # noqa: E402
 from export.networks.tpsm_neural.pictures import quantise_picture, resize_picture  # noqa: E402
 from export.networks.tpsm_neural.splines import apply_splines, fit_splines, solve  # noqa: E402
 from export.reference import Reference  # noqa: E402
-from orchestrator.models.tpsm_neural_motion import motion_scale, relative_points  # noqa: E402
+from orchestrator.models.tpsm_neural.motion import motion_scale, relative_points  # noqa: E402
 
 FOLDER = ROOT / "tests" / "data" / "reference" / "tpsm"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())

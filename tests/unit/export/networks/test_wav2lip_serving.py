@@ -11,7 +11,7 @@ from export.networks.wav2lip import onnx  # noqa: E402
 from export.networks.wav2lip.generator import Generator  # noqa: E402
 from export.networks.wav2lip.serving import FIRST_PAINTED_ROW, ServedGenerator, ServedMouth  # noqa: E402
 from export.reference import Reference  # noqa: E402
-from orchestrator.models.wav2lip_face import FADE_IN  # noqa: E402
+from orchestrator.models.wav2lip.face import FADE_IN  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from orchestrator.dlpack import to_tensor
+from orchestrator.core.dlpack import to_tensor
 
 
 class TritonPythonModel:

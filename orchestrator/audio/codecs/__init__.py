@@ -1,0 +1,1 @@
+"""Decoders of audio chunks: PCM, WAV, Opus in Ogg."""

@@ -1,0 +1,1 @@
+"""Audio features: mel spectrograms, pitch, visemes."""

@@ -1,0 +1,119 @@
+"""Reads a stranger's recording in a process of its own: what a hostile file makes a decoder do ends there, within bounds.
+
+A few hundred bytes of MP4 tables can ask FFmpeg for gigabytes, and no check of ours sees all the places where they may stand.
+Usage, by `read_apart` alone: python -m orchestrator.audio.sandboxed_files FOLDER MAX_DURATION_S as-heard|whole
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from orchestrator.audio.files import Sound, decode_sound, sound_of
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
+from orchestrator.core.paths import IMPORT_ROOT
+
+logger = logging.getLogger(__name__)
+
+MEMORY_BYTES: Final = 512 * 1024 * 1024
+"""What decoding may take beside the program itself; recordings take a tenth of it."""
+
+CPU_S: Final = 120
+"""Ten minutes of any common kind take seconds."""
+
+NICENESS: Final = 10
+"""Sessions come first."""
+
+SINGLE_THREADED: Final = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+RECORDING, SAMPLES = "recording", "samples"
+REFUSED, NO_ROOM = 3, 4
+"""Exit status where the reason is on the standard error: the recording's fault, or the temporary folder's."""
+
+RETRY_S: Final = 30
+"""A temporary folder that is full has room again when others are done."""
+
+TOLD: Final = 2000
+"""Characters of the end of a traceback that the log is told."""
+
+
+async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool = False) -> Sound:
+    """As `read_sound`, or with `as_heard` as `read_audio`; AUDIO_PROCESSING_FAILED also where it would take too much memory or time.
+
+    SESSION_LIMIT where the temporary folder has no room for it. The samples lie in a file that is gone with the last use of them.
+    Ends its process when it is cancelled.
+    """
+    try:
+        with TemporaryDirectory(prefix="lipsync-audio-") as name:
+            folder = Path(name)
+            await asyncio.to_thread((folder / RECORDING).write_bytes, recording)
+            channels, rate_hz = map(int, (await _decoded(folder, max_duration_s, "as-heard" if as_heard else "whole")).split())
+            return sound_of(np.asarray(np.memmap(folder / SAMPLES, np.float32, "r")), channels, rate_hz)
+    except OSError as error:
+        logger.error("a recording cannot be decoded on this machine: %s", error)
+        message = "the service has no room to decode a recording now; try again, or ask the operator"
+        raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"retryAfterS": RETRY_S}) from None
+
+
+async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
+    arguments = (sys.executable, "-m", __name__, str(folder), str(max_duration_s), form)
+    pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
+    environment = os.environ | SINGLE_THREADED | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe, env=environment)
+    try:
+        kind, complaint = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        return kind
+    told = complaint.decode(errors="replace").strip()
+    if process.returncode == NO_ROOM:
+        raise OSError(told)
+    if process.returncode == REFUSED:
+        raise _bad(told)
+    logger.warning("decoding a recording ended with status %d: %s", process.returncode, told[-TOLD:])
+    raise _bad("decoding the file takes more memory or time than a recording's does")
+
+
+def _bad(message: str) -> LipSyncError:
+    return invalid_field("audio", message, LipSyncErrorCode.AUDIO_PROCESSING_FAILED)
+
+
+def main(folder: Path, max_duration_s: float, as_heard: bool) -> int:
+    """Writes the samples into the folder, and their channels and rate to the standard output."""
+    import av  # noqa: F401 - the libraries are no part of what is bounded
+    import soxr  # noqa: F401
+
+    os.nice(NICENESS)
+    _bound()
+    try:
+        with (folder / RECORDING).open("rb") as file, (folder / SAMPLES).open("wb") as samples:
+            kind = decode_sound(file, samples.write, max_duration_s=max_duration_s, as_heard=as_heard)
+    except LipSyncError as error:
+        print(error.message.removeprefix("audio: "), file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return NO_ROOM
+    print(*kind)
+    return 0
+
+
+def _bound() -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "as-heard"))

@@ -1,0 +1,1 @@
+"""`lipsync bench`: load, capacity search and report."""

@@ -1,0 +1,138 @@
+"""Says in tables what a benchmark found, and which targets it met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from orchestrator.cli.bench.load_client import Load, SessionReport, all_latencies_ms
+from orchestrator.cli.bench.service_process import ServiceProcess
+from orchestrator.cli.terminal import table
+
+P95_TARGET_MS: Final = 100.0
+FIRST_FRAME_TARGET_MS: Final = 250.0
+CPU_TARGET_MS: Final = 4.0
+BATCHED_CPU_TARGET_MS: Final = 3.0
+BATCHED_FROM: Final = 16
+"""Sessions whose chunks meet often enough to be batched."""
+RENDER_TARGET_MS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything that one run found."""
+
+    load: Load
+    service: ServiceProcess
+    warm_up: SessionReport
+    reports: list[SessionReport]
+    elapsed_s: float
+    cpu_s: dict[str, float]
+    """CPU time of each part during the load."""
+    idle_share: dict[str, float]
+    """CPU time of each part per second without sessions."""
+    client_cpu_s: float
+    stages: dict[tuple[str, str], tuple[float, float]]
+    """Seconds and batches of each stage and model."""
+    render_cost_ms: float
+    """CPU of drawing one frame, by itself."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of all sessions."""
+        return sum(report.frames for report in self.reports)
+
+
+def report(measured: Measured) -> str:
+    """All tables."""
+    load = measured.load
+    heading = f"{load.sessions} sessions of {load.seconds:g} s, {load.size}x{load.size}, {load.fps:g} fps, {load.video_format}"
+    tables = (_completeness, _latencies, _cpu, _stages, _verdict)
+    return "\n\n".join([heading, *(each(measured) for each in tables)])
+
+
+def _completeness(measured: Measured) -> str:
+    reports = measured.reports
+    expected, complete = sum(each.expected_frames for each in reports), sum(each.complete for each in reports)
+    models = ", ".join(sorted(set().union(*(each.models for each in reports)))) or "nobody"
+    first_ms = measured.warm_up.first_frame_ms
+    lines = [
+        f"frames  {measured.frames} of {expected}, {complete} of {len(reports)} sessions complete, drawn by {models}",
+        f"start   listening after {measured.service.start_s:.1f} s, {first_ms:.0f} ms more from the very first chunk to its first frame",
+    ]
+    for number, each in enumerate(reports):
+        lines += [f"session {number}: {trouble}" for trouble in each.troubles]
+    return "\n".join(lines)
+
+
+def _latencies(measured: Measured) -> str:
+    frames = all_latencies_ms(measured.reports)
+    firsts = [report.first_frame_ms for report in measured.reports if not math.isnan(report.first_frame_ms)]
+    rows = [("seen by clients, ms", "p50", "p95", "p99", "worst")]
+    rows.append(("look-ahead sent -> frame", *_percentiles(frames)))
+    rows.append(("first chunk -> first frame", *_percentiles(firsts)))
+    return table(rows, right=(1, 2, 3, 4))
+
+
+def _percentiles(values: Sequence[float]) -> tuple[str, str, str, str]:
+    if not values:
+        return ("-", "-", "-", "-")
+    p50, p95, p99, worst = (f"{value:.1f}" for value in np.percentile(values, (50, 95, 99, 100)))
+    return p50, p95, p99, worst
+
+
+def _cpu(measured: Measured) -> str:
+    rows = [("CPU of the service", "ms per frame", "idle %", "without idle")]
+    parts = tuple(measured.cpu_s)
+    rows += [(part, *_cpu_cells(measured, [part])) for part in parts]
+    rows.append(("whole service", *_cpu_cells(measured, parts)))
+    busy = measured.client_cpu_s / measured.elapsed_s
+    return table(rows, right=(1, 2, 3)) + f"\nthe clients took {100.0 * busy:.0f} % of one core themselves"
+
+
+def _cpu_cells(measured: Measured, parts: Sequence[str]) -> tuple[str, str, str]:
+    idle_share = sum(measured.idle_share.get(part, 0.0) for part in parts)
+    return f"{_cpu_ms(measured, parts):.2f}", f"{100.0 * idle_share:.1f}", f"{_cpu_ms(measured, parts, idle=False):.2f}"
+
+
+def _cpu_ms(measured: Measured, parts: Sequence[str], *, idle: bool = True) -> float:
+    """CPU milliseconds per frame, with or without what the service uses anyhow."""
+    spent_s = sum(measured.cpu_s[part] - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s) for part in parts)
+    return 1000.0 * spent_s / max(1, measured.frames)
+
+
+def _stages(measured: Measured) -> str:
+    rows = [("stage", "of", "batches", "mean ms")]
+    for (stage, model), (total_s, count) in sorted(measured.stages.items()):
+        if count:
+            rows.append((stage, model, f"{count:.0f}", f"{1000.0 * total_s / count:.2f}"))
+    return table(rows, right=(2, 3))
+
+
+def _verdict(measured: Measured) -> str:
+    sessions, size = len(measured.reports), measured.load.size
+    within = sum(each.percentile_ms(95) <= P95_TARGET_MS for each in measured.reports)
+    first_ms = float(np.percentile([each.first_frame_ms for each in measured.reports], 95))
+    service_ms, drawing_ms = _cpu_ms(measured, tuple(measured.cpu_s)), measured.render_cost_ms
+    cpu_target_ms = BATCHED_CPU_TARGET_MS if sessions >= BATCHED_FROM else CPU_TARGET_MS
+    rows = [
+        ("target", "measured", "limit", ""),
+        (f"sessions with p95 within {P95_TARGET_MS:g} ms", f"{within}", f"{sessions}", _mark(within == sessions)),
+        ("first frame, p95", f"{first_ms:.0f} ms", f"{FIRST_FRAME_TARGET_MS:g} ms", _mark(first_ms <= FIRST_FRAME_TARGET_MS)),
+        ("CPU of the service, per frame", f"{service_ms:.2f} ms", *_limit(size, service_ms, cpu_target_ms)),
+        (f"drawing at {size} px, CPU per frame", f"{drawing_ms:.2f} ms", *_limit(size, drawing_ms, RENDER_TARGET_MS)),
+    ]
+    return table(rows, right=(1, 2))
+
+
+def _limit(size: int, measured_ms: float, target_ms: float) -> tuple[str, str]:
+    """Costs have targets up to 256 pixels; larger pictures cost what they cost."""
+    return (f"{target_ms:g} ms", _mark(measured_ms <= target_ms)) if size <= 256 else ("-", "")
+
+
+def _mark(met: bool) -> str:
+    return "met" if met else "missed"

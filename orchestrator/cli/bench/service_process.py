@@ -1,0 +1,111 @@
+"""The real service as a child process, and where its CPU time goes: orchestrator, `tritonserver`, backend processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Final
+
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.faces.storage.store import DEMO_USER
+
+STOP_TIMEOUT_S: Final = 15.0
+ORCHESTRATOR: Final = "orchestrator"
+UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
+"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does. And nobody else measures
+beside it, or refuses what it asks for."""
+
+UNLIMITED: Final = {"LIPSYNC_MAX_CONCURRENT_SESSIONS": "4096", "LIPSYNC_MAX_SESSIONS_PER_USER": "4096"}
+"""The machine's limit is looked for, not the configuration's."""
+
+NOTHING: Final[Mapping[str, str]] = {}
+
+_GREETING: Final = "A face speaks at "
+_LOG_TAIL_BYTES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """A service that listens."""
+
+    pid: int
+    url: str
+    """`http://host:port`."""
+    start_s: float
+    """From its start to its listening."""
+    token: str
+    """Opens the demo user's faces and sessions, whomever the configuration lets in; nobody else knows it."""
+
+
+@contextmanager
+def running_service(arguments: Sequence[str], settings: Mapping[str, str] = NOTHING) -> Iterator[ServiceProcess]:
+    """`lipsync serve` with these arguments and with `settings` in its environment, on a free port, stopped on leaving.
+
+    It lets in nobody but whoever has its token.
+
+    Raises MODEL_LOAD_FAILED with the end of its log.
+    """
+    began, token = time.monotonic(), secrets.token_hex(16)
+    command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
+    environment = {**os.environ, **UNAIDED, **settings, "LIPSYNC_AUTH_TOKENS": f"{token}={DEMO_USER}"}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        try:
+            assert process.stdout is not None
+            url = _url(process.stdout, log)
+            yield ServiceProcess(process.pid, url, time.monotonic() - began, token)
+        finally:
+            _stop(process)
+
+
+def _url(output: IO[str], log: IO[bytes]) -> str:
+    for line in output:
+        if line.startswith(_GREETING):
+            return line.removeprefix(_GREETING).split("/  ")[0]
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+    tail = log.read().decode(errors="replace").strip()
+    raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"the service did not start: {tail}", recoverable=False)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def cpu_seconds(pid: int) -> dict[str, float]:
+    """CPU time so far of each part of the service under process `pid`: itself, the server, and each model's backend processes.
+
+    User and system time together, in steps of the kernel's 10 ms.
+    """
+    import psutil
+
+    root = psutil.Process(pid)
+    spent: dict[str, float] = {}
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            part = ORCHESTRATOR if process.pid == pid else _part(process.cmdline())
+            times = process.cpu_times()
+            spent[part] = spent.get(part, 0.0) + times.user + times.system
+    return spent
+
+
+def _part(command: Sequence[str]) -> str:
+    """A backend process's last argument but one is `<model>_<group>_<instance>`."""
+    if command and command[0].endswith("triton_python_backend_stub"):
+        return f"backend of {command[-2].rsplit('_', 2)[0]}"
+    return "tritonserver" if command and command[0].endswith("tritonserver") else ORCHESTRATOR

@@ -1,0 +1,1 @@
+"""`lipsync doctor`: checks of the machine, the installation and the models."""

@@ -1,0 +1,42 @@
+"""How many faces can speak at once here: the probe that the service makes at its start, for `lipsync doctor`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from orchestrator.cli.doctor.machine_checks import Check, State
+from orchestrator.core.config import ConfigError, ServiceConfig
+from orchestrator.core.errors import LipSyncError
+from orchestrator.faces.service import FaceModelCacheService
+from orchestrator.faces.storage.store import open_store
+from orchestrator.inference import ContractError
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.models import ADAPTERS
+from orchestrator.pipeline.capacity_probe import Capacity, measure
+from orchestrator.video.generator import VideoGeneratorService
+
+
+async def live_faces(config: ServiceConfig) -> Check:
+    """Through a server like the one that would be used; one elsewhere spends CPU and GPU that are not seen from here."""
+    name = "live faces"
+    if config.triton_urls:
+        return Check(
+            name, State.NOTE, f"not known: {config.triton_url} draws", "set max_concurrent_sessions by `lipsync bench --sessions N`"
+        )
+    try:
+        capacity = await _measured(config)
+    except (ConfigError, LipSyncError, ContractError, OSError, TimeoutError, KeyError) as error:
+        return Check(name, State.NOTE, f"not measured: {error}")
+    cost = f"{config.default_model.value} takes {capacity.cpu_ms_per_frame:.1f} ms of {capacity.cores:g} cores a frame"
+    return Check(name, State.OK, f"{capacity.faces} can speak at once at {capacity.fps:g} frames a second ({cost})")
+
+
+async def _measured(config: ServiceConfig) -> Capacity:
+    adapter, repository = ADAPTERS[config.default_model], read_repository(config.model_repository)
+    async with AsyncExitStack() as opened:
+        models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
+        server = await opened.enter_async_context(EmbeddedTriton(config.model_repository, models))
+        inference = await opened.enter_async_context(TritonInference([server], repository))
+        return await measure(adapter, FaceModelCacheService(open_store(config.storage, config.bucket)), VideoGeneratorService(inference))

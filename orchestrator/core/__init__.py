@@ -1,0 +1,1 @@
+"""Foundations that every package uses: types, errors, configuration, caches, metrics, logs, traces."""

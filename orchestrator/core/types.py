@@ -1,0 +1,223 @@
+"""The nouns of the service: frozen records that travel between the stages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio at 16 kHz, full scale 1.0, shape `[n]`."""
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""`[height, width, 3]`, RGB order."""
+
+
+class LipSyncModel(StrEnum):
+    """Models a client can name; the values are the wire strings. A model of your own has its name by `own`."""
+
+    TPSM = "tpsm"
+    WAV2LIP = "wav2lip"
+    SADTALKER = "sadtalker"
+    AUDIO2HEAD = "audio2head"
+    TPSM_NEURAL = "tpsm-neural"
+    STATIC = "static"
+
+    @classmethod
+    def own(cls, name: str) -> LipSyncModel:
+        """The model of that wire name, known from now on wherever a model can be named. Raises ValueError for a name that is none.
+
+        Adapters call it in their `ModelSpec`, so that a new model needs no line here.
+        """
+        if not _MODEL_NAME.fullmatch(name):
+            raise ValueError(f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter first")
+        if name in cls._value2member_map_:
+            return cls(name)
+        if name not in _OWN_MODELS:
+            model = str.__new__(cls, name)
+            model._name_, model._value_ = name.upper().replace("-", "_"), name
+            _OWN_MODELS[name] = model
+        return _OWN_MODELS[name]
+
+    @classmethod
+    def known(cls) -> tuple[LipSyncModel, ...]:
+        """Ours, and those that `own` has named so far."""
+        return (*cls, *_OWN_MODELS.values())
+
+    @classmethod
+    def _missing_(cls, value: object) -> LipSyncModel | None:
+        return _OWN_MODELS.get(value) if isinstance(value, str) else None
+
+
+_OWN_MODELS: Final[dict[str, LipSyncModel]] = {}
+_MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+class AudioFormat(StrEnum):
+    """How `AudioChunk.data` is coded."""
+
+    PCM = "pcm"
+    WAV = "wav"
+    OPUS = "opus"
+
+
+class VideoFormat(StrEnum):
+    """How frames are coded on the wire."""
+
+    JPEG = "jpeg"
+    H264 = "h264"
+
+
+class MelScale(StrEnum):
+    """How the energy of a mel band is written."""
+
+    NATURAL_LOG = "natural_log"
+    """Natural logarithm of power."""
+    DECIBEL = "decibel"
+    """Pre-emphasised magnitudes in decibels, -4..4; see `orchestrator.audio.features.decibel_mel`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MelSpec:
+    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80 Slaney bands)."""
+
+    n_mels: int = 80
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    fmin_hz: float = 80.0
+    fmax_hz: float = 7600.0
+    log_floor: float = 1e-8
+    """Power below which the natural logarithm is clipped."""
+    scale: MelScale = MelScale.NATURAL_LOG
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before it."""
+        return self.win_length // 2
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformSpec:
+    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their own."""
+
+    hop_length: int = 640
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples of row i, from sample `i * hop_length` on."""
+        return self.hop_length
+
+
+FeatureSpec: TypeAlias = MelSpec | WaveformSpec
+"""What a model hears: rows of numbers, `hop_length` samples apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """One piece of a turn's audio as the client sent it."""
+
+    data: bytes
+    timestamp_ms: float
+    """The client's clock at the chunk's first sample."""
+    sequence_number: int
+    sample_rate_hz: int
+    channels: int
+    format: AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Picture size in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """One landmark, in pixels of the face model's neutral pose."""
+
+    x: float
+    y: float
+    confidence: float = 1.0
+    landmark: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceModel:
+    """An enrolled face: the photo and where its landmarks are."""
+
+    id: str
+    user_id: str
+    resolution: Resolution
+    keypoints: tuple[Keypoint, ...]
+    """468 or 478 MediaPipe face-mesh points in index order."""
+    neutral_pose: RgbImage
+    quality_score: float
+    created_at: str
+    version: str = ""
+    """Changes whenever the stored bytes change; part of every cache key."""
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_path(self) -> str:
+        """The folder of its files in storage."""
+        return f"face-models/{self.user_id}/{self.id}"
+
+    @property
+    def expression_templates(self) -> list[Any]:
+        """As stored: names with key points or blend shapes; empty for a face that was enrolled without."""
+        return list(self.metadata.get("expressionTemplates", ()))
+
+    def landmarks(self) -> NDArray[np.float32]:
+        """The key points as `[n, 2]` pixels, x first."""
+        with np.errstate(over="ignore"):  # beyond all numbers is infinite, which whoever uses them checks
+            return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float64).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoGenerationConfig:
+    """How a turn's video is drawn and coded."""
+
+    target_fps: float = 20.0
+    resolution: Resolution = Resolution(256, 256)
+    format: VideoFormat = VideoFormat.JPEG
+    quality: int = 80
+    """0..100."""
+    enable_interpolation: bool = False
+    """While a model is slower than real time it draws every second frame, and those between follow from the motion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedFrame:
+    """One drawn picture and the time of the audio it shows."""
+
+    image: RgbImage
+    sequence_number: int
+    audio_timestamp_ms: float
+    """The client's clock at the start of the frame's slot."""
+    lip_sync_model: LipSyncModel
+    generation_time_ms: float
+    is_interpolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingFrame:
+    """One coded picture, ready for the wire."""
+
+    data: bytes
+    sequence_number: int
+    timestamp_ms: float
+    """When to present it, in the client's clock."""
+    audio_timestamp_ms: float
+    format: VideoFormat
+    is_keyframe: bool
+    resolution: Resolution
+    lip_sync_model: LipSyncModel
+    is_interpolated: bool

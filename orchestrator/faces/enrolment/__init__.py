@@ -1,0 +1,1 @@
+"""Enrolment: face detection, mesh, framing and quality of a photo."""

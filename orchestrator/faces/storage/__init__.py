@@ -1,0 +1,1 @@
+"""Face storage: local folder, Google Cloud Storage, the format of a stored face."""

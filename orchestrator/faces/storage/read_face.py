@@ -1,0 +1,44 @@
+"""A face model as it lies in storage at one moment, though others write it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.core.types import FaceModel
+from orchestrator.faces.storage.face_format import READ, check_listing, parse_face_model, unpacked_face
+from orchestrator.faces.storage.replacement import replacement_in
+from orchestrator.faces.storage.store import Blob, FaceStore, face_prefix, is_derived, version_of
+
+_ATTEMPTS: Final = 4
+"""A face that is replaced once may change twice while it is read: to the replacement, and to its files."""
+
+
+async def read_face_model(store: FaceStore, user_id: str, model_id: str) -> FaceModel:
+    """Read until the folder did not change meanwhile, so that no face is a mixture of two.
+
+    Raises FACE_MODEL_NOT_FOUND and FACE_MODEL_INCOMPATIBLE; `recoverable` while others write the face.
+    """
+    prefix = face_prefix(user_id, model_id)
+    blobs = await store.blobs(prefix)
+    for _ in range(_ATTEMPTS):
+        version = version_of(blobs)
+        check_listing(user_id, model_id, blobs)
+        files = await _files(store, model_id, blobs)
+        blobs = await store.blobs(prefix)
+        if version_of(blobs) == version:
+            return await asyncio.to_thread(parse_face_model, user_id, model_id, files, version)
+    message = f"face model {model_id!r} was written again and again while it was read; try again"
+    raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
+
+
+async def _files(store: FaceStore, model_id: str, blobs: tuple[Blob, ...]) -> dict[str, bytes]:
+    """Bytes by name, those in the replacement where there is one; without what is gone by now."""
+    whole = replacement_in(blobs)
+    if whole is not None:
+        data = await store.read(whole.key)
+        return {} if data is None else unpacked_face(model_id, whole.key.rsplit("/", 1)[-1], data)
+    keys = {blob.key.rsplit("/", 1)[-1]: blob.key for blob in blobs if not is_derived(blob.key)}
+    read = {name: await store.read(keys[name]) for name in READ if name in keys}
+    return {name: data for name, data in read.items() if data is not None}

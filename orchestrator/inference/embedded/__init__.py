@@ -1,0 +1,1 @@
+"""Embedded `tritonserver`: process, environment, supervision, self test."""

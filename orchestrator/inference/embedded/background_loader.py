@@ -1,0 +1,127 @@
+"""Loads models while the server serves already: one by one, so that a large, broken or missing one costs the others nothing.
+
+Also models that failed later come here, unless the server's start depends on them; none of this ever restarts the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+import grpc
+
+from orchestrator.inference.embedded.control_client import Control
+from orchestrator.inference.embedded.fault_detection import FaultFinder
+from orchestrator.inference.embedded.process import ServerProcess, give_way, kill_stubs
+from orchestrator.inference.embedded.readiness import READY, Admission
+
+LOG = logging.getLogger(__name__)
+
+RETRY_FIRST_S: Final = 5.0
+RETRY_LAST_S: Final = 60.0
+"""Waits before trying again to load a model that could not be loaded, doubling."""
+
+LOOK_S: Final = 0.1
+"""How often a heavy model's backend processes are looked for while it is being loaded."""
+
+
+class BackgroundLoader:
+    """Makes models ready for one life of the server; `run` is a task of the supervisor."""
+
+    def __init__(self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder) -> None:
+        self._admission = admission
+        self._process = process
+        self._control = control
+        self._faults = faults
+        self._due_s: dict[str, float] = {}
+        self._waits_s: dict[str, float] = {}
+        self._ready_at_s: dict[str, float] = {}
+        self._wake = asyncio.Event()
+
+    def take(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
+        """Load these in this order, now or after a while."""
+        self._due_s |= dict.fromkeys(models, asyncio.get_running_loop().time() + after_s)
+        self._wake.set()
+
+    def take_back(self, model: str, reason: str) -> None:
+        """A model that was ready is not any more: unload it and load it again, later and later if it does not stay."""
+        self._admission.withdraw(reason, model)
+        self._faults.forget(model)
+        if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
+            self._waits_s.pop(model, None)
+        self._postpone(model, first_s=0.0)
+        LOG.warning("%s: %s; loading it again in the background", model, reason)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Never returns."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            due = next((model for model, due_s in self._due_s.items() if due_s <= loop.time()), None)
+            if due is not None:
+                del self._due_s[due]
+                await self._try(due)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(self._due_s.values(), default=None)):
+                    await self._wake.wait()
+
+    def _postpone(self, model: str, *, first_s: float) -> None:
+        wait_s = self._waits_s.get(model, first_s)
+        self._waits_s[model] = min(max(2.0 * wait_s, RETRY_FIRST_S), RETRY_LAST_S)
+        self._due_s[model] = asyncio.get_running_loop().time() + wait_s
+
+    async def _try(self, model: str) -> None:
+        try:
+            reason = await self._attempt(model)
+        except Exception as error:  # the edge of one model: whatever it is must not keep the others from being loaded
+            LOG.exception("loading %s failed", model)
+            reason = f"{type(error).__name__}: {error}"
+        self._admission.accept(model, reason, quiet=bool(self._admission.absent(model)))
+        if reason != READY:
+            self._postpone(model, first_s=RETRY_FIRST_S)
+            return
+        LOG.info("model %s is ready", model)
+        if model not in self._ready_at_s:
+            self._waits_s.pop(model, None)
+        self._ready_at_s[model] = asyncio.get_running_loop().time()
+
+    async def _attempt(self, model: str) -> str:
+        """Why the model is not ready after it, else nothing."""
+        admission = self._admission
+        reason = admission.absent(model)
+        if reason:
+            return reason
+        await self._clear(model)
+        reason = admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
+        if not reason and (failure := await admission.failure(self._control, model)) is not None:
+            reason = failure.reason
+        if reason:
+            await self._clear(model)
+        else:
+            self._faults.watch(model)
+        return reason
+
+    async def _load(self, model: str) -> str:
+        """A heavy one gives way to the others already while it opens its network and is warmed up."""
+        if not self._admission.is_heavy(model):
+            return await self._admission.load(self._control, model)
+        loading = asyncio.create_task(self._admission.load(self._control, model), name=f"load {model}")
+        try:
+            while len(stubs := self._process.stubs_of(model)) < self._admission.contract(model).instances and not loading.done():
+                await asyncio.wait([loading], timeout=LOOK_S)
+            give_way(stubs)
+            return await loading
+        finally:
+            loading.cancel()
+
+    async def _clear(self, model: str) -> None:
+        """Loading alone does not bring back an instance whose process died, and what did not work need not hold memory."""
+        self._faults.forget(model)
+        await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))
+        with contextlib.suppress(grpc.aio.AioRpcError):  # it was not loaded
+            await self._control.unload(model)

@@ -1,0 +1,1 @@
+"""gRPC client of Triton Inference Server: connections, discovery, shared memory."""

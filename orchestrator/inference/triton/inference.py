@@ -1,0 +1,204 @@
+"""`Inference` over gRPC: picks a server that has the model ready, checks the contract, and sends the request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from grpc import StatusCode
+from numpy.typing import NDArray
+
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.inference import ContractError, InferenceError, NotCached, NotServed, Tensors
+from orchestrator.inference.embedded.run_lock import Lease
+from orchestrator.inference.model_contract import ModelContract, Repository
+from orchestrator.inference.model_fingerprint import NetworkIdentities, Stamp
+from orchestrator.inference.triton.addresses import Resolve, addresses_of
+from orchestrator.inference.triton.connection import Connection, is_loopback
+from orchestrator.inference.triton.discovery import Discovery
+from orchestrator.inference.triton.external_server import ExternalServer
+from orchestrator.inference.triton.links import Links
+from orchestrator.inference.triton.status_codes import error_of
+
+LOG = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """A Triton that somebody watches: the embedded one's supervisor, or a poller of one that others run."""
+
+    @property
+    def url(self) -> str:
+        """gRPC address, `host:port`; it may change with `life`."""
+        ...
+
+    @property
+    def life(self) -> int:
+        """Grows when the server was restarted: connections and registrations of earlier lives are void."""
+        ...
+
+    def has_ready(self, model: str) -> bool:
+        """The state at the last look; no request."""
+        ...
+
+    def loaded_from(self, model: str) -> Stamp | None:
+        """What the model's files looked like when the server read them; None where that cannot be known."""
+        ...
+
+    @property
+    def metrics_url(self) -> str:
+        """Of its own metrics, `http://host:port/metrics`."""
+        ...
+
+    def memory_mb(self) -> dict[str, float]:
+        """What the backend processes of each model hold, as far as that can be seen from here."""
+        ...
+
+    def report_failure(self, model: str, error: InferenceError) -> None:
+        """What a request met; the watcher decides whether to look closer."""
+        ...
+
+
+ELSEWHERE: Final = frozenset({LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE})
+"""Failures of one server, which another one may not have."""
+
+FIRST_SHARE: Final = 0.5
+"""Of the time there is: what one server gets while another one could still answer."""
+
+
+class TritonInference:
+    """`Inference` over one or several servers. An async context manager; closes its connections, not the servers.
+
+    `servers` holds addresses and names (`"host:8001"`), whose servers it then polls itself, or watched servers such as
+    `EmbeddedTriton`. `shared_memory=None` shares memory with servers on this host.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str | Server],
+        repository: Repository,
+        *,
+        shared_memory: bool | None = None,
+        resolve: Resolve = addresses_of,
+    ) -> None:
+        self._links = Links(self._connect)
+        self._watched: list[Server] = [each for each in servers if not isinstance(each, str)]
+        self._discovery = Discovery([each for each in servers if isinstance(each, str)], repository, resolve, self._links.retire)
+        self._repository = repository
+        self._shared_memory = shared_memory
+        self._lease: Lease | None = None
+        self._uninformed: dict[str, Server] = {}
+        """By model: the server that did not hold something, until the next request for the model, which may bring it."""
+        self._identities = NetworkIdentities()
+
+    async def __aenter__(self) -> TritonInference:
+        await self._discovery.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._discovery.stop()
+        await self._links.close()
+        if self._lease is not None:
+            self._lease.release()
+
+    @property
+    def _servers(self) -> list[Server]:
+        """Those that are there now."""
+        return [*self._watched, *self._discovery.servers]
+
+    async def ready(self, model: str) -> bool:
+        """Whether any server had it ready at the last look."""
+        return any(server.has_ready(model) for server in self._servers)
+
+    async def identity(self, model: str) -> str | None:
+        """See `Inference.identity`; None also where servers have loaded different files."""
+        contract, stamps = self._repository.models.get(model), {server.loaded_from(model) for server in self._servers}
+        return None if contract is None or len(stamps) != 1 else await self._identities.of(contract, stamps.pop())
+
+    def metrics_urls(self) -> list[str]:
+        """Of every server."""
+        return [server.metrics_url for server in self._servers]
+
+    def memory_mb(self) -> dict[str, float]:
+        """Of all servers on this machine together, by Triton model."""
+        held: dict[str, float] = {}
+        for server in self._servers:
+            for model, size_mb in server.memory_mb().items():
+                held[model] = held.get(model, 0.0) + size_mb
+        return held
+
+    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+        """See `Inference.infer`."""
+        contract, batch = self._checked(model, inputs)
+        if contract.steps and not await self.ready(model):
+            raise NotServed(model)
+        tried: set[Server] = set()
+        while True:
+            server = self._pick(model, tried)
+            tried.add(server)
+            others = self._others(model, tried)
+            now = asyncio.get_running_loop().time()
+            until = now + FIRST_SHARE * (deadline - now) if others else deadline
+            try:
+                async with self._links.asking(model, server) as connection:
+                    return await connection.infer(contract, inputs, batch, until)
+            except NotCached:
+                self._uninformed |= dict.fromkeys((model, *contract.steps), server)
+                raise
+            except InferenceError as error:
+                server.report_failure(model, error)
+                if error.code not in ELSEWHERE or not (others and self._others(model, tried)):
+                    raise
+
+    async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
+        """See `Inference.infer_everywhere`."""
+        contract, batch = self._checked(model, inputs)
+
+        async def ask(server: Server) -> bool:
+            try:
+                async with self._links.asking(model, server) as connection:
+                    await connection.infer(contract, inputs, batch, deadline)
+            except InferenceError as error:
+                LOG.warning("%s: a request ahead of its use failed at %s: %s", model, server.url, error.message)
+                return False
+            return True
+
+        return sum(await asyncio.gather(*map(ask, self._others(model, ()))))
+
+    def _checked(self, model: str, inputs: Tensors) -> tuple[ModelContract, int]:
+        contract = self._repository.models.get(model)
+        if contract is None:
+            raise NotServed(model)
+        try:
+            return contract, contract.check(inputs)
+        except ContractError as error:
+            LOG.exception("an adapter broke the contract of %s", model)
+            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model) from error
+
+    def _others(self, model: str, tried: Collection[Server]) -> list[Server]:
+        """Servers that have the model ready and were not asked yet."""
+        return [server for server in self._servers if server not in tried and server.has_ready(model)]
+
+    def _pick(self, model: str, tried: Collection[Server]) -> Server:
+        """A server that has the model ready; any untried one if none has, so that the error is the server's own."""
+        among = self._others(model, tried) or [server for server in self._servers if server not in tried]
+        if not among:
+            raise error_of(model, StatusCode.UNAVAILABLE, f"no address yet of {', '.join(self._discovery.unresolved)}")
+        uninformed = self._uninformed.pop(model, None)
+        return uninformed if uninformed in among else self._links.next_of(model, among)
+
+    def _connect(self, server: Server) -> Connection:
+        shared = is_loopback(server.url) if self._shared_memory is None else self._shared_memory
+        name = server.name if isinstance(server, ExternalServer) else ""
+        return Connection(server.url, shm_prefix=self._shm_prefix() if shared else "", name=name)
+
+    def _shm_prefix(self) -> str:
+        """Empty on systems without POSIX shared memory in a folder."""
+        if self._lease is None:
+            try:
+                self._lease = Lease()
+            except OSError:
+                return ""
+        return self._lease.prefix

@@ -1,0 +1,111 @@
+"""Lends shared memory to the requests of one connection: a ring of small slots, and one of large ones if large tensors come.
+
+As bytes 9 MB cost the event loop a stall of tens of milliseconds, which every other session would feel; here they cost two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from grpc import StatusCode
+from tritonclient.grpc import service_pb2
+
+from orchestrator.inference.triton.shared_memory_ring import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS, Slot, SlotRing
+
+LOG = logging.getLogger(__name__)
+
+REGISTER_TIMEOUT_S: Final = 1.0
+
+UNANSWERED: Final = frozenset({StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.UNKNOWN})
+"""Statuses after which the server may still be at work on the request."""
+
+SIZES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
+"""Bytes of a slot and slots, of each ring, smallest first; a ring is reserved when the first request wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """A slot and the ring that it goes back to."""
+
+    ring: SlotRing
+    slot: Slot
+
+
+class SharedMemory:
+    """The rings that one server knows. `prefix` starts the names of segments; empty where everything travels as bytes."""
+
+    def __init__(self, stub: Any, prefix: str) -> None:
+        self._stub = stub
+        self._prefix = prefix
+        self._rings: dict[int, SlotRing] = {}
+        self._wanted = set(SIZES) if prefix else set()
+        self._registering = asyncio.Lock()
+
+    async def lend(self, inputs_and_outputs: int, outputs: int) -> Loan | None:
+        """A slot for so many bytes, or None where bytes have to do: no sharing, no slot left, or outputs that will not fit.
+
+        Inputs that do not fit travel as bytes beside those that do.
+        """
+        slot_bytes = next((size for size in SIZES if inputs_and_outputs <= size), LARGE_SLOT_BYTES)
+        if outputs > slot_bytes:
+            return None
+        if slot_bytes in self._wanted:
+            async with self._registering:
+                await self._register(slot_bytes)
+        ring = self._rings.get(slot_bytes)
+        slot = None if ring is None else ring.take()
+        return None if ring is None or slot is None else Loan(ring, slot)
+
+    def settle(self, loan: Loan | None, model: str, sent_at: float, now: float, *, answered: bool) -> None:
+        """A request has ended; the server may still write into its slot unless it `answered`."""
+        if answered:
+            for ring in self._rings.values():
+                ring.answered(model, sent_at, now)
+        if loan is None:
+            return
+        if answered:
+            loan.ring.give_back(loan.slot)
+        else:
+            loan.ring.abandon(loan.slot, model, now)
+
+    def free(self, slot_bytes: int) -> int:
+        """Slots of that size that could be lent now."""
+        return self._rings[slot_bytes].free if slot_bytes in self._rings else 0
+
+    def forget(self) -> None:
+        """The server lost them (it was restarted, so nobody writes any more): the next requests register others."""
+        self.close()
+        self._wanted |= set(SIZES) if self._prefix else set()
+
+    def close(self) -> None:
+        """Lets go of all of it."""
+        for ring in self._rings.values():
+            ring.close()
+        self._rings.clear()
+
+    async def _register(self, slot_bytes: int) -> None:
+        if slot_bytes not in self._wanted:
+            return
+        key = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        try:
+            ring = await asyncio.to_thread(SlotRing, key, SIZES[slot_bytes], slot_bytes)  # zeroing it takes a while
+        except OSError as error:
+            self._wanted.discard(slot_bytes)
+            LOG.warning("no shared memory for tensors of up to %d MiB, they travel as bytes: %s", slot_bytes >> 20, error)
+            return
+        message = service_pb2.SystemSharedMemoryRegisterRequest(name=ring.key, key=f"/{ring.key}", byte_size=ring.nbytes)
+        try:
+            await self._stub.SystemSharedMemoryRegister(message, timeout=REGISTER_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            ring.close()
+            if error.code() not in UNANSWERED:  # else it is the server that is away, not the memory
+                self._wanted.discard(slot_bytes)
+            LOG.info("shared memory not registered: %s", error.details())
+        else:
+            self._rings[slot_bytes] = ring
+            self._wanted.discard(slot_bytes)

@@ -1,0 +1,1 @@
+"""Audio2Head: adapter, features and head motion."""

@@ -1,0 +1,1 @@
+"""SadTalker: adapter, expression, head motion and paste."""

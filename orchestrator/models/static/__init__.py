@@ -1,0 +1,1 @@
+"""Static fallback: the face at rest."""

@@ -1,0 +1,1 @@
+"""Built-in model: `audio2motion` and the warp renderer."""

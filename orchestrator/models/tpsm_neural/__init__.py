@@ -1,0 +1,1 @@
+"""Thin-plate spline motion model: neural renderer."""

@@ -1,0 +1,1 @@
+"""Wav2Lip: adapter, features and face crop."""

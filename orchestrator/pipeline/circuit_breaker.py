@@ -1,0 +1,167 @@
+"""How the models fare: latency and success of each, and a circuit breaker that opens when one fails."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.core.types import LipSyncModel
+
+HISTORY: Final = 256
+"""Chunks remembered per model."""
+
+FIRST_PROBE_S: Final = 0.25
+"""A failed model is asked again after this time, later ones after twice the time, up to `LONGEST_PROBE_S`."""
+
+LONGEST_PROBE_S: Final = 1.0
+
+STEADY_S: Final = 10.0
+"""A model that fails again within this time of coming back flaps: it stays away for twice as long as before, up to `LONGEST_FLAP_S`."""
+
+LONGEST_FLAP_S: Final = 4.0
+
+SHARED_FAILURES: Final = frozenset({LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE})
+"""Failures of the model itself. Others may come from one session's face or audio and must not cost the others their model."""
+
+
+@dataclass
+class _Record:
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    loads: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    successes: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    frames: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    open_until_s: float | None = None
+    opened_by: LipSyncErrorCode | None = None
+    probe_after_s: float = FIRST_PROBE_S
+    cooled_s: float = FIRST_PROBE_S
+    """The cool-down that followed the last failure."""
+    closed_s: float = -math.inf
+    """When the circuit last closed after a failure."""
+    updated_s: float | None = None
+    queue_ms: float | None = None
+    gpu_utilization: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPerformance:
+    """What is known of one model's recent chunks."""
+
+    model: LipSyncModel
+    average_latency_ms: float
+    p95_latency_ms: float
+    p99_latency_ms: float
+    p95_load: float
+    """Of a batch's latency over the time that its frames last; above 1 a model falls behind."""
+    success_rate: float
+    frames_per_second: float
+    is_open: bool
+    """The circuit is open: the model failed and has not answered a probe since."""
+    drawn: int
+    """Batches that the latencies are those of; 0: they say nothing."""
+    updated_s: float | None
+    """Of the last batch, drawn or failed, on the caller's clock; None before the first."""
+    quality_score: float = 0.0
+    """Expected quality of the picture times the share of batches that succeeded, 0..1."""
+    queue_ms: float | None = None
+    """Mean wait in Triton's queues for one batch, at the last look; None where nobody asked the model's networks meanwhile."""
+    gpu_utilization: float | None = None
+    """0..1, of the GPUs that the model runs on, other models included; None without one."""
+    memory_usage_mb: float | None = None
+    """What the model's backend processes hold, or else what is used of its GPUs, other models included."""
+
+
+class PerformanceTracker:
+    """Records results and answers which circuits are closed. Never reads a clock: `now` is monotonic seconds."""
+
+    def __init__(self, qualities: Mapping[LipSyncModel, float] | None = None) -> None:
+        """`qualities` are what the models declare, 0..1."""
+        self._qualities = dict(qualities or {})
+        self._records: dict[LipSyncModel, _Record] = {}
+
+    def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float, *, lasting_ms: float) -> None:
+        """A batch was drawn, whose frames last as long as `lasting_ms` says."""
+        record = self._record(model)
+        record.latencies_ms.append(latency_ms)
+        record.loads.append(latency_ms / lasting_ms)
+        record.successes.append(True)
+        record.frames.append((now, frames))
+        record.updated_s = now
+
+    def record_failure(self, model: LipSyncModel, code: LipSyncErrorCode, now: float) -> None:
+        """A batch failed; a failure of the model itself opens its circuit at once, and a face that it cannot draw says nothing of it."""
+        if code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
+            return
+        record = self._record(model)
+        record.successes.append(False)
+        record.updated_s = now
+        if code in SHARED_FAILURES and record.open_until_s is None:
+            flaps = now - record.closed_s < STEADY_S
+            record.probe_after_s = record.cooled_s = min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
+            record.open_until_s = now + record.probe_after_s
+            record.opened_by = code
+
+    def note_resources(
+        self, model: LipSyncModel, *, queue_ms: float | None, gpu_utilization: float | None, memory_mb: float | None
+    ) -> None:
+        """What the servers say of the model since the last time they were asked."""
+        record = self._record(model)
+        record.queue_ms, record.gpu_utilization, record.memory_mb = queue_ms, gpu_utilization, memory_mb
+
+    def is_closed(self, model: LipSyncModel) -> bool:
+        """Whether sessions may use the model."""
+        return self._record(model).open_until_s is None
+
+    def opened_by(self, model: LipSyncModel) -> LipSyncErrorCode | None:
+        """What opened the model's circuit; None while it is closed."""
+        return None if self.is_closed(model) else self._record(model).opened_by
+
+    def due_for_probe(self, now: float) -> list[LipSyncModel]:
+        """Models whose circuit is open and whose cool-down is over."""
+        return [model for model, record in self._records.items() if record.open_until_s is not None and now >= record.open_until_s]
+
+    def record_probe(self, model: LipSyncModel, answered: bool, now: float, *, longest_s: float = LONGEST_PROBE_S) -> None:
+        """Close the circuit, or wait twice as long for the next probe, at most `longest_s`."""
+        record = self._record(model)
+        if answered:
+            record.open_until_s, record.closed_s = None, now
+            return
+        record.probe_after_s = min(2.0 * record.probe_after_s, longest_s)
+        record.open_until_s = now + record.probe_after_s
+
+    def performance(self, model: LipSyncModel) -> ModelPerformance:
+        """Figures over the last `HISTORY` batches."""
+        record = self._record(model)
+        latencies = np.array(record.latencies_ms or [0.0])
+        success_rate = sum(record.successes) / len(record.successes) if record.successes else 1.0
+        return ModelPerformance(
+            model=model,
+            average_latency_ms=float(latencies.mean()),
+            p95_latency_ms=float(np.percentile(latencies, 95)),
+            p99_latency_ms=float(np.percentile(latencies, 99)),
+            p95_load=float(np.percentile(record.loads or [0.0], 95)),
+            success_rate=success_rate,
+            frames_per_second=_rate(record.frames),
+            is_open=record.open_until_s is not None,
+            drawn=len(record.latencies_ms),
+            updated_s=record.updated_s,
+            quality_score=self._qualities.get(model, 0.0) * success_rate,
+            queue_ms=record.queue_ms,
+            gpu_utilization=record.gpu_utilization,
+            memory_usage_mb=record.memory_mb,
+        )
+
+    def _record(self, model: LipSyncModel) -> _Record:
+        return self._records.setdefault(model, _Record())
+
+
+def _rate(frames: deque[tuple[float, int]]) -> float:
+    if len(frames) < 2 or frames[-1][0] <= frames[0][0]:
+        return 0.0
+    return sum(count for _, count in list(frames)[1:]) / (frames[-1][0] - frames[0][0])

@@ -1,0 +1,55 @@
+"""Which models this checkout can use, why not the others, and under which licences: told alike by every command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.core.types import LipSyncModel
+from orchestrator.inference.model_contract import Repository
+from orchestrator.models import ADAPTERS
+from orchestrator.models.base import Licences
+
+LICENCES: Final[dict[LipSyncModel, Licences]] = {model: adapter.spec.licences for model, adapter in ADAPTERS.items()}
+"""As the adapters declare them; `docs/models.md` has the sources."""
+
+SHIPPED: Final = frozenset({"tpsm"})
+"""Triton models that are programs of this repository: nothing makes them anew."""
+
+TRAINED_HERE: Final = frozenset({"audio2motion"})
+"""Triton models that need no checkpoint of others."""
+
+
+def why_not(model: LipSyncModel, repository: Repository) -> str:
+    """What is missing before `model` can draw, and the command that brings it; empty when nothing is."""
+    if model not in ADAPTERS:
+        return "not part of this version"
+    absent = [name for name in ADAPTERS[model].spec.triton_models if not _present(name, repository)]
+    if not absent:
+        return ""
+    missing = ", ".join(_file(name, repository) for name in absent)
+    return f"missing {missing}: {' && '.join(commands_for(model, absent))}"
+
+
+def commands_for(model: LipSyncModel, absent: Sequence[str]) -> tuple[str, ...]:
+    """What brings the Triton models `absent` of `model`; a public network's parts come from one checkpoint by one command."""
+    return tuple(dict.fromkeys(_command(model, name) for name in absent))
+
+
+def _command(model: LipSyncModel, triton_model: str) -> str:
+    if triton_model in SHIPPED:
+        return f"git checkout -- model_repository/{triton_model}"
+    if triton_model in TRAINED_HERE:
+        return f"python -m export {triton_model}"
+    return f"python -m export {model.value} --checkpoint PATH"
+
+
+def _present(name: str, repository: Repository) -> bool:
+    contract = repository.models.get(name)
+    return contract is not None and contract.present
+
+
+def _file(name: str, repository: Repository) -> str:
+    contract = repository.models.get(name)
+    file = repository.path / name / "config.pbtxt" if contract is None else contract.file
+    return str(file.relative_to(repository.path.parent)) if file.is_relative_to(repository.path.parent) else str(file)

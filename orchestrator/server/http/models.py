@@ -1,0 +1,134 @@
+"""The state of service and models over HTTP: health, what each model needs, and how it fares."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from orchestrator.core.errors import invalid_field
+from orchestrator.core.types import LipSyncModel
+from orchestrator.inference.weights_provenance import Weights
+from orchestrator.models import ADAPTERS
+from orchestrator.pipeline.circuit_breaker import ModelPerformance
+from orchestrator.server.http import schemas as answers
+from orchestrator.server.http.context import CONFIG, MEASURED, SERVICE, answer
+from orchestrator.server.http.errors import refused
+from orchestrator.sessions.service import HealthStatus
+from orchestrator.video.generation_metrics import GenerationMetrics
+
+
+async def health(request: web.Request) -> web.Response:
+    """Sessions, capacity, and each model's availability and latency."""
+    app, service = request.app, request.app[SERVICE]
+    status = await service.get_health_status()
+    return answer(
+        answers.Health(
+            status="healthy" if status.is_healthy else "degraded",
+            active_sessions=status.active_sessions,
+            speaking_sessions=service.sessions.speaking(),
+            max_sessions=app[CONFIG].max_concurrent_sessions,
+            gpu_available=status.gpu_available,
+            capacity=_capacity(app),
+            generation=_generation(status.generation),
+            models={model.value: _model_health(app, status, model) for model in ADAPTERS},
+        )
+    )
+
+
+def _capacity(app: web.Application) -> answers.Capacity | None:
+    if not app[MEASURED]:
+        return None
+    (measured,) = app[MEASURED]
+    faces = app[SERVICE].sessions.carries or measured.faces
+    return answers.Capacity(faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps)
+
+
+async def models(request: web.Request) -> web.Response:
+    """Every model with what it needs."""
+    return answer(answers.Models([await _model(request.app, model) for model in ADAPTERS]))
+
+
+async def model_performance(request: web.Request) -> web.Response:
+    """How one model fared over its recent batches."""
+    name = request.match_info["name"]
+    if name not in {model.value for model in ADAPTERS}:
+        error = invalid_field("name", f"no model {name!r}; `GET /v1/models` lists them")
+        return refused(request, error, 404)
+    return answer(_performance(request.app[SERVICE].get_model_performance(LipSyncModel(name))))
+
+
+def _generation(figures: GenerationMetrics) -> answers.Generation:
+    return answers.Generation(
+        frames_generated=figures.frames_generated,
+        frames_dropped=figures.frames_dropped,
+        average_generation_time_ms=round(figures.average_generation_time_ms, 2) if figures.frames_generated else None,
+        average_fps=round(figures.average_fps, 1),
+        buffer_underruns=figures.buffer_underruns,
+        model_switches=figures.model_switches,
+    )
+
+
+def _model_health(app: web.Application, status: HealthStatus, model: LipSyncModel) -> answers.ModelHealth:
+    figures = _performance(status.performance[model])
+    return answers.ModelHealth(
+        available=status.available[model],
+        average_latency_ms=figures.average_latency_ms,
+        p95_latency_ms=figures.p95_latency_ms,
+        p99_latency_ms=figures.p99_latency_ms,
+        success_rate=figures.success_rate,
+        frames_per_second=figures.frames_per_second,
+        **_said(app, model),
+    )
+
+
+async def _model(app: web.Application, model: LipSyncModel) -> answers.Model:
+    spec, pipeline = ADAPTERS[model].spec, app[SERVICE].pipeline
+    return answers.Model(
+        name=model.value,
+        available=await pipeline.choice.available(model),
+        is_default=model is app[CONFIG].default_model,
+        look_ahead_ms=round(spec.look_ahead_ms, 1) if spec.triton_models else 0,
+        min_resolution=spec.min_size,
+        triton_models=list(spec.triton_models),
+        licence=answers.Licence(spec.licences.code, spec.licences.weights, spec.licences.commercial),
+        permitted=not pipeline.choice.why_refused(model),
+        networks=[_network(weights) for weights in pipeline.weights(model)],
+        **_said(app, model),
+    )
+
+
+def _said(app: web.Application, model: LipSyncModel) -> dict[str, str]:
+    """What has to be said with the model's name."""
+    pipeline = app[SERVICE].pipeline
+    said = {"weights": pipeline.weights_warning(model), "refused": pipeline.choice.why_refused(model)}
+    return {key: text for key, text in said.items() if text}
+
+
+def _network(weights: Weights) -> answers.Network:
+    origin, licence = weights.origin or None, weights.licence or None
+    return answers.Network(weights.network, weights.label or None, origin, licence, list(weights.sha256))
+
+
+def _performance(figures: ModelPerformance) -> answers.ModelPerformance:
+    drew = figures.drawn > 0
+    return answers.ModelPerformance(
+        model=figures.model.value,
+        average_latency_ms=round(figures.average_latency_ms, 2) if drew else None,
+        p95_latency_ms=round(figures.p95_latency_ms, 2) if drew else None,
+        p99_latency_ms=round(figures.p99_latency_ms, 2) if drew else None,
+        success_rate=None if figures.updated_s is None else round(figures.success_rate, 4),
+        quality_score=round(figures.quality_score, 4),
+        gpu_utilization=figures.gpu_utilization,
+        memory_usage_mb=None if figures.memory_usage_mb is None else round(figures.memory_usage_mb, 1),
+        frames_per_second=round(figures.frames_per_second, 1) if drew else None,
+        last_updated=None if figures.updated_s is None else _moment(figures.updated_s),
+    )
+
+
+def _moment(loop_s: float) -> str:
+    """A time on the loop's clock as the world writes it."""
+    ago_s = asyncio.get_running_loop().time() - loop_s
+    return datetime.fromtimestamp(time.time() - ago_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Live sessions: their directory, their workers, and `LipSyncService`, the programming interface."""

@@ -1,0 +1,54 @@
+"""What a session has to say, as the wire has it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+
+from orchestrator import protocol
+from orchestrator.pipeline.frame_pipeline import FramePipeline
+from orchestrator.pipeline.session_state import Ending, OutgoingFrame, Poster, Resumed, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.turn import Turn
+from orchestrator.video.stream_state import StreamState
+
+Saying: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
+"""All but errors, which a line tells in its own way."""
+
+
+def message_of(session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str) -> protocol.ServerMessage:
+    """A frame's number is how many of its turn were sent: whatever was left out, the client counts without a hole."""
+    if isinstance(out, OutgoingFrame):
+        return protocol.video_message(session.id, out.turn.id, out.frame, out.turn.frames_sent)
+    if isinstance(out, TurnStarted):
+        weights = pipeline.weights_warning(out.model) or msgspec.UNSET
+        return protocol.ResponseStart(session.id, out.turn.id, out.model, protocol.wire_time(out.timestamp_ms), instance, weights)
+    if isinstance(out, TurnEnded):
+        return protocol.ResponseEnd(session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted)
+    if isinstance(out, Poster):
+        return protocol.Poster(session.id, out.face_model_id, out.data, "jpeg", out.size, out.size)
+    if isinstance(out, Resumed):
+        return protocol.SessionResumed(session.id, out.turn_id, out.next_chunk, list(out.open_turns))
+    if isinstance(out, Ending):
+        return protocol.SessionWarning(session.id, out.reason, round(max(0.0, out.ends_s - now), 1))
+    return protocol.ModelSwitched(session.id, out.before, out.after, out.reason, pipeline.weights_warning(out.after) or msgspec.UNSET)
+
+
+def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:
+    """How a turn went, as its end tells it."""
+    latencies, seconds = np.array(turn.latencies_ms or [0.0]), turn.next_frame / turn.fps
+    return protocol.TurnMetrics(
+        frames_generated=turn.next_frame,
+        frames_dropped=turn.next_frame - turn.frames_sent,
+        average_latency_ms=round(float(latencies.mean()), 2),
+        p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
+        model_used=turn.model,
+        model_switches=turn.switches,
+        bytes_sent=turn.bytes_sent,
+        bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
+        packets_lost=stream.metrics.packets_lost,
+        jitter_ms=round(stream.metrics.jitter_ms, 2),
+        av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,
+        sync_correction_ms=round(stream.sync.correction_ms, 1),
+    )

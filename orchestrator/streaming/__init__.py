@@ -1,1 +1,0 @@
-"""Pictures become encoded frames with timestamps."""

@@ -1,0 +1,1 @@
+"""Adaptation to congestion: bitrate, frame rate, frame skipping, JPEG budget."""
