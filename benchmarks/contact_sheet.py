@@ -18,7 +18,7 @@ from benchmarks.speaking_faces import drawn_portrait, heard
 from orchestrator.audio.files import read_audio
 from orchestrator.core.types import FaceModel, RgbImage
 from orchestrator.faces.enrolment.enrol import enrol_photo
-from orchestrator.faces.storage.store import LocalFaceStore
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.motion import CLOSED, HEAD_PARAMETERS, MOTION_PARAMETERS, VISEMES

@@ -35,7 +35,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from orchestrator.core.dlpack import to_tensor
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.rendering.test_card import canary_frame
 from orchestrator.rendering.frame_centres import spoken_motion

@@ -18,7 +18,7 @@ import numpy as np
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.gcs import BucketFaceStore
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from orchestrator.cli.bench.service_process import ServiceProcess, running_servi
 from orchestrator.client import ClientSession, connect
 from orchestrator.core.paths import SAMPLES
 from orchestrator.core.types import LipSyncModel
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 
 PHOTO: Final = "astronaut"
 TURNS: Final = 3

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import RgbImage
 from orchestrator.faces.image_decoding import decode_picture, encode_jpeg
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 
 FACELESS: Final = (
     *("brick", "chelsea", "clock", "coffee", "coins", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"),

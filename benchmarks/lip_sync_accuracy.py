@@ -27,7 +27,7 @@ from benchmarks.spoken_clips import Clip, music_clip, noise_clip, speech_clips
 from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.types import FaceModel
-from orchestrator.faces.storage.store import DEMO_FACE
+from orchestrator.faces.storage.layout import DEMO_FACE
 from orchestrator.models.tpsm.adapter import TpsmFace, prepare_face
 
 FACES: Final[dict[str, Callable[[], FaceModel]]] = {"drawing": drawn_portrait, "photo": photo}

@@ -26,7 +26,7 @@ from orchestrator.audio.files import read_audio
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.paths import SAMPLES, SHIPPED_FACES
 from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, RgbImage, VideoGenerationConfig
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository

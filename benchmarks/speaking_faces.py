@@ -28,7 +28,8 @@ from orchestrator.core.types import (
 )
 from orchestrator.faces.enrolment.enrol import enrol_photo
 from orchestrator.faces.storage.face_format import parse_face_model
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, ROOT, LocalFaceStore
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, ROOT
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import Tensors
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import read_repository

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.storage.face_format import parse_face_model
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference, Tensors
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.local.inference import LocalInference

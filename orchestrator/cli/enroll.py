@@ -15,7 +15,7 @@ from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.faces.enrolment.enrol import enrol_photo
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import open_store
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.models import ADAPTERS
 from orchestrator.rendering.face_maps import SIZES
 

@@ -24,7 +24,9 @@ from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, Resolution, VideoGenerationConfig
 from orchestrator.faces.enrolment.enrol import enrol_photo
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import DEMO_USER, FaceStore, open_store
+from orchestrator.faces.storage.layout import DEMO_USER
+from orchestrator.faces.storage.open_store import open_store
+from orchestrator.faces.storage.store import FaceStore
 from orchestrator.inference import ContractError, Inference
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import Repository, read_repository

@@ -17,6 +17,7 @@ from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.retries import Retries
 from orchestrator.client.session import ClientSession
+from orchestrator.client.transport import Carried
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import VideoFormat
 
@@ -57,7 +58,7 @@ class LipSyncClient:
         self._is_binary = binary
         self._give_up_s = give_up_s
         self._retries = Retries(give_up_s)
-        self._sessions: dict[str, ClientSession] = {}
+        self._sessions: dict[str, Carried] = {}
         """Those that said something and were not closed."""
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -124,13 +125,13 @@ class LipSyncClient:
         config = protocol.WireConfig(fps, protocol.WireResolution(size, size), VideoFormat(format), quality)
         return ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
 
-    def carry(self, session: ClientSession) -> None:
+    def carry(self, session: Carried) -> None:
         """Pass on to this session what the service says to it; one whose connection is away at the moment is told so."""
         if session.id not in self._sessions and self._is_away:
             session.connection_lost()
         self._sessions[session.id] = session
 
-    def drop(self, session: ClientSession) -> None:
+    def drop(self, session: Carried) -> None:
         """Pass nothing more on to it."""
         self._sessions.pop(session.id, None)
 

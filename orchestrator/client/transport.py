@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from orchestrator.client.errors import LipSyncClientError
+from orchestrator.client.messages import ServerMessage
 
-if TYPE_CHECKING:
-    from orchestrator.client.session import ClientSession
+
+class Carried(Protocol):
+    """A session as its connection sees it."""
+
+    @property
+    def id(self) -> str: ...
+
+    def connection_lost(self) -> None:
+        """Called when the connection is lost; it is opened again."""
+        ...
+
+    def sent_away(self) -> None:
+        """Called when the instance closed the connection because it shuts down."""
+        ...
+
+    async def connection_back(self) -> None:
+        """Called when the connection is open again."""
+        ...
+
+    async def take(self, message: ServerMessage) -> None:
+        """Called with every message of the service for this session."""
+        ...
+
+    async def abandon(self, failure: LipSyncClientError | None) -> None:
+        """Called when there will be no connection any more."""
+        ...
+
+    async def close(self) -> None:
+        """End the session."""
+        ...
 
 
 class Line(Protocol):
@@ -23,11 +52,11 @@ class Line(Protocol):
         """Why there is no connection and will be none; None while there is one, or may be again."""
         ...
 
-    def carry(self, session: ClientSession) -> None:
+    def carry(self, session: Carried) -> None:
         """Pass on to this session what the service says to it; one that begins while the connection is away is told so."""
         ...
 
-    def drop(self, session: ClientSession) -> None:
+    def drop(self, session: Carried) -> None:
         """Pass nothing more on to it."""
         ...
 

@@ -12,7 +12,8 @@ from orchestrator.faces.ids import check_id
 from orchestrator.faces.revalidation import FreshnessChecks
 from orchestrator.faces.storage.errors import StorageError
 from orchestrator.faces.storage.face_format import face_ids
-from orchestrator.faces.storage.store import ROOT, Blob, FaceStore, active_model_key
+from orchestrator.faces.storage.layout import ROOT, Blob, active_model_key
+from orchestrator.faces.storage.store import FaceStore
 
 MOST_USERS: Final = 4096
 """Whose active face is remembered."""

@@ -25,8 +25,10 @@ from orchestrator.faces.preparation.solutions import FaceSolutions
 from orchestrator.faces.revalidation import PATIENCE_S, FreshnessChecks
 from orchestrator.faces.storage.errors import ReportedStore, StorageError
 from orchestrator.faces.storage.face_format import face_ids, face_not_found, is_unfinished
+from orchestrator.faces.storage.layout import ROOT, face_prefix
 from orchestrator.faces.storage.read_face import read_face_model
-from orchestrator.faces.storage.store import ROOT, FaceStore, face_prefix, version_of
+from orchestrator.faces.storage.replacement import version_of
+from orchestrator.faces.storage.store import FaceStore
 from orchestrator.inference import Inference
 from orchestrator.models.base import ModelAdapter
 

@@ -20,7 +20,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import SAMPLES
 from orchestrator.core.types import AudioChunk, AudioFormat, VideoGenerationConfig
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.models.base import ModelAdapter
 from orchestrator.pipeline.benchmark import benchmark
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker

@@ -25,7 +25,8 @@ from orchestrator.pipeline.circuit_breaker import SHARED_FAILURES
 from orchestrator.pipeline.model_selector import ModelChoice, Switch
 from orchestrator.pipeline.poster import poster_jpeg, windows_at_rest
 from orchestrator.pipeline.recovery_probes import Probes
-from orchestrator.pipeline.session_state import Poster, Session
+from orchestrator.pipeline.session_events import Poster
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.adaptation.frame_rate import OVERLOADED, after_load, is_kept, load_of
 from orchestrator.video.adaptation.frame_skipping import congestion_of

@@ -18,11 +18,11 @@ from orchestrator.pipeline.capacity_probe import is_measured, measure, until_mea
 from orchestrator.pipeline.licence_policy import check_models
 from orchestrator.server.auth import authenticator_of
 from orchestrator.server.http.access import AUTHENTICATOR, known_callers, name_allowed_origins
-from orchestrator.server.http.context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE, START, Start
+from orchestrator.server.http.context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE, START, SWITCHBOARD, Start
 from orchestrator.server.http.errors import errors_as_json
 from orchestrator.server.http.routes import add_routes
 from orchestrator.server.http.uploads import MAX_BODY_BYTES, UPLOADS, Uploads
-from orchestrator.sessions.directory import SWITCHBOARD, Switchboard
+from orchestrator.sessions.directory import Switchboard
 from orchestrator.sessions.drain import Drain
 from orchestrator.sessions.first_faces import FirstFaces
 from orchestrator.sessions.service import LipSyncService, OpenInference

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
-
-from aiohttp import web
 
 from orchestrator import protocol
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
@@ -170,6 +167,3 @@ class Switchboard:
 
 def _key(session_id: str, user_id: str) -> str:
     return f"{user_id}/{session_id}"  # no id holds a slash
-
-
-SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)

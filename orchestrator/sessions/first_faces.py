@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import LipSyncModel
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.models.base import EncodesFace
 from orchestrator.sessions.service import LipSyncService
 

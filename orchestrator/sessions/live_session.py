@@ -15,20 +15,12 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, unforeseen
 from orchestrator.core.logs import session_logged
 from orchestrator.core.tracing import span_below
 from orchestrator.core.types import AudioChunk, VideoGenerationConfig
-from orchestrator.pipeline.session_state import (
-    Ending,
-    Failed,
-    InboxItem,
-    OutgoingFrame,
-    Resumed,
-    Session,
-    TurnCounter,
-    TurnEnded,
-    TurnStarted,
-)
+from orchestrator.pipeline.session_events import Ending, Failed, InboxItem, OutgoingFrame, Resumed, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.sessions.outgoing import Saying, message_of
 from orchestrator.sessions.service import LipSyncService
+from orchestrator.sessions.turn_tracker import TurnCounter
 from orchestrator.sessions.worker import LiveSession
 
 WARNING_S: Final = 60.0

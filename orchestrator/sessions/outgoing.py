@@ -9,7 +9,8 @@ import numpy as np
 
 from orchestrator import protocol
 from orchestrator.pipeline.frame_pipeline import FramePipeline
-from orchestrator.pipeline.session_state import Ending, OutgoingFrame, Poster, Resumed, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import Ending, OutgoingFrame, Poster, Resumed, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
 

@@ -24,7 +24,7 @@ from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import AudioChunk, FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame, VideoGenerationConfig
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.errors import ReportedStore
-from orchestrator.faces.storage.store import open_store
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.instrumented import TimedInference
 from orchestrator.inference.model_contract import read_repository
@@ -36,8 +36,10 @@ from orchestrator.pipeline.benchmark import BenchmarkResult, GpuMemory, benchmar
 from orchestrator.pipeline.capacity_probe import is_measured
 from orchestrator.pipeline.circuit_breaker import ModelPerformance
 from orchestrator.pipeline.frame_pipeline import FramePipeline
-from orchestrator.pipeline.session_state import OutgoingFrame, Session, SessionRegistry
+from orchestrator.pipeline.session_events import OutgoingFrame
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
+from orchestrator.sessions.admission import SessionRegistry
 from orchestrator.sessions.worker import BATCH_FRAMES
 from orchestrator.video.av_sync import SyncState, sync_state
 from orchestrator.video.generation_metrics import GenerationMetrics

@@ -13,7 +13,8 @@ from orchestrator.core.tracing import here, span
 from orchestrator.core.types import AudioChunk, LipSyncModel
 from orchestrator.models.base import ModelSpec
 from orchestrator.pipeline.frame_pipeline import Batch, FramePipeline
-from orchestrator.pipeline.session_state import Failed, InboxItem, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.slow_model_policy import GivingWay, Waiting, after_look
 from orchestrator.pipeline.turn import Turn
 

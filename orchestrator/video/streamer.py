@@ -11,8 +11,7 @@ from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.types import GeneratedFrame, Resolution, StreamingFrame, VideoGenerationConfig
 from orchestrator.protocol import frame_text
 from orchestrator.video.adaptation.bitrate import after_queue, after_report
-from orchestrator.video.adaptation.encoded_frame_skipping import spared
-from orchestrator.video.adaptation.frame_skipping import kept_frames
+from orchestrator.video.adaptation.frame_skipping import kept_frames, spared
 from orchestrator.video.av_sync import SyncState, corrected, sync_state
 from orchestrator.video.stream_state import StreamState
 

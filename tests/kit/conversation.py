@@ -13,7 +13,9 @@ from virtual_time import run_virtual
 from orchestrator.audio.codecs.decoder import estimated_duration_s
 from orchestrator.core.channel import ChannelClosedError
 from orchestrator.core.types import AudioChunk, LipSyncModel, VideoGenerationConfig
-from orchestrator.pipeline.session_state import InboxItem, Outgoing, OutgoingFrame, Session, TurnCounter
+from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame
+from orchestrator.pipeline.session_state import Session
+from orchestrator.sessions.turn_tracker import TurnCounter
 from orchestrator.sessions.worker import LiveSession
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import FaceModel, Keypoint, Resolution
 from orchestrator.faces.storage.face_format import parse_face_model
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.models.base import FeatureWindows, ModelSpec
 
 FPS = 20.0

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
-from orchestrator.faces.storage.store import FaceStore, face_prefix
+from orchestrator.faces.storage.layout import face_prefix
+from orchestrator.faces.storage.store import FaceStore
 
 LIPS = {61: (0.4, 0.7), 291: (0.6, 0.7), 78: (0.42, 0.7), 308: (0.58, 0.7)}
 LIPS |= {0: (0.5, 0.67), 13: (0.5, 0.69), 14: (0.5, 0.71), 17: (0.5, 0.73)}

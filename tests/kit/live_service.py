@@ -21,7 +21,7 @@ from ws_client import CHUNK_S, WsClient, connect, syllables
 
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.paths import SHIPPED_FACES
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository

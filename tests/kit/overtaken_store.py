@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from orchestrator.faces.storage.store import Blob, FaceStore
+from orchestrator.faces.storage.layout import Blob
+from orchestrator.faces.storage.store import FaceStore
 
 
 class OvertakenStore:

@@ -13,7 +13,7 @@ from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import FaceModel, Keypoint, Resolution
 from orchestrator.faces.enrolment.landmarks import mesh_of_square
 from orchestrator.faces.storage.face_format import serialise_face_model
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, active_model_key, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, active_model_key, face_prefix
 from orchestrator.rendering.landmarks import (
     LEFT_EYE_LOWER,
     LEFT_EYE_UPPER,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, LocalFaceStore
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.idle import idle_motion

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.faces.storage.store import DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_USER
 
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"

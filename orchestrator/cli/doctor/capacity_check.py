@@ -8,7 +8,7 @@ from orchestrator.cli.doctor.machine_checks import Check, State
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import open_store
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import ContractError
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository

@@ -19,7 +19,8 @@ from typing import Final, Literal
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.downloads import FACE_LANDMARKER, FETCH_COMMAND, TRITONSERVER, downloads_folder
 from orchestrator.core.errors import LipSyncError
-from orchestrator.faces.storage.store import ROOT, open_store
+from orchestrator.faces.storage.layout import ROOT
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference.embedded.environment import find_server, server_environment
 
 PYTHONS: Final = ((3, 11), (3, 12), (3, 13))

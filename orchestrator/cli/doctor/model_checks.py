@@ -11,7 +11,8 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, LocalFaceStore
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import ContractError
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
 from orchestrator.inference.model_contract import read_repository

@@ -24,8 +24,9 @@ from orchestrator.faces.enrolment.photo_quality import Assessment, Finding, Meas
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.image_decoding import PictureError, decode_picture, encode_jpeg
 from orchestrator.faces.storage.face_format import serialise_face_model
+from orchestrator.faces.storage.layout import face_prefix
 from orchestrator.faces.storage.read_face import read_face_model
-from orchestrator.faces.storage.store import FaceStore, face_prefix
+from orchestrator.faces.storage.store import FaceStore
 from orchestrator.rendering.landmarks import FACE_OVAL
 
 MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from orchestrator.core.cache import LruCache, SingleFlight
 from orchestrator.core.types import FaceModel
 from orchestrator.faces.preparation.derived_files import DerivedFiles, fingerprint
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.models.base import FaceSolution, ModelAdapter, SolvesFace
 from orchestrator.rendering.landmarks import UNUSABLE_POINTS
 

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:  # it is `store` that puts the two together
-    from orchestrator.faces.storage.store import Blob, FaceStore
+    from orchestrator.faces.storage.layout import Blob
+    from orchestrator.faces.storage.store import FaceStore
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.faces.storage.store import Blob, FaceStore
+from orchestrator.faces.storage.layout import Blob
+from orchestrator.faces.storage.store import FaceStore
 
 R = TypeVar("R")
 

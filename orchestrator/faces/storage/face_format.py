@@ -10,8 +10,8 @@ import msgspec
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, Keypoint, Resolution, RgbImage
 from orchestrator.faces.image_decoding import PictureError, decode_picture
+from orchestrator.faces.storage.layout import Blob, is_derived
 from orchestrator.faces.storage.replacement import is_replacement, replacement_in, unpacked
-from orchestrator.faces.storage.store import Blob, is_derived
 from orchestrator.rendering.landmarks import POINT_COUNTS
 
 METADATA: Final = "metadata.json"

@@ -17,8 +17,8 @@ from orchestrator.core.config import ConfigError
 from orchestrator.faces.ids import is_path_part
 from orchestrator.faces.storage.executor import StorageThreads
 from orchestrator.faces.storage.face_format import METADATA
+from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 from orchestrator.faces.storage.replacement import is_replacement, new_replacement_name, packed
-from orchestrator.faces.storage.store import ROOT, Blob, is_derived
 
 REQUEST_TIMEOUT_S: Final = 5.0
 """For one HTTP request to the bucket."""

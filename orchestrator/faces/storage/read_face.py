@@ -8,8 +8,9 @@ from typing import Final
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel
 from orchestrator.faces.storage.face_format import READ, check_listing, parse_face_model, unpacked_face
-from orchestrator.faces.storage.replacement import replacement_in
-from orchestrator.faces.storage.store import Blob, FaceStore, face_prefix, is_derived, version_of
+from orchestrator.faces.storage.layout import Blob, face_prefix, is_derived
+from orchestrator.faces.storage.replacement import replacement_in, version_of
+from orchestrator.faces.storage.store import FaceStore
 
 _ATTEMPTS: Final = 4
 """A face that is replaced once may change twice while it is read: to the replacement, and to its files."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-if TYPE_CHECKING:  # `store` counts a replacement into a face's version
-    from orchestrator.faces.storage.store import Blob
+from orchestrator.faces.storage.layout import Blob, is_derived
 
 _NAME: Final = re.compile(r"replacement\.[0-9a-f]{32}")
 
@@ -29,6 +29,18 @@ def is_replacement(key: str) -> bool:
 def replacement_in(blobs: Iterable[Blob]) -> Blob | None:
     """The file that stands for all others of one face's folder while it is there."""
     return next((blob for blob in blobs if is_replacement(blob.key)), None)
+
+
+def version_of(blobs: Iterable[Blob]) -> str:
+    """One string for the state of a face model's folder: it changes when any file but a derived one is written, added or removed.
+
+    While the face is being replaced, its replacement alone counts.
+    """
+    blobs = tuple(blobs)
+    whole = replacement_in(blobs)
+    counted = [blob for blob in blobs if not is_derived(blob.key)] if whole is None else [whole]
+    lines = sorted(f"{blob.key} {blob.size_bytes} {blob.generation}" for blob in counted)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:

@@ -12,7 +12,7 @@ from orchestrator.core.errors import invalid_field
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.faces.enrolment.enrol import enrol_photo
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.protocol import WireResolution
 from orchestrator.server.http import schemas as answers
 from orchestrator.server.http.context import CONFIG, SERVICE, answer, text_of

@@ -17,17 +17,17 @@ from orchestrator.audio.sandboxed_files import read_apart
 from orchestrator.core.errors import invalid_field
 from orchestrator.core.types import AudioChunk, LipSyncModel, Resolution, VideoGenerationConfig
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.storage.store import DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_USER
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.pipeline.benchmark import BenchmarkResult
 from orchestrator.pipeline.offline_renderer import OfflineRenderer, Wish, as_chunks
 from orchestrator.pipeline.render_mp4 import film
-from orchestrator.pipeline.session_state import SessionRegistry, too_many
 from orchestrator.protocol import WireAudio, audio_request, wire_fault
 from orchestrator.server.http import schemas as answers
 from orchestrator.server.http.access import caller_of
 from orchestrator.server.http.context import BENCHMARKS, CONFIG, RENDERS, SERVICE, answer, number_of, text_of, while_connected
 from orchestrator.server.http.uploads import read_body, read_form, upload_of
+from orchestrator.sessions.admission import SessionRegistry, too_many
 
 MAX_RECORDING_BYTES: Final = 64 * 1024 * 1024
 """Five minutes of 44.1 kHz stereo are 53 MB."""

@@ -12,8 +12,8 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestrator.core.errors import invalid_field
-from orchestrator.pipeline.session_state import too_many
 from orchestrator.server.http.access import caller_of
+from orchestrator.sessions.admission import too_many
 
 MAX_UPLOADS: Final = 4
 """Bodies of one caller at once; its further ones wait in their sockets, and nobody else does."""

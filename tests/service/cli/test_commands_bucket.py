@@ -20,7 +20,7 @@ from orchestrator.cli.doctor import machine_checks
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
-from orchestrator.faces.storage.store import open_store
+from orchestrator.faces.storage.open_store import open_store
 
 NO_CREDENTIALS = "bucket 'faces' cannot be opened: .*; set GOOGLE_APPLICATION_CREDENTIALS to the key file"
 

@@ -12,7 +12,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
-from orchestrator.faces.storage.store import active_model_key, face_prefix
+from orchestrator.faces.storage.layout import active_model_key, face_prefix
 
 
 async def test_random_loads_never_pass_the_byte_budget() -> None:

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import LipSyncModel
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.inference import Inference
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import read_repository

@@ -19,7 +19,7 @@ from orchestrator import protocol
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.metrics import Metrics
 from orchestrator.server.auth import Caller
-from orchestrator.server.http.routes import open_socket
+from orchestrator.server.http.websocket_upgrade import open_socket
 from orchestrator.server.websocket import Connection
 from orchestrator.sessions.directory import Switchboard
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.types import LipSyncModel
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.inference import Inference, Tensors
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import Repository, read_repository

@@ -14,7 +14,7 @@ from ws_client import connect, syllables
 
 from orchestrator.core.channel import ChannelClosedError
 from orchestrator.core.paths import SHIPPED_FACES
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.sessions.live_session import Conversation
 
 WRONG = {

@@ -14,8 +14,8 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.config_loading import load_config
 from orchestrator.faces import image_decoding, revalidation
 from orchestrator.faces.storage import circuit_breaker, executor
-from orchestrator.pipeline import session_state
 from orchestrator.server.http import faces, media, uploads
+from orchestrator.sessions import admission
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEFAULTS = ServiceConfig()
@@ -45,7 +45,7 @@ def test_fixed_limits_are_as_the_page_says() -> None:
         "8 at once, 256 in line, 32 of them": (executor.AT_ONCE, executor.MOST_WAITING, circuit_breaker.MOST_OF_A_USER) == (8, 256, 32),
         "waits for it half a second": revalidation.PATIENCE_S == 0.5,
         "After two seconds": (circuit_breaker.AWAY_AFTER_S, circuit_breaker.PROBE_S) == (2.0, 2.0),
-        "`retryAfterS`": session_state.RETRY_AFTER_S > 0,
+        "`retryAfterS`": admission.RETRY_AFTER_S > 0,
     }
     assert all(text in PAGE and holds for text, holds in limits.items()), limits
 

@@ -12,7 +12,8 @@ from overtaken_store import OvertakenStore
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.active_face import settle_active
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import Blob, LocalFaceStore, active_model_key
+from orchestrator.faces.storage.layout import Blob, active_model_key
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 
 FACES = ("a", "b", "c", "d")
 ACTIVE = active_model_key("ann")

@@ -17,8 +17,9 @@ import pytest
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.faces.service import FaceModelCacheService, face_bytes
+from orchestrator.faces.storage.layout import Blob, active_model_key
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.replacement import new_replacement_name
-from orchestrator.faces.storage.store import Blob, LocalFaceStore, active_model_key
 from orchestrator.models.base import ModelAdapter
 
 pytestmark = pytest.mark.usefixtures("patient_storage")

@@ -27,7 +27,8 @@ from orchestrator.pipeline.capacity_probe import (
     until_measured,
     usable_cores,
 )
-from orchestrator.pipeline.session_state import RETRY_AFTER_S, SPEAKING_S, Session, SessionRegistry
+from orchestrator.pipeline.session_state import SPEAKING_S, Session
+from orchestrator.sessions.admission import RETRY_AFTER_S, SessionRegistry
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from orchestrator.core.types import LipSyncModel, VideoFormat, VideoGenerationCo
 from orchestrator.inference import Tensors
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.circuit_breaker import LONGEST_PROBE_S
-from orchestrator.pipeline.session_state import Failed, Switched
+from orchestrator.pipeline.session_events import Failed, Switched
 
 TPSM, WAV2LIP, SADTALKER, STATIC = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.SADTALKER, LipSyncModel.STATIC
 CHAIN = (TPSM, WAV2LIP, SADTALKER, STATIC)

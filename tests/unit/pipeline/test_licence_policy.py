@@ -18,7 +18,8 @@ from orchestrator.core.types import LipSyncModel, VideoGenerationConfig
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import Licences
 from orchestrator.pipeline.licence_policy import best_permitted, check_models, refused_models
-from orchestrator.pipeline.session_state import Failed, InboxItem, OutgoingFrame, Session, TurnStarted
+from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, TurnStarted
+from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.worker import LiveSession
 
 TPSM, WAV2LIP, SADTALKER, STATIC = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.SADTALKER, LipSyncModel.STATIC

@@ -10,7 +10,7 @@ import pytest
 from rendering_faces import Face, motion
 
 from orchestrator.core.paths import SHIPPED_FACES
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, face_prefix
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.landmarks import LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER

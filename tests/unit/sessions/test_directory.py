@@ -18,7 +18,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, Resolution, VideoFormat, VideoGenerationConfig
-from orchestrator.pipeline.session_state import SessionRegistry
+from orchestrator.sessions.admission import SessionRegistry
 from orchestrator.sessions.directory import Switchboard
 from orchestrator.sessions.live_session import Conversation
 

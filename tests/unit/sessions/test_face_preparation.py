@@ -22,10 +22,11 @@ from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, VideoGenerationConfig
 from orchestrator.faces.preparation.background import AT_ONCE, MOST, RETRY_S, FacePreparations
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import LocalFaceStore
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.pipeline.model_selector import SPARE_FACE_S
-from orchestrator.pipeline.session_state import InboxItem, Outgoing, OutgoingFrame, Session, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.worker import LiveSession
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService

@@ -18,10 +18,13 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import FaceModel, LipSyncModel, VideoGenerationConfig
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import Blob, LocalFaceStore
+from orchestrator.faces.storage.layout import Blob
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.frame_pipeline import FramePipeline
-from orchestrator.pipeline.session_state import Failed, InboxItem, Outgoing, OutgoingFrame, Session, SessionRegistry, Switched, TurnStarted
+from orchestrator.pipeline.session_events import Failed, InboxItem, Outgoing, OutgoingFrame, Switched, TurnStarted
+from orchestrator.pipeline.session_state import Session
+from orchestrator.sessions.admission import SessionRegistry
 from orchestrator.sessions.worker import LiveSession
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService

@@ -12,7 +12,7 @@ from fakes import ScriptedAdapter, ScriptedInference, pcm_chunk
 
 from orchestrator.core.types import LipSyncModel, Resolution, VideoGenerationConfig
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
-from orchestrator.pipeline.session_state import Failed, OutgoingFrame, Switched, TurnStarted
+from orchestrator.pipeline.session_events import Failed, OutgoingFrame, Switched, TurnStarted
 from orchestrator.sessions.service import LipSyncService
 from orchestrator.sessions.worker import LiveSession
 

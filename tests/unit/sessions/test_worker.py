@@ -12,17 +12,9 @@ from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, VideoGenerationConfig
-from orchestrator.pipeline.session_state import (
-    Failed,
-    InboxItem,
-    OutgoingFrame,
-    Session,
-    Switched,
-    TurnCounter,
-    TurnEnded,
-    TurnStarted,
-    merged_config,
-)
+from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_state import Session, merged_config
+from orchestrator.sessions.turn_tracker import TurnCounter
 from orchestrator.sessions.worker import LiveSession
 
 TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC

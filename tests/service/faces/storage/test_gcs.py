@@ -13,7 +13,8 @@ from closed_port import closed_port
 
 from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
-from orchestrator.faces.storage.store import active_model_key, derived_prefix, face_prefix, version_of
+from orchestrator.faces.storage.layout import active_model_key, derived_prefix, face_prefix
+from orchestrator.faces.storage.replacement import version_of
 
 PREFIX = face_prefix("ann", "f")
 

@@ -17,7 +17,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
-from orchestrator.faces.storage.store import derived_prefix, face_prefix
+from orchestrator.faces.storage.layout import derived_prefix, face_prefix
 
 PREFIX = face_prefix("ann", "f")
 FILES = ["embeddings.json", "keypoints.json", "metadata.json", "neutral_pose.jpg"]

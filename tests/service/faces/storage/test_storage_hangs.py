@@ -12,7 +12,8 @@ from http_service import http_service
 from live_service import picture_of
 from ws_client import connect, syllables
 
-from orchestrator.faces.storage.store import Blob, LocalFaceStore
+from orchestrator.faces.storage.layout import Blob
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 
 LARGE = {"resolution": {"width": 512, "height": 512}}
 """Pictures that are coded in a thread."""

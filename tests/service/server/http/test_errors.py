@@ -18,7 +18,7 @@ from ws_client import connect, syllables
 
 from orchestrator import protocol
 from orchestrator.core.config import ServiceConfig
-from orchestrator.faces.storage.store import LocalFaceStore
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.pipeline.session_state import SPEAKING_S
 from orchestrator.server.http.context import SERVICE
 from orchestrator.server.http.errors import errors_as_json

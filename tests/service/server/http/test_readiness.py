@@ -17,7 +17,7 @@ from orchestrator.inference import Inference
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import Repository, read_repository
 from orchestrator.server.app import build_app
-from orchestrator.sessions.directory import SWITCHBOARD
+from orchestrator.server.http.context import SWITCHBOARD
 
 
 class Losable(LocalInference):

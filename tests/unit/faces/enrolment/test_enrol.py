@@ -23,7 +23,9 @@ from orchestrator.faces.enrolment.geometry_descriptor import describe
 from orchestrator.faces.enrolment.photo_quality import Measurements, assess, measure, yaw_deg
 from orchestrator.faces.image_decoding import encode_jpeg
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import LocalFaceStore, active_model_key, open_store
+from orchestrator.faces.storage.layout import active_model_key
+from orchestrator.faces.storage.local_folder import LocalFaceStore
+from orchestrator.faces.storage.open_store import open_store
 
 skimage_data = pytest.importorskip("skimage.data", reason="scikit-image, which has a public-domain portrait, is not installed (extra dev)")
 require_face_landmarker()

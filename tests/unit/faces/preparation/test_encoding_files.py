@@ -23,7 +23,9 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
 from orchestrator.faces.preparation.encoding_file import Encodings, from_npz, to_npz
 from orchestrator.faces.service import FaceModelCacheService, face_bytes
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, LocalFaceStore, active_model_key, face_prefix, open_store
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, active_model_key, face_prefix
+from orchestrator.faces.storage.local_folder import LocalFaceStore
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ArraySpec, EncodesFace, FaceEncoding
 

@@ -18,7 +18,9 @@ from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import FaceModel
 from orchestrator.faces.preparation.solutions import CHECKSUM_BYTES, READ_TIMEOUT_S
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.store import DEMO_FACE, DEMO_USER, Blob, LocalFaceStore, face_prefix, is_derived, open_store
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, Blob, face_prefix, is_derived
+from orchestrator.faces.storage.local_folder import LocalFaceStore
+from orchestrator.faces.storage.open_store import open_store
 from orchestrator.models.static.adapter import Static, StaticFace
 from orchestrator.models.tpsm.adapter import Tpsm, TpsmFace
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.faces.storage.atomic_folder import STALE_S
-from orchestrator.faces.storage.store import Blob, LocalFaceStore, face_prefix
+from orchestrator.faces.storage.layout import Blob, face_prefix
+from orchestrator.faces.storage.local_folder import LocalFaceStore
 
 PREFIX = face_prefix("ann", "f")
 FILES = {"metadata.json": b"{}", "neutral_pose.jpg": b"her photo"}

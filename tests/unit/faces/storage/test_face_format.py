@@ -13,7 +13,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.faces.compatibility import check_compatibility
 from orchestrator.faces.storage.face_format import check_listing, parse_face_model, serialise_face_model
-from orchestrator.faces.storage.store import Blob
+from orchestrator.faces.storage.layout import Blob
 
 
 def parse(files: dict[str, bytes]) -> FaceModel:

@@ -11,20 +11,14 @@ from face_packages import package, put
 from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncError
+from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.revalidation import PATIENCE_S
 from orchestrator.faces.service import FaceModelCacheService
+from orchestrator.faces.storage.builtin_faces import WithShippedFaces
 from orchestrator.faces.storage.circuit_breaker import AWAY_AFTER_S, LAST_CHANCE_S, MOST_OF_A_USER, PROBE_S, WatchedStore
-from orchestrator.faces.storage.store import (
-    DEMO_FACE,
-    DEMO_USER,
-    SHIPPED_FACES,
-    Blob,
-    FaceStore,
-    LocalFaceStore,
-    WithShippedFaces,
-    active_model_key,
-    face_prefix,
-)
+from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, Blob, active_model_key, face_prefix
+from orchestrator.faces.storage.local_folder import LocalFaceStore
+from orchestrator.faces.storage.store import FaceStore
 
 GIVES_UP_S = 12.0
 

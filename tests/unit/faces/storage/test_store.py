@@ -9,8 +9,10 @@ import pytest
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.storage.replacement import new_replacement_name
-from orchestrator.faces.storage.store import LocalFaceStore, WithShippedFaces, active_model_key, face_prefix, version_of
+from orchestrator.faces.storage.builtin_faces import WithShippedFaces
+from orchestrator.faces.storage.layout import active_model_key, face_prefix
+from orchestrator.faces.storage.local_folder import LocalFaceStore
+from orchestrator.faces.storage.replacement import new_replacement_name, version_of
 
 PREFIX = face_prefix("ann", "f")
 

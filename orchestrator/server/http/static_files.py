@@ -1,0 +1,30 @@
+"""Static files of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from orchestrator.core.paths import PAGE
+
+
+async def page(request: web.Request) -> web.FileResponse:
+    """The demo page."""
+    return web.FileResponse(PAGE / "index.html")
+
+
+async def page_file(request: web.Request) -> web.FileResponse:
+    """One of the page's files."""
+    return web.FileResponse(_file_of_page(request.match_info["file"]))
+
+
+def _file_of_page(name: str) -> Path:
+    try:
+        path = (PAGE / name).resolve()
+        found = path.is_relative_to(PAGE) and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, with a null
+        found = False
+    if not found:
+        raise web.HTTPNotFound
+    return path
