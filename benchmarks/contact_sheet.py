@@ -1,4 +1,6 @@
-"""Contact sheets to look at: every viseme, how one becomes another, and a spoken second, for the portrait and for a photo."""
+"""Contact sheets to look at: every viseme, how one becomes another, and a spoken second, for the
+portrait and for a photo.
+"""
 
 from __future__ import annotations
 
@@ -65,17 +67,27 @@ def main() -> None:
 def visemes(renderer: FaceRenderer) -> list[tuple[str, RgbImage]]:
     """The photo, each viseme, and lids on their way down."""
     drawn = [(name, renderer.draw(motion_row(mouth))) for name, mouth in VISEMES.items()]
-    drawn += [(f"blink {blink}", renderer.draw(motion_row(VISEMES["sil"], blink=blink))) for blink in BLINKS]
+    drawn += [
+        (f"blink {blink}", renderer.draw(motion_row(VISEMES["sil"], blink=blink)))
+        for blink in BLINKS
+    ]
     size = renderer.maps.size
-    photo = np.asarray(cv2.resize(renderer.maps.image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    photo = np.asarray(
+        cv2.resize(renderer.maps.image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
     return [("photo", photo), *drawn]
 
 
 def transitions(renderer: FaceRenderer) -> list[tuple[str, RgbImage]]:
-    """Rest to aa, aa over a bilabial back to aa, aa to ou, smile-wide ih to ou: `STEPS` frames each."""
+    """Rest to aa, aa over a bilabial back to aa, aa to ou, smile-wide ih to ou: `STEPS` frames
+    each.
+    """
     rows = [
         *_between("sil", "aa", np.linspace(0.0, 1.0, STEPS)),
-        *[(f"aa p {shut:.1f}", _closing("aa", shut)) for shut in np.sin(np.linspace(0.0, np.pi, STEPS))],
+        *[
+            (f"aa p {shut:.1f}", _closing("aa", shut))
+            for shut in np.sin(np.linspace(0.0, np.pi, STEPS))
+        ],
         *_between("aa", "ou", np.linspace(0.0, 1.0, STEPS)),
         *_between("ih", "ou", np.linspace(0.0, 1.0, STEPS)),
     ]
@@ -92,12 +104,19 @@ def sheet(pictures: Sequence[tuple[str, RgbImage]], columns: int = COLUMNS) -> R
     """The pictures in rows, each with its label."""
     tiles = [_labelled(label, picture) for label, picture in pictures]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
+    return np.vstack(
+        [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    )
 
 
-def _between(first: str, second: str, shares: NDArray[np.float64]) -> list[tuple[str, NDArray[np.float32]]]:
+def _between(
+    first: str, second: str, shares: NDArray[np.float64]
+) -> list[tuple[str, NDArray[np.float32]]]:
     start, end = np.array(VISEMES[first]), np.array(VISEMES[second])
-    return [(f"{first}-{second} {share:.1f}", motion_row(tuple(start + (end - start) * share))) for share in shares]
+    return [
+        (f"{first}-{second} {share:.1f}", motion_row(tuple(start + (end - start) * share)))
+        for share in shares
+    ]
 
 
 def _closing(viseme: str, shut: float) -> NDArray[np.float32]:
@@ -110,36 +129,55 @@ def _mouth(renderer: FaceRenderer, frame: RgbImage) -> RgbImage:
     """The lower face, enlarged."""
     x, y, width, height = (int(v) for v in renderer.maps.mouth_box)
     cut = frame[y : y + height, x : x + width]
-    return np.asarray(cv2.resize(cut, None, fx=MOUTH_ZOOM, fy=MOUTH_ZOOM, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(cut, None, fx=MOUTH_ZOOM, fy=MOUTH_ZOOM, interpolation=cv2.INTER_CUBIC),
+        dtype=np.uint8,
+    )
 
 
 def _spoken_second(audio: Path, frames: Sequence[RgbImage]) -> list[tuple[str, RgbImage]]:
     """The second in which the picture moves most."""
-    moved = np.array([0.0] + [float(np.abs(b.astype(np.int16) - a).mean()) for a, b in itertools.pairwise(frames)])
+    moved = np.array(
+        [0.0]
+        + [float(np.abs(b.astype(np.int16) - a).mean()) for a, b in itertools.pairwise(frames)]
+    )
     sums = np.convolve(moved, np.ones(min(FPS, len(moved))), mode="valid")
     start = int(sums.argmax())
-    return [(f"{audio.stem} {(start + i) / FPS:.2f} s", frame) for i, frame in enumerate(frames[start : start + FPS])]
+    return [
+        (f"{audio.stem} {(start + i) / FPS:.2f} s", frame)
+        for i, frame in enumerate(frames[start : start + FPS])
+    ]
 
 
 def _labelled(label: str, picture: RgbImage) -> RgbImage:
     tile = picture.copy()
     for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(tile, label, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, thickness, cv2.LINE_AA)
+        cv2.putText(
+            tile, label, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, thickness, cv2.LINE_AA
+        )
     return tile
 
 
 def _enrolled(photo: Path) -> FaceModel:
     with tempfile.TemporaryDirectory() as folder:
         store = LocalFaceStore(Path(folder))
-        return asyncio.run(enrol_photo(photo.read_bytes(), user_id="sheet", face_id=photo.stem, store=store, consent=True))
+        return asyncio.run(
+            enrol_photo(
+                photo.read_bytes(), user_id="sheet", face_id=photo.stem, store=store, consent=True
+            )
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.contact_sheet", description=__doc__)
     parser.add_argument("--photo", type=Path, help="a photo of one face, beside the demo portrait")
     parser.add_argument("--audio", type=Path, default=SAMPLE, help="speech for the spoken second")
-    parser.add_argument("--out", type=Path, default=Path("contact-sheets"), help="folder for the PNG files")
-    parser.add_argument("--size", type=int, choices=(128, 256, 512), default=SIZE, help="side of a frame in pixels")
+    parser.add_argument(
+        "--out", type=Path, default=Path("contact-sheets"), help="folder for the PNG files"
+    )
+    parser.add_argument(
+        "--size", type=int, choices=(128, 256, 512), default=SIZE, help="side of a frame in pixels"
+    )
     return parser
 
 

@@ -1,4 +1,6 @@
-"""The models of `tpsm` without their work: what is left is the service's own way from sound to frames, as where a GPU draws."""
+"""The models of `tpsm` without their work: what is left is the service's own way from sound to
+frames, as where a GPU draws.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,10 @@ class TritonPythonModel:
         self.motion = np.zeros((16, 16, 7), np.float32)
 
     def execute(self, requests):
-        counts = [len(np.from_dlpack(pb_utils.get_input_tensor_by_name(each, "mel"))) for each in requests]
-        return [pb_utils.InferenceResponse([to_tensor(pb_utils, "motion", self.motion[:count])]) for count in counts]
+        mels = [pb_utils.get_input_tensor_by_name(each, "mel") for each in requests]
+        motions = [self.motion[: len(np.from_dlpack(mel))] for mel in mels]
+        tensors = [to_tensor(pb_utils, "motion", each) for each in motions]
+        return [pb_utils.InferenceResponse([each]) for each in tensors]
 """
 _TPSM_MODEL: Final = """
 import cv2
@@ -42,18 +46,24 @@ from orchestrator.rendering.frame_centres import spoken_motion
 
 class TritonPythonModel:
     def initialize(self, args):
-        picture = cv2.imread(str(SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg"))
-        self.frames = np.repeat(cv2.resize(picture, (SIZE, SIZE))[None, :, :, ::-1], 16, axis=0).copy()
+        folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
+        picture = cv2.resize(cv2.imread(str(folder / "neutral_pose.jpg")), (SIZE, SIZE))
+        self.frames = np.repeat(picture[None, :, :, ::-1], 16, axis=0).copy()
 
     def execute(self, requests):
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
-        steps, motion = (pb_utils.get_input_tensor_by_name(request, name) for name in ("steps", "motion"))
+        get = pb_utils.get_input_tensor_by_name
+        steps, motion = get(request, "steps"), get(request, "motion")
         moments = pb_utils.get_input_tensor_by_name(request, "moments")
-        rows = np.from_dlpack(motion) if steps is None else spoken_motion(np.from_dlpack(steps), np.from_dlpack(moments))
+        if steps is None:
+            rows = np.from_dlpack(motion)
+        else:
+            rows = spoken_motion(np.from_dlpack(steps), np.from_dlpack(moments))
         is_canary = not np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "face")).any()
-        frames = np.stack([canary_frame(row) for row in rows]) if is_canary else self.frames[: len(rows)]
+        cards = is_canary and np.stack([canary_frame(row) for row in rows])
+        frames = cards if is_canary else self.frames[: len(rows)]
         if steps is not None:
             frames = frames.reshape(len(np.from_dlpack(steps)), -1, *frames.shape[2:])
         return pb_utils.InferenceResponse([to_tensor(pb_utils, "frames", frames)])
@@ -61,8 +71,13 @@ class TritonPythonModel:
 
 
 def write_costless_models(folder: Path, size: int) -> None:
-    """A model repository with the models of `tpsm` by name and contract; whatever is said, they show the demo portrait at `size` px."""
-    for name, model in (("audio2motion", _MOTION_MODEL), ("tpsm", _TPSM_MODEL.replace("SIZE", str(size)))):
+    """A model repository with the models of `tpsm` by name and contract; whatever is said, they
+    show the demo portrait at `size` px.
+    """
+    for name, model in (
+        ("audio2motion", _MOTION_MODEL),
+        ("tpsm", _TPSM_MODEL.replace("SIZE", str(size))),
+    ):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "1" / "model.py").write_text(model)
     (folder / "audio2motion" / "config.pbtxt").write_text(_MOTION_CONFIG)

@@ -1,4 +1,5 @@
-"""Random loads of faces from an emulated bucket: how long they take, and that the cache keeps to its budget.
+"""Random loads of faces from an emulated bucket: how long they take, and that the cache keeps to
+its budget.
 
 `python -m benchmarks.face_loads --loads 10000`; the emulator is a package of the development extra.
 """
@@ -32,7 +33,9 @@ class Loads:
 
 
 async def random_loads(store: BucketFaceStore, faces: int, loads: int, budget_bytes: int) -> Loads:
-    """Loads of `faces` faces in random order, skewed so that some are asked for often; four callers at once."""
+    """Loads of `faces` faces in random order, skewed so that some are asked for often; four callers
+    at once.
+    """
     service = FaceModelCacheService(store, max_faces=50, max_face_bytes=budget_bytes)
     choose, latencies_ms, most_bytes = random.Random(0), list[float](), 0
 
@@ -50,7 +53,10 @@ async def random_loads(store: BucketFaceStore, faces: int, loads: int, budget_by
 
 async def fill(store: BucketFaceStore, faces: int) -> None:
     """Copies of the shipped portrait under other ids."""
-    files = {path.name: path.read_bytes() for path in (SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)).iterdir()}
+    files = {
+        path.name: path.read_bytes()
+        for path in (SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)).iterdir()
+    }
     for number in range(faces):
         await store.replace(face_prefix("ann", f"face-{number}"), files)
 
@@ -82,7 +88,11 @@ async def _measured(faces: int, loads: int, budget_bytes: int) -> Loads:
     server.start()
     try:
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
-        client = storage.Client("lipsync", credentials, client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"))
+        client = storage.Client(
+            "lipsync",
+            credentials,
+            client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"),
+        )
         store = BucketFaceStore("faces", client)
         await fill(store, faces)
         return await random_loads(store, faces, loads, budget_bytes)

@@ -1,4 +1,6 @@
-"""What a viewer sees when Triton is hurt in mid-word: `python -m benchmarks.faults URL PID`, against a running `lipsync serve`."""
+"""What a viewer sees when Triton is hurt in mid-word: `python -m benchmarks.faults URL PID`,
+against a running `lipsync serve`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ def main() -> None:
     parser.add_argument("pid", type=int, help="its process id")
     options = parser.parse_args()
     service = psutil.Process(options.pid)
-    print(f"{'fault':22}{'frames':>8}{'holes':>7}{'longest gap ms':>16}{'static after ms':>17}{'tpsm back after ms':>20}  reasons")
+    print(
+        f"{'fault':22}{'frames':>8}{'holes':>7}{'longest gap ms':>16}"
+        f"{'static after ms':>17}{'tpsm back after ms':>20}  reasons"
+    )
     for hurt in (kill_stub, kill_stubs, kill_server, stop_server):
         print(_row(hurt.__name__, asyncio.run(watch(options.url, service, hurt))), flush=True)
         time.sleep(REST_S)
@@ -69,7 +74,11 @@ def stop_server(service: psutil.Process) -> None:
 async def watch(url: str, service: psutil.Process, hurt: Callable[[psutil.Process], None]) -> Seen:
     """One turn in real time, hurt in the middle."""
     seen = Seen()
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/ws", max_msg_size=0) as socket, asyncio.TaskGroup() as tasks:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/v1/ws", max_msg_size=0) as socket,
+        asyncio.TaskGroup() as tasks,
+    ):
         tasks.create_task(_speak(socket))
         tasks.create_task(_hurt(seen, service, hurt))
         async for text in socket:
@@ -77,13 +86,17 @@ async def watch(url: str, service: psutil.Process, hurt: Callable[[psutil.Proces
             if message["type"] == "response_video":
                 seen.frames.append((time.monotonic(), message["sequenceNumber"], message["model"]))
             elif message["type"] == "model_switched":
-                seen.switches.append((time.monotonic(), message["from"], message["to"], message["reason"]))
+                seen.switches.append(
+                    (time.monotonic(), message["from"], message["to"], message["reason"])
+                )
             elif message["type"] == "response_end":
                 break
     return seen
 
 
-async def _hurt(seen: Seen, service: psutil.Process, hurt: Callable[[psutil.Process], None]) -> None:
+async def _hurt(
+    seen: Seen, service: psutil.Process, hurt: Callable[[psutil.Process], None]
+) -> None:
     await asyncio.sleep(HURT_AT_S)
     hurt(service)
     seen.hurt_s = time.monotonic()
@@ -95,18 +108,35 @@ async def _speak(socket: aiohttp.ClientWebSocketResponse) -> None:
     audio, began_s = (tone * 32767).astype("<i2").tobytes(), time.monotonic()
     for number in range(round(TURN_S * 10)):
         await asyncio.sleep(max(0.0, began_s + 0.1 * (number + 1) - time.monotonic()))
-        await socket.send_str(json.dumps(_chunk(audio[number * 3200 : (number + 1) * 3200], number)))
+        await socket.send_str(
+            json.dumps(_chunk(audio[number * 3200 : (number + 1) * 3200], number))
+        )
     await socket.send_str(json.dumps({"type": "end_utterance", "sessionId": "faults"}))
 
 
 def _chunk(data: bytes, number: int) -> dict[str, Any]:
     coded = base64.b64encode(data).decode()
-    audio = {"data": coded, "timestamp": 100 * number, "sequenceNumber": number, "sampleRate": 16000, "channels": 1, "format": "pcm"}
-    return {"type": "lipsync_audio", "sessionId": "faults", "userId": "demo", "faceModelId": "demo", "audioChunk": audio}
+    audio = {
+        "data": coded,
+        "timestamp": 100 * number,
+        "sequenceNumber": number,
+        "sampleRate": 16000,
+        "channels": 1,
+        "format": "pcm",
+    }
+    return {
+        "type": "lipsync_audio",
+        "sessionId": "faults",
+        "userId": "demo",
+        "faceModelId": "demo",
+        "audioChunk": audio,
+    }
 
 
 def _row(name: str, seen: Seen) -> str:
-    holes = sum(after[1] != before[1] + 1 for before, after in itertools.pairwise(seen.frames)) + (seen.frames[0][1] != 0)
+    holes = sum(after[1] != before[1] + 1 for before, after in itertools.pairwise(seen.frames)) + (
+        seen.frames[0][1] != 0
+    )
     gap_ms = max(after[0] - before[0] for before, after in itertools.pairwise(seen.frames)) * 1000
     away = [at for at, _, to, _ in seen.switches if to == "static"]
     back = [at for at, _, to, _ in seen.switches if to == "tpsm"]
@@ -126,8 +156,14 @@ def _server(service: psutil.Process) -> psutil.Process:
 
 
 def _stubs(service: psutil.Process) -> list[psutil.Process]:
-    living = [child for child in _server(service).children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in living if any(part.endswith("/tpsm/1/model.py") for part in child.cmdline())]
+    living = [
+        child for child in _server(service).children() if child.status() != psutil.STATUS_ZOMBIE
+    ]
+    return [
+        child
+        for child in living
+        if any(part.endswith("/tpsm/1/model.py") for part in child.cmdline())
+    ]
 
 
 if __name__ == "__main__":

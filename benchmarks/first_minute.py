@@ -1,8 +1,9 @@
 """Delay of the first frames after a start: `python -m benchmarks.first_minute --starts 5`.
 
-Each start runs `lipsync serve`, waits for `/readyz`, and speaks three turns with each face at each size, one session
-after another. Faces: the shipped portrait, and a photo (scikit-image's astronaut) that is enrolled once, before the
-first start. Every turn has other sound, and the frame cache is off. Printed are medians and 95th percentiles.
+Each start runs `lipsync serve`, waits for `/readyz`, and speaks three turns with each face at each
+size, one session after another. Faces: the shipped portrait, and a photo (scikit-image's astronaut)
+that is enrolled once, before the first start. Every turn has other sound, and the frame cache is
+off. Printed are medians and 95th percentiles.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class Figures:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.first_minute", description="Delay of the first frames after a start.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.first_minute",
+        description="Delay of the first frames after a start.",
+    )
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 128])
     options = parser.parse_args()
@@ -86,7 +90,16 @@ def _enrol(storage: Path) -> None:
     """As a user does it; CalledProcessError where it fails."""
     photo = storage / f"{PHOTO}.png"
     photo.write_bytes(photo_file())
-    command = [sys.executable, "-m", "orchestrator", "enroll", str(photo), "--consent", "--storage", str(storage)]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "enroll",
+        str(photo),
+        "--consent",
+        "--storage",
+        str(storage),
+    ]
     subprocess.run([*command, "--user", DEMO_USER, "--id", PHOTO], check=True, capture_output=True)
 
 
@@ -108,7 +121,9 @@ def _wait_until_ready(service: ServiceProcess) -> None:
             time.sleep(POLL_S)
 
 
-async def _speak(service: ServiceProcess, began_s: float, sizes: Sequence[int], figures: Figures) -> None:
+async def _speak(
+    service: ServiceProcess, began_s: float, sizes: Sequence[int], figures: Figures
+) -> None:
     speech, is_first = _pieces(), True
     async with connect(service.url, service.token) as client:
         for size, face in itertools.product(sizes, (DEMO_FACE, PHOTO)):
@@ -118,12 +133,19 @@ async def _speak(service: ServiceProcess, began_s: float, sizes: Sequence[int], 
                 if is_first:
                     figures.add("command to first speaking frame", seen_s - began_s)
                     is_first = False
-                figures.add(f"{face}, {size} pixels, turn {number}: first chunk to first frame", seen_s - sent_s)
+                figures.add(
+                    f"{face}, {size} pixels, turn {number}: first chunk to first frame",
+                    seen_s - sent_s,
+                )
             await session.close()
 
 
-async def _first_frame(session: ClientSession, pcm: bytes, rate_hz: int, figures: Figures) -> tuple[float, float]:
-    """When the turn's first chunk was sent and its first speaking frame came, seconds of `time.time`; returns after the turn."""
+async def _first_frame(
+    session: ClientSession, pcm: bytes, rate_hz: int, figures: Figures
+) -> tuple[float, float]:
+    """When the turn's first chunk was sent and its first speaking frame came, seconds of
+    `time.time`; returns after the turn.
+    """
     seen_s = 0.0
     turn = session.say(pcm, sample_rate=rate_hz)
     async for frame in turn.frames():

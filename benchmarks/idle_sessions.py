@@ -1,7 +1,9 @@
-"""What sessions cost that say nothing: `python -m benchmarks.idle_sessions --sessions 100 --seconds 30`.
+"""What sessions cost that say nothing: `python -m benchmarks.idle_sessions --sessions 100 --seconds
+30`.
 
-A service of its own is watched twice: before anybody came, and with that many clients that have spoken once and now listen, each on a
-connection of its own. What is printed is CPU time over wall time, in percent of one core.
+A service of its own is watched twice: before anybody came, and with that many clients that have
+spoken once and now listen, each on a connection of its own. What is printed is CPU time over wall
+time, in percent of one core.
 """
 
 from __future__ import annotations
@@ -26,27 +28,40 @@ SPEECH: Final = bytes(round(0.2 * 16_000) * 2)
 """Enough to open a session; nothing is heard in it."""
 
 PATIENCE: Final = 100
-"""Attempts to open a session: a machine that draws all the faces it carries lets the next one in a moment later."""
+"""Attempts to open a session: a machine that draws all the faces it carries lets the next one in a
+moment later.
+"""
 
 
 def main() -> int:
     """Exit status 0 when a hundred such sessions cost less than a twentieth of a core."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.idle_sessions", description="CPU time of sessions that only listen.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.idle_sessions",
+        description="CPU time of sessions that only listen.",
+    )
     parser.add_argument("--sessions", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
-    os.environ |= {"LIPSYNC_MAX_SESSIONS_PER_USER": str(options.sessions), "LIPSYNC_MAX_CONCURRENT_SESSIONS": str(options.sessions)}
+    os.environ |= {
+        "LIPSYNC_MAX_SESSIONS_PER_USER": str(options.sessions),
+        "LIPSYNC_MAX_CONCURRENT_SESSIONS": str(options.sessions),
+    }
     with running_service([]) as service:
         alone, listening = asyncio.run(_measure(service, options.sessions, options.seconds))
     for name, figures in (("no session", alone), (f"{options.sessions} idle sessions", listening)):
         parts = ", ".join(f"{part} {percent:.2f} %" for part, percent in figures.items())
         print(f"{name}: {sum(figures.values()):.2f} % of one core ({parts})")
     cost = sum(listening.values()) - sum(alone.values())
-    print(f"cost of the sessions: {cost:.2f} % of one core, {1000.0 * cost / 100.0 / options.sessions:.3f} ms of CPU a second each")
+    print(
+        f"cost of the sessions: {cost:.2f} % of one core, "
+        f"{1000.0 * cost / 100.0 / options.sessions:.3f} ms of CPU a second each"
+    )
     return 0 if cost * 100.0 / options.sessions < MOST_PERCENT else 1
 
 
-async def _measure(service: ServiceProcess, sessions: int, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+async def _measure(
+    service: ServiceProcess, sessions: int, seconds: float
+) -> tuple[dict[str, float], dict[str, float]]:
     await asyncio.sleep(SETTLE_S)
     alone = await _watch(service.pid, seconds)
     async with AsyncExitStack() as clients:

@@ -1,4 +1,6 @@
-"""How near an interpolated frame comes to the one that was drawn: motion-aware against a blend, on frames held out of speech."""
+"""How near an interpolated frame comes to the one that was drawn: motion-aware against a blend, on
+frames held out of speech.
+"""
 
 from __future__ import annotations
 
@@ -18,37 +20,59 @@ from orchestrator.video.interpolation import interpolate
 
 SIZE: Final = 256
 FPS: Final = (20.0, 40.0)
-"""Every second frame of these rates is held out: gaps of 100 ms, and of 50 ms as at 20 drawn frames a second."""
+"""Every second frame of these rates is held out: gaps of 100 ms, and of 50 ms as at 20 drawn frames
+a second.
+"""
 
 
 def main() -> None:
     """Print a table; errors are grey levels around the mouth, the mean over held-out frames."""
     cv2.setNumThreads(1)
     samples = speech()
-    print(f"{'face':>9} {'gap ms':>7} {'frames':>7} {'repeat':>7} {'blend':>7} {'motion':>7} {'motion/blend':>13} {'cpu ms':>7}")
+    print(
+        f"{'face':>9} {'gap ms':>7} {'frames':>7} {'repeat':>7} {'blend':>7} {'motion':>7} "
+        f"{'motion/blend':>13} {'cpu ms':>7}"
+    )
     for name, face in (("drawing", drawn_portrait()), ("photo", photo())):
         for fps in FPS:
             _print(name, face, samples, fps)
 
 
 def _print(name: str, face: FaceModel, samples: Samples, fps: float) -> None:
-    frames = heard(samples, prepare_face(face, SIZE), fps, SIZE, ServiceConfig().model_repository).frames
+    frames = heard(
+        samples, prepare_face(face, SIZE), fps, SIZE, ServiceConfig().model_repository
+    ).frames
     held_out = range(1, len(frames) - 1, 2)
     began_s = time.process_time()
     moved = [interpolate(frames[index - 1], frames[index + 1], 0.5) for index in held_out]
     cpu_ms = (time.process_time() - began_s) / len(moved) * 1000.0
     guesses: dict[str, list[RgbImage]] = {
         "repeat": [frames[index - 1] for index in held_out],
-        "blend": [np.asarray(cv2.addWeighted(frames[index - 1], 0.5, frames[index + 1], 0.5, 0.0), np.uint8) for index in held_out],
+        "blend": [
+            np.asarray(
+                cv2.addWeighted(frames[index - 1], 0.5, frames[index + 1], 0.5, 0.0), np.uint8
+            )
+            for index in held_out
+        ],
         "motion": moved,
     }
     mouth = _mouth(face)
     errors = {
-        kind: float(np.mean([_error(guess, frames[index], mouth) for guess, index in zip(images, held_out, strict=True)]))
+        kind: float(
+            np.mean(
+                [
+                    _error(guess, frames[index], mouth)
+                    for guess, index in zip(images, held_out, strict=True)
+                ]
+            )
+        )
         for kind, images in guesses.items()
     }
     figures = " ".join(f"{errors[kind]:>7.3f}" for kind in guesses)
-    print(f"{name:>9} {2000 / fps:>7.0f} {len(moved):>7} {figures} {errors['motion'] / errors['blend']:>13.2f} {cpu_ms:>7.2f}")
+    print(
+        f"{name:>9} {2000 / fps:>7.0f} {len(moved):>7} {figures} "
+        f"{errors['motion'] / errors['blend']:>13.2f} {cpu_ms:>7.2f}"
+    )
 
 
 def _error(guess: RgbImage, drawn: RgbImage, region: tuple[slice, slice]) -> float:
@@ -65,7 +89,11 @@ def _mouth(face: FaceModel) -> tuple[slice, slice]:
 def speech() -> Samples:
     with av.open(str(PAGE / "samples" / "hello.wav")) as container:
         resampler = av.AudioResampler("flt", "mono", 16_000)
-        pieces = [piece.to_ndarray()[0] for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+        pieces = [
+            piece.to_ndarray()[0]
+            for frame in container.decode(audio=0)
+            for piece in resampler.resample(frame)
+        ]
     return np.asarray(np.concatenate(pieces), np.float32)
 
 

@@ -1,8 +1,10 @@
-"""Compare faces and landmarks with MediaPipe 0.10.21 on hard pictures: `python -m benchmarks.landmark_photos`.
+"""Compare faces and landmarks with MediaPipe 0.10.21 on hard pictures: `python -m
+benchmarks.landmark_photos`.
 
-`tests/data/landmarks/mediapipe_0_10_21.json` holds what its `solutions` found with this service's earlier code: the number of faces
-on every picture, and the mesh of some. Its mesh network (192 pixels, with attention) is another one than that of
-`face_landmarker.task` (256 pixels), so that the points differ by more than either scatters.
+`tests/data/landmarks/mediapipe_0_10_21.json` holds what its `solutions` found with this service's
+earlier code: the number of faces on every picture, and the mesh of some. Its mesh network (192
+pixels, with attention) is another one than that of `face_landmarker.task` (256 pixels), so that the
+points differ by more than either scatters.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ RECORDED: Final = Path(__file__).parents[1] / "tests/data/landmarks/mediapipe_0_
 
 EYES_AND_LIPS: Final = (61, 291, 13, 14, 0, 17, 33, 263, 133, 362, 159, 145)
 FACE_WIDTH_PX: Final = 256
-"""Differences are stated on a face scaled to this width, measured between the mesh points 234 and 454."""
+"""Differences are stated on a face scaled to this width, measured between the mesh points 234 and
+454.
+"""
 
 COPIES: Final = 16
 _RIGHT_EDGE, _LEFT_EDGE = 234, 454
@@ -34,7 +38,9 @@ _COUNTS: Final = "{:<11} {:>8} {:>9} {:>9} {:>6} {:>9} {:>6}"
 
 
 def main() -> None:
-    """Print what was found by group, how far the points lie from the recorded ones, and how far they scatter."""
+    """Print what was found by group, how far the points lie from the recorded ones, and how far
+    they scatter.
+    """
     recorded = json.loads(RECORDED.read_text())
     began_s = time.perf_counter()
     found = [(picture, find_faces(picture.image)) for picture in pictures()]
@@ -43,22 +49,31 @@ def main() -> None:
     _print_distances({picture.name: faces for picture, faces in found}, recorded["points"])
     print()
     for name, photo in (("astronaut", astronaut()), ("portrait", portrait())):
-        print(f"{name}: {scatter_px(photo):.2f} px scatter over {COPIES} turned, scaled and moved copies")
+        print(
+            f"{name}: {scatter_px(photo):.2f} px scatter over {COPIES} turned, scaled and moved "
+            "copies"
+        )
 
 
 def difference_px(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance `[n]` of each point `[n, 2 or 3]` from the wanted one in the picture's plane, on a face `FACE_WIDTH_PX` wide."""
+    """Distance `[n]` of each point `[n, 2 or 3]` from the wanted one in the picture's plane, on a
+    face `FACE_WIDTH_PX` wide.
+    """
     width = np.hypot(*(wanted[_LEFT_EDGE, :2] - wanted[_RIGHT_EDGE, :2]))
     return np.asarray(np.hypot(*(points - wanted)[:, :2].T) * FACE_WIDTH_PX / width)
 
 
 def scatter_px(photo: RgbImage) -> float:
-    """Mean distance of the points found in copies of a photo, laid back over each other, from their mean."""
+    """Mean distance of the points found in copies of a photo, laid back over each other, from their
+    mean.
+    """
     random = np.random.default_rng(1)
     height, width = photo.shape[:2]
     meshes = []
     for _ in range(COPIES):
-        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-8, 8), random.uniform(0.85, 1.2))
+        matrix = cv2.getRotationMatrix2D(
+            (width / 2, height / 2), random.uniform(-8, 8), random.uniform(0.85, 1.2)
+        )
         matrix[:, 2] = matrix[:, 2] + random.uniform(-6, 6, 2)
         copy = cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
         points = find_faces(np.asarray(copy, np.uint8))[0][:, :2]
@@ -75,12 +90,18 @@ def _print_counts(found: list[tuple[Picture, list[Mesh]]], recorded: dict[str, i
     for group, counts in groups.items():
         shown, ours, theirs = np.array(counts).T
         right, wrong = (f"{np.minimum(shown, ours).sum()}", f"{np.maximum(0, ours - shown).sum()}")
-        right_before, wrong_before = (f"{np.minimum(shown, theirs).sum()}", f"{np.maximum(0, theirs - shown).sum()}")
+        right_before, wrong_before = (
+            f"{np.minimum(shown, theirs).sum()}",
+            f"{np.maximum(0, theirs - shown).sum()}",
+        )
         print(_COUNTS.format(group, int(shown.sum()), right, wrong, "", right_before, wrong_before))
 
 
 def _print_distances(found: dict[str, list[Mesh]], recorded: dict[str, Any]) -> None:
-    print(f"{'px, face 256 wide':<24} {'mean':>6} {'most':>6} {'eyes and lips':>14} {'correlation of z':>17}")
+    print(
+        f"{'px, face 256 wide':<24} {'mean':>6} {'most':>6} {'eyes and lips':>14} "
+        f"{'correlation of z':>17}"
+    )
     for name, rows in recorded.items():
         wanted = np.array(rows)
         if not found[name]:
@@ -88,7 +109,10 @@ def _print_distances(found: dict[str, list[Mesh]], recorded: dict[str, Any]) -> 
             continue
         far = difference_px(found[name][0], wanted)
         depth = np.corrcoef(found[name][0][:, 2], wanted[:, 2])[0, 1]
-        print(f"{name:<24} {far.mean():6.2f} {far.max():6.2f} {far[list(EYES_AND_LIPS)].mean():14.2f} {depth:17.4f}")
+        print(
+            f"{name:<24} {far.mean():6.2f} {far.max():6.2f} "
+            f"{far[list(EYES_AND_LIPS)].mean():14.2f} {depth:17.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Pictures with and without faces, made from scikit-image's photos and the shipped portrait: hard light, tilt, turn, distance."""
+"""Pictures with and without faces, made from scikit-image's photos and the shipped portrait: hard
+light, tilt, turn, distance.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,18 @@ from orchestrator.faces.image_decoding import decode_picture, encode_jpeg
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 
 FACELESS: Final = (
-    *("brick", "chelsea", "clock", "coffee", "coins", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"),
+    *(
+        "brick",
+        "chelsea",
+        "clock",
+        "coffee",
+        "coins",
+        "colorwheel",
+        "grass",
+        "gravel",
+        "horse",
+        "hubble_deep_field",
+    ),
     *("immunohistochemistry", "logo", "microaneurysms", "moon", "page", "retina", "rocket", "text"),
 )
 """Photos of `skimage.data` that show no human face."""
@@ -44,9 +57,18 @@ def pictures() -> Iterator[Picture]:
     for sitter, photo in (("astronaut", astronaut()), ("portrait", portrait())):
         yield Picture("as it is", sitter, photo, 1)
         yield from _lights(sitter, photo)
-        yield from (Picture("tilted", f"{sitter} tilted {angle}", tilted(photo, angle), 1) for angle in range(-150, 181, 30))
-        yield from (Picture("turned", f"{sitter} turned {angle}", turned(photo, angle), 1) for angle in (-50, -35, -20, 20, 35, 50))
-        yield from (Picture("distant", f"{sitter} {size} px", distant(photo, size), 1) for size in (24, 32, 48, 64, 96))
+        yield from (
+            Picture("tilted", f"{sitter} tilted {angle}", tilted(photo, angle), 1)
+            for angle in range(-150, 181, 30)
+        )
+        yield from (
+            Picture("turned", f"{sitter} turned {angle}", turned(photo, angle), 1)
+            for angle in (-50, -35, -20, 20, 35, 50)
+        )
+        yield from (
+            Picture("distant", f"{sitter} {size} px", distant(photo, size), 1)
+            for size in (24, 32, 48, 64, 96)
+        )
     yield from _groups()
     yield from _tiny_portraits()
     for name in FACELESS:
@@ -60,7 +82,9 @@ def astronaut() -> RgbImage:
 
 def portrait() -> RgbImage:
     """The drawn portrait that comes with the package."""
-    return decode_picture((SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg").read_bytes())
+    return decode_picture(
+        (SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg").read_bytes()
+    )
 
 
 def tilted(photo: RgbImage, angle_deg: float) -> RgbImage:
@@ -69,7 +93,9 @@ def tilted(photo: RgbImage, angle_deg: float) -> RgbImage:
     side = round(np.hypot(height, width))
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle_deg, 1.0)
     matrix[:, 2] += (side - np.array((width, height))) / 2
-    return np.asarray(cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def turned(photo: RgbImage, angle_deg: float) -> RgbImage:
@@ -78,18 +104,27 @@ def turned(photo: RgbImage, angle_deg: float) -> RgbImage:
     corners = np.array(((0, 0), (width, 0), (width, height), (0, height)), np.float32)
     x = (corners[:, 0] - width / 2) * np.cos(np.radians(angle_deg))
     nearness = 2 * width / (2 * width + (corners[:, 0] - width / 2) * np.sin(np.radians(angle_deg)))
-    seen = np.stack((x * nearness + width / 2, (corners[:, 1] - height / 2) * nearness + height / 2), axis=1).astype(np.float32)
+    seen = np.stack(
+        (x * nearness + width / 2, (corners[:, 1] - height / 2) * nearness + height / 2), axis=1
+    ).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(corners, seen)
-    return np.asarray(cv2.warpPerspective(photo, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpPerspective(photo, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE),
+        np.uint8,
+    )
 
 
 def distant(photo: RgbImage, face_px: int) -> RgbImage:
-    """The photo pasted into a large gravel field, so that the astronaut's face would be `face_px` high."""
+    """The photo pasted into a large gravel field, so that the astronaut's face would be `face_px`
+    high.
+    """
     scale = face_px / _FACE_HEIGHT_PX
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     field = np.tile(_sample("gravel"), (3, 3, 1))[:_STREET_SIDE, :_STREET_SIDE].copy()
     top, left = 300, 820
-    field[top : top + small.shape[0], left : left + small.shape[1]] = small[: _STREET_SIDE - top, : _STREET_SIDE - left]
+    field[top : top + small.shape[0], left : left + small.shape[1]] = small[
+        : _STREET_SIDE - top, : _STREET_SIDE - left
+    ]
     return field
 
 
@@ -124,12 +159,19 @@ def _groups() -> Iterator[Picture]:
 
 
 def _tiny_portraits() -> Iterator[Picture]:
-    """100 faces and 100 other cut-outs of Labeled Faces in the Wild, 25 pixels wide, made larger and framed in grey."""
+    """100 faces and 100 other cut-outs of Labeled Faces in the Wild, 25 pixels wide, made larger
+    and framed in grey.
+    """
     for index, small in enumerate(_data("lfw_subset")):
         grey = cv2.resize((small * 255).astype(np.uint8), (200, 200), interpolation=cv2.INTER_CUBIC)
         framed = cv2.copyMakeBorder(grey, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
         shown = index < 100
-        yield Picture("LFW faces" if shown else "LFW others", f"LFW {index}", _rgb(np.asarray(framed)), int(shown))
+        yield Picture(
+            "LFW faces" if shown else "LFW others",
+            f"LFW {index}",
+            _rgb(np.asarray(framed)),
+            int(shown),
+        )
 
 
 def _sample(name: str) -> RgbImage:
@@ -143,4 +185,6 @@ def _data(name: str) -> NDArray[np.generic]:
 def _rgb(image: NDArray[np.generic]) -> RgbImage:
     """Grey, boolean and transparent pictures as RGB."""
     pixels = image.astype(np.uint8) * 255 if image.dtype == bool else image.astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3])
+    return np.ascontiguousarray(
+        np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+    )

@@ -1,4 +1,6 @@
-"""Measure lips in decoded pictures with the face mesh network, which knows nothing of how they were drawn."""
+"""Measure lips in decoded pictures with the face mesh network, which knows nothing of how they were
+drawn.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,11 @@ _MIN_FOUND: Final = 0.95
 
 
 def lip_gaps(frames: Sequence[RgbImage]) -> Curve:
-    """The inner lips' distance in each frame as a share of the upper face's height (which the jaw does not change).
+    """The inner lips' distance in each frame as a share of the upper face's height (which the jaw
+    does not change).
 
-    Every frame is looked at alone, so no smoothing of the detector shifts the curve. Frames without a face are
-    interpolated; ValueError when more than one in twenty have none.
+    Every frame is looked at alone, so no smoothing of the detector shifts the curve. Frames without
+    a face are interpolated; ValueError when more than one in twenty have none.
     """
     gaps = np.array([_gap(frame) for frame in frames])
     found = np.isfinite(gaps)

@@ -1,4 +1,6 @@
-"""How well a measured lip gap follows the true mouth: correlation, closures, offset, stillness. Pure arithmetic."""
+"""How well a measured lip gap follows the true mouth: correlation, closures, offset, stillness.
+Pure arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class LipScore:
 
 
 def score(gap: Curve, mouth: TrueMouth, fps: float) -> LipScore:
-    """Scores `gap` `[frames]`, measured in any unit, of frames whose centres lie at `(k + 0.5) / fps`."""
+    """Scores `gap` `[frames]`, measured in any unit, of frames whose centres lie at `(k + 0.5) /
+    fps`.
+    """
     times_s = (np.arange(len(gap), dtype=np.float64) + 0.5) / fps
     truth = mouth.at(times_s, mouth.aperture)
     speaks = mouth.speaks_at(times_s)
@@ -56,7 +60,9 @@ def score(gap: Curve, mouth: TrueMouth, fps: float) -> LipScore:
 
 def mean_score(scores: Sequence[LipScore]) -> LipScore:
     """The mean of every number over the clips that have it."""
-    return LipScore(*(_mean([getattr(one, field.name) for one in scores]) for field in fields(LipScore)))
+    return LipScore(
+        *(_mean([getattr(one, field.name) for one in scores]) for field in fields(LipScore))
+    )
 
 
 def spread(gap: Curve) -> float:
@@ -76,8 +82,12 @@ def _threshold(gap: Curve) -> float:
     return float(np.percentile(gap, 5)) + SHUT_BELOW * spread(gap)
 
 
-def _closures(gap: Curve, mouth: TrueMouth, speaks: NDArray[np.bool_], fps: float) -> tuple[float, float]:
-    """Recall at the closures, and the same at every frame of speech: the expectation for random times."""
+def _closures(
+    gap: Curve, mouth: TrueMouth, speaks: NDArray[np.bool_], fps: float
+) -> tuple[float, float]:
+    """Recall at the closures, and the same at every frame of speech: the expectation for random
+    times.
+    """
     padded = np.pad(gap, 1, mode="edge")
     shut_nearby = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:]) < _threshold(gap)
     events = [min(len(gap) - 1, int(time_s * fps)) for time_s in mouth.closures_s]
@@ -89,12 +99,16 @@ def _closures(gap: Curve, mouth: TrueMouth, speaks: NDArray[np.bool_], fps: floa
 def _offset_ms(gap: Curve, mouth: TrueMouth, times_s: Curve) -> float:
     """The shift of the true curve that fits best, between the 5 ms steps by a parabola."""
     shifts = np.arange(-_MAX_OFFSET_S, _MAX_OFFSET_S + 1e-9, _OFFSET_STEP_S)
-    fits = np.array([correlation(gap, mouth.at(times_s + shift, mouth.aperture)) for shift in shifts])
+    fits = np.array(
+        [correlation(gap, mouth.at(times_s + shift, mouth.aperture)) for shift in shifts]
+    )
     best = int(np.argmax(fits))
     if not 0 < best < len(shifts) - 1:
         return float(shifts[best] * 1000)
     left, middle, right = fits[best - 1 : best + 2]
-    return float((shifts[best] + _OFFSET_STEP_S * 0.5 * (left - right) / (left - 2 * middle + right)) * 1000)
+    return float(
+        (shifts[best] + _OFFSET_STEP_S * 0.5 * (left - right) / (left - 2 * middle + right)) * 1000
+    )
 
 
 def _silence_motion(gap: Curve, mouth: TrueMouth, times_s: Curve) -> float:

@@ -1,11 +1,14 @@
-"""Do the lips say what is heard? Renders unseen speech, decodes the video, reads the lips, and holds them to the phones.
+"""Do the lips say what is heard? Renders unseen speech, decodes the video, reads the lips, and
+holds them to the phones.
 
-    python -m benchmarks.lip_sync_accuracy [--clips 6] [--faces drawing photo] [--fps 20] [--size 256] [--mp4]
+    python -m benchmarks.lip_sync_accuracy [--clips 6] [--faces drawing photo]
+        [--fps 20] [--size 256] [--mp4]
 
-Rows "heard" are the whole product's decoded video. Rows "true" tell the renderer the true mouth and so show its ceiling;
-the row "meant" is the mouth that the network asked for, before any picture. Columns: correlation with the true lip gap
-over all frames and in speech, share of p, b, m with shut lips, the same at any moment (chance), offset in ms (positive:
-picture ahead), motion in silence over motion in speech, ms from the end of speech until the lips stay shut.
+Rows "heard" are the whole product's decoded video. Rows "true" tell the renderer the true mouth and
+so show its ceiling; the row "meant" is the mouth that the network asked for, before any picture.
+Columns: correlation with the true lip gap over all frames and in speech, share of p, b, m with shut
+lips, the same at any moment (chance), offset in ms (positive: picture ahead), motion in silence
+over motion in speech, ms from the end of speech until the lips stay shut.
 """
 
 from __future__ import annotations
@@ -22,7 +25,14 @@ import numpy as np
 from benchmarks.lip_reading import lip_gaps
 from benchmarks.lip_scores import LipScore, mean_score, score, spread
 from benchmarks.rendered_movies import rendered
-from benchmarks.speaking_faces import drawn_portrait, heard, photo, photo_file, through_h264, told_frames
+from benchmarks.speaking_faces import (
+    drawn_portrait,
+    heard,
+    photo,
+    photo_file,
+    through_h264,
+    told_frames,
+)
 from benchmarks.spoken_clips import Clip, music_clip, noise_clip, speech_clips
 from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
@@ -35,14 +45,17 @@ IN_SPEECH_AT_LEAST: Final = {"drawing": 0.70, "photo": 0.64}
 """What the project asks for, per face: correlation in speech; the others follow."""
 RECALL_AT_LEAST: Final = 0.88
 RECALL_OVER_CHANCE_AT_LEAST: Final = 0.25
-"""The lip reader calls nearly shut lips shut more often than MediaPipe 0.10.21 did, at closures and elsewhere: movies of one face that
-scored 0.41 with that score 0.28 with it (photo, six clips)."""
+"""The lip reader calls nearly shut lips shut more often than MediaPipe 0.10.21 did, at closures and
+elsewhere: movies of one face that scored 0.41 with that score 0.28 with it (photo, six clips).
+"""
 OFFSET_WITHIN_MS: Final = 15.0
 SHUT_WITHIN_MS: Final = 150.0
 SILENCE_AT_MOST: Final = 0.05
 MUSIC_AT_MOST: Final = 0.1
 
-_COLUMNS: Final = "face     clip               mouth    corr speech recall chance  offset  still   shut"
+_COLUMNS: Final = (
+    "face     clip               mouth    corr speech recall chance  offset  still   shut"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +80,42 @@ def main() -> None:
         if arguments.mp4:
             _check_movie(name, clips, setting)
         else:
-            _check_face(name, prepare_face(FACES[name](), setting.size), clips, setting, only_true=arguments.only_true)
+            _check_face(
+                name,
+                prepare_face(FACES[name](), setting.size),
+                clips,
+                setting,
+                only_true=arguments.only_true,
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lip_sync_accuracy", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clips", type=int, default=6, help="how many of the spoken clips (12 at most)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lip_sync_accuracy", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--clips", type=int, default=6, help="how many of the spoken clips (12 at most)"
+    )
     parser.add_argument("--faces", nargs="+", choices=FACES, default=list(FACES))
     parser.add_argument("--fps", type=float, default=20.0)
     parser.add_argument("--size", type=int, default=256, choices=(128, 256, 512))
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where audio2motion and tpsm are")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="where audio2motion and tpsm are",
+    )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--only-true", action="store_true", help="leave the audio network out: the renderer's ceiling alone")
-    kind.add_argument("--mp4", action="store_true", help="check what `lipsync render` writes, its own sound included")
+    kind.add_argument(
+        "--only-true",
+        action="store_true",
+        help="leave the audio network out: the renderer's ceiling alone",
+    )
+    kind.add_argument(
+        "--mp4",
+        action="store_true",
+        help="check what `lipsync render` writes, its own sound included",
+    )
     return parser
 
 
@@ -89,17 +125,26 @@ def _check_movie(name: str, clips: Sequence[Clip], setting: Setting) -> None:
         file.write(photo_file())
         file.flush()
         face = file.name if name == "photo" else DEMO_FACE
-        movie = rendered(np.concatenate([clip.samples for clip in clips]), face, setting.fps, setting.size)
+        movie = rendered(
+            np.concatenate([clip.samples for clip in clips]), face, setting.fps, setting.size
+        )
     gaps, begin, scores = lip_gaps(movie.frames), 0, []
     for clip in clips:
         end = begin + round(len(clip.samples) / SAMPLE_RATE_HZ * setting.fps)
-        scores.append(_scored(name, clip, "movie", gaps[begin:end], setting, late_s=movie.picture_late_s))
+        scores.append(
+            _scored(name, clip, "movie", gaps[begin:end], setting, late_s=movie.picture_late_s)
+        )
         begin = end
     _print_row(name, "mean", "movie", mean_score(scores))
-    print(f"{name:8} the movie's picture begins {movie.picture_late_s * 1000:+.1f} ms after its sound (counted in the offsets)")
+    print(
+        f"{name:8} the movie's picture begins {movie.picture_late_s * 1000:+.1f} ms after its "
+        "sound (counted in the offsets)"
+    )
 
 
-def _check_face(name: str, face: TpsmFace, clips: Sequence[Clip], setting: Setting, *, only_true: bool) -> None:
+def _check_face(
+    name: str, face: TpsmFace, clips: Sequence[Clip], setting: Setting, *, only_true: bool
+) -> None:
     told = [_scored(name, clip, "true", _gaps_told(clip, face, setting), setting) for clip in clips]
     _print_row(name, "mean", "true", mean_score(told))
     if only_true:
@@ -110,11 +155,25 @@ def _check_face(name: str, face: TpsmFace, clips: Sequence[Clip], setting: Setti
         gaps = lip_gaps(through_h264(made.frames, setting.fps))
         meant.append(score(made.aperture, _mouth(clip), setting.fps))
         seen.append(_scored(name, clip, "heard", gaps, setting))
-        moved.append(spread(gaps[_mouth(clip).speaks_at((np.arange(len(gaps), dtype=np.float64) + 0.5) / setting.fps)]))
+        moved.append(
+            spread(
+                gaps[
+                    _mouth(clip).speaks_at(
+                        (np.arange(len(gaps), dtype=np.float64) + 0.5) / setting.fps
+                    )
+                ]
+            )
+        )
     _print_row(name, "mean", "meant", mean_score(meant))
     _print_row(name, "mean", "heard", mean_score(seen))
-    still = {clip.name: _movement(clip, face, setting) / float(np.mean(moved)) for clip in (music_clip(), noise_clip())}
-    print(f"{name:8} motion against speech: " + ", ".join(f"{sound} {share:.3f}" for sound, share in still.items()))
+    still = {
+        clip.name: _movement(clip, face, setting) / float(np.mean(moved))
+        for clip in (music_clip(), noise_clip())
+    }
+    print(
+        f"{name:8} motion against speech: "
+        + ", ".join(f"{sound} {share:.3f}" for sound, share in still.items())
+    )
     silence = mean_score(seen).silence_motion - mean_score(told).silence_motion
     _print_verdict(name, mean_score(seen), silence, still["music"])
 
@@ -129,7 +188,9 @@ def _movement(clip: Clip, face: TpsmFace, setting: Setting) -> float:
     return spread(lip_gaps(through_h264(made.frames, setting.fps)))
 
 
-def _scored(face: str, clip: Clip, mouth: str, gaps: Curve, setting: Setting, *, late_s: float = 0.0) -> LipScore:
+def _scored(
+    face: str, clip: Clip, mouth: str, gaps: Curve, setting: Setting, *, late_s: float = 0.0
+) -> LipScore:
     scored = score(gaps, _mouth(clip), setting.fps)
     scored = replace(scored, offset_ms=scored.offset_ms - 1000.0 * late_s)
     _print_row(face, clip.name, mouth, scored)
@@ -144,21 +205,49 @@ def _mouth(clip: Clip) -> TrueMouth:
 
 def _print_row(face: str, clip: str, driver: str, row: LipScore) -> None:
     print(
-        f"{face:8} {clip:18} {driver:6} {row.corr:6.3f} {row.corr_in_speech:6.3f} {row.closure_recall:6.2f} {row.closure_chance:6.2f} "
-        f"{row.offset_ms:7.1f} {row.silence_motion:6.3f} {row.shut_after_ms:6.0f}",
+        f"{face:8} {clip:18} {driver:6} {row.corr:6.3f} {row.corr_in_speech:6.3f} "
+        f"{row.closure_recall:6.2f} {row.closure_chance:6.2f} {row.offset_ms:7.1f} "
+        f"{row.silence_motion:6.3f} {row.shut_after_ms:6.0f}",
         flush=True,
     )
 
 
 def _print_verdict(face: str, mean: LipScore, silence: float, music: float) -> None:
-    """`silence` is the motion beyond that of the row "true", whose lips rest: the detector itself trembles."""
+    """`silence` is the motion beyond that of the row "true", whose lips rest: the detector itself
+    trembles.
+    """
     over_chance = mean.closure_recall - mean.closure_chance
     demands = (
-        ("correlation in speech", mean.corr_in_speech, mean.corr_in_speech >= IN_SPEECH_AT_LEAST[face], f">= {IN_SPEECH_AT_LEAST[face]}"),
-        ("closure recall", mean.closure_recall, mean.closure_recall >= RECALL_AT_LEAST, f">= {RECALL_AT_LEAST}"),
-        ("recall above chance", over_chance, over_chance >= RECALL_OVER_CHANCE_AT_LEAST, f">= {RECALL_OVER_CHANCE_AT_LEAST}"),
-        ("offset, ms", mean.offset_ms, abs(mean.offset_ms) <= OFFSET_WITHIN_MS, f"within {OFFSET_WITHIN_MS:g}"),
-        ("shut after speech, ms", mean.shut_after_ms, mean.shut_after_ms <= SHUT_WITHIN_MS, f"<= {SHUT_WITHIN_MS:g}"),
+        (
+            "correlation in speech",
+            mean.corr_in_speech,
+            mean.corr_in_speech >= IN_SPEECH_AT_LEAST[face],
+            f">= {IN_SPEECH_AT_LEAST[face]}",
+        ),
+        (
+            "closure recall",
+            mean.closure_recall,
+            mean.closure_recall >= RECALL_AT_LEAST,
+            f">= {RECALL_AT_LEAST}",
+        ),
+        (
+            "recall above chance",
+            over_chance,
+            over_chance >= RECALL_OVER_CHANCE_AT_LEAST,
+            f">= {RECALL_OVER_CHANCE_AT_LEAST}",
+        ),
+        (
+            "offset, ms",
+            mean.offset_ms,
+            abs(mean.offset_ms) <= OFFSET_WITHIN_MS,
+            f"within {OFFSET_WITHIN_MS:g}",
+        ),
+        (
+            "shut after speech, ms",
+            mean.shut_after_ms,
+            mean.shut_after_ms <= SHUT_WITHIN_MS,
+            f"<= {SHUT_WITHIN_MS:g}",
+        ),
         ("motion in silence", silence, silence <= SILENCE_AT_MOST, f"<= {SILENCE_AT_MOST}"),
         ("motion in music", music, music <= MUSIC_AT_MOST, f"<= {MUSIC_AT_MOST}"),
     )

@@ -1,4 +1,5 @@
-"""Real-time clients against a service that runs already: `python -m benchmarks.load --url http://127.0.0.1:8080 --sessions 8`.
+"""Real-time clients against a service that runs already: `python -m benchmarks.load --url
+http://127.0.0.1:8080 --sessions 8`.
 
 `lipsync bench` is the same load with a service of its own, whose CPU time it can see.
 """
@@ -25,7 +26,14 @@ def main() -> int:
     files = [options.audio] if options.audio else sorted(SAMPLES.glob("*.wav"))
     speech = np.concatenate([read_audio(file) for file in files])
     load = Load(
-        options.url.rstrip("/"), options.sessions, options.seconds, options.size, options.fps, options.format, options.user, options.face
+        options.url.rstrip("/"),
+        options.sessions,
+        options.seconds,
+        options.size,
+        options.fps,
+        options.format,
+        options.user,
+        options.face,
     )
     try:
         reports = asyncio.run(run_load(load, speech))
@@ -37,7 +45,9 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Real-time clients against a running service.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.load", description="Real-time clients against a running service."
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--sessions", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -51,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _text(reports: Sequence[SessionReport]) -> str:
-    frames, expected = sum(report.frames for report in reports), sum(report.expected_frames for report in reports)
+    frames, expected = (
+        sum(report.frames for report in reports),
+        sum(report.expected_frames for report in reports),
+    )
     complete = sum(report.complete for report in reports)
     latencies_ms = all_latencies_ms(reports) or [float("nan")]
     p50, p95, p99 = np.percentile(latencies_ms, (50, 95, 99))
@@ -60,9 +73,14 @@ def _text(reports: Sequence[SessionReport]) -> str:
         f"{frames} of {expected} frames, {complete} of {len(reports)} sessions complete",
         f"look-ahead sent -> frame: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms",
         f"first chunk -> first frame: p50 {first_p50:.1f}, p95 {first_p95:.1f} ms",
-        f"{sum(report.bytes_received for report in reports) / max(1, frames) / 1024.0:.1f} KiB a frame",
+        f"{sum(report.bytes_received for report in reports) / max(1, frames) / 1024.0:.1f} KiB a "
+        "frame",
     ]
-    lines += [f"session {number}: {trouble}" for number, report in enumerate(reports) for trouble in report.troubles]
+    lines += [
+        f"session {number}: {trouble}"
+        for number, report in enumerate(reports)
+        for trouble in report.troubles
+    ]
     return "\n".join(lines)
 
 

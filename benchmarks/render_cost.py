@@ -36,11 +36,16 @@ def main() -> None:
         maps = build_face_maps(face.neutral_pose, face.landmarks(), size)
         renderer = FaceRenderer(maps)
         draws = [cpu_ms(partial(renderer.draw, row), 60) for row in KINDS.values()]
-        print(f"{size:>5} {build:>8.1f} {len(maps.to_bytes()) / 1000:>8.0f} " + " ".join(f"{draw:>15.2f}" for draw in draws))
+        print(
+            f"{size:>5} {build:>8.1f} {len(maps.to_bytes()) / 1000:>8.0f} "
+            + " ".join(f"{draw:>15.2f}" for draw in draws)
+        )
 
 
 def cpu_ms(work: Callable[[], object], repeats: int) -> float:
-    """CPU milliseconds of one call of `work`: the median over ROUNDS rounds of `repeats` calls, after a warm-up."""
+    """CPU milliseconds of one call of `work`: the median over ROUNDS rounds of `repeats` calls,
+    after a warm-up.
+    """
     work()
     rounds = []
     for _ in range(ROUNDS):

@@ -1,4 +1,6 @@
-"""Speaking faces as `lipsync render` writes them: an MP4 whose own picture and sound are held against each other."""
+"""Speaking faces as `lipsync render` writes them: an MP4 whose own picture and sound are held
+against each other.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,33 @@ class RenderedMovie:
 
 
 def rendered(samples: Samples, face: str, fps: float, size: int) -> RenderedMovie:
-    """The command run on 16 kHz `samples`; `face` is what `--face` takes. CalledProcessError when it fails."""
+    """The command run on 16 kHz `samples`; `face` is what `--face` takes. CalledProcessError when
+    it fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         sound, movie = Path(folder, "sound.wav"), Path(folder, "movie.mp4")
         _write_wav(sound, samples)
-        command = [sys.executable, "-m", "orchestrator", "render", str(sound), "--face", face, "-o", str(movie)]
-        subprocess.run([*command, "--fps", f"{fps:g}", "--size", str(size)], check=True, capture_output=True, timeout=_TIMEOUT_S)
+        command = [
+            sys.executable,
+            "-m",
+            "orchestrator",
+            "render",
+            str(sound),
+            "--face",
+            face,
+            "-o",
+            str(movie),
+        ]
+        subprocess.run(
+            [*command, "--fps", f"{fps:g}", "--size", str(size)],
+            check=True,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+        )
         frames, times_s = _pictures(movie)
-        late_s = float(np.mean(times_s - np.arange(len(times_s)) / fps)) - _sound_lag_s(read_audio(movie), samples)
+        late_s = float(np.mean(times_s - np.arange(len(times_s)) / fps)) - _sound_lag_s(
+            read_audio(movie), samples
+        )
         return RenderedMovie(frames, late_s)
 
 
@@ -53,8 +74,13 @@ def _write_wav(path: Path, samples: Samples) -> None:
 
 def _pictures(movie: Path) -> tuple[list[RgbImage], NDArray[np.float64]]:
     with av.open(str(movie)) as container:
-        decoded = [(frame.to_ndarray(format="rgb24"), frame.time or 0.0) for frame in container.decode(video=0)]
-    return [np.ascontiguousarray(image) for image, _ in decoded], np.array([time_s for _, time_s in decoded])
+        decoded = [
+            (frame.to_ndarray(format="rgb24"), frame.time or 0.0)
+            for frame in container.decode(video=0)
+        ]
+    return [np.ascontiguousarray(image) for image, _ in decoded], np.array(
+        [time_s for _, time_s in decoded]
+    )
 
 
 def _sound_lag_s(heard: Samples, sent: Samples) -> float:

@@ -1,8 +1,10 @@
-"""Prints what `tpsm-neural` saves by encoding a face once instead of in every frame: CPU time of one thread, and operations.
+"""Prints what `tpsm-neural` saves by encoding a face once instead of in every frame: CPU time of
+one thread, and operations.
 
-`python -m benchmarks.source_split [--rounds 5]`. Needs torch, for the modules and to export them with seeded weights. All ways take
-turns within a round, one frame each, and the medians over the rounds are compared. Key points, which are found in every driving
-picture anyway, are left out. GFLOP count 2 for a multiply-add, of convolutions and matrix products alone.
+`python -m benchmarks.source_split [--rounds 5]`. Needs torch, for the modules and to export them
+with seeded weights. All ways take turns within a round, one frame each, and the medians over the
+rounds are compared. Key points, which are found in every driving picture anyway, are left out.
+GFLOP count 2 for a multiply-add, of convolutions and matrix products alone.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def declared() -> dict[str, ExportSpec]:
     graphs = [graph for graph in GRAPHS if graph.name in (SOURCE, FRAMES)]
     filled = seeded_networks(NETWORKS, {part for graph in graphs for part in graph.parts}, SEED)
     modules = {name: network.module for name, network in filled.items()}
-    return {graph.name: graph.spec(modules, 1, torch.Generator().manual_seed(SEED)) for graph in graphs}
+    return {
+        graph.name: graph.spec(modules, 1, torch.Generator().manual_seed(SEED)) for graph in graphs
+    }
 
 
 def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
@@ -56,7 +60,10 @@ def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
 
     def whole() -> Any:
         picture = frames["picture"].float().permute(0, 3, 1, 2) / 255
-        return networks.inpainting(picture, networks.dense_motion(picture, frames["driving_points"][:, 0], frames["source_points"]))
+        return networks.inpainting(
+            picture,
+            networks.dense_motion(picture, frames["driving_points"][:, 0], frames["source_points"]),
+        )
 
     return {
         SOURCE: lambda: specs[SOURCE].module(*source.values()),
@@ -67,13 +74,27 @@ def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
 
 def exported(specs: dict[str, ExportSpec], folder: Path) -> dict[str, Way]:
     """The graphs as users export them, in ONNX Runtime on one thread."""
-    arguments = ["tpsm-neural", "--seeded", str(SEED), "--networks", f"{SOURCE},{FRAMES}", "--repository", str(folder), "--batches", "1"]
-    subprocess.run([sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL)
+    arguments = [
+        "tpsm-neural",
+        "--seeded",
+        str(SEED),
+        "--networks",
+        f"{SOURCE},{FRAMES}",
+        "--repository",
+        str(folder),
+        "--batches",
+        "1",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
     models = read_repository(folder).models
 
     def way(name: str) -> Way:
         model = open_model(models[name])
-        inputs = {key: np.asarray(tensor) for key, tensor in specs[name].rows(1, halved=True).items()}
+        inputs = {
+            key: np.asarray(tensor) for key, tensor in specs[name].rows(1, halved=True).items()
+        }
         return lambda: model.run(inputs)
 
     return {name: way(name) for name in (SOURCE, FRAMES)}
@@ -96,16 +117,25 @@ def cpu_ms(way: Way) -> float:
 
 
 def measure(runtimes: dict[str, dict[str, Way]], rounds: int) -> dict[str, dict[str, float]]:
-    """Medians of the CPU ms of a frame over interleaved rounds, by runtime and part; a first round warms up and is not counted."""
-    times: dict[tuple[str, str], list[float]] = {(runtime, part): [] for runtime, ways in runtimes.items() for part in ways}
+    """Medians of the CPU ms of a frame over interleaved rounds, by runtime and part; a first round
+    warms up and is not counted.
+    """
+    times: dict[tuple[str, str], list[float]] = {
+        (runtime, part): [] for runtime, ways in runtimes.items() for part in ways
+    }
     for _ in range(1 + rounds):
         for (runtime, part), values in times.items():
             values.append(cpu_ms(runtimes[runtime][part]))
-    return {runtime: {part: statistics.median(times[runtime, part][1:]) for part in ways} for runtime, ways in runtimes.items()}
+    return {
+        runtime: {part: statistics.median(times[runtime, part][1:]) for part in ways}
+        for runtime, ways in runtimes.items()
+    }
 
 
 def print_parts(title: str, parts: dict[str, float]) -> None:
-    """Both parts, their sum, what was measured of it in one piece, and the share that the split saves."""
+    """Both parts, their sum, what was measured of it in one piece, and the share that the split
+    saves.
+    """
     total = parts[SOURCE] + parts[FRAMES]
     rows = parts | {"sum": total}
     print(title)
@@ -129,10 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = declared()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         modules = eager(specs)
-        runtimes = {"CPU ms, ONNX Runtime": exported(specs, Path(folder)), "CPU ms, eager PyTorch": modules}
+        runtimes = {
+            "CPU ms, ONNX Runtime": exported(specs, Path(folder)),
+            "CPU ms, eager PyTorch": modules,
+        }
         for title, parts in measure(runtimes, options.rounds).items():
             print_parts(title, parts)
-        print_parts("GFLOP, 2 for a multiply-add", {name: gigaflops(way) for name, way in modules.items()})
+        print_parts(
+            "GFLOP, 2 for a multiply-add", {name: gigaflops(way) for name, way in modules.items()}
+        )
     return 0
 
 

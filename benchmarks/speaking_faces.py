@@ -1,4 +1,6 @@
-"""Makes the pictures that lips are read from: the product's own path from sound to decoded H.264, and a path without ears."""
+"""Makes the pictures that lips are read from: the product's own path from sound to decoded H.264,
+and a path without ears.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,10 @@ _QUALITY: Final = 80
 _DEADLINE_S: Final = 30.0
 _JAW_OF_OPENING: Final = 0.9
 _KEEPS_CLOSURES_S: Final = (-0.01, 0.0, 0.01)
-"""A closure this close to a frame's centre is shown in it: at 20 fps it would else fall between frames. Measured: a reach of
-10 ms finds every closure and leaves 0.976 of the correlation in speech, 20 ms leaves 0.929, none at all loses one closure in 20."""
+"""A closure this close to a frame's centre is shown in it: at 20 fps it would else fall between
+frames. Measured: a reach of 10 ms finds every closure and leaves 0.976 of the correlation in
+speech, 20 ms leaves 0.929, none at all loses one closure in 20.
+"""
 
 
 def drawn_portrait() -> FaceModel:
@@ -58,10 +62,16 @@ def drawn_portrait() -> FaceModel:
 
 
 def photo() -> FaceModel:
-    """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled as a user would."""
+    """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled as a user
+    would.
+    """
     with tempfile.TemporaryDirectory() as folder:
         store = LocalFaceStore(Path(folder))
-        return asyncio.run(enrol_photo(photo_file(), user_id="check", face_id="astronaut", store=store, consent=True))
+        return asyncio.run(
+            enrol_photo(
+                photo_file(), user_id="check", face_id="astronaut", store=store, consent=True
+            )
+        )
 
 
 def photo_file() -> bytes:
@@ -78,28 +88,45 @@ class Heard:
 
     frames: list[RgbImage]
     aperture: Curve
-    """One value per frame: network, smoothing and silence gate, without the renderer and the detector."""
+    """One value per frame: network, smoothing and silence gate, without the renderer and the
+    detector.
+    """
 
 
 def heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> Heard:
-    """One turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence gate, renderer."""
+    """One turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence
+    gate, renderer.
+    """
     return asyncio.run(_heard(samples, face, fps, size, repository))
 
 
-async def _heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> Heard:
-    turn = Turn("turn", 0, VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size)), 0.0, 0.0, 0.0)
+async def _heard(
+    samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path
+) -> Heard:
+    turn = Turn(
+        "turn",
+        0,
+        VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size)),
+        0.0,
+        0.0,
+        0.0,
+    )
     adapter, frames, drawn = Tpsm(), list[RgbImage](), list[NDArray[Any]]()
     async with LocalInference(read_repository(repository)) as inference:
 
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-            outputs = await inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S)
+            outputs = await inference.infer(
+                model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S
+            )
             if model == "tpsm":
                 drawn.append(aperture(inputs["motion"]))
             return outputs
 
         async def draw_ready() -> None:
             while count := turn.frames_ready(adapter.spec, _MOST_FRAMES):
-                images, _ = await adapter.generate(infer, turn.windows(adapter.spec, count), face, None)
+                images, _ = await adapter.generate(
+                    infer, turn.windows(adapter.spec, count), face, None
+                )
                 turn.advance(list(images), LipSyncModel.TPSM, 0.0)
                 frames.extend(images)
 
@@ -117,12 +144,16 @@ def _chunk(samples: Samples) -> AudioChunk:
 
 
 def told_frames(mouth: TrueMouth, duration_s: float, face: TpsmFace, fps: float) -> list[RgbImage]:
-    """The frames of a renderer that is told the true mouth: what is lost here, no network can win back."""
+    """The frames of a renderer that is told the true mouth: what is lost here, no network can win
+    back.
+    """
     times_s = (np.arange(int(np.ceil(duration_s * fps - 1e-3)), dtype=np.float64) + 0.5) / fps
     motion = np.zeros((len(times_s), len(MOTION_PARAMETERS)), np.float32)
     motion[:, OPEN] = mouth.at(times_s, mouth.opening)
     motion[:, JAW] = _JAW_OF_OPENING * motion[:, OPEN]
-    motion[:, CLOSED] = np.max([mouth.at(times_s + shift_s, mouth.shut) for shift_s in _KEEPS_CLOSURES_S], axis=0)
+    motion[:, CLOSED] = np.max(
+        [mouth.at(times_s + shift_s, mouth.shut) for shift_s in _KEEPS_CLOSURES_S], axis=0
+    )
     motion[:, -4:] = idle_motion(times_s, face.seed)
     renderer = FaceRenderer(face.maps)
     return [renderer.draw(row) for row in motion]

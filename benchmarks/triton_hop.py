@@ -1,6 +1,8 @@
-"""Prints what the embedded Triton costs: start to ready, CPU per request against the same tensors in process, and healing.
+"""Prints what the embedded Triton costs: start to ready, CPU per request against the same tensors
+in process, and healing.
 
-`python -m benchmarks.triton_hop [--requests 500]`. CPU is that of this process, the server and its backend processes.
+`python -m benchmarks.triton_hop [--requests 500]`. CPU is that of this process, the server and its
+backend processes.
 """
 
 from __future__ import annotations
@@ -46,12 +48,15 @@ from orchestrator.core.dlpack import to_tensor
 class TritonPythonModel:
     def initialize(self, args):
         self.frames = np.zeros((16, 256, 256, 3), np.uint8)
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD: keep freed memory, as the renderer does
+        # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD: keep freed memory, as the renderer does
+        for option in (-1, -3):
             ctypes.CDLL(None).mallopt(option, 32 << 20)
 
     def execute(self, requests):
-        counts = [len(np.from_dlpack(pb_utils.get_input_tensor_by_name(each, "motion"))) for each in requests]
-        return [pb_utils.InferenceResponse([to_tensor(pb_utils, "frames", self.frames[:count])]) for count in counts]
+        motions = [pb_utils.get_input_tensor_by_name(each, "motion") for each in requests]
+        frames = [self.frames[: len(np.from_dlpack(motion))] for motion in motions]
+        tensors = [to_tensor(pb_utils, "frames", each) for each in frames]
+        return [pb_utils.InferenceResponse([each]) for each in tensors]
 """
 
 
@@ -80,24 +85,37 @@ async def start_to_ready(repeats: int) -> list[float]:
     seconds = []
     for _ in range(repeats):
         began = time.monotonic()
-        async with EmbeddedTriton(MODEL_REPOSITORY, MODELS, launched=launch_early(MODEL_REPOSITORY, MODELS)) as server:
+        async with EmbeddedTriton(
+            MODEL_REPOSITORY, MODELS, launched=launch_early(MODEL_REPOSITORY, MODELS)
+        ) as server:
             assert all(map(server.has_ready, MODELS)), server.health()
             seconds.append(time.monotonic() - began)
     return seconds
 
 
-async def hop(repository: Repository, *, frames: int, shared_memory: bool, requests: int) -> tuple[float, float]:
+async def hop(
+    repository: Repository, *, frames: int, shared_memory: bool, requests: int
+) -> tuple[float, float]:
     """CPU ms and median wall ms of one request after another."""
     motion = {"motion": np.zeros((frames, 11), np.float32)}
-    async with connected(repository, ("blank",), shared_memory=shared_memory) as (server, inference):
+    async with connected(repository, ("blank",), shared_memory=shared_memory) as (
+        server,
+        inference,
+    ):
         await ask(inference, "blank", motion, 50)
-        family = [psutil.Process(), psutil.Process(server.health().pid), *psutil.Process(server.health().pid).children()]
+        family = [
+            psutil.Process(),
+            psutil.Process(server.health().pid),
+            *psutil.Process(server.health().pid).children(),
+        ]
         before = sum(map(cpu_s, family))
         walls = await ask(inference, "blank", motion, requests)
         return 1000 * (sum(map(cpu_s, family)) - before) / requests, 1000 * statistics.median(walls)
 
 
-async def ask(inference: TritonInference, model: str, inputs: dict[str, NDArray[Any]], requests: int) -> list[float]:
+async def ask(
+    inference: TritonInference, model: str, inputs: dict[str, NDArray[Any]], requests: int
+) -> list[float]:
     """Wall seconds of each request."""
     walls = []
     for _ in range(requests):
@@ -117,7 +135,11 @@ async def healing() -> dict[str, float]:
     """Seconds from each fault until both models answer again and go on to do so."""
     seconds = {}
     repository = read_repository(MODEL_REPOSITORY)
-    for name, number in (("stub killed", signal.SIGKILL), ("server killed", signal.SIGKILL), ("server stopped", signal.SIGSTOP)):
+    for name, number in (
+        ("stub killed", signal.SIGKILL),
+        ("server killed", signal.SIGKILL),
+        ("server stopped", signal.SIGSTOP),
+    ):
         async with connected(repository, MODELS, shared_memory=True) as (server, inference):
             await answered(inference, repository)
             pid = server.health().pid
@@ -155,20 +177,30 @@ async def answered(inference: TritonInference, repository: Repository) -> bool:
 async def report(requests: int) -> None:
     """Prints everything."""
     starts = await start_to_ready(5)
-    print(f"start to ready, {' + '.join(MODELS)}: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s of {len(starts)}")
+    print(
+        f"start to ready, {' + '.join(MODELS)}: median {statistics.median(starts):.2f} s, worst "
+        f"{max(starts):.2f} s of {len(starts)}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         repository = write_blank(Path(folder))
         for frames in (1, 2, 4):
             for shared_memory in (True, False):
-                cpu_ms, wall_ms = await hop(repository, frames=frames, shared_memory=shared_memory, requests=requests)
+                cpu_ms, wall_ms = await hop(
+                    repository, frames=frames, shared_memory=shared_memory, requests=requests
+                )
                 way = "shared memory" if shared_memory else "bytes"
                 per_frame = f"{cpu_ms / frames:.2f} per frame"
-                print(f"hop, {frames} x 256 x 256 x 3, {way:13}: {cpu_ms:.2f} ms CPU ({per_frame}), {wall_ms:.2f} ms wall")
+                print(
+                    f"hop, {frames} x 256 x 256 x 3, {way:13}: {cpu_ms:.2f} ms CPU ({per_frame}), "
+                    f"{wall_ms:.2f} ms wall"
+                )
     for name, seconds in (await healing()).items():
         print(f"healed after {name}: {seconds:.2f} s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=500, help="requests per measurement of the hop")
+    parser.add_argument(
+        "--requests", type=int, default=500, help="requests per measurement of the hop"
+    )
     asyncio.run(report(parser.parse_args().requests))

@@ -1,8 +1,10 @@
-"""Prints what the way through Triton adds to the path of a frame: the live service over models that cost nothing, there and in process.
+"""Prints what the way through Triton adds to the path of a frame: the live service over models that
+cost nothing, there and in process.
 
-`python -m benchmarks.triton_path [--rounds 5 --sessions 8]`. Two services run side by side and are loaded in turns, so that a busy
-machine is busy for both. A path is everything between two socket calls of a client: message, sound, features, inference, JPEG,
-message. CPU is that of the service with its server and backend processes.
+`python -m benchmarks.triton_path [--rounds 5 --sessions 8]`. Two services run side by side and are
+loaded in turns, so that a busy machine is busy for both. A path is everything between two socket
+calls of a client: message, sound, features, inference, JPEG, message. CPU is that of the service
+with its server and backend processes.
 """
 
 from __future__ import annotations
@@ -44,7 +46,12 @@ SIZE: Final = 256
 async def serve(way: str, folder: Path) -> None:
     """The service over the models of `folder`, until it is ended."""
     config = ServiceConfig(
-        port=0, storage=folder, model_repository=folder, frame_cache_ttl=0.0, capacity_probe=False, chunk_deadline_ms=2000
+        port=0,
+        storage=folder,
+        model_repository=folder,
+        frame_cache_ttl=0.0,
+        capacity_probe=False,
+        chunk_deadline_ms=2000,
     )
 
     @asynccontextmanager
@@ -54,7 +61,10 @@ async def serve(way: str, folder: Path) -> None:
             async with LocalInference(repository) as inference:
                 yield inference
         else:
-            async with EmbeddedTriton(folder, MODELS) as server, TritonInference([server], repository) as inference:
+            async with (
+                EmbeddedTriton(folder, MODELS) as server,
+                TritonInference([server], repository) as inference,
+            ):
                 assert all(map(server.has_ready, MODELS)), server.health()
                 yield inference
 
@@ -66,7 +76,15 @@ async def serve(way: str, folder: Path) -> None:
 @contextmanager
 def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
     """Process id and URL of a service of its own."""
-    command = [sys.executable, "-m", "benchmarks.triton_path", "--serve", way, "--repository", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.triton_path",
+        "--serve",
+        way,
+        "--repository",
+        str(folder),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
@@ -81,10 +99,17 @@ def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
 def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
     """CPU milliseconds per frame of each part of the service under one load."""
     before = cpu_seconds(pid)
-    reports = asyncio.run(run_load(Load(url, sessions, SECONDS, SIZE, 20.0, "jpeg"), read_audio(SPEECH)))
+    reports = asyncio.run(
+        run_load(Load(url, sessions, SECONDS, SIZE, 20.0, "jpeg"), read_audio(SPEECH))
+    )
     frames = sum(report.frames for report in reports)
-    assert set().union(*(report.models for report in reports)) == {"tpsm"}, [report.troubles for report in reports]
-    return {part: 1000.0 * (spent - before.get(part, 0.0)) / frames for part, spent in cpu_seconds(pid).items()}
+    assert set().union(*(report.models for report in reports)) == {"tpsm"}, [
+        report.troubles for report in reports
+    ]
+    return {
+        part: 1000.0 * (spent - before.get(part, 0.0)) / frames
+        for part, spent in cpu_seconds(pid).items()
+    }
 
 
 def compare(rounds: int, sessions: int) -> None:
@@ -93,19 +118,35 @@ def compare(rounds: int, sessions: int) -> None:
         folder = Path(name)
         write_costless_models(folder, SIZE)
         with running(WAYS[0], folder) as here, running(WAYS[1], folder) as there:
-            services, found = dict(zip(WAYS, (here, there), strict=True)), {way: list[dict[str, float]]() for way in WAYS}
+            services, found = (
+                dict(zip(WAYS, (here, there), strict=True)),
+                {way: list[dict[str, float]]() for way in WAYS},
+            )
             for service in services.values():
                 measured(*service, 1)
             for _ in range(rounds):
                 for way, service in services.items():
                     found[way].append(measured(*service, sessions))
     for way, parts in found.items():
-        shares = ", ".join(f"{part} {statistics.median(each[part] for each in parts):.2f}" for part in parts[0])
-        print(f"{way:14}: {statistics.median(sum(each.values()) for each in parts):.2f} ms CPU per frame ({shares})")
-    ratios = np.array([sum(two.values()) / sum(one.values()) for one, two in zip(found[WAYS[0]], found[WAYS[1]], strict=True)])
+        shares = ", ".join(
+            f"{part} {statistics.median(each[part] for each in parts):.2f}" for part in parts[0]
+        )
+        print(
+            f"{way:14}: {statistics.median(sum(each.values()) for each in parts):.2f} ms CPU per "
+            f"frame ({shares})"
+        )
+    ratios = np.array(
+        [
+            sum(two.values()) / sum(one.values())
+            for one, two in zip(found[WAYS[0]], found[WAYS[1]], strict=True)
+        ]
+    )
     ratio = float(np.median(ratios))
     verdict = f"{'within' if ratio <= LIMIT else 'above'} {LIMIT}"
-    print(f"{sessions} sessions: {ratio:.2f} times ({ratios.min():.2f} to {ratios.max():.2f} in {rounds} rounds), {verdict}")
+    print(
+        f"{sessions} sessions: {ratio:.2f} times ({ratios.min():.2f} to {ratios.max():.2f} in "
+        f"{rounds} rounds), {verdict}"
+    )
 
 
 def main() -> None:

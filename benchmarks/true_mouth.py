@@ -1,7 +1,8 @@
-"""How far lips are apart when a phone is spoken, by rule: the yardstick that rendered mouths are held against.
+"""How far lips are apart when a phone is spoken, by rule: the yardstick that rendered mouths are
+held against.
 
-Written from articulatory phonetics (jaw height of vowels, place of consonants) and kept apart from what the network is
-trained towards, so that a mistake there does not hide here.
+Written from articulatory phonetics (jaw height of vowels, place of consonants) and kept apart from
+what the network is trained towards, so that a mistake there does not hide here.
 """
 
 # ruff: noqa: RUF001  (IPA letters look like Latin ones)
@@ -113,14 +114,23 @@ def true_mouth(phones: Sequence[TimedPhone], duration_s: float) -> TrueMouth:
 
 
 def _letters(phones: Sequence[TimedPhone]) -> list[tuple[str, float, float, str]]:
-    """Every IPA letter with its share of the phone's time and the letter after it; pauses are empty letters."""
+    """Every IPA letter with its share of the phone's time and the letter after it; pauses are empty
+    letters.
+    """
     flat: list[tuple[str, float, float]] = []
     for phone in phones:
-        letters = [c for c in phone.symbol if c in _OPENNESS_OF or c in _LIPS_SHUT or c in _TAKES_THE_NEXT_VOWELS_SHAPE]
+        letters = [
+            c
+            for c in phone.symbol
+            if c in _OPENNESS_OF or c in _LIPS_SHUT or c in _TAKES_THE_NEXT_VOWELS_SHAPE
+        ]
         if not letters:
             letters = [""] if not any(c.isalpha() for c in phone.symbol) else ["?"]
         step = (phone.end_s - phone.start_s) / len(letters)
-        flat += [(letter, phone.start_s + i * step, phone.start_s + (i + 1) * step) for i, letter in enumerate(letters)]
+        flat += [
+            (letter, phone.start_s + i * step, phone.start_s + (i + 1) * step)
+            for i, letter in enumerate(letters)
+        ]
     following = [letter for letter, _, _ in flat[1:]] + [""]
     return [(*item, after) for item, after in zip(flat, following, strict=True)]
 
@@ -138,7 +148,9 @@ def _bridged(opening: Curve, phones: Sequence[TimedPhone]) -> Curve:
     bridged = opening.copy()
     for phone in phones:
         begin, stop = round(phone.start_s * RATE_HZ), round(phone.end_s * RATE_HZ)
-        is_joint = not any(c.isalpha() for c in phone.symbol) and phone.end_s - phone.start_s < _JOINT_S
+        is_joint = (
+            not any(c.isalpha() for c in phone.symbol) and phone.end_s - phone.start_s < _JOINT_S
+        )
         if is_joint and 0 < begin < stop < len(opening):
             bridged[begin:stop] = np.linspace(opening[begin - 1], opening[stop], stop - begin)
     return bridged
@@ -146,4 +158,6 @@ def _bridged(opening: Curve, phones: Sequence[TimedPhone]) -> Curve:
 
 def _smoothed(steps: Curve, span_ms: int) -> Curve:
     window = np.hanning(span_ms + 2)[1:-1]
-    return np.convolve(np.pad(steps, span_ms // 2, mode="edge"), window / window.sum(), mode="same")[span_ms // 2 : -(span_ms // 2)]
+    return np.convolve(
+        np.pad(steps, span_ms // 2, mode="edge"), window / window.sum(), mode="same"
+    )[span_ms // 2 : -(span_ms // 2)]

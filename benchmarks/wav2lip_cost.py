@@ -1,9 +1,11 @@
-"""Prints the CPU time of a Wav2Lip frame: eager PyTorch over the module, against the adapter in process and through the real Triton.
+"""Prints the CPU time of a Wav2Lip frame: eager PyTorch over the module, against the adapter in
+process and through the real Triton.
 
-`python -m benchmarks.wav2lip_cost [--rounds 9] [--frames 12]`. Needs torch, for the module and to export it with seeded weights. All
-ways take turns within a round, one thread each, and the medians over the rounds are compared: what else the machine does then weighs
-on all alike. Through Triton, CPU is that of this process, the server and its backend processes. A whole frame is the head drawn, the
-crop, the network and the patch put back; the eager loop runs the network alone.
+`python -m benchmarks.wav2lip_cost [--rounds 9] [--frames 12]`. Needs torch, for the module and to
+export it with seeded weights. All ways take turns within a round, one thread each, and the medians
+over the rounds are compared: what else the machine does then weighs on all alike. Through Triton,
+CPU is that of this process, the server and its backend processes. A whole frame is the head drawn,
+the crop, the network and the patch put back; the eager loop runs the network alone.
 """
 
 from __future__ import annotations
@@ -51,8 +53,20 @@ Way: TypeAlias = Callable[[int], Awaitable[float]]
 
 def export_seeded(repository: Path) -> None:
     """The network as users export it, with random weights."""
-    arguments = ["wav2lip", "--seeded", str(SEED), "--repository", str(repository), "--networks", "wav2lip", "--batches", "1"]
-    subprocess.run([sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL)
+    arguments = [
+        "wav2lip",
+        "--seeded",
+        str(SEED),
+        "--repository",
+        str(repository),
+        "--networks",
+        "wav2lip",
+        "--batches",
+        "1",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def eager_loop(batch: int) -> Way:
@@ -136,7 +150,11 @@ def windows(first: int) -> FeatureWindows:
     spec, numbers = Wav2Lip.spec, first + np.arange(CHUNK)
     rows = np.zeros((CHUNK, spec.window.frames, 80), np.float32)
     return FeatureWindows(
-        rows, numbers * 4 + 2, np.zeros(CHUNK, np.float32), (numbers.astype(np.float64) + 0.5) / 20.0, np.zeros(CHUNK, np.bool_)
+        rows,
+        numbers * 4 + 2,
+        np.zeros(CHUNK, np.float32),
+        (numbers.astype(np.float64) + 0.5) / 20.0,
+        np.zeros(CHUNK, np.bool_),
     )
 
 
@@ -196,7 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 where torch is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wav2lip_cost", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--frames", type=int, default=12, help=f"of each way in a round, a multiple of {CHUNK}")
+    parser.add_argument(
+        "--frames", type=int, default=12, help=f"of each way in a round, a multiple of {CHUNK}"
+    )
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("torch") is None:
         print("torch is not installed; it comes with: pip install 'lipsync-service[export]'")

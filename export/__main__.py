@@ -8,8 +8,13 @@ from importlib import import_module
 
 from export import command
 
-NETWORKS = {"audio2motion": "export.audio2motion.command", "check": "export.check", "verify": "export.verify"}
-"""Name -> module with `main(arguments) -> exit status`; the public models share `export.command`."""
+NETWORKS = {
+    "audio2motion": "export.audio2motion.command",
+    "check": "export.check",
+    "verify": "export.verify",
+}
+"""Name -> module with `main(arguments) -> exit status`; the public models share `export.command`. 
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +23,9 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m export {{{','.join(names)}}} [options]", file=sys.stderr)
         return 2
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # read when numpy is first imported; worker processes inherit it
+        os.environ.setdefault(
+            name, "1"
+        )  # read when numpy is first imported; worker processes inherit it
     if arguments[0] in command.MODELS:
         return command.main(arguments[0], arguments[1:])
     status: int = import_module(NETWORKS[arguments[0]]).main(arguments[1:])

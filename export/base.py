@@ -1,4 +1,6 @@
-"""What every public model declares to the exporter: the networks of its checkpoints, and the graphs that are served of them."""
+"""What every public model declares to the exporter: the networks of its checkpoints, and the graphs
+that are served of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:  # so that shapes and configurations can be read where torch i
     from export.weights import WeightsSource
 
 OPSET: Final = 18
-"""Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's contract asks for."""
+"""Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's
+contract asks for.
+"""
 
 
 class AxisRange(NamedTuple):
@@ -32,26 +36,36 @@ class ExportSpec:
     """The Triton model's name."""
     module: nn.Module
     inputs: dict[str, Tensor]
-    """Example inputs by name, in the module's order, with as many rows as the largest batch that is checked."""
+    """Example inputs by name, in the module's order, with as many rows as the largest batch that is
+    checked.
+    """
     outputs: dict[str, float]
-    """Output names in the module's order, each with the largest difference ONNX Runtime may have from torch.
+    """Output names in the module's order, each with the largest difference ONNX Runtime may have
+    from torch.
 
-    Grey levels for bytes. For other numbers it counts as a share of the output's largest value, where that is above 1.
+    Grey levels for bytes. For other numbers it counts as a share of the output's largest value,
+    where that is above 1.
     """
     free: dict[str, dict[int, str]] = field(default_factory=dict)
     """Names of the axes beside the batch whose length is free, by tensor."""
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     """Of every free axis of an input, by the axis's name."""
     full_precision: tuple[str, ...] = ()
-    """Modules ("renderer/dense_motion_network") whose own arithmetic stays in fp32 when the rest is halved; the outermost's always does."""
+    """Modules ("renderer/dense_motion_network") whose own arithmetic stays in fp32 when the rest is
+    halved; the outermost's always does.
+    """
 
     @property
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """The axes whose length is free, as `torch.onnx.export` wants them."""
-        return {name: {0: "batch"} | self.free.get(name, {}) for name in (*self.inputs, *self.outputs)}
+        return {
+            name: {0: "batch"} | self.free.get(name, {}) for name in (*self.inputs, *self.outputs)
+        }
 
     def rows(self, batch: int, *, halved: bool = False) -> dict[str, Tensor]:
-        """The first examples; `halved` cuts every free axis to half, so that two lengths of it can be tried."""
+        """The first examples; `halved` cuts every free axis to half, so that two lengths of it can
+        be tried.
+        """
         cut = {name: tensor[:batch] for name, tensor in self.inputs.items()}
         for name, axes in self.free.items() if halved else ():
             for axis in axes if name in cut else ():

@@ -1,4 +1,6 @@
-"""`python -m export check`: holds exported graphs against their configurations and against what TensorRT takes, without a GPU."""
+"""`python -m export check`: holds exported graphs against their configurations and against what
+TensorRT takes, without a GPU.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,21 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Exit status 1 if a graph is off, or if none was found."""
     parser = argparse.ArgumentParser(prog="python -m export check", description=__doc__)
-    parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, metavar="DIR", help="model repository to read")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=MODEL_REPOSITORY,
+        metavar="DIR",
+        help="model repository to read",
+    )
     parser.add_argument("--networks", type=names, metavar="A,B", help="only these Triton models")
     options = parser.parse_args(arguments)
     try:
         import onnx  # noqa: F401
     except ImportError:
-        print("export: onnx is not installed; it comes with `pip install 'lipsync-service[export]'`")
+        print(
+            "export: onnx is not installed; it comes with `pip install 'lipsync-service[export]'`"
+        )
         return 1
     from orchestrator.inference.model_contract import read_repository
 
@@ -46,7 +56,11 @@ def _check(contract: ModelContract) -> bool:
     model = onnx.load(str(contract.file))
     problems = list(_problems(contract, model))
     counts = Counter(node.op_type for node in model.graph.node)
-    print(f"{contract.name}: {len(counts)} operators in {sum(counts.values())} nodes, {'; '.join(problems) or 'ok'}", flush=True)
+    print(
+        f"{contract.name}: {len(counts)} operators in {sum(counts.values())} nodes, "
+        f"{'; '.join(problems) or 'ok'}",
+        flush=True,
+    )
     return not problems
 
 
@@ -66,16 +80,25 @@ def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
         yield from profile_problems(contract, model.graph, read_profile(config))
 
 
-def profile_problems(contract: ModelContract, graph: onnx.GraphProto, shapes: Profile) -> Iterator[str]:
+def profile_problems(
+    contract: ModelContract, graph: onnx.GraphProto, shapes: Profile
+) -> Iterator[str]:
     """Where an engine's shapes are not the graph's, or do not reach the largest batch."""
-    inputs = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input}
+    inputs = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in graph.input
+    }
     if inputs.keys() != shapes.keys():
         yield f"shapes for {sorted(shapes)}, the graph has {sorted(inputs)}"
     for name, dims in inputs.items():
         each = shapes.get(name)
         if each and not all(
-            least <= usual <= most and (not dim or least == most == dim) for dim, least, usual, most in zip(dims, *each, strict=True)
+            least <= usual <= most and (not dim or least == most == dim)
+            for dim, least, usual, most in zip(dims, *each, strict=True)
         ):
             yield f"shapes of {name} from {each.least} to {each.most}, the graph has {dims}"
         if each and (each.least[0], each.most[0]) != (1, contract.max_batch_size):
-            yield f"batches of {name} from {each.least[0]} to {each.most[0]}, config.pbtxt says {contract.max_batch_size}"
+            yield (
+                f"batches of {name} from {each.least[0]} to {each.most[0]}, config.pbtxt says "
+                f"{contract.max_batch_size}"
+            )

@@ -1,4 +1,6 @@
-"""`python -m export NAME --checkpoint PATH`: a public model's networks into the model repository, each proven equal to its module."""
+"""`python -m export NAME --checkpoint PATH`: a public model's networks into the model repository,
+each proven equal to its module.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,28 @@ if TYPE_CHECKING:
     from export.base import Graph
     from export.sources import Filled
 
-MODELS: Final = {found.name.replace("_", "-"): f"{packages.__name__}.{found.name}" for found in iter_modules(packages.__path__)}
-"""Model -> package with `sources.NETWORKS` and `onnx.GRAPHS`, or one module with both: whatever lies in `export/networks/`."""
+MODELS: Final = {
+    found.name.replace("_", "-"): f"{packages.__name__}.{found.name}"
+    for found in iter_modules(packages.__path__)
+}
+"""Model -> package with `sources.NETWORKS` and `onnx.GRAPHS`, or one module with both: whatever
+lies in `export/networks/`.
+"""
 
 
 def main(name: str, arguments: list[str]) -> int:
-    """Exit status 1, and one message, if a checkpoint is wrong or an export is not what it should be."""
+    """Exit status 1, and one message, if a checkpoint is wrong or an export is not what it should
+    be.
+    """
     options = _parse(name, arguments)
     try:
         import onnx  # noqa: F401
         import torch
     except ImportError as missing:
-        print(f"export: {missing.name} is not installed; it comes with `pip install 'lipsync-service[export]'`")
+        print(
+            f"export: {missing.name} is not installed; it comes with `pip install "
+            "'lipsync-service[export]'`"
+        )
         return 1
     from export.containers import WrongCheckpointError
     from export.parity import ExportError
@@ -46,14 +58,44 @@ def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m export {name}", description=__doc__)
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument(
-        "--checkpoint", type=Path, action="append", metavar="PATH", help="a public checkpoint; repeat it for networks in other files"
+        "--checkpoint",
+        type=Path,
+        action="append",
+        metavar="PATH",
+        help="a public checkpoint; repeat it for networks in other files",
     )
-    weights.add_argument("--seeded", type=int, metavar="N", help="random weights by a rule instead of a checkpoint: for tests only")
-    parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, metavar="DIR", help="model repository to write into")
+    weights.add_argument(
+        "--seeded",
+        type=int,
+        metavar="N",
+        help="random weights by a rule instead of a checkpoint: for tests only",
+    )
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=MODEL_REPOSITORY,
+        metavar="DIR",
+        help="model repository to write into",
+    )
     parser.add_argument("--networks", type=names, metavar="A,B", help="only these Triton models")
-    parser.add_argument("--batches", type=_batches, metavar="1,3,8", help="batches to compare instead of the declared ones")
-    parser.add_argument("--format", choices=("onnx", "tensorrt"), default="onnx", help="tensorrt: an engine for this GPU as well")
-    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="fp16: products in half precision, for GPUs")
+    parser.add_argument(
+        "--batches",
+        type=_batches,
+        metavar="1,3,8",
+        help="batches to compare instead of the declared ones",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "tensorrt"),
+        default="onnx",
+        help="tensorrt: an engine for this GPU as well",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="fp16: products in half precision, for GPUs",
+    )
     return parser.parse_args(arguments)
 
 
@@ -108,6 +150,8 @@ def _fill(name: str, graphs: Sequence[Graph], options: argparse.Namespace) -> di
     wanted = dict.fromkeys(part for graph in graphs for part in graph.parts)
     if options.seeded is not None:
         return seeded_networks(networks, wanted, options.seeded)
-    needed = {part for graph in graphs if options.networks or not graph.optional for part in graph.parts}
+    needed = {
+        part for graph in graphs if options.networks or not graph.optional for part in graph.parts
+    }
     checkpoints = [Checkpoint(path) for path in options.checkpoint]
     return checkpoint_networks(networks, wanted, set(wanted) - needed, checkpoints)

@@ -1,4 +1,6 @@
-"""Says what a file is by its first bytes, and reads the tensors of those that hold any; names and endings are not trusted."""
+"""Says what a file is by its first bytes, and reads the tensors of those that hold any; names and
+endings are not trusted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ import torch
 from torch import Tensor
 
 REBUILD_NUMBER: Final[Any] = np.float64(0).__reduce__()[0]
-"""The function that makes a number of a pickle's; its module has one name in numpy 1 and another in numpy 2."""
+"""The function that makes a number of a pickle's; its module has one name in numpy 1 and another in
+numpy 2.
+"""
 
 NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
     (REBUILD_NUMBER, "numpy.core.multiarray.scalar"),
@@ -27,7 +31,9 @@ NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
     (codecs.encode, "_codecs.encode"),
     *{type(np.dtype(kind)): None for kind in ("float64", "float32", "int64", "int32", "bool")},
 )
-"""What a pickled number of numpy asks for; trainers store the best loss as such beside the weights. None of it runs code."""
+"""What a pickled number of numpy asks for; trainers store the best loss as such beside the weights.
+None of it runs code.
+"""
 
 
 class WrongCheckpointError(Exception):
@@ -72,12 +78,15 @@ SAFETENSORS_DTYPES: Final = {
 
 
 def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
-    """Kind of file in words, and its dict: tensors by name, possibly wrapped in other dicts beside other values.
+    """Kind of file in words, and its dict: tensors by name, possibly wrapped in other dicts beside
+    other values.
 
     No code of the file is run, except that of TorchScript, which knows tensors only.
     """
     if not path.is_file():
-        raise WrongCheckpointError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; expected a checkpoint file")
+        raise WrongCheckpointError(
+            f"{path} is {'a folder' if path.is_dir() else 'not there'}; expected a checkpoint file"
+        )
     with path.open("rb") as file:
         head = file.read(4096)
     if head.startswith(b"PK\x03\x04"):
@@ -86,7 +95,9 @@ def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
         return "PyTorch pickle of the old format", _mapping(path, _torch_load(path))
     if _is_safetensors(head):
         return "safetensors file", dict(_safetensors(path))
-    raise WrongCheckpointError(f"{path.name} is {_describe(head)}; expected PyTorch weights or safetensors")
+    raise WrongCheckpointError(
+        f"{path.name} is {_describe(head)}; expected PyTorch weights or safetensors"
+    )
 
 
 def _describe(head: bytes) -> str:
@@ -98,7 +109,10 @@ def _describe(head: bytes) -> str:
     if head[0] == 0x08 and len(head) > 2 and head[1] < 0x20 and head[2] in ONNX_FIELDS:
         return "an ONNX model, which is a finished export"
     if head[257:262] == b"ustar":
-        return "a tar archive, which checkpoints are not even where their names end in .tar; unpack it first"
+        return (
+            "a tar archive, which checkpoints are not even where their names end in .tar; unpack "
+            "it first"
+        )
     if head[0] == 0x80:
         return "a Python pickle that `torch.save` did not write"
     return _describe_text(head)
@@ -122,24 +136,32 @@ def _zip(path: Path) -> tuple[str, dict[Any, Any]]:
     except zipfile.BadZipFile:
         size = path.stat().st_size
         raise WrongCheckpointError(
-            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); expected a whole file, so download it again"
+            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); expected "
+            "a whole file, so download it again"
         ) from None
-    if any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names):
+    if any(name.endswith("/constants.pkl") for name in names) and any(
+        "/code/" in name for name in names
+    ):
         return "TorchScript archive", _torchscript(path)
     if any(name.endswith("data.pkl") for name in names):
         return "PyTorch zip archive", _mapping(path, _torch_load(path))
     raise WrongCheckpointError(
-        f"{path.name} is a zip archive of other files ({', '.join(names[:3]) or 'none'}); expected PyTorch weights, so unpack it first"
+        f"{path.name} is a zip archive of other files ({', '.join(names[:3]) or 'none'}); "
+        "expected PyTorch weights, so unpack it first"
     )
 
 
 def _torchscript(path: Path) -> dict[Any, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # outdated for new models, but published ones have this format
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # outdated for new models, but published ones have this format
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
     except RuntimeError as error:
-        raise WrongCheckpointError(f"{path.name} is a TorchScript archive that cannot be read: {_first_line(error)}") from error
+        raise WrongCheckpointError(
+            f"{path.name} is a TorchScript archive that cannot be read: {_first_line(error)}"
+        ) from error
 
 
 def _torch_load(path: Path) -> Any:
@@ -150,17 +172,22 @@ def _torch_load(path: Path) -> Any:
         name = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {name.group(1)}" if name else _first_line(error)
         raise WrongCheckpointError(
-            f"{path.name} is a pickle that would run code when it is loaded ({reason}); expected nothing but tensors and numbers, so it is "
-            "refused; if you trust its origin, save its state dict alone and use that"
+            f"{path.name} is a pickle that would run code when it is loaded ({reason}); expected "
+            "nothing but tensors and numbers, so it is refused; if you trust its origin, save "
+            "its state dict alone and use that"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise WrongCheckpointError(f"{path.name} is a PyTorch file that is cut short or damaged ({_first_line(error)})") from error
+        raise WrongCheckpointError(
+            f"{path.name} is a PyTorch file that is cut short or damaged ({_first_line(error)})"
+        ) from error
 
 
 def _mapping(path: Path, value: Any) -> dict[Any, Any]:
     if isinstance(value, dict):
         return dict(value)
-    raise WrongCheckpointError(f"{path.name} holds one {type(value).__name__}; expected a dict of tensors (a state dict)")
+    raise WrongCheckpointError(
+        f"{path.name} holds one {type(value).__name__}; expected a dict of tensors (a state dict)"
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -182,7 +209,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return {name: _safetensor(data, begin, entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WrongCheckpointError(
-            f"{path.name} is a safetensors file that is cut short or damaged ({len(data)} bytes: {_first_line(error)})"
+            f"{path.name} is a safetensors file that is cut short or damaged ({len(data)} bytes: "
+            f"{_first_line(error)})"
         ) from error
 
 
@@ -193,4 +221,6 @@ def _safetensor(data: mmap.mmap, begin: int, entry: dict[str, Any]) -> Tensor:
         raise ValueError(f"tensor data at {first}..{last} do not fit")
     if first == last:
         return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=begin + first).reshape(shape)
+    return torch.frombuffer(
+        data, dtype=dtype, count=math.prod(shape), offset=begin + first
+    ).reshape(shape)

@@ -1,4 +1,6 @@
-"""Builds a TensorRT engine of an exported graph, and runs it for the comparison; needs a GPU, TensorRT and Polygraphy."""
+"""Builds a TensorRT engine of an exported graph, and runs it for the comparison; needs a GPU,
+TensorRT and Polygraphy.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +21,42 @@ def require_tensorrt() -> str:
         version: str = import_module("tensorrt").__version__
     except ImportError as missing:
         raise ExportError(
-            f"{missing.name} is not installed: `--format tensorrt` needs an NVIDIA GPU and `pip install 'lipsync-service[export,gpu]'`; "
-            "without them export ONNX, which Triton runs through TensorRT by itself with --model-config-name=tensorrt"
+            f"{missing.name} is not installed: `--format tensorrt` needs an NVIDIA GPU and `pip "
+            "install 'lipsync-service[export,gpu]'`; without them export ONNX, which Triton runs "
+            "through TensorRT by itself with --model-config-name=tensorrt"
         ) from missing
     return version
 
 
 def build_engine(onnx_file: Path, shapes: Profile, plan: Path) -> None:
-    """Writes `plan` for exactly this kind of GPU and this version of TensorRT; raises `ExportError` where TensorRT cannot."""
+    """Writes `plan` for exactly this kind of GPU and this version of TensorRT; raises `ExportError`
+    where TensorRT cannot.
+    """
     import tensorrt
     from polygraphy.backend import trt
     from polygraphy.exception import PolygraphyException
 
-    # The graph's own types hold (since TensorRT 11 always), so that what the export left in fp32 stays there.
-    typed = {"strongly_typed": True} if hasattr(tensorrt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") else {}
+    # The graph's own types hold (since TensorRT 11 always), so that what the export left in fp32
+    # stays there.
+    typed = (
+        {"strongly_typed": True}
+        if hasattr(tensorrt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+        else {}
+    )
     limits = trt.Profile()
     for name, each in shapes.items():
         limits.add(name, min=each.least, opt=each.usual, max=each.most)
-    config = trt.CreateConfig(profiles=[limits], memory_pool_limits={tensorrt.MemoryPoolType.WORKSPACE: WORKSPACE_BYTES})
+    config = trt.CreateConfig(
+        profiles=[limits], memory_pool_limits={tensorrt.MemoryPoolType.WORKSPACE: WORKSPACE_BYTES}
+    )
     try:
-        engine = trt.engine_bytes_from_network(trt.network_from_onnx_path(str(onnx_file), **typed), config=config)
-    except (PolygraphyException, TypeError) as error:  # a builder without a GPU is a TypeError of TensorRT's bindings
+        engine = trt.engine_bytes_from_network(
+            trt.network_from_onnx_path(str(onnx_file), **typed), config=config
+        )
+    except (
+        PolygraphyException,
+        TypeError,
+    ) as error:  # a builder without a GPU is a TypeError of TensorRT's bindings
         raise ExportError(f"TensorRT cannot build {plan.name}: {error}") from error
     plan.write_bytes(engine)
 
@@ -53,6 +70,8 @@ def engine_runner(plan: Path) -> Iterator[Runner]:
     with trt.TrtRunner(engine) as runner:
 
         def run(rows: dict[str, Any]) -> dict[str, Any]:
-            return {name: array.copy() for name, array in runner.infer(rows).items()}  # the next call writes over its buffers
+            return {
+                name: array.copy() for name, array in runner.infer(rows).items()
+            }  # the next call writes over its buffers
 
         yield run

@@ -1,4 +1,6 @@
-"""Exports one graph of a model: written aside, checked, proven equal to its module, and only then put in place."""
+"""Exports one graph of a model: written aside, checked, proven equal to its module, and only then
+put in place.
+"""
 
 from __future__ import annotations
 
@@ -46,16 +48,22 @@ class _Job:
 
 
 def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> None:
-    """`options` are the command's; raises `ExportError` or `ContractError`, and leaves then what was there."""
+    """`options` are the command's; raises `ExportError` or `ContractError`, and leaves then what
+    was there.
+    """
     began_s, job = time.monotonic(), _job(graph, networks, options)
     print(f"{graph.name}: {job.label}", flush=True)
     report = _prove_and_place(job, options.format == "tensorrt")
     (job.folder / "parity.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"  {job.folder / VERSION / 'model.onnx'} in {time.monotonic() - began_s:.0f} s", flush=True)
+    print(
+        f"  {job.folder / VERSION / 'model.onnx'} in {time.monotonic() - began_s:.0f} s", flush=True
+    )
 
 
 def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
-    """Triton, and whoever serves from the folder, sees whole and proven files only, of the same weights."""
+    """Triton, and whoever serves from the folder, sees whole and proven files only, of the same
+    weights.
+    """
     version = job.folder / VERSION
     version.mkdir(parents=True, exist_ok=True)
     graph, plan = version / "model.onnx.new", version / "model.plan.new"
@@ -73,9 +81,14 @@ def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
 
 
 def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
-    """An engine of an earlier export would answer with other weights: it goes, unless there is a new one."""
+    """An engine of an earlier export would answer with other weights: it goes, unless there is a
+    new one.
+    """
     if problems:
-        print(f"  not for TensorRT, which would refuse the graph: {'; '.join(problems[:3])}", flush=True)
+        print(
+            f"  not for TensorRT, which would refuse the graph: {'; '.join(problems[:3])}",
+            flush=True,
+        )
     else:
         write_accelerated(job.folder, job.profile)
     if plan.exists():
@@ -92,7 +105,14 @@ def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespa
     modules = {part: networks[part].module for part in graph.parts}
     spec = graph.spec(modules, max(*batches, 2), torch.Generator().manual_seed(0))
     shapes = profile(spec, read_model(folder / "config.pbtxt").max_batch_size)
-    return _Job(spec, [networks[part] for part in graph.parts], batches, folder, options.precision == "fp16", shapes)
+    return _Job(
+        spec,
+        [networks[part] for part in graph.parts],
+        batches,
+        folder,
+        options.precision == "fp16",
+        shapes,
+    )
 
 
 def _folder(network: str, repository: Path) -> Path:
@@ -107,21 +127,38 @@ def _folder(network: str, repository: Path) -> Path:
 def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
     write_onnx(job.spec, file, _metadata(job), half=job.half)
     check_contract(read_model(job.folder / "config.pbtxt"), onnx.load(str(file)).graph)
-    print(f"  written, and as config.pbtxt says; comparing batches {', '.join(map(str, job.batches))}", flush=True)
-    outputs = compare(job.spec, onnx_runner(file, list(job.spec.outputs)), job.batches, reduced=job.half)
+    print(
+        "  written, and as config.pbtxt says; comparing batches "
+        f"{', '.join(map(str, job.batches))}",
+        flush=True,
+    )
+    outputs = compare(
+        job.spec, onnx_runner(file, list(job.spec.outputs)), job.batches, reduced=job.half
+    )
     _print(outputs)
     return _report(job, outputs, file)
 
 
 def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) -> dict[str, Any]:
     if problems:
-        raise ExportError(f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}")
+        raise ExportError(
+            f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}"
+        )
     print("  building the engine, which takes minutes", flush=True)
     build_engine(file, job.profile, plan)
     with engine_runner(plan) as run:
-        outputs = compare(job.spec, run, [batch for batch in job.batches if batch <= _most(job.profile)], reduced=True)
+        outputs = compare(
+            job.spec,
+            run,
+            [batch for batch in job.batches if batch <= _most(job.profile)],
+            reduced=True,
+        )
     _print(outputs)
-    return {"tensorrt": require_tensorrt(), "sha256": _sha256(plan), "outputs": [asdict(output) for output in outputs]}
+    return {
+        "tensorrt": require_tensorrt(),
+        "sha256": _sha256(plan),
+        "outputs": [asdict(output) for output in outputs],
+    }
 
 
 def _most(shapes: Profile) -> int:
@@ -131,21 +168,39 @@ def _most(shapes: Profile) -> int:
 
 def _print(outputs: Sequence[OutputParity]) -> None:
     for output in outputs:
-        print(f"  {output.name:24}{output.error:12.3g}  tolerance {output.tolerance:.3g}  ok", flush=True)
+        print(
+            f"  {output.name:24}{output.error:12.3g}  tolerance {output.tolerance:.3g}  ok",
+            flush=True,
+        )
 
 
 def _metadata(job: _Job) -> dict[str, str]:
     """For the ONNX file, whose properties are strings."""
     origins = "; ".join(dict.fromkeys(part.provenance["origin"] for part in job.parts))
-    licences = "; ".join(dict.fromkeys(f"{part.provenance['network']}: {part.provenance['licence']}" for part in job.parts))
-    sums = " ".join(dict.fromkeys(part.provenance["sha256"] for part in job.parts if "sha256" in part.provenance))
-    return {"weights": job.label, "origin": origins, "licence": licences, **({"weights_sha256": sums} if sums else {})}
+    licences = "; ".join(
+        dict.fromkeys(
+            f"{part.provenance['network']}: {part.provenance['licence']}" for part in job.parts
+        )
+    )
+    sums = " ".join(
+        dict.fromkeys(
+            part.provenance["sha256"] for part in job.parts if "sha256" in part.provenance
+        )
+    )
+    return {
+        "weights": job.label,
+        "origin": origins,
+        "licence": licences,
+        **({"weights_sha256": sums} if sums else {}),
+    }
 
 
 def _report(job: _Job, outputs: Sequence[OutputParity], file: Path) -> dict[str, Any]:
     return {
         "network": job.spec.name,
-        "seeded": next((part.provenance["seeded"] for part in job.parts if "seeded" in part.provenance), None),
+        "seeded": next(
+            (part.provenance["seeded"] for part in job.parts if "seeded" in part.provenance), None
+        ),
         "weights": [part.provenance for part in job.parts],
         "precision": "fp16" if job.half else "fp32",
         "opset": OPSET,

@@ -1,7 +1,8 @@
-"""Mixed precision for GPUs: products in half precision; splines, grids, norms, and what a graph takes and gives stay in single.
+"""Mixed precision for GPUs: products in half precision; splines, grids, norms, and what a graph
+takes and gives stay in single.
 
-Written here, since the converters at hand cast after every node: between two nodes that stay in single precision they round each
-value and each constant to half.
+Written here, since the converters at hand cast after every node: between two nodes that stay in
+single precision they round each value and each constant to half.
 """
 
 from __future__ import annotations
@@ -17,28 +18,37 @@ PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Nearly all of the work; GPUs add their terms up in single precision."""
 
 FOLLOWING: Final = """
-Add AveragePool Clip Concat Expand Flatten Gather Identity LeakyRelu MaxPool Mul Pad Relu Reshape Resize Slice Split Squeeze Sub Transpose
+Add AveragePool Clip Concat Expand Flatten Gather Identity LeakyRelu MaxPool Mul Pad Relu Reshape
+Resize Slice Split Squeeze Sub Transpose
 Unsqueeze
 """
-"""In half precision where one of their inputs is. Every other operator stays in single precision, the norms among them."""
+"""In half precision where one of their inputs is. Every other operator stays in single precision,
+the norms among them.
+"""
 
 SCALES_OF_RESIZE: Final = 2
 """Number of the one input that ONNX defines in single precision only."""
 
 
 class HalfPrecisionError(ValueError):
-    """A weight beyond the range of half precision, or a module that the graph does not have; the message names it."""
+    """A weight beyond the range of half precision, or a module that the graph does not have; the
+    message names it.
+    """
 
 
 def halve(model: onnx.ModelProto, full_scopes: Collection[str]) -> onnx.ModelProto:
-    """A copy with products in half precision; `config.pbtxt` stays true, for inputs and outputs keep their types.
+    """A copy with products in half precision; `config.pbtxt` stays true, for inputs and outputs
+    keep their types.
 
-    `full_scopes` are paths of modules, as they call each other ("renderer/dense_motion_network"), whose own nodes, not their
-    children's, stay in single precision; those of the outermost module always do. Raises `HalfPrecisionError`.
+    `full_scopes` are paths of modules, as they call each other ("renderer/dense_motion_network"),
+    whose own nodes, not their children's, stay in single precision; those of the outermost module
+    always do. Raises `HalfPrecisionError`.
     """
     scopes = {"", *(f"/{scope}" for scope in full_scopes)}
     if unknown := scopes - {_scope(node) for node in model.graph.node} - {""}:
-        raise HalfPrecisionError(f"no module {', '.join(sorted(unknown))} in the graph {model.graph.name}")
+        raise HalfPrecisionError(
+            f"no module {', '.join(sorted(unknown))} in the graph {model.graph.name}"
+        )
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
@@ -48,12 +58,18 @@ def halve(model: onnx.ModelProto, full_scopes: Collection[str]) -> onnx.ModelPro
 
 
 class _Halving:
-    """Walks the nodes in order and casts a tensor where one precision meets the other, once per tensor."""
+    """Walks the nodes in order and casts a tensor where one precision meets the other, once per
+    tensor.
+    """
 
-    def __init__(self, graph: onnx.GraphProto, floats: set[str], full_scopes: Collection[str]) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, floats: set[str], full_scopes: Collection[str]
+    ) -> None:
         self._graph, self._floats = graph, floats
         self._full_scopes = full_scopes
-        self._constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
+        self._constants = {
+            tensor.name: tensor for tensor in graph.initializer if tensor.name in floats
+        }
         self._following = frozenset(FOLLOWING.split())
         self._half: set[str] = set()
         self._casts: set[str] = set()
@@ -77,7 +93,11 @@ class _Halving:
         for index, name in enumerate(node.input):
             if name in self._floats:
                 fixed = node.op_type == "Resize" and index == SCALES_OF_RESIZE
-                node.input[index] = self._constant(name, half and not fixed) if name in self._constants else self._cast(name, half)
+                node.input[index] = (
+                    self._constant(name, half and not fixed)
+                    if name in self._constants
+                    else self._cast(name, half)
+                )
         if half:
             self._half.update(name for name in node.output if name in self._floats)
         self._nodes.append(node)
@@ -85,7 +105,9 @@ class _Halving:
     def _is_half(self, node: onnx.NodeProto) -> bool:
         if _scope(node) in self._full_scopes:
             return False
-        return node.op_type in PRODUCTS or (node.op_type in self._following and any(name in self._half for name in node.input))
+        return node.op_type in PRODUCTS or (
+            node.op_type in self._following and any(name in self._half for name in node.input)
+        )
 
     def _constant(self, name: str, half: bool) -> str:
         """The constant in that precision, by its new name."""
@@ -93,8 +115,13 @@ class _Halving:
         if wanted not in self._used:
             values = numpy_helper.to_array(self._constants[name])
             if half and not np.all(np.abs(values) <= np.finfo(np.float16).max):
-                raise HalfPrecisionError(f"{name} holds numbers beyond 65504, the largest of half precision; export it in fp32")
-            self._used[wanted] = numpy_helper.from_array(values.astype(np.float16 if half else np.float32), wanted)
+                raise HalfPrecisionError(
+                    f"{name} holds numbers beyond 65504, the largest of half precision; export it "
+                    "in fp32"
+                )
+            self._used[wanted] = numpy_helper.from_array(
+                values.astype(np.float16 if half else np.float32), wanted
+            )
         return wanted
 
     def _cast(self, name: str, half: bool) -> str:
@@ -114,8 +141,14 @@ class _Halving:
                 inner = f"{output.name}_fp16"
                 for node in self._nodes:
                     node.input[:] = [inner if name == output.name else name for name in node.input]
-                    node.output[:] = [inner if name == output.name else name for name in node.output]
-                self._nodes.append(onnx.helper.make_node("Cast", [inner], [output.name], inner, to=TensorProto.FLOAT))
+                    node.output[:] = [
+                        inner if name == output.name else name for name in node.output
+                    ]
+                self._nodes.append(
+                    onnx.helper.make_node(
+                        "Cast", [inner], [output.name], inner, to=TensorProto.FLOAT
+                    )
+                )
 
 
 def _scope(node: onnx.NodeProto) -> str:
@@ -127,5 +160,9 @@ def _scope(node: onnx.NodeProto) -> str:
 def _floats(graph: onnx.GraphProto) -> set[str]:
     """Names of all tensors in single precision."""
     values = (*graph.input, *graph.output, *graph.value_info)
-    names = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    names = {
+        value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    return names | {
+        tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT
+    }

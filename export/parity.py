@@ -1,4 +1,6 @@
-"""Proves an exported graph equal to the PyTorch module it was made from: names, then shapes and types, then values."""
+"""Proves an exported graph equal to the PyTorch module it was made from: names, then shapes and
+types, then values.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ Runner: TypeAlias = Callable[[Arrays], Arrays]
 """From a graph's inputs to its outputs, both by name."""
 
 REDUCED_SHARE: Final = 5e-3
-"""Half precision, or a GPU's engine: largest difference as a share of the output's largest value."""
+"""Half precision, or a GPU's engine: largest difference as a share of the output's largest value. 
+"""
 
 REDUCED_GREY_LEVELS: Final = 2.55
 """The same for bytes: root mean square of the difference; 40 dB of 255."""
@@ -37,7 +40,9 @@ class OutputParity:
 
     name: str
     error: float
-    """Largest difference; of floats, as a share of the output's largest value where that is above 1. See `measure`."""
+    """Largest difference; of floats, as a share of the output's largest value where that is above
+    1. See `measure`.
+    """
     tolerance: float
     measure: str
     """ "largest", or "root mean square" for bytes in reduced precision."""
@@ -46,21 +51,30 @@ class OutputParity:
 def onnx_runner(path: Path, outputs: Sequence[str]) -> Runner:
     """ONNX Runtime on one thread of the CPU.
 
-    Its CPU kernels are of single precision: around operators in half precision it casts, so weights and results are rounded to
-    half while sums are not, as on a GPU.
+    Its CPU kernels are of single precision: around operators in half precision it casts, so weights
+    and results are rounded to half while sums are not, as on a GPU.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    _same(path.parent.parent.name, "outputs", [value.name for value in session.get_outputs()], list(outputs))
+    _same(
+        path.parent.parent.name,
+        "outputs",
+        [value.name for value in session.get_outputs()],
+        list(outputs),
+    )
     return lambda rows: dict(zip(outputs, session.run(list(outputs), rows), strict=True))
 
 
-def compare(spec: ExportSpec, run: Runner, batches: Sequence[int], *, reduced: bool = False) -> list[OutputParity]:
-    """What `run` gives against what the module gives; `reduced` for half precision and engines, with their own tolerances.
+def compare(
+    spec: ExportSpec, run: Runner, batches: Sequence[int], *, reduced: bool = False
+) -> list[OutputParity]:
+    """What `run` gives against what the module gives; `reduced` for half precision and engines,
+    with their own tolerances.
 
-    The module sees one row at a time, so rows of a batch may not depend on one another. The first batch has the free axes as
-    declared, the others half of them. Raises `ExportError` with the first output that is off.
+    The module sees one row at a time, so rows of a batch may not depend on one another. The first
+    batch has the free axes as declared, the others half of them. Raises `ExportError` with the
+    first output that is off.
     """
     parities: dict[str, OutputParity] = {}
     for position, batch in enumerate(batches):
@@ -68,10 +82,18 @@ def compare(spec: ExportSpec, run: Runner, batches: Sequence[int], *, reduced: b
         found = run({name: tensor.numpy() for name, tensor in rows.items()})
         for name, wanted in _row_by_row(spec, rows, batch).items():
             where = f"{spec.name}: {name} at batch {batch}"
-            _same(where, "shape and type", [*found[name].shape, str(found[name].dtype)], [*wanted.shape, str(wanted.dtype)])
+            _same(
+                where,
+                "shape and type",
+                [*found[name].shape, str(found[name].dtype)],
+                [*wanted.shape, str(wanted.dtype)],
+            )
             parity = _parity(spec, name, found[name], wanted, reduced)
             if not parity.error <= parity.tolerance:
-                raise ExportError(f"{where} differs by {parity.error:.3g} ({parity.measure}), tolerance {parity.tolerance:.3g}")
+                raise ExportError(
+                    f"{where} differs by {parity.error:.3g} ({parity.measure}), tolerance "
+                    f"{parity.tolerance:.3g}"
+                )
             parities[name] = max(parities.get(name, parity), parity, key=lambda each: each.error)
     return list(parities.values())
 
@@ -86,16 +108,30 @@ def module_outputs(spec: ExportSpec, rows: Mapping[str, Tensor]) -> Arrays:
 
 def _row_by_row(spec: ExportSpec, rows: Mapping[str, Tensor], batch: int) -> Arrays:
     """Also a matter of memory: of the renderers a batch takes gigabytes."""
-    single = [module_outputs(spec, {name: tensor[row : row + 1] for name, tensor in rows.items()}) for row in range(batch)]
+    single = [
+        module_outputs(spec, {name: tensor[row : row + 1] for name, tensor in rows.items()})
+        for row in range(batch)
+    ]
     return {name: np.concatenate([each[name] for each in single]) for name in spec.outputs}
 
 
-def _parity(spec: ExportSpec, name: str, found: NDArray[Any], wanted: NDArray[Any], reduced: bool) -> OutputParity:
+def _parity(
+    spec: ExportSpec, name: str, found: NDArray[Any], wanted: NDArray[Any], reduced: bool
+) -> OutputParity:
     """The error is not a number where either array holds one that is not finite."""
     difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
     if wanted.dtype.kind != "f" and reduced:
-        return OutputParity(name, float(np.sqrt(np.mean(np.square(difference)))), REDUCED_GREY_LEVELS, "root mean square")
-    scale = max(1.0, float(np.abs(wanted.astype(np.float64)).max(initial=0.0))) if wanted.dtype.kind == "f" else 1.0
+        return OutputParity(
+            name,
+            float(np.sqrt(np.mean(np.square(difference)))),
+            REDUCED_GREY_LEVELS,
+            "root mean square",
+        )
+    scale = (
+        max(1.0, float(np.abs(wanted.astype(np.float64)).max(initial=0.0)))
+        if wanted.dtype.kind == "f"
+        else 1.0
+    )
     tolerance = max(REDUCED_SHARE, spec.outputs[name]) if reduced else spec.outputs[name]
     return OutputParity(name, float(difference.max(initial=0.0)) / scale, tolerance, "largest")
 

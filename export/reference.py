@@ -1,4 +1,6 @@
-"""Recorded outputs of upstream's own code: what to feed our modules, and how near their answers must come."""
+"""Recorded outputs of upstream's own code: what to feed our modules, and how near their answers
+must come.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 NOISE_FACTOR: Final = 20.0
-"""Tolerance over the record's own rounding noise (float32 against float64); real mistakes are hundreds of times larger."""
+"""Tolerance over the record's own rounding noise (float32 against float64); real mistakes are
+hundreds of times larger.
+"""
 
 TOLERANCE_FLOOR: Final = 1e-6
 
 PICTURE_TOLERANCE: Final = 2.0
-"""Grey levels, for uint8 pictures whose record states no noise (packed bits state 0 and stay exact): a value beside a whole
-number may be truncated to either level, and a resize may round once more."""
+"""Grey levels, for uint8 pictures whose record states no noise (packed bits state 0 and stay
+exact): a value beside a whole number may be truncated to either level, and a resize may round once
+more.
+"""
 
 
 class ReferenceDataError(Exception):
@@ -40,7 +46,9 @@ class Reference:
             with np.load(folder / f"outputs_seed{seed}.npz") as archive:
                 self.records: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
         except (OSError, ValueError) as error:
-            raise ReferenceDataError(f"{folder} holds no reference for seed {seed}: {error}") from error
+            raise ReferenceDataError(
+                f"{folder} holds no reference for seed {seed}: {error}"
+            ) from error
 
     @cached_property
     def inputs(self) -> dict[str, NDArray[Any]]:
@@ -58,30 +66,48 @@ class Reference:
         return seeded_state(spec["state"], self.seed, float(spec["gain"]))
 
     def fill(self, module: nn.Module, network: str) -> nn.Module:
-        """Load the seeded tensors strictly into our module; its own constants stay. Returns it in eval mode."""
+        """Load the seeded tensors strictly into our module; its own constants stay. Returns it in
+        eval mode.
+        """
         import torch
 
         own = module.state_dict()
         tensors = self.manifest["networks"][network]["state"]
         if own.keys() != tensors.keys():
             odd = sorted(own.keys() ^ tensors.keys())
-            raise ReferenceDataError(f"{network}: {len(odd)} keys differ from the manifest, the first: {', '.join(odd[:5])}")
+            raise ReferenceDataError(
+                f"{network}: {len(odd)} keys differ from the manifest, the first: "
+                f"{', '.join(odd[:5])}"
+            )
         for key, spec in tensors.items():
             if tuple(own[key].shape) != tuple(spec["shape"]):
-                raise ReferenceDataError(f"{network}: {key} has shape {tuple(own[key].shape)}, upstream {tuple(spec['shape'])}")
-        own.update({key: torch.from_numpy(np.array(value, order="C")) for key, value in self.state(network).items()})
+                raise ReferenceDataError(
+                    f"{network}: {key} has shape {tuple(own[key].shape)}, upstream "
+                    f"{tuple(spec['shape'])}"
+                )
+        own.update(
+            {
+                key: torch.from_numpy(np.array(value, order="C"))
+                for key, value in self.state(network).items()
+            }
+        )
         module.load_state_dict(own, strict=True)
         return module.eval()
 
     def error(self, key: str, output: NDArray[Any]) -> float:
-        """Largest difference between our complete output and the record, which may be a sub-sample with mean and deviation."""
+        """Largest difference between our complete output and the record, which may be a sub-sample
+        with mean and deviation.
+        """
         index = self.manifest["outputs"][key].get("index")
         sample = output[_slices(index)] if index else output
         record = self.records[key]
         if sample.shape != record.shape:
             raise ReferenceDataError(f"{key}: shape {sample.shape}, recorded {record.shape}")
         errors = [np.abs(sample.astype(np.float64) - record.astype(np.float64)).max(initial=0.0)]
-        for name, value in (("mean", np.mean(output, dtype=np.float64)), ("std", np.std(output, dtype=np.float64))):
+        for name, value in (
+            ("mean", np.mean(output, dtype=np.float64)),
+            ("std", np.std(output, dtype=np.float64)),
+        ):
             if f"{key}.{name}" in self.records:
                 errors.append(abs(float(value) - float(self.records[f"{key}.{name}"])))
         return float(max(errors))
@@ -91,14 +117,20 @@ class Reference:
         return "noise_abs" in self.manifest["outputs"][key]
 
     def tolerance(self, key: str, unmeasured: float = TOLERANCE_FLOOR) -> float:
-        """What the error may be; `unmeasured` where the manifest states no noise and the record is no picture in bytes."""
+        """What the error may be; `unmeasured` where the manifest states no noise and the record is
+        no picture in bytes.
+        """
         if self.measured(key):
-            return max(TOLERANCE_FLOOR, NOISE_FACTOR * float(self.manifest["outputs"][key]["noise_abs"]))
+            return max(
+                TOLERANCE_FLOOR, NOISE_FACTOR * float(self.manifest["outputs"][key]["noise_abs"])
+            )
         return PICTURE_TOLERANCE if self.records[key].dtype == np.uint8 else unmeasured
 
 
 def digest(state: State) -> str:
-    """Fingerprint of a seeded state: the first 16 hex digits of SHA-256 over keys and bytes in sorted order."""
+    """Fingerprint of a seeded state: the first 16 hex digits of SHA-256 over keys and bytes in
+    sorted order.
+    """
     sha = hashlib.sha256()
     for key in sorted(state):
         sha.update(key.encode())
@@ -113,7 +145,9 @@ def _input(spec: dict[str, Any], seed: int) -> NDArray[Any]:
     if spec["kind"] == "uniform":
         values: NDArray[Any] = seeded_input(name, shape, seed, spec["low"], spec["high"])
     elif spec["kind"] == "texture":
-        values = seeded_texture(name, shape, seed, spec["low"], spec["high"], (spec["cell"][0], spec["cell"][1]))
+        values = seeded_texture(
+            name, shape, seed, spec["low"], spec["high"], (spec["cell"][0], spec["cell"][1])
+        )
     else:
         raise ReferenceDataError(f"input {name}: unknown kind {spec['kind']!r}")
     for step in spec.get("then", []):
@@ -127,4 +161,6 @@ def _input(spec: dict[str, Any], seed: int) -> NDArray[Any]:
 
 
 def _slices(texts: list[str]) -> tuple[slice, ...]:
-    return tuple(slice(*(int(part) if part else None for part in text.split(":"))) for text in texts)
+    return tuple(
+        slice(*(int(part) if part else None for part in text.split(":"))) for text in texts
+    )

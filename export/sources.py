@@ -1,4 +1,6 @@
-"""Gives a model's networks their weights, from public checkpoints or from a seed, and a label that says which."""
+"""Gives a model's networks their weights, from public checkpoints or from a seed, and a label that
+says which.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,28 @@ class Filled:
 
     module: nn.Module
     label: str
-    """For people: "seeded 1 (random, for tests)", or the checkpoint's file name and the beginning of its SHA-256."""
+    """For people: "seeded 1 (random, for tests)", or the checkpoint's file name and the beginning
+    of its SHA-256.
+    """
     provenance: Provenance
 
 
-def seeded_networks(networks: Mapping[str, PublicNetwork], wanted: Collection[str], seed: int) -> dict[str, Filled]:
+def seeded_networks(
+    networks: Mapping[str, PublicNetwork], wanted: Collection[str], seed: int
+) -> dict[str, Filled]:
     """Random weights by the rule of the upstream records, for tests without a checkpoint."""
     label = f"seeded {seed} (random weights, for tests only)"
-    return {name: Filled(_seeded(networks[name], seed), label, _seeded_provenance(networks[name], seed)) for name in wanted}
+    return {
+        name: Filled(_seeded(networks[name], seed), label, _seeded_provenance(networks[name], seed))
+        for name in wanted
+    }
 
 
 def checkpoint_networks(
-    networks: Mapping[str, PublicNetwork], wanted: Collection[str], optional: Collection[str], checkpoints: Sequence[Checkpoint]
+    networks: Mapping[str, PublicNetwork],
+    wanted: Collection[str],
+    optional: Collection[str],
+    checkpoints: Sequence[Checkpoint],
 ) -> dict[str, Filled]:
     """Every network from the file that holds it; those `optional` may lack.
 
@@ -56,17 +68,28 @@ def checkpoint_networks(
                 break
         if name not in filled and name not in optional:
             raise WrongCheckpointError("\n".join(str(error) for error in errors))
-    unused = [checkpoint.path.name for index, checkpoint in enumerate(checkpoints) if index not in used]
+    unused = [
+        checkpoint.path.name for index, checkpoint in enumerate(checkpoints) if index not in used
+    ]
     if unused:
-        wants = ", ".join(networks[name].source.network for name in wanted if name not in filled) or "nothing more"
-        raise WrongCheckpointError(f"{', '.join(unused)} holds no network that is still wanted ({wants})")
+        wants = (
+            ", ".join(networks[name].source.network for name in wanted if name not in filled)
+            or "nothing more"
+        )
+        raise WrongCheckpointError(
+            f"{', '.join(unused)} holds no network that is still wanted ({wants})"
+        )
     return filled
 
 
 def _loaded(network: PublicNetwork, checkpoint: Checkpoint) -> Filled:
     module = _built(network.build)
     record = checkpoint.load(module, network.source)
-    return Filled(module, f"{record.file} (SHA-256 {record.sha256[:16]})", {"network": network.source.network, **asdict(record)})
+    return Filled(
+        module,
+        f"{record.file} (SHA-256 {record.sha256[:16]})",
+        {"network": network.source.network, **asdict(record)},
+    )
 
 
 def _seeded(network: PublicNetwork, seed: int) -> nn.Module:
@@ -82,7 +105,13 @@ def _seeded(network: PublicNetwork, seed: int) -> nn.Module:
         for key, value in own.items()
     }
     state = seeded_state(tensors, seed, network.gain)
-    module.load_state_dict({**own, **{key: torch.from_numpy(np.array(value, order="C")) for key, value in state.items()}}, strict=True)
+    module.load_state_dict(
+        {
+            **own,
+            **{key: torch.from_numpy(np.array(value, order="C")) for key, value in state.items()},
+        },
+        strict=True,
+    )
     return module
 
 

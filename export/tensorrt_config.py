@@ -1,6 +1,8 @@
-"""Shapes that TensorRT is to prepare for, and the configurations that serve a network by it: `configs/*.pbtxt` beside `config.pbtxt`.
+"""Shapes that TensorRT is to prepare for, and the configurations that serve a network by it:
+`configs/*.pbtxt` beside `config.pbtxt`.
 
-Triton picks them by `--model-config-name=tensorrt` or `=engine`, and takes `config.pbtxt` for models without one.
+Triton picks them by `--model-config-name=tensorrt` or `=engine`, and takes `config.pbtxt` for
+models without one.
 """
 
 from __future__ import annotations
@@ -15,31 +17,39 @@ from tritonclient.grpc import model_config_pb2
 from export.base import AxisRange, ExportSpec
 
 ACCELERATED: Final = "tensorrt.pbtxt"
-"""ONNX Runtime runs `model.onnx` by TensorRT; it builds its engine when the model is first loaded."""
+"""ONNX Runtime runs `model.onnx` by TensorRT; it builds its engine when the model is first loaded. 
+"""
 
 ENGINE: Final = "engine.pbtxt"
 """Triton's TensorRT backend runs `model.plan`, which `--format tensorrt` built."""
 
 WORKSPACE_BYTES: Final = 4 << 30
-"""Temporary memory that TensorRT may use; its own default in Triton, 1 GiB, rules out the faster convolutions of the renderers."""
+"""Temporary memory that TensorRT may use; its own default in Triton, 1 GiB, rules out the faster
+convolutions of the renderers.
+"""
 
 CACHE: Final = "/var/cache/tensorrt"
-"""Folder in the server's container for engines, which take minutes to build: mount a volume that the server's user may write to.
+"""Folder in the server's container for engines, which take minutes to build: mount a volume that
+the server's user may write to.
 
-`lipsync models --serve-from DIR --tensorrt-cache FOLDER` writes configurations that name another one."""
+`lipsync models --serve-from DIR --tensorrt-cache FOLDER` writes configurations that name another
+one.
+"""
 
 ACCELERATOR: Final = """\
 # ONNX Runtime hands the graph to TensorRT; served by `tritonserver --model-config-name=tensorrt`.
 optimization {{ execution_accelerators {{
   gpu_execution_accelerator [ {{
     name: "tensorrt"
-    # No precision of its own: TensorRT takes the types of the graph, so what the export left in fp32 stays there.
+    # No precision of its own: TensorRT takes the types of the graph, so what the export left in
+    # fp32 stays there.
     parameters {{ key: "precision_mode" value: "FP32" }}
     parameters {{ key: "max_workspace_size_bytes" value: "{workspace}" }}
     parameters {{ key: "trt_engine_cache_enable" value: "1" }}
     parameters {{ key: "trt_engine_cache_path" value: "{cache}" }}
     parameters {{ key: "trt_engine_cache_prefix" value: "{name}" }}
-    # Instances that are opened together build one after another, so that the later ones find the engine in the cache.
+    # Instances that are opened together build one after another, so that the later ones find the
+    # engine in the cache.
     parameters {{ key: "trt_force_sequential_engine_build" value: "1" }}
     parameters {{ key: "trt_timing_cache_enable" value: "1" }}
     parameters {{ key: "trt_timing_cache_path" value: "{cache}" }}
@@ -64,10 +74,17 @@ Profile: TypeAlias = dict[str, Shapes]
 
 
 def profile(spec: ExportSpec, max_batch_size: int) -> Profile:
-    """Every batch that `config.pbtxt` allows, and the declared lengths of the free axes; fastest at half the largest batch."""
+    """Every batch that `config.pbtxt` allows, and the declared lengths of the free axes; fastest at
+    half the largest batch.
+    """
     batch = AxisRange(1, max(max_batch_size // 2, 1), max_batch_size)
     return {
-        name: Shapes(*zip(*(_range(spec, name, axis, size, batch) for axis, size in enumerate(tensor.shape)), strict=True))
+        name: Shapes(
+            *zip(
+                *(_range(spec, name, axis, size, batch) for axis, size in enumerate(tensor.shape)),
+                strict=True,
+            )
+        )
         for name, tensor in spec.inputs.items()
     }
 
@@ -85,18 +102,28 @@ def write_accelerated(folder: Path, shapes: Profile) -> Path:
         workspace=WORKSPACE_BYTES,
         cache=CACHE,
         name=folder.name,
-        **{limit: ",".join(f"{name}:{_text(getattr(each, limit))}" for name, each in shapes.items()) for limit in Shapes._fields},
+        **{
+            limit: ",".join(
+                f"{name}:{_text(getattr(each, limit))}" for name, each in shapes.items()
+            )
+            for limit in Shapes._fields
+        },
     )
     return _write(folder / "configs" / ACCELERATED, (folder / "config.pbtxt").read_text() + block)
 
 
 def write_engine(folder: Path) -> Path:
     """`configs/engine.pbtxt` of the network's folder: its `config.pbtxt` with the other backend."""
-    return _write(folder / "configs" / ENGINE, (folder / "config.pbtxt").read_text().replace('"onnxruntime"', '"tensorrt"'))
+    return _write(
+        folder / "configs" / ENGINE,
+        (folder / "config.pbtxt").read_text().replace('"onnxruntime"', '"tensorrt"'),
+    )
 
 
 def read_profile(config: Path) -> Profile:
-    """The shapes that a `configs/tensorrt.pbtxt` declares; raises `KeyError` for one without them."""
+    """The shapes that a `configs/tensorrt.pbtxt` declares; raises `KeyError` for one without
+    them.
+    """
     message: Any = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
     (accelerator,) = message.optimization.execution_accelerators.gpu_execution_accelerator
     limits = [_shapes(accelerator.parameters, limit) for limit in ("min", "opt", "max")]

@@ -1,7 +1,9 @@
-"""Whether TensorRT's ONNX parser takes a graph, checked without TensorRT: operators, types, ranks, and where bytes may stand.
+"""Whether TensorRT's ONNX parser takes a graph, checked without TensorRT: operators, types, ranks,
+and where bytes may stand.
 
-Facts: the support matrix of the parser for TensorRT 10.0, `docs/operators.md` of github.com/onnx/onnx-tensorrt. Operators whose
-conditions are not checked here are left out, and those that no talking head needs.
+Facts: the support matrix of the parser for TensorRT 10.0, `docs/operators.md` of
+github.com/onnx/onnx-tensorrt. Operators whose conditions are not checked here are left out, and
+those that no talking head needs.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ _NUMBERS: Final = _FLOATS | {TensorProto.INT32, TensorProto.INT64}
 _ALL: Final = _NUMBERS | {TensorProto.BOOL}
 
 _OF_FLOATS: Final = """
-AveragePool BatchNormalization Ceil Clip Conv ConvTranspose Cos Elu Erf Exp Floor Gemm GlobalAveragePool GridSample HardSigmoid
-InstanceNormalization LSTM LayerNormalization LeakyRelu Log MatMul MaxPool PRelu Pow Reciprocal Resize Round Selu Sigmoid Sin Softmax
+AveragePool BatchNormalization Ceil Clip Conv ConvTranspose Cos Elu Erf Exp Floor Gemm
+GlobalAveragePool GridSample HardSigmoid
+InstanceNormalization LSTM LayerNormalization LeakyRelu Log MatMul MaxPool PRelu Pow Reciprocal
+Resize Round Selu Sigmoid Sin Softmax
 Softplus Sqrt Tan Tanh
 """
 _OF_NUMBERS: Final = """
-Abs Add ArgMax ArgMin DepthToSpace Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul Neg Pad Range ReduceL1 ReduceL2
+Abs Add ArgMax ArgMin DepthToSpace Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul
+Neg Pad Range ReduceL1 ReduceL2
 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Sign Sub Sum
 """
 _OF_ALL: Final = """
-Concat Constant ConstantOfShape Expand Flatten Gather GatherElements GatherND Identity Reshape Shape Size Slice Split Squeeze Tile
+Concat Constant ConstantOfShape Expand Flatten Gather GatherElements GatherND Identity Reshape Shape
+Size Slice Split Squeeze Tile
 Transpose Unsqueeze Where
 """
 OPERATORS: Final = {
@@ -38,10 +44,14 @@ OPERATORS: Final = {
 }
 """Operator -> types of its data."""
 
-CONSTANT_INPUTS: Final = {"Pad": 3, "Slice": 3, "Squeeze": 1, "Unsqueeze": 1} | {name: 1 for name in OPERATORS if name.startswith("Reduce")}
+CONSTANT_INPUTS: Final = {"Pad": 3, "Slice": 3, "Squeeze": 1, "Unsqueeze": 1} | {
+    name: 1 for name in OPERATORS if name.startswith("Reduce")
+}
 """Operator -> number of the input, its axes, that has to be a constant."""
 
-RESIZE_POSITIONS: Final = frozenset({"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"})
+RESIZE_POSITIONS: Final = frozenset(
+    {"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"}
+)
 RESIZE_MODES: Final = frozenset({"nearest", "linear"})
 MOST_AXES: Final = 8
 """Of any tensor in TensorRT."""
@@ -58,11 +68,17 @@ class _Graph:
         self._graph = graph
         values = (*graph.input, *graph.output, *graph.value_info)
         self._types = {value.name: value.type.tensor_type.elem_type for value in values}
-        self._ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values if value.type.tensor_type.HasField("shape")}
+        self._ranks = {
+            value.name: len(value.type.tensor_type.shape.dim)
+            for value in values
+            if value.type.tensor_type.HasField("shape")
+        }
         self._constants = {tensor.name for tensor in graph.initializer}
         for tensor in graph.initializer:
             self._types[tensor.name], self._ranks[tensor.name] = tensor.data_type, len(tensor.dims)
-        self._constants.update(name for node in graph.node if node.op_type == "Constant" for name in node.output)
+        self._constants.update(
+            name for node in graph.node if node.op_type == "Constant" for name in node.output
+        )
 
     def problems(self) -> Iterator[str]:
         for node in self._graph.node:
@@ -90,11 +106,19 @@ class _Graph:
     def _rank_problems(self, node: onnx.NodeProto) -> Iterator[str]:
         for name in node.output:
             if name and not 0 <= self._ranks.get(name, -1) <= MOST_AXES:
-                yield f"{node.op_type} ({node.name}) gives {self._ranks.get(name, 'an unknown number of')} axes"
+                yield (
+                    f"{node.op_type} ({node.name}) gives "
+                    f"{self._ranks.get(name, 'an unknown number of')} axes"
+                )
 
     def _condition_problems(self, node: onnx.NodeProto) -> Iterator[str]:
         index, kind = CONSTANT_INPUTS.get(node.op_type), node.op_type
-        if index is not None and index < len(node.input) and node.input[index] and node.input[index] not in self._constants:
+        if (
+            index is not None
+            and index < len(node.input)
+            and node.input[index]
+            and node.input[index] not in self._constants
+        ):
             yield f"{kind} ({node.name}) with axes that are computed"
         if kind == "GridSample" and self._ranks.get(node.input[0]) != 4:
             yield f"GridSample ({node.name}) of other than pictures"
@@ -105,8 +129,13 @@ class _Graph:
 
 
 def _resize_problems(node: onnx.NodeProto) -> Iterator[str]:
-    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = {
+        attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute
+    }
     mode = attributes.get("mode", b"nearest").decode()
     position = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     if mode not in RESIZE_MODES or position not in RESIZE_POSITIONS or attributes.get("antialias"):
-        yield f"Resize ({node.name}) with mode {mode}, positions {position}, antialias {attributes.get('antialias', 0)}"
+        yield (
+            f"Resize ({node.name}) with mode {mode}, positions {position}, antialias "
+            f"{attributes.get('antialias', 0)}"
+        )

@@ -1,4 +1,6 @@
-"""Writes a graph as ONNX with true shapes and its provenance, and checks it against `config.pbtxt`."""
+"""Writes a graph as ONNX with true shapes and its provenance, and checks it against
+`config.pbtxt`.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,17 @@ TRACED_BATCH: Final = 2
 """Rows of the traced example: of one row the tracer might keep the 1."""
 
 
-def write_onnx(spec: ExportSpec, path: Path, provenance: Mapping[str, str], *, half: bool = False) -> None:
-    """Traces the module in eval mode; every axis of the file is then a number or one of the declared names."""
+def write_onnx(
+    spec: ExportSpec, path: Path, provenance: Mapping[str, str], *, half: bool = False
+) -> None:
+    """Traces the module in eval mode; every axis of the file is then a number or one of the
+    declared names.
+    """
     example = spec.rows(TRACED_BATCH, halved=True)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer warns of every shape it takes for constant; parity is checked afterwards
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracer warns of every shape it takes for constant; parity is checked afterwards
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             spec.module.eval(),
@@ -55,20 +63,39 @@ def _halved(model: onnx.ModelProto, spec: ExportSpec) -> onnx.ModelProto:
 def check_contract(contract: ModelContract, graph: onnx.GraphProto) -> None:
     """Raises `ExportError` where `config.pbtxt` and the graph differ in names, types or dims."""
     if contract.backend != "onnxruntime":
-        raise ExportError(f"{contract.name}/config.pbtxt: backend {contract.backend!r}, expected 'onnxruntime'")
-    for kind, promised, actual in (("input", contract.inputs, graph.input), ("output", contract.outputs, graph.output)):
-        want, have = {tensor.name: _promised(tensor) for tensor in promised}, {value.name: _actual(value) for value in actual}
+        raise ExportError(
+            f"{contract.name}/config.pbtxt: backend {contract.backend!r}, expected 'onnxruntime'"
+        )
+    for kind, promised, actual in (
+        ("input", contract.inputs, graph.input),
+        ("output", contract.outputs, graph.output),
+    ):
+        want, have = (
+            {tensor.name: _promised(tensor) for tensor in promised},
+            {value.name: _actual(value) for value in actual},
+        )
         if want.keys() != have.keys():
-            raise ExportError(f"{contract.name}/config.pbtxt: {kind}s {sorted(want)}, the graph has {sorted(have)}")
+            raise ExportError(
+                f"{contract.name}/config.pbtxt: {kind}s {sorted(want)}, the graph has "
+                f"{sorted(have)}"
+            )
         for name, description in want.items():
             if description != have[name]:
-                raise ExportError(f"{contract.name}/config.pbtxt: {kind} {name} is {description}, in the graph {have[name]}")
+                raise ExportError(
+                    f"{contract.name}/config.pbtxt: {kind} {name} is {description}, in the graph "
+                    f"{have[name]}"
+                )
 
 
 def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
-    """The tracer leaves invented names on output axes that it could not follow; they are constant, or those declared."""
+    """The tracer leaves invented names on output axes that it could not follow; they are constant,
+    or those declared.
+    """
     example = spec.rows(1, halved=True)
-    shapes = [*(tuple(tensor.shape) for tensor in example.values()), *(array.shape for array in module_outputs(spec, example).values())]
+    shapes = [
+        *(tuple(tensor.shape) for tensor in example.values()),
+        *(array.shape for array in module_outputs(spec, example).values()),
+    ]
     for value, shape in zip((*model.graph.input, *model.graph.output), shapes, strict=True):
         axes = spec.dynamic_axes[value.name]
         dims = value.type.tensor_type.shape.dim
@@ -79,7 +106,11 @@ def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
 
 def _label(model: onnx.ModelProto, name: str, provenance: Mapping[str, str]) -> None:
     """Nothing of the machine stays in the file: no stack traces, no module paths."""
-    model.producer_name, model.producer_version, model.doc_string = PRODUCER, "", provenance["weights"]
+    model.producer_name, model.producer_version, model.doc_string = (
+        PRODUCER,
+        "",
+        provenance["weights"],
+    )
     model.graph.name, model.graph.doc_string = f"{name}: {provenance['weights']}", ""
     for node in model.graph.node:
         node.doc_string = ""
@@ -94,4 +125,7 @@ def _promised(tensor: TensorContract) -> str:
 def _actual(value: onnx.ValueInfoProto) -> str:
     kind = value.type.tensor_type
     dims = [-1 if dim.HasField("dim_param") else dim.dim_value for dim in kind.shape.dim]
-    return f"{onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)} {['batch' if dims[0] == -1 else dims[0], *dims[1:]]}"
+    return (
+        f"{onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)} "
+        f"{['batch' if dims[0] == -1 else dims[0], *dims[1:]]}"
+    )

@@ -1,4 +1,6 @@
-"""`python -m export verify NAME --reference DIR --seed N`: every recorded output of upstream against our own modules."""
+"""`python -m export verify NAME --reference DIR --seed N`: every recorded output of upstream
+against our own modules.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,22 @@ VERIFICATIONS: Final = {
     "audio2head": "export.networks.audio2head.verification",
     "tpsm-neural": "export.networks.tpsm_neural.verification",
 }
-"""Model -> module with `outputs(reference) -> Outputs` and, where the manifest states no noise for some records, `TOLERANCES`."""
+"""Model -> module with `outputs(reference) -> Outputs` and, where the manifest states no noise for
+some records, `TOLERANCES`.
+"""
 
 
 def main(arguments: list[str]) -> int:
     """Exit status 1 if an output is off, or was not compared."""
     parser = argparse.ArgumentParser(prog="python -m export verify", description=__doc__)
     parser.add_argument("name", choices=sorted(VERIFICATIONS))
-    parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of manifest.json and outputs_seedN.npz")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of manifest.json and outputs_seedN.npz",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     options = parser.parse_args(arguments)
     try:
@@ -60,5 +70,8 @@ def _report(reference: Reference, outputs: Outputs, unmeasured: Mapping[str, flo
     if not all(reference.measured(key) for key in reference.expected):
         print("* the manifest states no rounding noise for this output; the tolerance is ours")
     compared = len(reference.expected) - len(missing)
-    print(f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, in {time.monotonic() - began_s:.0f} s")
+    print(
+        f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, in "
+        f"{time.monotonic() - began_s:.0f} s"
+    )
     return 1 if failed or missing else 0

@@ -1,4 +1,6 @@
-"""Finds a network's tensors in a checkpoint of whatever layout, loads them strictly, and records where they come from."""
+"""Finds a network's tensors in a checkpoint of whatever layout, loads them strictly, and records
+where they come from.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ TELLTALES: Final = {
     "hourglass.encoder.down_blocks.0.conv.weight": "TPSM's dense motion network",
     "resblock.0.conv1.weight": "TPSM's inpainting network",
     "id_encoder.0.weight": "TPSM's AVD network",
-    "dense_motion_network.hourglass.encoder.down_blocks.0.conv.weight": "a renderer of SadTalker or Audio2Head",
+    "dense_motion_network.hourglass.encoder.down_blocks.0.conv.weight": (
+        "a renderer of SadTalker or Audio2Head"
+    ),
     "fc_roll.weight": "SadTalker's mapping network",
     "mapping1.weight": "SadTalker's audio-to-expression network",
     "backbone.conv1.weight": "SadTalker's face reconstruction",
@@ -54,7 +58,9 @@ class WeightsSource:
     network: str
     """In words, for messages: "Wav2Lip's generator"."""
     sections: tuple[str, ...]
-    """Names under which files keep it: keys of a dict, or prefixes before a dot; a file of this network alone needs none."""
+    """Names under which files keep it: keys of a dict, or prefixes before a dot; a file of this
+    network alone needs none.
+    """
     origin: str
     """Who publishes the checkpoint, and where."""
     licence: str
@@ -86,41 +92,73 @@ class Checkpoint:
 
     def holds(self, source: WeightsSource) -> bool:
         """Whether the file has a section of that network; for networks that are optional."""
-        return any(where.rpartition(".")[2] in source.sections for where, _ in _candidates(self._tree, source.sections))
+        return any(
+            where.rpartition(".")[2] in source.sections
+            for where, _ in _candidates(self._tree, source.sections)
+        )
 
     def load(self, module: nn.Module, source: WeightsSource) -> WeightsRecord:
-        """Fill the module; raises `WrongCheckpointError` that names the first tensors that are missing, unknown or differ."""
+        """Fill the module; raises `WrongCheckpointError` that names the first tensors that are
+        missing, unknown or differ.
+        """
         candidates = list(_candidates(self._tree, source.sections))
         if not candidates:
             raise WrongCheckpointError(self._without(source))
         expected = module.state_dict()
-        section, tensors = min(candidates, key=lambda candidate: _Difference(expected, candidate[1]).size)
+        section, tensors = min(
+            candidates, key=lambda candidate: _Difference(expected, candidate[1]).size
+        )
         difference = _Difference(expected, tensors)
         if difference.size:
             raise WrongCheckpointError(self._message(source, section, tensors, difference))
         self._refuse_broken_numbers(tensors)
         module.load_state_dict({**expected, **tensors}, strict=True)
         return WeightsRecord(
-            self.path.name, self.sha256, self.container, section, len(tensors), origin=source.origin, licence=source.licence
+            self.path.name,
+            self.sha256,
+            self.container,
+            section,
+            len(tensors),
+            origin=source.origin,
+            licence=source.licence,
         )
 
     def _without(self, source: WeightsSource) -> str:
         names = ", ".join(str(key) for key in list(self._tree)[:8]) or "nothing"
-        kind = "an optimizer's state without the network" if _is_training_state(self._tree) else "a checkpoint of something else"
+        kind = (
+            "an optimizer's state without the network"
+            if _is_training_state(self._tree)
+            else "a checkpoint of something else"
+        )
         wanted = f" under {' or '.join(source.sections)}" if source.sections else ""
-        return f"{self.path.name} ({self.container}) is {kind}: it holds {names}; expected the tensors of {source.network}{wanted}"
+        return (
+            f"{self.path.name} ({self.container}) is {kind}: it holds {names}; expected the "
+            f"tensors of {source.network}{wanted}"
+        )
 
-    def _message(self, source: WeightsSource, section: str, tensors: Tensors, difference: _Difference) -> str:
+    def _message(
+        self, source: WeightsSource, section: str, tensors: Tensors, difference: _Difference
+    ) -> str:
         where = f", section {section}" if section else ""
         held = f"{self.path.name} ({self.container}{where}, {len(tensors)} tensors)"
-        other = next((name for key, name in TELLTALES.items() if key in tensors and key in difference.unknown), "")
+        other = next(
+            (
+                name
+                for key, name in TELLTALES.items()
+                if key in tensors and key in difference.unknown
+            ),
+            "",
+        )
         looks = f" looks like {other} and" if other else ""
         return f"{held}{looks} does not fit {source.network}:\n{difference}"
 
     def _refuse_broken_numbers(self, tensors: Tensors) -> None:
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise WrongCheckpointError(f"{self.path.name} has infinite or undefined numbers in {name}; expected finite weights")
+                raise WrongCheckpointError(
+                    f"{self.path.name} has infinite or undefined numbers in {name}; expected "
+                    "finite weights"
+                )
 
 
 class _Difference:
@@ -129,7 +167,9 @@ class _Difference:
     def __init__(self, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         self.missing = [key for key in expected if key not in found and not key.endswith(COUNTER)]
         self.unknown = [key for key in found if key not in expected]
-        self.reshaped = [key for key in expected if key in found and expected[key].shape != found[key].shape]
+        self.reshaped = [
+            key for key in expected if key in found and expected[key].shape != found[key].shape
+        ]
         self._expected, self._found = expected, found
 
     @property
@@ -139,14 +179,20 @@ class _Difference:
     def __str__(self) -> str:
         return "\n".join(
             (
-                *_named("missing", [f"{key} {list(self._expected[key].shape)}" for key in self.missing]),
-                *_named("unknown", [f"{key} {list(self._found[key].shape)}" for key in self.unknown]),
+                *_named(
+                    "missing", [f"{key} {list(self._expected[key].shape)}" for key in self.missing]
+                ),
+                *_named(
+                    "unknown", [f"{key} {list(self._found[key].shape)}" for key in self.unknown]
+                ),
                 *_named("of another shape", [self._shapes(key) for key in self.reshaped]),
             )
         )
 
     def _shapes(self, key: str) -> str:
-        return f"{key} is {list(self._found[key].shape)}, expected {list(self._expected[key].shape)}"
+        return (
+            f"{key} is {list(self._found[key].shape)}, expected {list(self._expected[key].shape)}"
+        )
 
 
 def _named(kind: str, lines: list[str]) -> list[str]:
@@ -156,14 +202,29 @@ def _named(kind: str, lines: list[str]) -> list[str]:
     return [f"  {len(lines)} {kind}: {'; '.join(lines[:NAMED_DIFFERENCES])}{rest}"]
 
 
-def _candidates(tree: Mapping[Any, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, Tensors]]:
-    """Places of the file in which the network may lie, the named sections first, with names as the module has them."""
-    levels = [("", tree), *((wrapper, tree[wrapper]) for wrapper in WRAPPERS if isinstance(tree.get(wrapper), Mapping))]
+def _candidates(
+    tree: Mapping[Any, Any], sections: tuple[str, ...]
+) -> Iterator[tuple[str, Tensors]]:
+    """Places of the file in which the network may lie, the named sections first, with names as the
+    module has them.
+    """
+    levels = [
+        ("", tree),
+        *(
+            (wrapper, tree[wrapper])
+            for wrapper in WRAPPERS
+            if isinstance(tree.get(wrapper), Mapping)
+        ),
+    ]
     for where, level in levels:
         for section in sections:
             name = f"{where}.{section}" if where else section
             part = level.get(section)
-            if tensors := _tensors(part) if isinstance(part, Mapping) else _with_prefix(_tensors(level), f"{section}."):
+            if (
+                tensors := _tensors(part)
+                if isinstance(part, Mapping)
+                else _with_prefix(_tensors(level), f"{section}.")
+            ):
                 yield name, tensors
     for where, level in levels:
         if tensors := _tensors(level):
@@ -172,14 +233,20 @@ def _candidates(tree: Mapping[Any, Any], sections: tuple[str, ...]) -> Iterator[
 
 def _tensors(level: Mapping[Any, Any]) -> Tensors:
     """The level's own tensors without the prefix of parallel training, if all have it."""
-    tensors = {key: value for key, value in level.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    tensors = {
+        key: value
+        for key, value in level.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if tensors and all(key.startswith(PARALLEL_PREFIX) for key in tensors):
         return _with_prefix(tensors, PARALLEL_PREFIX)
     return tensors
 
 
 def _with_prefix(tensors: Tensors, prefix: str) -> Tensors:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
 
 
 def _is_training_state(tree: Mapping[Any, Any]) -> bool:

@@ -17,7 +17,9 @@ __all__ = ["seeded_repository"]
 
 @pytest.fixture
 def patient_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the storage says counts, however long the machine takes to say it; for tests of what it says."""
+    """What the storage says counts, however long the machine takes to say it; for tests of what it
+    says.
+    """
     monkeypatch.setattr("orchestrator.faces.service.PATIENCE_S", 60.0)
     monkeypatch.setattr("orchestrator.faces.storage.circuit_breaker.AWAY_AFTER_S", 60.0)
 

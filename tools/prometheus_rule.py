@@ -1,4 +1,6 @@
-"""Write deploy/prometheus/rules.yml as a PrometheusRule of the Prometheus operator: `python tools/prometheus_rule.py`."""
+"""Write deploy/prometheus/rules.yml as a PrometheusRule of the Prometheus operator: `python
+tools/prometheus_rule.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,4 +25,6 @@ def prometheus_rule() -> str:
 
 
 if __name__ == "__main__":
-    (DEPLOY / "kubernetes" / "components" / "monitoring" / "rules.yaml").write_text(prometheus_rule())
+    (DEPLOY / "kubernetes" / "components" / "monitoring" / "rules.yaml").write_text(
+        prometheus_rule()
+    )

@@ -13,12 +13,18 @@ from scipy.signal import butter, fftconvolve, firwin2, sosfilt, sosfiltfilt
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.types import Samples
 
-CODECS: Final = (("libopus", "ogg", (8, 12, 16, 24)), ("libmp3lame", "mp3", (24, 32, 48)), ("aac", "adts", (20, 32, 48)))
+CODECS: Final = (
+    ("libopus", "ogg", (8, 12, 16, 24)),
+    ("libmp3lame", "mp3", (24, 32, 48)),
+    ("aac", "adts", (20, 32, 48)),
+)
 """Encoder, container and the bit rates in kbit/s that are drawn from."""
 
 
 def through_channel(samples: Samples, noise: Samples, rng: np.random.Generator) -> Samples:
-    """Room, noise, microphone, telephone band and codec, each with some probability; the level is set last."""
+    """Room, noise, microphone, telephone band and codec, each with some probability; the level is
+    set last.
+    """
     wave = level(samples, -26.0)
     if rng.random() < 0.45:
         wave = in_room(wave, rng)
@@ -38,7 +44,9 @@ def through_channel(samples: Samples, noise: Samples, rng: np.random.Generator) 
 
 
 def level(samples: Samples, dbfs: float) -> Samples:
-    """The samples at an RMS level in dB of full scale; pauses do not count, and silence stays silence."""
+    """The samples at an RMS level in dB of full scale; pauses do not count, and silence stays
+    silence.
+    """
     loud = samples[np.abs(samples) > 1e-3 * (np.abs(samples).max(initial=0.0) + 1e-12)]
     rms = float(np.sqrt(np.mean(loud.astype(np.float64) ** 2))) if len(loud) else 0.0
     return (samples * (10 ** (dbfs / 20) / rms)).astype(np.float32) if rms > 1e-7 else samples
@@ -68,7 +76,9 @@ def equalised(samples: Samples, rng: np.random.Generator) -> Samples:
 def band_limited(samples: Samples, rng: np.random.Generator) -> Samples:
     """Telephone band, or a low-pass of a low sampling rate; zero phase."""
     high_hz = float(rng.choice([3400, 3800, 5500]))
-    band = butter(4, [float(rng.uniform(60, 320)), high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    band = butter(
+        4, [float(rng.uniform(60, 320)), high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos"
+    )
     return sosfiltfilt(band, samples).astype(np.float32)
 
 
@@ -85,7 +95,9 @@ def mu_law(samples: Samples) -> Samples:
 
 
 def through_codec(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Encoded and decoded by a real codec at a low bit rate, then moved back by the codec's delay."""
+    """Encoded and decoded by a real codec at a low bit rate, then moved back by the codec's
+    delay.
+    """
     encoder, container, rates = CODECS[rng.integers(len(CODECS))]
     coded = decode(encode(samples, encoder, container, int(rng.choice(rates)) * 1000), container)
     return aligned(coded, samples)
@@ -98,8 +110,15 @@ def encode(samples: Samples, encoder: str, container: str, bit_rate: int) -> byt
         stream = cast(av.AudioStream, output.add_stream(encoder, rate=SAMPLE_RATE_HZ))
         stream.bit_rate = bit_rate
         stream.layout = "mono"
-        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=SAMPLE_RATE_HZ, frame_size=stream.frame_size or 960)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+        resampler = av.AudioResampler(
+            format=stream.format.name,
+            layout="mono",
+            rate=SAMPLE_RATE_HZ,
+            frame_size=stream.frame_size or 960,
+        )
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples[None]), format="fltp", layout="mono"
+        )
         frame.sample_rate = SAMPLE_RATE_HZ
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
             output.mux(stream.encode(piece))
@@ -111,7 +130,9 @@ def decode(data: bytes, container: str) -> Samples:
     """The file's sound at 16 kHz, mono."""
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
     blocks: list[NDArray[np.float32]] = []
-    with av.open(io.BytesIO(data), "r", format="aac" if container == "adts" else container) as source:
+    with av.open(
+        io.BytesIO(data), "r", format="aac" if container == "adts" else container
+    ) as source:
         for frame in source.decode(audio=0):
             blocks += [block.to_ndarray()[0] for block in resampler.resample(frame)]
     blocks += [block.to_ndarray()[0] for block in resampler.resample(None)]
@@ -119,7 +140,9 @@ def decode(data: bytes, container: str) -> Samples:
 
 
 def aligned(coded: Samples, original: Samples, most_s: float = 0.15) -> Samples:
-    """`coded` shifted to fit `original` best (cross-correlation of the first seconds) and cut to its length."""
+    """`coded` shifted to fit `original` best (cross-correlation of the first seconds) and cut to
+    its length.
+    """
     span = min(len(original), len(coded), 4 * SAMPLE_RATE_HZ)
     spectrum = np.fft.rfft(coded[:span], 2 * span) * np.conj(np.fft.rfft(original[:span], 2 * span))
     match = np.fft.irfft(spectrum)
@@ -127,7 +150,9 @@ def aligned(coded: Samples, original: Samples, most_s: float = 0.15) -> Samples:
     lags = np.concatenate([np.arange(most), np.arange(-most, 0)])
     lag = int(lags[np.argmax(match[lags])])
     moved = coded[lag:] if lag >= 0 else np.pad(coded, (-lag, 0))
-    return np.pad(moved, (0, max(0, len(original) - len(moved))))[: len(original)].astype(np.float32)
+    return np.pad(moved, (0, max(0, len(original) - len(moved))))[: len(original)].astype(
+        np.float32
+    )
 
 
 def coloured(count: int, slope: float, rng: np.random.Generator) -> Samples:

@@ -1,4 +1,6 @@
-"""`python -m export audio2motion`: from bare engines to the committed network and its report, in one go."""
+"""`python -m export audio2motion`: from bare engines to the committed network and its report, in
+one go.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +28,46 @@ def main(arguments: list[str]) -> int:
     if options.hold_out == "espeak":
         return _espeak_as_unseen_engine(options)
     if not options.evaluate_only:
-        corpus.make(corpus.blocks(ENGINES, options.blocks), options.work_dir / "train", options.seed, options.workers)
+        corpus.make(
+            corpus.blocks(ENGINES, options.blocks),
+            options.work_dir / "train",
+            options.seed,
+            options.workers,
+        )
         _train(options, ENGINES, serving.MODEL)
     return _report(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export audio2motion", description=__doc__)
-    parser.add_argument("--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here")
-    parser.add_argument("--blocks", type=int, default=200, help="blocks of about two minutes of speech")
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here"
+    )
+    parser.add_argument(
+        "--blocks", type=int, default=200, help="blocks of about two minutes of speech"
+    )
     parser.add_argument("--minutes", type=float, default=90, help="time to train on one core")
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that synthesise")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=max(1, (os.cpu_count() or 2) - 1),
+        help="processes that synthesise",
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hold-out", choices=("flite", "espeak"), default="flite", help="engine kept for judging; espeak writes no model")
-    parser.add_argument("--evaluate-only", action="store_true", help="judge the committed ONNX; train nothing")
-    parser.add_argument("--acceptance", action="store_true", help="also judge on the reserved flite voices: once, when all is chosen")
+    parser.add_argument(
+        "--hold-out",
+        choices=("flite", "espeak"),
+        default="flite",
+        help="engine kept for judging; espeak writes no model",
+    )
+    parser.add_argument(
+        "--evaluate-only", action="store_true", help="judge the committed ONNX; train nothing"
+    )
+    parser.add_argument(
+        "--acceptance",
+        action="store_true",
+        help="also judge on the reserved flite voices: once, when all is chosen",
+    )
     return parser
 
 
@@ -55,7 +82,10 @@ def _train(options: argparse.Namespace, engines: tuple[str, ...], path: Path) ->
     mixer = Mixer(options.work_dir / "train", engines, options.seed)
     print(f"{mixer.speech_hours:.1f} h of speech features from {' and '.join(engines)}")
     network = train(mixer, options.minutes, options.seed)
-    print(f"{path}: largest difference between torch and onnxruntime {onnx_file.export(network, path):.1e}")
+    print(
+        f"{path}: largest difference between torch and onnxruntime "
+        f"{onnx_file.export(network, path):.1e}"
+    )
     if path == serving.MODEL:
         print(f"{viseme_file.FILE}: {viseme_file.export(network):.1e}")
 
@@ -76,12 +106,22 @@ def _report(options: argparse.Namespace) -> int:
 def _espeak_as_unseen_engine(options: argparse.Namespace) -> int:
     """A second network that never heard espeak, judged on espeak; it is not committed."""
     folder = options.work_dir / "train"
-    planned = [block for block in corpus.blocks(ENGINES, options.blocks) if block.engine not in ("espeak", "babble")]
-    planned += [block for block in corpus.blocks(("flite",), options.blocks // 4) if block.engine == "flite"]
+    planned = [
+        block
+        for block in corpus.blocks(ENGINES, options.blocks)
+        if block.engine not in ("espeak", "babble")
+    ]
+    planned += [
+        block for block in corpus.blocks(("flite",), options.blocks // 4) if block.engine == "flite"
+    ]
     corpus.make(planned, folder, options.seed, options.workers)
     path = options.work_dir / "without-espeak.onnx"
     _train(options, ("festival", "flite"), path)
     session = serving.open_model(path)
     sets = [speech for speech in evaluation.development_sets() if speech.name.startswith("espeak")]
-    print(evaluation.as_markdown(evaluation.speech_table(session, sets), evaluation.stillness_table(session)))
+    print(
+        evaluation.as_markdown(
+            evaluation.speech_table(session, sets), evaluation.stillness_table(session)
+        )
+    )
     return 0

@@ -1,4 +1,6 @@
-"""Makes the training features on disk: spoken blocks with targets, and blocks of sound that is no speech."""
+"""Makes the training features on disk: spoken blocks with targets, and blocks of sound that is no
+speech.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from orchestrator.core.types import Samples
 
 MEL: Final = MelSpec()
 UTTERANCES_PER_BLOCK: Final = 12
-HELD_OUT_VARIANTS: Final = frozenset({"f4", "m7", "klatt3", "linda", "pablo", "shelby", "grandpa", "Andrea"})
+HELD_OUT_VARIANTS: Final = frozenset(
+    {"f4", "m7", "klatt3", "linda", "pablo", "shelby", "grandpa", "Andrea"}
+)
 """espeak voices of the development test; never trained on."""
 NOT_SPEECH: Final = ("noise", "music", "babble")
 _NOISE_S: Final = 10.0
@@ -31,7 +35,9 @@ _NOISE_CLIPS: Final = 36
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of work: its engine (or one of `NOT_SPEECH`) and its number, which is also its seed."""
+    """One piece of work: its engine (or one of `NOT_SPEECH`) and its number, which is also its
+    seed.
+    """
 
     engine: str
     number: int
@@ -41,7 +47,9 @@ class Block:
 
 
 def blocks(engines: tuple[str, ...], count: int) -> list[Block]:
-    """`count` blocks of speech of the engines in turn, two of noise, music and babble each for every ten of them."""
+    """`count` blocks of speech of the engines in turn, two of noise, music and babble each for
+    every ten of them.
+    """
     planned = []
     for number in range(count):
         planned.append(Block(engines[number % len(engines)], number))
@@ -57,14 +65,23 @@ def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> Non
     with ProcessPoolExecutor(workers) as pool:
         waiting = [pool.submit(make_block, block, folder, seed) for block in todo]
         for done, future in enumerate(waiting, 1):
-            print(f"\rspeech and noise: block {done} of {len(todo)}, {future.result():.0f} s of sound", end="", flush=True)
+            print(
+                f"\rspeech and noise: block {done} of {len(todo)}, {future.result():.0f} s of "
+                "sound",
+                end="",
+                flush=True,
+            )
     print()
 
 
 def make_block(block: Block, folder: Path, seed: int) -> float:
     """Writes one block; seconds of sound in it."""
     rng = np.random.default_rng([seed, block.number, zlib.crc32(block.engine.encode())])
-    arrays = {"mel": _not_speech(block.engine, rng)} if block.engine in NOT_SPEECH else _speech(block.engine, rng)
+    arrays = (
+        {"mel": _not_speech(block.engine, rng)}
+        if block.engine in NOT_SPEECH
+        else _speech(block.engine, rng)
+    )
     partial = block.path(folder).with_suffix(".part.npz")
     np.savez(partial, allow_pickle=False, **arrays)
     partial.rename(block.path(folder))
@@ -72,23 +89,33 @@ def make_block(block: Block, folder: Path, seed: int) -> float:
 
 
 def _speech(engine: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-    """Features `mel` f16 [frames, 80] of all clips of a block, and `clips`: JSON of each one's frames and phones."""
+    """Features `mel` f16 [frames, 80] of all clips of a block, and `clips`: JSON of each one's
+    frames and phones.
+    """
     mels, clips = [], []
     for clip in _voices(engine, rng):
         noise = _some_noise(len(clip.samples), rng)
         mels.append(log_mel(through_channel(clip.samples, noise, rng), MEL).astype(np.float16))
         phones = [(p.symbol, round(p.start_s, 4), round(p.end_s, 4)) for p in clip.phones]
         clips.append((len(mels[-1]), clip.voice, clip.language, phones))
-    return {"mel": np.concatenate(mels), "clips": np.frombuffer(json.dumps(clips).encode(), np.uint8)}
+    return {
+        "mel": np.concatenate(mels),
+        "clips": np.frombuffer(json.dumps(clips).encode(), np.uint8),
+    }
 
 
 def _voices(engine: str, rng: np.random.Generator) -> list[Utterance]:
-    """Every utterance of the block as the engine says it and by changed speakers, each with pauses around it."""
+    """Every utterance of the block as the engine says it and by changed speakers, each with pauses
+    around it.
+    """
     varied = []
     for utterance in speak(engine, rng):
         versions = changed_voices(utterance, [draw_change(rng) for _ in range(2)])
         versions += [utterance] if rng.random() < 0.5 else []
-        varied += [joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist()) for version in versions]
+        varied += [
+            joined([version], rng.choice([0.05, 0.15, 0.4, 1.0], 2).tolist())
+            for version in versions
+        ]
     return varied
 
 
@@ -98,7 +125,9 @@ def speak(engine: str, rng: np.random.Generator) -> list[Utterance]:
         return [u for u in (_espeak(rng) for _ in range(UTTERANCES_PER_BLOCK)) if u is not None]
     if engine == "festival":
         voice = festival.any_voice(rng)
-        return festival.say(voice, [texts.sentence(voice.language, rng) for _ in range(UTTERANCES_PER_BLOCK)])
+        return festival.say(
+            voice, [texts.sentence(voice.language, rng) for _ in range(UTTERANCES_PER_BLOCK)]
+        )
     name = str(rng.choice(flite.DEVELOPMENT_VOICES))
     return [flite.say(name, texts.sentence("en", rng)) for _ in range(UTTERANCES_PER_BLOCK)]
 
@@ -106,9 +135,20 @@ def speak(engine: str, rng: np.random.Generator) -> list[Utterance]:
 def _espeak(rng: np.random.Generator) -> Utterance | None:
     language = texts.any_language(rng)
     allowed = [variant for variant in espeak.VARIANTS if variant not in HELD_OUT_VARIANTS]
-    rate_wpm, pitch, pitch_range = int(rng.integers(120, 210)), int(rng.integers(20, 80)), int(rng.integers(20, 90))
+    rate_wpm, pitch, pitch_range = (
+        int(rng.integers(120, 210)),
+        int(rng.integers(20, 80)),
+        int(rng.integers(20, 90)),
+    )
     voice, variant = str(rng.choice(texts.LANGUAGES[language])), str(rng.choice(allowed))
-    return espeak.load().say(texts.sentence(language, rng), voice, variant, rate_wpm=rate_wpm, pitch=pitch, pitch_range=pitch_range)
+    return espeak.load().say(
+        texts.sentence(language, rng),
+        voice,
+        variant,
+        rate_wpm=rate_wpm,
+        pitch=pitch,
+        pitch_range=pitch_range,
+    )
 
 
 def _some_noise(count: int, rng: np.random.Generator) -> Samples:
@@ -124,6 +164,8 @@ def _not_speech(kind: str, rng: np.random.Generator) -> NDArray[np.generic]:
     elif kind == "music":
         waves = [music.arrangement(count, rng) for _ in range(_NOISE_CLIPS)]
     else:
-        waves = [noises.NOISES[rng.integers(len(noises.NOISES))](count, rng) for _ in range(_NOISE_CLIPS)]
+        waves = [
+            noises.NOISES[rng.integers(len(noises.NOISES))](count, rng) for _ in range(_NOISE_CLIPS)
+        ]
     through = [through_channel(wave, noises.steady(count, rng), rng) for wave in waves]
     return np.concatenate([log_mel(level(wave, -26.0), MEL) for wave in through]).astype(np.float16)

@@ -18,22 +18,32 @@ PACKAGES: Final = ("espeak-ng", "libespeak-ng1", "espeak-ng-data")
 RESERVED_VARIANTS: Final = frozenset({"anika", "anikaRobot"})
 """Kept for the final acceptance; never synthesised here."""
 _VARIANT_NAMES: Final = (
-    "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Mr serious Nguyen "
-    "RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky adam announcer antonio aunty belinda benjamin boris caleb david ed edward "
-    "edward2 f1 f2 f3 f4 f5 grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda "
-    "m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby steph steph2 steph3 "
-    "travis victor whisper whisperf zac"
+    "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee "
+    "Marco Mario Michael Mike Mr serious Nguyen RicishayMax RicishayMax2 RicishayMax3 Storm "
+    "Tweaky adam announcer antonio aunty belinda benjamin boris caleb david ed edward edward2 f1 "
+    "f2 f3 f4 f5 grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 "
+    "klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel norbert "
+    "pablo paul pedro quincy rob robert sandro shelby steph steph2 steph3 travis victor whisper "
+    "whisperf zac"
 )
 VARIANTS: Final = tuple(_VARIANT_NAMES.split())
 """Voice variants that sound like some person; the robots and croaks are left out."""
 
 _CLOSURE_S: Final = 0.042
-"""espeak reports /p t k/ when they burst; their silent closure lies this much before it (at 160 words per minute)."""
+"""espeak reports /p t k/ when they burst; their silent closure lies this much before it (at 160
+words per minute).
+"""
 _SHORT_CLOSURE_S: Final = 0.02
 """The same after a fricative, at every speed."""
 _USUAL_WPM: Final = 160
-_EARLY_VOWEL_S: Final = dict.fromkeys("pbmkgɡcɟqɢtʈ", 0.022) | dict.fromkeys("nŋɲlɫʎ", 0.016) | dict.fromkeys("dɖ", 0.01)
-"""espeak reports a vowel after these consonants this much later than it is heard (median over voices and six languages)."""
+_EARLY_VOWEL_S: Final = (
+    dict.fromkeys("pbmkgɡcɟqɢtʈ", 0.022)
+    | dict.fromkeys("nŋɲlɫʎ", 0.016)
+    | dict.fromkeys("dɖ", 0.01)
+)
+"""espeak reports a vowel after these consonants this much later than it is heard (median over
+voices and six languages).
+"""
 _UNVOICED_STOPS: Final = frozenset("ptkcqʈ")
 _FRICATIVES: Final = frozenset("szfʃθxçɕʂh")
 
@@ -60,7 +70,9 @@ class _Event(ctypes.Structure):
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 
 
 class Espeak:
@@ -74,7 +86,9 @@ class Espeak:
         self._callback = _Callback(self._take)
         library.espeak_SetSynthCallback(self._callback)
 
-    def say(self, text: str, language: str, variant: str, *, rate_wpm: int, pitch: int, pitch_range: int) -> Utterance | None:
+    def say(
+        self, text: str, language: str, variant: str, *, rate_wpm: int, pitch: int, pitch_range: int
+    ) -> Utterance | None:
         """The text spoken, or None where espeak has no such voice or says nothing."""
         voice = f"{language}+{variant}"
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
@@ -98,17 +112,27 @@ class Espeak:
         return 0
 
     def _utterance(self, voice: str, language: str, rate_wpm: int) -> Utterance | None:
-        self._starts = [(sample, symbol) for sample, symbol in self._starts if "(" not in symbol]  # "(en)": a change of language
+        self._starts = [
+            (sample, symbol) for sample, symbol in self._starts if "(" not in symbol
+        ]  # "(en)": a change of language
         if not self._blocks or len(self._starts) < 3:
             return None
         wave = np.concatenate(self._blocks).astype(np.float32) / 32768.0
         ends = [sample for sample, _ in self._starts[1:]] + [len(wave)]
         phones = [
-            Phone(_spelled(symbol.strip("ˈˌ"), language), start / self._rate_hz, end / self._rate_hz)
+            Phone(
+                _spelled(symbol.strip("ˈˌ"), language), start / self._rate_hz, end / self._rate_hz
+            )
             for (start, symbol), end in zip(self._starts, ends, strict=True)
         ]
         samples = soxr.resample(wave, self._rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
-        return Utterance(samples, contiguous(as_heard(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ), "espeak", voice, language)
+        return Utterance(
+            samples,
+            contiguous(as_heard(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ),
+            "espeak",
+            voice,
+            language,
+        )
 
 
 def missing() -> list[str]:
@@ -130,12 +154,21 @@ def as_heard(phones: list[Phone], rate_wpm: int) -> list[Phone]:
     for index in range(1, len(phones)):
         before, phone = phones[index - 1], phones[index]
         if phone.symbol[0] in _UNVOICED_STOPS:
-            early_s = _SHORT_CLOSURE_S if before.symbol[0] in _FRICATIVES else _CLOSURE_S * _USUAL_WPM / rate_wpm
+            early_s = (
+                _SHORT_CLOSURE_S
+                if before.symbol[0] in _FRICATIVES
+                else _CLOSURE_S * _USUAL_WPM / rate_wpm
+            )
             starts_s[index] -= min(early_s, (before.end_s - before.start_s) / 2)
         elif phone.symbol != PAUSE and phone.symbol[0] not in _EARLY_VOWEL_S:
-            starts_s[index] -= min(_EARLY_VOWEL_S.get(before.symbol[0], 0.0), (before.end_s - before.start_s) / 3)
+            starts_s[index] -= min(
+                _EARLY_VOWEL_S.get(before.symbol[0], 0.0), (before.end_s - before.start_s) / 3
+            )
     ends_s = [*starts_s[1:], phones[-1].end_s]
-    return [Phone(p.symbol, start_s, end_s) for p, start_s, end_s in zip(phones, starts_s, ends_s, strict=True)]
+    return [
+        Phone(p.symbol, start_s, end_s)
+        for p, start_s, end_s in zip(phones, starts_s, ends_s, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1)

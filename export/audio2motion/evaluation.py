@@ -1,4 +1,6 @@
-"""The table of the model card: what the exported network does on voices, texts, music and noises it never met."""
+"""The table of the model card: what the exported network does on voices, texts, music and noises it
+never met.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _CLIP_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Stillness:
-    """Sound without speech: share of frames with aperture above 0.15, and the widest lip opening."""
+    """Sound without speech: share of frames with aperture above 0.15, and the widest lip
+    opening.
+    """
 
     moved: float
     widest: float
@@ -54,7 +58,11 @@ def espeak_speech(languages: Sequence[str], per_language: int) -> TestSpeech:
     rng, variants, spoken = np.random.default_rng(_SEED), sorted(HELD_OUT_VARIANTS), []
     for language in languages:
         for index in range(per_language):
-            text = texts.written_sentences()[index] if language == "en" else texts.sentence(language, rng)
+            text = (
+                texts.written_sentences()[index]
+                if language == "en"
+                else texts.sentence(language, rng)
+            )
             voice, variant = texts.LANGUAGES[language][0], variants[index % len(variants)]
             said = espeak.load().say(text, voice, variant, rate_wpm=160, pitch=50, pitch_range=50)
             spoken += [_framed(said)] if said is not None else []
@@ -87,17 +95,30 @@ def at_10_db(samples: Samples, index: int) -> Samples:
 def by_telephone(samples: Samples, index: int) -> Samples:
     """The clip at a low level, sampled at 8 kHz, and through Opus at 12 kbit/s."""
     narrow = soxr.resample(soxr.resample(samples, SAMPLE_RATE_HZ, 8000), 8000, SAMPLE_RATE_HZ)
-    coded = channel.aligned(channel.decode(channel.encode(narrow, "libopus", "ogg", 12_000), "ogg"), samples)
+    coded = channel.aligned(
+        channel.decode(channel.encode(narrow, "libopus", "ogg", 12_000), "ogg"), samples
+    )
     return channel.level(coded, -38.0)
 
 
-def stillness(session: onnxruntime.InferenceSession, sound: Callable[[int, np.random.Generator], Samples], clips: int) -> Stillness:
-    """How still the mouth is over clips of ten seconds of a sound, at levels of -40 to -15 dB of full scale."""
+def stillness(
+    session: onnxruntime.InferenceSession,
+    sound: Callable[[int, np.random.Generator], Samples],
+    clips: int,
+) -> Stillness:
+    """How still the mouth is over clips of ten seconds of a sound, at levels of -40 to -15 dB of
+    full scale.
+    """
     rng = np.random.default_rng(_SEED)
     count = int(_CLIP_S * SAMPLE_RATE_HZ)
-    mouths = [mouth_of(session, channel.level(sound(count, rng), float(rng.uniform(-40, -15)))) for _ in range(clips)]
+    mouths = [
+        mouth_of(session, channel.level(sound(count, rng), float(rng.uniform(-40, -15))))
+        for _ in range(clips)
+    ]
     whole = np.concatenate(mouths)
-    return Stillness(float((aperture(whole) > _MOVED).mean()), float(whole[:, OPEN].max()), clips * _CLIP_S)
+    return Stillness(
+        float((aperture(whole) > _MOVED).mean()), float(whole[:, OPEN].max()), clips * _CLIP_S
+    )
 
 
 def stillness_table(session: onnxruntime.InferenceSession, clips: int = 40) -> dict[str, Stillness]:
@@ -118,10 +139,16 @@ def stillness_table(session: onnxruntime.InferenceSession, clips: int = 40) -> d
     }
 
 
-def speech_table(session: onnxruntime.InferenceSession, sets: Sequence[TestSpeech]) -> dict[str, Score]:
+def speech_table(
+    session: onnxruntime.InferenceSession, sets: Sequence[TestSpeech]
+) -> dict[str, Score]:
     """Every set clean, with noise and over the telephone."""
     conditions = (("clean", None), ("10 dB SNR", at_10_db), ("telephone at -38 dB", by_telephone))
-    return {f"{speech.name}, {name}": judge(session, speech, spoil) for speech in sets for name, spoil in conditions}
+    return {
+        f"{speech.name}, {name}": judge(session, speech, spoil)
+        for speech in sets
+        for name, spoil in conditions
+    }
 
 
 def development_sets() -> list[TestSpeech]:
@@ -132,18 +159,34 @@ def development_sets() -> list[TestSpeech]:
 
 def as_markdown(speech: dict[str, Score], still: dict[str, Stillness]) -> str:
     """The two tables of the model card."""
-    lines = ["| speech | clips | r | closure 100 Hz / 25 fps | false closures | lag ms |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| speech | clips | r | closure 100 Hz / 25 fps | false closures | lag ms |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, s in speech.items():
         closures = f"{s.closure_recall:.3f} / {s.closure_recall_25_fps:.3f}"
-        lines.append(f"| {name} | {s.clips} | {s.r:.3f} | {closures} | {s.false_closures:.3f} | {s.lag_ms:+.1f} |")
-    lines += ["", "| no speech | seconds | frames above 0.15 | widest opening |", "|---|---|---|---|"]
-    lines += [f"| {name} | {s.seconds:.0f} | {100 * s.moved:.2f} % | {s.widest:.3f} |" for name, s in still.items()]
+        lines.append(
+            f"| {name} | {s.clips} | {s.r:.3f} | {closures} | {s.false_closures:.3f} | "
+            f"{s.lag_ms:+.1f} |"
+        )
+    lines += [
+        "",
+        "| no speech | seconds | frames above 0.15 | widest opening |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {s.seconds:.0f} | {100 * s.moved:.2f} % | {s.widest:.3f} |"
+        for name, s in still.items()
+    ]
     return "\n".join(lines)
 
 
 def as_json(speech: dict[str, Score], still: dict[str, Stillness]) -> dict[str, object]:
     """The same numbers for machines."""
-    return {"speech": {k: asdict(v) for k, v in speech.items()}, "no_speech": {k: asdict(v) for k, v in still.items()}}
+    return {
+        "speech": {k: asdict(v) for k, v in speech.items()},
+        "no_speech": {k: asdict(v) for k, v in still.items()},
+    }
 
 
 def _framed(utterance: Utterance) -> Utterance:

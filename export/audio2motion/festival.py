@@ -1,4 +1,6 @@
-"""Speech of the festival voices: recorded diphones and HTS in six languages, many sentences per process."""
+"""Speech of the festival voices: recorded diphones and HTS in six languages, many sentences per
+process.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A festival voice: the call that selects it, its language and phone set, and the Debian package it comes in."""
+    """A festival voice: the call that selects it, its language and phone set, and the Debian
+    package it comes in.
+    """
 
     name: str
     language: str
@@ -50,7 +54,9 @@ _TIMEOUT_S: Final = 300
 
 
 def any_voice(rng: np.random.Generator) -> Voice:
-    """A random voice; the three English ones together more often than all others: none speaks as carelessly as they do."""
+    """A random voice; the three English ones together more often than all others: none speaks as
+    carelessly as they do.
+    """
     english = [voice for voice in VOICES if voice.language == "en"]
     others = [voice for voice in VOICES if voice.language != "en"]
     some = english if rng.random() < 0.7 else others
@@ -59,7 +65,11 @@ def any_voice(rng: np.random.Generator) -> Voice:
 
 def missing() -> list[str]:
     """Debian packages to install before `say` can work."""
-    packages = [] if shutil.which("festival") else ["festival", "festlex-cmu", "festlex-poslex", "festlex-ifd"]
+    packages = (
+        []
+        if shutil.which("festival")
+        else ["festival", "festlex-cmu", "festlex-poslex", "festlex-ifd"]
+    )
     installed = {path.name for path in _VOICE_FOLDER.glob("*/*")}
     return packages + [voice.package for voice in VOICES if voice.name not in installed]
 
@@ -69,7 +79,9 @@ def say(voice: Voice, texts: list[str]) -> list[Utterance]:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "batch.scm")
         script.write_bytes(_script(voice, texts, folder).encode(voice.encoding, "ignore"))
-        subprocess.run(["festival", "-b", str(script)], capture_output=True, timeout=_TIMEOUT_S, check=False)
+        subprocess.run(
+            ["festival", "-b", str(script)], capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
         spoken = [_read(voice, Path(folder), index) for index in range(len(texts))]
     return [utterance for utterance in spoken if utterance is not None]
 
@@ -80,7 +92,8 @@ def _script(voice: Voice, texts: list[str], folder: str) -> str:
         plain = text.replace("\\", " ").replace('"', " ")
         lines.append(
             f'(unwind-protect (begin (set! u (utt.synth (Utterance Text "{plain}")))'
-            f' (utt.save.wave u "{folder}/{index}.wav" (quote riff)) (utt.save.segs u "{folder}/{index}.seg")) nil)'
+            f' (utt.save.wave u "{folder}/{index}.wav" (quote riff))'
+            f' (utt.save.segs u "{folder}/{index}.seg")) nil)'
         )
     return "\n".join(lines)
 
@@ -90,7 +103,9 @@ def _read(voice: Voice, folder: Path, index: int) -> Utterance | None:
     if not labels.exists() or not wave.exists():
         return None
     rate_hz, pcm = scipy.io.wavfile.read(wave)
-    samples = soxr.resample(pcm.astype(np.float32) / 32768.0, rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+    samples = soxr.resample(pcm.astype(np.float32) / 32768.0, rate_hz, SAMPLE_RATE_HZ).astype(
+        np.float32
+    )
     phones, start_s = [], 0.0
     for line in labels.read_text("latin-1").splitlines():
         fields = line.split()
@@ -100,4 +115,10 @@ def _read(voice: Voice, folder: Path, index: int) -> Utterance | None:
             start_s = end_s
     if len(phones) < 3 or len(samples) < SAMPLE_RATE_HZ // 4:
         return None
-    return Utterance(samples, contiguous(phones, len(samples) / SAMPLE_RATE_HZ), "festival", voice.name, voice.language)
+    return Utterance(
+        samples,
+        contiguous(phones, len(samples) / SAMPLE_RATE_HZ),
+        "festival",
+        voice.name,
+        voice.language,
+    )

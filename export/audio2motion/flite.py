@@ -32,7 +32,9 @@ def say(voice: str, text: str) -> Utterance:
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder, "speech.wav")
         command = ["flite", "-voice", voice, "-psdur", "-t", f" {text} ", "-o", str(wave)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        printed = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
         rate_hz, pcm = scipy.io.wavfile.read(wave)
     if rate_hz != SAMPLE_RATE_HZ:
         raise ValueError(f"flite voice {voice!r} speaks at {rate_hz} Hz; 16000 Hz is needed")
@@ -42,4 +44,6 @@ def say(voice: str, text: str) -> Utterance:
         phones.append(Phone(to_ipa(symbol, ARPABET), start_s, float(end)))
         start_s = float(end)
     samples = pcm.astype(np.float32) / 32768.0
-    return Utterance(samples, contiguous(phones, len(samples) / SAMPLE_RATE_HZ), "flite", voice, "en")
+    return Utterance(
+        samples, contiguous(phones, len(samples) / SAMPLE_RATE_HZ), "flite", voice, "en"
+    )

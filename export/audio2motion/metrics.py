@@ -1,4 +1,6 @@
-"""How well predicted lips follow the rule-made ones: correlation, closures hit, closures that should not be."""
+"""How well predicted lips follow the rule-made ones: correlation, closures hit, closures that
+should not be.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ClipScore:
-    """One clip: Pearson's r of the aperture; closures hit of those asked for; shut moments in speech, and the false ones."""
+    """One clip: Pearson's r of the aperture; closures hit of those asked for; shut moments in
+    speech, and the false ones.
+    """
 
     r: float
     closures_hit: int
@@ -92,15 +96,22 @@ def _hits(gap: Array, events: Sequence[int]) -> int:
 
 
 def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
-    """Shut moments of 20 ms and more that touch speech, and those of them with no reason (bilabial, f/v, pause) near."""
+    """Shut moments of 20 ms and more that touch speech, and those of them with no reason (bilabial,
+    f/v, pause) near.
+    """
     reason = np.zeros(len(gap), bool)
     margin = round(NEAR_S / FRAME_S)
     for phone in phones:
         if {gesture.viseme for gesture in gestures(phone.symbol)} & {"PP", "FF", "sil"}:
-            reason[max(0, round(phone.start_s / FRAME_S) - margin) : round(phone.end_s / FRAME_S) + margin] = True
+            reason[
+                max(0, round(phone.start_s / FRAME_S) - margin) : round(phone.end_s / FRAME_S)
+                + margin
+            ] = True
     speech = speech_mask(phones, len(gap))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], (gap < SHUT) & speech, [False]])))
-    runs = [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= 2]
+    runs = [
+        (start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= 2
+    ]
     return len(runs), sum(not reason[start:end].any() for start, end in runs)
 
 
@@ -113,5 +124,10 @@ def _pearson(a: Array, b: Array) -> float:
 def _lag_ms(gap: Array, truth: Array, most: int = 12) -> float:
     """Shift of the prediction that fits best; positive, the picture is late."""
     lags = range(-most, most + 1)
-    fits = [_pearson(gap[max(0, lag) : len(gap) + min(0, lag)], truth[max(0, -lag) : len(gap) - max(0, lag)]) for lag in lags]
+    fits = [
+        _pearson(
+            gap[max(0, lag) : len(gap) + min(0, lag)], truth[max(0, -lag) : len(gap) - max(0, lag)]
+        )
+        for lag in lags
+    ]
     return float(lags[int(np.argmax(fits))] * FRAME_S * 1000)

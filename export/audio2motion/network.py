@@ -1,4 +1,6 @@
-"""The network: two stacks of convolutions over pairs of mel frames, a far-sighted and a near one; it sees exactly the served window."""
+"""The network: two stacks of convolutions over pairs of mel frames, a far-sighted and a near one;
+it sees exactly the served window.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,13 @@ _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)
 """The far-sighted stack: the whole window at once, its middle 300 ms before the answer."""
 _NEAR_BLOCKS: Final = AHEAD_FRAMES // 2
 _NEAR_CHANNELS: Final = 96
-"""The near stack: only the look-ahead and as much before it, its middle at the answer, where lips need the finest detail."""
+"""The near stack: only the look-ahead and as much before it, its middle at the answer, where lips
+need the finest detail.
+"""
 _BANDS: Final = 80
 _MEAN, _SCALE = -7.0, 4.0
-"""Rough mean and spread of log-mel of speech at -26 dB of full scale; digital silence is at -2.9."""
+"""Rough mean and spread of log-mel of speech at -26 dB of full scale; digital silence is at -2.9. 
+"""
 
 
 class Block(nn.Module):
@@ -40,7 +45,9 @@ class Block(nn.Module):
 
 
 class Tail(nn.Module):
-    """A residual layer at every moment by itself: cheap, as only the outputs' own moments are left."""
+    """A residual layer at every moment by itself: cheap, as only the outputs' own moments are
+    left.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,7 +61,8 @@ class Tail(nn.Module):
 
 
 class MouthNet(nn.Module):
-    """Log-mel `[batch, frames, 80]` -> mouth `[batch, frames - 72, 7]`, each 0..1; `frames` is even.
+    """Log-mel `[batch, frames, 80]` -> mouth `[batch, frames - 72, 7]`, each 0..1; `frames` is
+    even.
 
     Two frames are one step inside, which doubles what the same arithmetic can see.
     """
@@ -78,7 +86,11 @@ class MouthNet(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def hidden(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = ((mel - _MEAN) / _SCALE).reshape(mel.shape[0], mel.shape[1] // 2, 2 * _BANDS).transpose(1, 2)
+        pairs = (
+            ((mel - _MEAN) / _SCALE)
+            .reshape(mel.shape[0], mel.shape[1] // 2, 2 * _BANDS)
+            .transpose(1, 2)
+        )
         far: Tensor = self.blocks(self.entry(pairs))
         first = (CONTEXT_FRAMES - 2 * AHEAD_FRAMES) // 2
         near = self.near_blocks(self.near_entry(pairs[:, :, first:]))
@@ -91,7 +103,9 @@ class MouthNet(nn.Module):
     def both(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Mouth, and viseme logits `[batch, frames - 72, 15]`, which only help training."""
         far, near = self.hidden(mel)
-        return torch.sigmoid(_unpaired(self.mouth(far) + self.near_mouth(near))), _unpaired(self.viseme(far) + self.near_viseme(near))
+        return torch.sigmoid(_unpaired(self.mouth(far) + self.near_mouth(near))), _unpaired(
+            self.viseme(far) + self.near_viseme(near)
+        )
 
 
 def _unpaired(x: Tensor) -> Tensor:

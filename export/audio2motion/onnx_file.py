@@ -1,4 +1,6 @@
-"""Writes the trained network as the ONNX that Triton serves, and proves that it computes the same."""
+"""Writes the trained network as the ONNX that Triton serves, and proves that it computes the
+same.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,17 @@ class _Served(nn.Module):
 
 
 def export(network: MouthNet, path: Path) -> float:
-    """Writes `path`; the largest difference to torch over random windows, at batches of 1, 3 and 8."""
+    """Writes `path`; the largest difference to torch over random windows, at batches of 1, 3 and
+    8.
+    """
     plain = folded(network)
     path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(2, WINDOW_FRAMES, 80)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, "model.onnx")
         torch.onnx.export(
-            _Served(plain), (example,), draft, input_names=["mel"], output_names=["motion"], opset_version=OPSET,
+            _Served(plain), (example,), draft,
+            input_names=["mel"], output_names=["motion"], opset_version=OPSET,
             dynamic_axes={"mel": {0: "batch"}, "motion": {0: "batch"}}, dynamo=False,
         )  # fmt: skip
         model = onnx.load(draft)

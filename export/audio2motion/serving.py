@@ -27,18 +27,31 @@ def open_model(path: Path = MODEL) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def windows_of(mel: NDArray[np.float32], ahead_frames: int = LOOK_AHEAD_FRAMES) -> NDArray[np.float32]:
-    """Windows `[n, 88, 80]` whose 16 steps each follow on one another and cover `mel [frames, 80]`; silence is beyond its ends."""
+def windows_of(
+    mel: NDArray[np.float32], ahead_frames: int = LOOK_AHEAD_FRAMES
+) -> NDArray[np.float32]:
+    """Windows `[n, 88, 80]` whose 16 steps each follow on one another and cover `mel [frames, 80]`;
+    silence is beyond its ends.
+    """
     count = -(-len(mel) // _STEPS)
     behind = _WINDOW - ahead_frames - _STEPS
     after = count * _STEPS - len(mel) + ahead_frames
-    padded = np.pad(mel, ((behind, after), (0, 0)), constant_values=float(np.log(MelSpec().log_floor)))
-    return np.stack([padded[i * _STEPS : i * _STEPS + _WINDOW] for i in range(count)]).astype(np.float32)
+    padded = np.pad(
+        mel, ((behind, after), (0, 0)), constant_values=float(np.log(MelSpec().log_floor))
+    )
+    return np.stack([padded[i * _STEPS : i * _STEPS + _WINDOW] for i in range(count)]).astype(
+        np.float32
+    )
 
 
-def mouth_of(session: onnxruntime.InferenceSession, samples: Samples, ahead_frames: int = LOOK_AHEAD_FRAMES) -> NDArray[np.float32]:
+def mouth_of(
+    session: onnxruntime.InferenceSession, samples: Samples, ahead_frames: int = LOOK_AHEAD_FRAMES
+) -> NDArray[np.float32]:
     """Mouth parameters `[frames, 7]` at 100 Hz of a whole turn at 16 kHz."""
     mel = log_mel(samples, MelSpec())
     windows = windows_of(mel, ahead_frames)
-    parts = [session.run(["motion"], {"mel": windows[i : i + _BATCH]})[0] for i in range(0, len(windows), _BATCH)]
+    parts = [
+        session.run(["motion"], {"mel": windows[i : i + _BATCH]})[0]
+        for i in range(0, len(windows), _BATCH)
+    ]
     return np.concatenate(parts).reshape(-1, len(MOUTH_PARAMETERS))[: len(mel)].astype(np.float32)

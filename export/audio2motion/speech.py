@@ -38,7 +38,9 @@ class Utterance:
 
 
 def contiguous(phones: list[Phone], duration_s: float) -> tuple[Phone, ...]:
-    """The phones clipped to the samples, with pauses where no phone is, so that every instant has one."""
+    """The phones clipped to the samples, with pauses where no phone is, so that every instant has
+    one.
+    """
     filled: list[Phone] = []
     now_s = 0.0
     for phone in phones:
@@ -55,7 +57,9 @@ def contiguous(phones: list[Phone], duration_s: float) -> tuple[Phone, ...]:
 
 
 def joined(parts: list[Utterance], pauses_s: list[float]) -> Utterance:
-    """The parts one after the other, with `pauses_s[i]` of digital silence before part i and the last one after all."""
+    """The parts one after the other, with `pauses_s[i]` of digital silence before part i and the
+    last one after all.
+    """
     samples: list[NDArray[np.float32]] = []
     phones: list[Phone] = []
     count = 0
@@ -69,4 +73,6 @@ def joined(parts: list[Utterance], pauses_s: list[float]) -> Utterance:
             count += len(part.samples)
     first = parts[0]
     whole = np.concatenate(samples)
-    return Utterance(whole, contiguous(phones, count / SAMPLE_RATE_HZ), first.engine, first.voice, first.language)
+    return Utterance(
+        whole, contiguous(phones, count / SAMPLE_RATE_HZ), first.engine, first.voice, first.language
+    )

@@ -1,4 +1,6 @@
-"""Mouth curves from phone times: each phone pulls the lips towards its viseme, strong ones harder (dominance model)."""
+"""Mouth curves from phone times: each phone pulls the lips towards its viseme, strong ones harder
+(dominance model).
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,41 @@ from orchestrator.rendering.motion import MOUTH_PARAMETERS, VISEMES
 
 FRAME_S: Final = 0.01
 VISEME_NAMES: Final = tuple(VISEMES)
-BLEND_MS: Final = {"jaw": 36, "open": 30, "wide": 44, "round": 50, "closed": 16, "tuck": 20, "teeth": 26}
-"""Width (standard deviation) of the blend between neighbours, per mouth parameter: lips are quicker than the jaw."""
+BLEND_MS: Final = {
+    "jaw": 36,
+    "open": 30,
+    "wide": 44,
+    "round": 50,
+    "closed": 16,
+    "tuck": 20,
+    "teeth": 26,
+}
+"""Width (standard deviation) of the blend between neighbours, per mouth parameter: lips are quicker
+than the jaw.
+"""
 _OVERSAMPLING: Final = 5
 _FIRM: Final = {"closed": 3.0, "tuck": 2.0}
-"""Extra pull of the lips' closing on the parameter that closes them, so that a short /b/ still shuts fully."""
+"""Extra pull of the lips' closing on the parameter that closes them, so that a short /b/ still
+shuts fully.
+"""
 _HESITATION_S: Final = 0.06
 """Pauses shorter than this are joints between words: the mouth passes through them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a clip teaches, at 100 Hz: `mouth [frames, 7]`, `viseme [frames]` (index in `VISEME_NAMES`)."""
+    """What a clip teaches, at 100 Hz: `mouth [frames, 7]`, `viseme [frames]` (index in
+    `VISEME_NAMES`).
+    """
 
     mouth: NDArray[np.float32]
     viseme: NDArray[np.uint8]
 
 
 def targets_of(phones: Sequence[Phone], frames: int) -> Targets:
-    """Targets of `frames` frames 10 ms apart, frame i at i * 10 ms, the centre of log-mel frame i."""
+    """Targets of `frames` frames 10 ms apart, frame i at i * 10 ms, the centre of log-mel frame
+    i.
+    """
     fine = frames * _OVERSAMPLING
     viseme = np.zeros(fine, np.uint8)
     dominance = np.full(fine, 1.5)
@@ -46,14 +64,24 @@ def targets_of(phones: Sequence[Phone], frames: int) -> Targets:
     curves = []
     for column, name in enumerate(MOUTH_PARAMETERS):
         values = table[viseme, column]
-        curves.append(_blend(values, dominance * np.where(values > 0.9, _FIRM.get(name, 1.0), 1.0), BLEND_MS[name]))
+        curves.append(
+            _blend(
+                values,
+                dominance * np.where(values > 0.9, _FIRM.get(name, 1.0), 1.0),
+                BLEND_MS[name],
+            )
+        )
     middle = slice(_OVERSAMPLING // 2, None, _OVERSAMPLING)
     return Targets(np.stack(curves, axis=1)[middle].astype(np.float32), viseme[middle])
 
 
 def bilabial_times_s(phones: Sequence[Phone]) -> list[float]:
     """The middle of every phone that shuts the lips."""
-    return [(start + end) / 2 for gesture, start, end in _timed_gestures(phones) if gesture.viseme == "PP"]
+    return [
+        (start + end) / 2
+        for gesture, start, end in _timed_gestures(phones)
+        if gesture.viseme == "PP"
+    ]
 
 
 def _fine_index(seconds: float) -> int:
@@ -74,7 +102,9 @@ def _timed_gestures(phones: Sequence[Phone]) -> list[tuple[Gesture, float, float
     return timed
 
 
-def _blend(values: NDArray[np.float64], dominance: NDArray[np.float64], blend_ms: float) -> NDArray[np.float64]:
+def _blend(
+    values: NDArray[np.float64], dominance: NDArray[np.float64], blend_ms: float
+) -> NDArray[np.float64]:
     sigma = blend_ms / (FRAME_S * 1000) * _OVERSAMPLING
     pull: NDArray[np.float64] = gaussian_filter1d(values * dominance, sigma, mode="nearest")
     return pull / gaussian_filter1d(dominance, sigma, mode="nearest")

@@ -1,4 +1,6 @@
-"""What the engines are made to say: random sentences of frequent words to train on, written ones to judge on."""
+"""What the engines are made to say: random sentences of frequent words to train on, written ones to
+judge on.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,21 @@ from typing import Final
 import numpy as np
 
 LANGUAGES: Final = {
-    "en": ("en-us", "en", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp"), "ru": ("ru",), "fr": ("fr",), "es": ("es", "es-419"),
-    "it": ("it",), "de": ("de",), "pt": ("pt", "pt-br"), "nl": ("nl",), "pl": ("pl",), "cs": ("cs",), "sv": ("sv",), "fi": ("fi",),
-    "tr": ("tr",), "uk": ("uk",), "hu": ("hu",), "el": ("el",), "ro": ("ro",), "ca": ("ca",), "da": ("da",), "nb": ("nb",),
-    "bg": ("bg",), "sh": ("hr", "sr"), "sk": ("sk",), "sl": ("sl",), "lt": ("lt",), "lv": ("lv",), "mk": ("mk",), "is": ("is",),
-    "hi": ("hi",), "bn": ("bn",), "ta": ("ta",), "ur": ("ur",), "fa": ("fa",), "ar": ("ar",), "id": ("id",), "ms": ("ms",),
+    "en": ("en-us", "en", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp"), "ru": ("ru",),
+    "fr": ("fr",), "es": ("es", "es-419"),
+    "it": ("it",), "de": ("de",), "pt": ("pt", "pt-br"), "nl": ("nl",), "pl": ("pl",),
+    "cs": ("cs",), "sv": ("sv",), "fi": ("fi",),
+    "tr": ("tr",), "uk": ("uk",), "hu": ("hu",), "el": ("el",), "ro": ("ro",), "ca": ("ca",),
+    "da": ("da",), "nb": ("nb",),
+    "bg": ("bg",), "sh": ("hr", "sr"), "sk": ("sk",), "sl": ("sl",), "lt": ("lt",), "lv": ("lv",),
+    "mk": ("mk",), "is": ("is",),
+    "hi": ("hi",), "bn": ("bn",), "ta": ("ta",), "ur": ("ur",), "fa": ("fa",), "ar": ("ar",),
+    "id": ("id",), "ms": ("ms",),
     "vi": ("vi",), "ko": ("ko",),
 }  # fmt: skip
-"""Word list (as `wordfreq` names it) -> espeak voices that speak it. Japanese and Chinese writing needs more than espeak brings."""
+"""Word list (as `wordfreq` names it) -> espeak voices that speak it. Japanese and Chinese writing
+needs more than espeak brings.
+"""
 WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
 """How often a language is drawn; 1 where not named."""
 _WORDS: Final = 12_000
@@ -27,18 +36,30 @@ _JOINTS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
 
 @lru_cache(maxsize=64)
 def _vocabulary(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The language's frequent words and the square root of their frequencies: rarer words are heard more than in life."""
+    """The language's frequent words and the square root of their frequencies: rarer words are heard
+    more than in life.
+    """
     import wordfreq
 
     table = wordfreq.get_frequency_dict(language, wordlist="best")
-    words = [word for word in sorted(table, key=lambda w: (-table[w], w))[:_WORDS] if word.isalpha() or "'" in word]
+    words = [
+        word
+        for word in sorted(table, key=lambda w: (-table[w], w))[:_WORDS]
+        if word.isalpha() or "'" in word
+    ]
     weights = np.sqrt([table[word] for word in words])
     return tuple(words), tuple(np.cumsum(weights / weights.sum()).tolist())
 
 
 def sentence(language: str, rng: np.random.Generator) -> str:
-    """Random words, in English mostly between the short words that hold natural speech together and are said carelessly."""
-    return phrase(rng) if language == "en" and rng.random() < _PHRASED_SHARE else word_list(language, rng)
+    """Random words, in English mostly between the short words that hold natural speech together and
+    are said carelessly.
+    """
+    return (
+        phrase(rng)
+        if language == "en" and rng.random() < _PHRASED_SHARE
+        else word_list(language, rng)
+    )
 
 
 def phrase(rng: np.random.Generator) -> str:
@@ -72,7 +93,9 @@ def any_language(rng: np.random.Generator) -> str:
 
 @lru_cache(maxsize=1)
 def _phrases() -> tuple[str, ...]:
-    return tuple(files("export.audio2motion").joinpath("phrases.txt").read_text("utf-8").splitlines())
+    return tuple(
+        files("export.audio2motion").joinpath("phrases.txt").read_text("utf-8").splitlines()
+    )
 
 
 @lru_cache(maxsize=1)

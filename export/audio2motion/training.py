@@ -1,4 +1,6 @@
-"""Trains the network against the clock: losses that reward shape, shut lips at bilabials, and open ones elsewhere."""
+"""Trains the network against the clock: losses that reward shape, shut lips at bilabials, and open
+ones elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,24 @@ _WARM_UP: Final = 0.02
 _SHUT: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
 _BILABIAL_WEIGHT: Final = 4.0
-"""Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one."""
+"""Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one. 
+"""
 _FLICKER_WEIGHT: Final = 6.0
-"""Weight of the errors' second difference: lips move below 15 Hz, a network left alone flickers faster."""
+"""Weight of the errors' second difference: lips move below 15 Hz, a network left alone flickers
+faster.
+"""
 _CLOSED_BIAS: Final = 0.6
-"""Added to the logit of `closed` at the end: chosen on the development voices for closure recall well above 0.92."""
+"""Added to the logit of `closed` at the end: chosen on the development voices for closure recall
+well above 0.92.
+"""
 _SILENCE: Final = VISEME_NAMES.index("sil")
 _PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
 
 
 def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> MouthNet:
-    """A network trained for the given time; its weights are the running average over the last steps."""
+    """A network trained for the given time; its weights are the running average over the last
+    steps.
+    """
     torch.manual_seed(seed)
     network = MouthNet(channels)
     averaged = copy.deepcopy(network)
@@ -50,11 +59,17 @@ def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> Mouth
         _average(averaged, network, min(0.999, step / (step + 20)))
         losses = 0.99 * losses + 0.01 * loss.item()
         if step % 100 == 0:
-            print(f"\rtraining {100 * done:3.0f} %, step {step}, loss {losses:.4f}", end="", flush=True)
+            print(
+                f"\rtraining {100 * done:3.0f} %, step {step}, loss {losses:.4f}",
+                end="",
+                flush=True,
+            )
     print()
     with torch.no_grad():
         assert averaged.mouth.bias is not None
-        averaged.mouth.bias[[CLOSED, CLOSED + len(MOUTH_PARAMETERS)]] += _CLOSED_BIAS  # both frames of a pair
+        averaged.mouth.bias[[CLOSED, CLOSED + len(MOUTH_PARAMETERS)]] += (
+            _CLOSED_BIAS  # both frames of a pair
+        )
     return averaged.eval()
 
 
@@ -70,14 +85,28 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
     shape = ((guess - truth).square() * weights).mean()
     speed = ((guess - truth).diff(dim=1).square() * torch.tensor(_PARAMETER_WEIGHTS)).mean()
     flicker = ((guess - truth).diff(dim=1, n=2).square() * torch.tensor(_PARAMETER_WEIGHTS)).mean()
-    gap, true_gap = guess[..., OPEN] * (1 - guess[..., CLOSED]), truth[..., OPEN] * (1 - truth[..., CLOSED])
+    gap, true_gap = (
+        guess[..., OPEN] * (1 - guess[..., CLOSED]),
+        truth[..., OPEN] * (1 - truth[..., CLOSED]),
+    )
     aperture = ((gap - true_gap).square() * pressed).mean()
     false_shut = (functional.relu(_SHUT + 0.04 - gap) * (true_gap > _SHUT + 0.06)).mean()
     missed_shut = (functional.relu(gap - _SHUT + 0.04) * (true_gap < 0.05) * bilabial).mean()
     resting = torch.from_numpy(batch.viseme == _SILENCE) & (true_gap < 0.02)
     false_open = (functional.relu(gap - 0.06) * resting).mean()
-    named = functional.cross_entropy(visemes.float().flatten(0, 1), torch.from_numpy(batch.viseme).flatten())
-    return shape + speed + _FLICKER_WEIGHT * flicker + 2 * aperture + 0.3 * false_shut + 0.5 * missed_shut + 2.0 * false_open + 0.01 * named
+    named = functional.cross_entropy(
+        visemes.float().flatten(0, 1), torch.from_numpy(batch.viseme).flatten()
+    )
+    return (
+        shape
+        + speed
+        + _FLICKER_WEIGHT * flicker
+        + 2 * aperture
+        + 0.3 * false_shut
+        + 0.5 * missed_shut
+        + 2.0 * false_open
+        + 0.01 * named
+    )
 
 
 def _rate(done: float) -> float:
@@ -87,7 +116,9 @@ def _rate(done: float) -> float:
 
 @torch.no_grad()
 def _average(averaged: MouthNet, network: MouthNet, keep: float) -> None:
-    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+    for mean, value in zip(
+        averaged.state_dict().values(), network.state_dict().values(), strict=True
+    ):
         if mean.dtype.is_floating_point:
             mean.mul_(keep).add_(value, alpha=1 - keep)
         else:

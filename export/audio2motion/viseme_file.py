@@ -1,4 +1,6 @@
-"""Writes the network's other head, which tells visemes, as an ONNX file of its own: live sessions do not pay for it."""
+"""Writes the network's other head, which tells visemes, as an ONNX file of its own: live sessions
+do not pay for it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def export(network: MouthNet, path: Path = FILE) -> float:
     path.parent.mkdir(parents=True, exist_ok=True)
     module = _Visemes(folded(network)).eval()
     torch.onnx.export(
-        module, (torch.zeros(2, WINDOW_FRAMES, 80),), path, input_names=["mel"], output_names=["visemes"], opset_version=OPSET,
+        module, (torch.zeros(2, WINDOW_FRAMES, 80),), path,
+        input_names=["mel"], output_names=["visemes"], opset_version=OPSET,
         dynamic_axes={"mel": {0: "batch"}, "visemes": {0: "batch"}}, dynamo=False,
     )  # fmt: skip
     model = onnx.load(path)

@@ -1,4 +1,6 @@
-"""How well the viseme head names sounds on voices, texts and variants it never met: the rows of the model card."""
+"""How well the viseme head names sounds on voices, texts and variants it never met: the rows of the
+model card.
+"""
 
 from __future__ import annotations
 
@@ -28,29 +30,42 @@ class VisemeScore:
 
 
 def scores(sets: Sequence[TestSpeech]) -> list[VisemeScore]:
-    """A score for each set, by the committed network as `AudioFeatureService.detect_phonemes` uses it."""
+    """A score for each set, by the committed network as `AudioFeatureService.detect_phonemes` uses
+    it.
+    """
     detector = PhonemeDetector(MODEL_REPOSITORY)
     return [_score(detector, speech) for speech in sets]
 
 
 def as_markdown(found: Sequence[VisemeScore]) -> str:
     """For the model card."""
-    rows = [f"| {score.name} | {score.clips} | {score.all_steps:.2f} | {score.speech_steps:.2f} |" for score in found]
-    return "\n".join(("| phonemes | clips | right steps | right steps in speech |", "|---|---|---|---|", *rows))
+    rows = [
+        f"| {score.name} | {score.clips} | {score.all_steps:.2f} | {score.speech_steps:.2f} |"
+        for score in found
+    ]
+    return "\n".join(
+        ("| phonemes | clips | right steps | right steps in speech |", "|---|---|---|---|", *rows)
+    )
 
 
 def _score(detector: PhonemeDetector, speech: TestSpeech) -> VisemeScore:
     pairs = [_steps(detector, utterance) for utterance in speech.utterances]
     told, true = (np.concatenate(side) for side in zip(*pairs, strict=True))
     spoken = true != NAMES.index(SILENCE)
-    return VisemeScore(speech.name, len(pairs), float((told == true).mean()), float((told == true)[spoken].mean()))
+    return VisemeScore(
+        speech.name, len(pairs), float((told == true).mean()), float((told == true)[spoken].mean())
+    )
 
 
-def _steps(detector: PhonemeDetector, utterance: Utterance) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _steps(
+    detector: PhonemeDetector, utterance: Utterance
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The viseme of every step as told and as it was."""
     spec = MelSpec()
     mel = log_mel(channel.level(utterance.samples, -26.0).astype(np.float32), spec)
     told = np.full(len(mel), NAMES.index(SILENCE))
     for sound in detector.detect(mel, float(np.log(spec.log_floor))):
-        told[round(sound.start_ms / STEP_MS) : round(sound.end_ms / STEP_MS)] = NAMES.index(sound.phoneme)
+        told[round(sound.start_ms / STEP_MS) : round(sound.end_ms / STEP_MS)] = NAMES.index(
+            sound.phoneme
+        )
     return told, targets_of(utterance.phones, len(mel)).viseme.astype(np.int64)

@@ -1,4 +1,6 @@
-"""Turns one synthetic voice into many: pitch, vocal tract, breath and timing changed through the WORLD vocoder."""
+"""Turns one synthetic voice into many: pitch, vocal tract, breath and timing changed through the
+WORLD vocoder.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def changed_voices(utterance: Utterance, changes: Sequence[VoiceChange]) -> list
     return [_changed(utterance, analysis, change) for change in changes]
 
 
-def _changed(utterance: Utterance, analysis: tuple[Curve, Curve, Curve], change: VoiceChange) -> Utterance:
+def _changed(
+    utterance: Utterance, analysis: tuple[Curve, Curve, Curve], change: VoiceChange
+) -> Utterance:
     import pyworld
 
     rng = np.random.default_rng(change.seed)
@@ -78,21 +82,34 @@ def _changed(utterance: Utterance, analysis: tuple[Curve, Curve, Curve], change:
     return replace(utterance, samples=samples, phones=phones, voice=f"{utterance.voice}*")
 
 
-def stretch(phones: tuple[Phone, ...], change: VoiceChange, rng: np.random.Generator) -> tuple[tuple[Phone, ...], Curve]:
-    """Phones with their lengths changed, and for every 5 ms of the new time the old time it is taken from."""
+def stretch(
+    phones: tuple[Phone, ...], change: VoiceChange, rng: np.random.Generator
+) -> tuple[tuple[Phone, ...], Curve]:
+    """Phones with their lengths changed, and for every 5 ms of the new time the old time it is
+    taken from.
+    """
     factors = np.exp(rng.normal(0, change.unevenness, len(phones))) / change.speed
-    factors = np.where([p.symbol == PAUSE for p in phones], np.clip(factors, 0.7, 1.4), np.clip(factors, 0.6, 1.8))
+    factors = np.where(
+        [p.symbol == PAUSE for p in phones], np.clip(factors, 0.7, 1.4), np.clip(factors, 0.6, 1.8)
+    )
     old = np.array([phones[0].start_s] + [p.end_s for p in phones])
     new = np.concatenate([[0.0], np.cumsum(np.diff(old) * factors)])
-    moved = tuple(Phone(p.symbol, float(a), float(b)) for p, a, b in zip(phones, new[:-1], new[1:], strict=True))
+    moved = tuple(
+        Phone(p.symbol, float(a), float(b))
+        for p, a, b in zip(phones, new[:-1], new[1:], strict=True)
+    )
     return moved, np.interp(np.arange(int(new[-1] / _PERIOD_S) + 1) * _PERIOD_S, new, old)
 
 
 def _analyse(utterance: Utterance) -> tuple[Curve, Curve, Curve]:
-    """Pitch (0 where voiceless), log envelope and aperiodicity every 5 ms; faint noise keeps the logarithm finite."""
+    """Pitch (0 where voiceless), log envelope and aperiodicity every 5 ms; faint noise keeps the
+    logarithm finite.
+    """
     import pyworld
 
-    wave = utterance.samples.astype(np.float64) + np.random.default_rng(0).normal(0, 1e-5, len(utterance.samples))
+    wave = utterance.samples.astype(np.float64) + np.random.default_rng(0).normal(
+        0, 1e-5, len(utterance.samples)
+    )
     pitch, times = pyworld.dio(wave, SAMPLE_RATE_HZ, frame_period=_PERIOD_S * 1000)
     pitch = pyworld.stonemask(wave, pitch, times, SAMPLE_RATE_HZ)
     envelope = pyworld.cheaptrick(wave, pitch, times, SAMPLE_RATE_HZ)
@@ -112,7 +129,9 @@ def _warp_tract(envelope: Curve, scale: float) -> Curve:
 
 
 def _flutter(frames: int, bins: int, rng: np.random.Generator) -> Curve:
-    """Slow random loudness of six broad bands (log power), as no person says a sound twice alike."""
+    """Slow random loudness of six broad bands (log power), as no person says a sound twice
+    alike.
+    """
     knots = gaussian_filter1d(rng.normal(size=(frames, 6)), 0.12 / _PERIOD_S, axis=0)
     knots *= rng.uniform(0.0, 0.6) / (knots.std() + 1e-9)
     columns = np.clip(np.linspace(0, 5, bins), 0, 4.999)
@@ -127,5 +146,10 @@ def _intonation(pitch: Curve, change: VoiceChange, rng: np.random.Generator) -> 
     walk = gaussian_filter1d(rng.normal(size=len(pitch)), 0.15 / _PERIOD_S)
     walk *= rng.uniform(0.05, 0.2) / (walk.std() + 1e-9)
     jitter = rng.normal(0, rng.uniform(0.002, 0.015), len(pitch))
-    curve = np.log(change.pitch_hz) + (log_pitch - log_pitch[voiced].mean()) * change.pitch_range + walk + jitter
+    curve = (
+        np.log(change.pitch_hz)
+        + (log_pitch - log_pitch[voiced].mean()) * change.pitch_range
+        + walk
+        + jitter
+    )
     return np.where(voiced, np.clip(np.exp(curve), 55, 600), 0.0)

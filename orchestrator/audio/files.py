@@ -1,4 +1,6 @@
-"""Reads a whole audio file of any common kind for offline rendering, as the 16 kHz mono signal the live path would hear."""
+"""Reads a whole audio file of any common kind for offline rendering, as the 16 kHz mono signal the
+live path would hear.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ MAX_FILE_S = 600.0
 """Longest recording rendered by default."""
 
 RATES_HZ: Final = (4_000, 384_000)
-"""From telephones to studios. Headers may claim anything, and silence at 655 kHz packs to next to nothing."""
+"""From telephones to studios. Headers may claim anything, and silence at 655 kHz packs to next to
+nothing.
+"""
 
 MAX_CHANNELS: Final = 8
 """7.1 surround."""
@@ -38,8 +42,9 @@ _MAGIC: Final = (
     (0, b"\x1aE\xdf\xa3", "matroska"),
     (0, b"FORM", "aiff"),
 )
-"""Where a container's name stands. The container is chosen here and not by probing, since some that a probe would find
-(playlists) make the reader open other files."""
+"""Where a container's name stands. The container is chosen here and not by probing, since some that
+a probe would find (playlists) make the reader open other files.
+"""
 _MAGIC_BYTES: Final = 8
 
 
@@ -78,16 +83,21 @@ def read_audio(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> S
 
 
 def read_sound(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Sound:
-    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, padding removed.
+    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, padding
+    removed.
 
-    At most 48 kHz and two channels are kept, whatever the file has. Raises `LipSyncError` on the field `audio`: unreadable, unknown,
-    without sound, of a rate or with channels that no recording has, or longer than `max_duration_s`.
+    At most 48 kHz and two channels are kept, whatever the file has. Raises `LipSyncError` on the
+    field `audio`: unreadable, unknown, without sound, of a rate or with channels that no recording
+    has, or longer than `max_duration_s`.
     """
     return _gathered(source, max_duration_s, as_heard=False)
 
 
-def decode_sound(file: BinaryIO, write: Callable[[bytes], object], *, max_duration_s: float, as_heard: bool) -> tuple[int, int]:
-    """The sound in pieces of interleaved little-endian float32 to `write`, so that it is nowhere twice; its channels and rate.
+def decode_sound(
+    file: BinaryIO, write: Callable[[bytes], object], *, max_duration_s: float, as_heard: bool
+) -> tuple[int, int]:
+    """The sound in pieces of interleaved little-endian float32 to `write`, so that it is nowhere
+    twice; its channels and rate.
 
     `as_heard`: as the live path would hear it. Errors as for `read_sound`.
     """
@@ -96,9 +106,13 @@ def decode_sound(file: BinaryIO, write: Callable[[bytes], object], *, max_durati
     try:
         with av.open(file, format=_container(file), metadata_errors="ignore") as container:
             rate_hz, channels = _layout(container)
-            kept = (1, SAMPLE_RATE_HZ) if as_heard else (min(2, channels), min(KEPT_RATE_HZ, rate_hz))
+            kept = (
+                (1, SAMPLE_RATE_HZ) if as_heard else (min(2, channels), min(KEPT_RATE_HZ, rate_hz))
+            )
             length = 0
-            for block in _resampled(_blocks(container, rate_hz, channels, max_duration_s), rate_hz, *kept):
+            for block in _resampled(
+                _blocks(container, rate_hz, channels, max_duration_s), rate_hz, *kept
+            ):
                 write(block.tobytes())
                 length += len(block)
     except av.FFmpegError as error:
@@ -116,7 +130,9 @@ def sound_of(samples: NDArray[np.float32], channels: int, rate_hz: int) -> Sound
 def _gathered(source: Path | bytes, max_duration_s: float, *, as_heard: bool) -> Sound:
     written = bytearray()
     with _opened(source) as file:
-        channels, rate_hz = decode_sound(file, written.extend, max_duration_s=max_duration_s, as_heard=as_heard)
+        channels, rate_hz = decode_sound(
+            file, written.extend, max_duration_s=max_duration_s, as_heard=as_heard
+        )
     return sound_of(np.frombuffer(written, np.float32), channels, rate_hz)
 
 
@@ -136,7 +152,9 @@ def _container(file: BinaryIO) -> str:
         if data[offset : offset + len(magic)] == magic:
             return name
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        return "aac" if data[1] & 0x06 == 0 else "mp3"  # an ADTS header has layer 0, an MPEG one has not
+        return (
+            "aac" if data[1] & 0x06 == 0 else "mp3"
+        )  # an ADTS header has layer 0, an MPEG one has not
     raise _bad("the file is not WAV, MP3, FLAC, Ogg, M4A, AAC, AIFF or WebM")
 
 
@@ -148,18 +166,30 @@ def _layout(container: Any) -> tuple[int, int]:
     if codec is None or not codec.sample_rate or not codec.layout.nb_channels:
         raise _bad("the sound is coded in a way that cannot be read")
     if not RATES_HZ[0] <= codec.sample_rate <= RATES_HZ[1]:
-        raise _bad(f"the sound has {codec.sample_rate} samples a second; {RATES_HZ[0]} to {RATES_HZ[1]} are read")
+        raise _bad(
+            f"the sound has {codec.sample_rate} samples a second; {RATES_HZ[0]} to {RATES_HZ[1]} "
+            "are read"
+        )
     if codec.layout.nb_channels > MAX_CHANNELS:
-        raise _bad(f"the sound has {codec.layout.nb_channels} channels; at most {MAX_CHANNELS} are read")
+        raise _bad(
+            f"the sound has {codec.layout.nb_channels} channels; at most {MAX_CHANNELS} are read"
+        )
     return codec.sample_rate, codec.layout.nb_channels
 
 
-def _blocks(container: Any, rate_hz: int, channels: int, max_duration_s: float) -> Iterator[NDArray[np.float32]]:
-    """Pieces `[n, 1 or 2]` at the file's rate; FFmpeg drops the codecs' own delay and padding where the file notes them."""
+def _blocks(
+    container: Any, rate_hz: int, channels: int, max_duration_s: float
+) -> Iterator[NDArray[np.float32]]:
+    """Pieces `[n, 1 or 2]` at the file's rate; FFmpeg drops the codecs' own delay and padding where
+    the file notes them.
+    """
     import av
 
-    # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path does.
-    to_floats = av.AudioResampler(format="flt", layout="mono" if channels == 1 else "stereo", rate=rate_hz)
+    # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path
+    # does.
+    to_floats = av.AudioResampler(
+        format="flt", layout="mono" if channels == 1 else "stereo", rate=rate_hz
+    )
     kinds: set[tuple[int, str, str]] = set()
     length = 0
     for frame in container.decode(audio=0):
@@ -177,11 +207,17 @@ def _blocks(container: Any, rate_hz: int, channels: int, max_duration_s: float) 
             yield np.clip(block, -1.0, 1.0)
 
 
-def _resampled(blocks: Iterator[NDArray[np.float32]], rate_hz: int, channels: int, kept_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+def _resampled(
+    blocks: Iterator[NDArray[np.float32]], rate_hz: int, channels: int, kept_rate_hz: int
+) -> Iterator[NDArray[np.float32]]:
     """The same in `channels` and at another rate, as if it had been resampled whole."""
     import soxr
 
-    to_rate = soxr.ResampleStream(rate_hz, kept_rate_hz, channels, dtype="float32") if rate_hz != kept_rate_hz else None
+    to_rate = (
+        soxr.ResampleStream(rate_hz, kept_rate_hz, channels, dtype="float32")
+        if rate_hz != kept_rate_hz
+        else None
+    )
     for block in blocks:
         mixed = block if block.shape[1] == channels else block.mean(axis=1, keepdims=True)
         yield mixed if to_rate is None else to_rate.resample_chunk(mixed)

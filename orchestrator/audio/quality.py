@@ -28,9 +28,13 @@ class AudioQuality:
     """The specification's five figures."""
 
     snr_db: float
-    """Power of what is not noise over the power of the steady noise, -20 to 60 dB; padding with zeros counts for neither."""
+    """Power of what is not noise over the power of the steady noise, -20 to 60 dB; padding with
+    zeros counts for neither.
+    """
     clarity: float
-    """0..1: the share of power that is not noise (the Wiener gain) of 10 ms blocks, in their mean weighted by amplitude."""
+    """0..1: the share of power that is not noise (the Wiener gain) of 10 ms blocks, in their mean
+    weighted by amplitude.
+    """
     volume_db: float
     """Root mean square in dB of full scale, not below -120."""
     has_clipping: bool
@@ -39,7 +43,9 @@ class AudioQuality:
 
 
 def assess_quality(samples: Samples) -> AudioQuality:
-    """Of 16 kHz samples. `noise_power` says how the noise is told and where it cannot be; a second and more makes its figures sure."""
+    """Of 16 kHz samples. `noise_power` says how the noise is told and where it cannot be; a second
+    and more makes its figures sure.
+    """
     if not len(samples):
         return AudioQuality(LARGEST_SNR_DB, 0.0, -120.0, has_clipping=False, silence_ratio=1.0)
     blocks = _blocks(samples)
@@ -48,8 +54,12 @@ def assess_quality(samples: Samples) -> AudioQuality:
     silent = power < 10.0 ** (NOISE_CEILING_DB / 10.0)
     gain = np.clip(1.0 - noise / np.maximum(power, _LEAST_POWER), 0.0, 1.0)
     return AudioQuality(
-        snr_db=_decibels(max(heard - noise, _LEAST_POWER) / max(noise, _LEAST_POWER), -20.0, LARGEST_SNR_DB),
-        clarity=0.0 if silent.all() else float(np.average(gain[~silent], weights=np.sqrt(power[~silent]))),
+        snr_db=_decibels(
+            max(heard - noise, _LEAST_POWER) / max(noise, _LEAST_POWER), -20.0, LARGEST_SNR_DB
+        ),
+        clarity=0.0
+        if silent.all()
+        else float(np.average(gain[~silent], weights=np.sqrt(power[~silent]))),
         volume_db=_decibels(float(np.square(samples, dtype=np.float64).mean()), -120.0, 0.0),
         has_clipping=_is_clipped(samples),
         silence_ratio=float(silent.mean()),
@@ -68,7 +78,11 @@ def _decibels(ratio: float, lowest: float, highest: float) -> float:
 def _is_clipped(samples: Samples) -> bool:
     """Both limits are looked at apart: a square wave may jump from one to the other."""
     for at_limit in (samples >= CLIPPED, samples <= -CLIPPED):
-        runs = np.convolve(at_limit, np.ones(CLIPPED_RUN), "valid") if len(samples) >= CLIPPED_RUN else np.zeros(1)
+        runs = (
+            np.convolve(at_limit, np.ones(CLIPPED_RUN), "valid")
+            if len(samples) >= CLIPPED_RUN
+            else np.zeros(1)
+        )
         if runs.max() >= CLIPPED_RUN:
             return True
     return False

@@ -1,4 +1,6 @@
-"""Resamples a stream to 16 kHz with a constant delay near 1 ms, no seams, and output aligned with its input."""
+"""Resamples a stream to 16 kHz with a constant delay near 1 ms, no seams, and output aligned with
+its input.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +17,41 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.types import Samples
 
 _HALF_WIDTH_S = 1e-3
-"""Half the filter's length, and so its delay: 70 dB down at 9 kHz for 48 kHz sources, 6 dB at 8 kHz."""
+"""Half the filter's length, and so its delay: 70 dB down at 9 kHz for 48 kHz sources, 6 dB at 8
+kHz.
+"""
 _MIN_HALF_WIDTH_SAMPLES = 16
-"""Low source rates need a longer filter for the same steepness relative to their own band: 2 ms at 8 kHz."""
+"""Low source rates need a longer filter for the same steepness relative to their own band: 2 ms at
+8 kHz.
+"""
 _KAISER_BETA = 6.0
-"""Keeps the log-mel of hissing speech within 0.02 (rms) of soxr's best filters, most of it in the topmost band."""
+"""Keeps the log-mel of hissing speech within 0.02 (rms) of soxr's best filters, most of it in the
+topmost band.
+"""
 _MAX_PHASES = 640
-"""Every multiple of 25 Hz has at most this many; other rates go to soxr, whose delay is longer and varies."""
+"""Every multiple of 25 Hz has at most this many; other rates go to soxr, whose delay is longer and
+varies.
+"""
 
 
 class Resampler(Protocol):
-    """Turns mono samples of one rate into 16 kHz; output sample m lies at m / 16000 s of the input, without offset."""
+    """Turns mono samples of one rate into 16 kHz; output sample m lies at m / 16000 s of the input,
+    without offset.
+    """
 
     def push(self, samples: Samples) -> Samples:
         """The output samples that `samples` complete."""
 
     def flush(self) -> Samples:
-        """The rest, taking the future as silence: in all `round(n * 16000 / rate)` samples for n pushed."""
+        """The rest, taking the future as silence: in all `round(n * 16000 / rate)` samples for n
+        pushed.
+        """
 
 
 def make_resampler(sample_rate_hz: int) -> Resampler:
-    """The resampler for a source rate: none at 16 kHz, a polyphase FIR for simple ratios, soxr for odd ones."""
+    """The resampler for a source rate: none at 16 kHz, a polyphase FIR for simple ratios, soxr for
+    odd ones.
+    """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return _Unchanged()
     if SAMPLE_RATE_HZ // gcd(sample_rate_hz, SAMPLE_RATE_HZ) <= _MAX_PHASES:
@@ -50,7 +66,9 @@ def resampled_length(samples: int, sample_rate_hz: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FilterBank:
-    """Weights for a block of outputs, after which phases repeat; a block is cut into groups that see nearly the same input."""
+    """Weights for a block of outputs, after which phases repeat; a block is cut into groups that
+    see nearly the same input.
+    """
 
     weights: NDArray[np.float64]
     """`[groups, inputs, outputs per group]`, each column summing to 1."""
@@ -64,7 +82,8 @@ class _FilterBank:
 class PolyphaseResampler:
     """Kaiser-windowed sinc evaluated at each output's time, many outputs per matrix product.
 
-    The sums run in double precision: results then round to the same floats however the input was cut into chunks.
+    The sums run in double precision: results then round to the same floats however the input was
+    cut into chunks.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -100,7 +119,9 @@ class PolyphaseResampler:
         return outputs
 
     def _blocks(self, blocks: int) -> Samples:
-        """The next `blocks` blocks of output; samples not yet received count as zero (their outputs are not used)."""
+        """The next `blocks` blocks of output; samples not yet received count as zero (their outputs
+        are not used).
+        """
         rows = self._bank.weights.shape[1]
         starts = self._bank.group_starts[:, None] + np.arange(blocks) * self._bank.block_inputs
         source = np.zeros(int(starts[-1, -1]) + rows)
@@ -116,27 +137,43 @@ def _filter_bank(sample_rate_hz: int) -> _FilterBank:
     common = gcd(sample_rate_hz, SAMPLE_RATE_HZ)
     phases, step = SAMPLE_RATE_HZ // common, sample_rate_hz // common
     # Phases divide 16000 = 2^7 * 5^3, so from 16 on one of these divides them.
-    group = next(size for size in (16, 20, 25) if phases % size == 0) if phases >= 16 else phases * ceil(16 / phases)
+    group = (
+        next(size for size in (16, 20, 25) if phases % size == 0)
+        if phases >= 16
+        else phases * ceil(16 / phases)
+    )
     half_width = max(_MIN_HALF_WIDTH_SAMPLES, ceil(_HALF_WIDTH_S * sample_rate_hz))
     first_outputs = np.arange(0, max(phases, group), group)
     group_starts = first_outputs * step // phases
     rows = ceil(group * step / phases) + 2 * half_width + 1
     input_times = (group_starts - half_width)[:, None, None] + np.arange(rows)[None, :, None]
-    output_times = (first_outputs[:, None, None] + np.arange(group)[None, None, :]) * (step / phases)
-    weights = _kernel(input_times - output_times, half_width, min(1.0, SAMPLE_RATE_HZ / sample_rate_hz))
+    output_times = (first_outputs[:, None, None] + np.arange(group)[None, None, :]) * (
+        step / phases
+    )
+    weights = _kernel(
+        input_times - output_times, half_width, min(1.0, SAMPLE_RATE_HZ / sample_rate_hz)
+    )
     block_inputs = max(phases, group) * step // phases
-    return _FilterBank(weights / weights.sum(axis=1, keepdims=True), group_starts, block_inputs, half_width)
+    return _FilterBank(
+        weights / weights.sum(axis=1, keepdims=True), group_starts, block_inputs, half_width
+    )
 
 
 def _kernel(distance: NDArray[np.float64], half_width: int, cutoff: float) -> NDArray[np.float64]:
-    """Low-pass at `cutoff` of the source's Nyquist frequency, `distance` in source samples, zero beyond `half_width`."""
+    """Low-pass at `cutoff` of the source's Nyquist frequency, `distance` in source samples, zero
+    beyond `half_width`.
+    """
     inside = np.clip(1.0 - (distance / half_width) ** 2, 0.0, None)
-    kernel: NDArray[np.float64] = np.sinc(cutoff * distance) * np.i0(_KAISER_BETA * np.sqrt(inside)) * (inside > 0.0)
+    kernel: NDArray[np.float64] = (
+        np.sinc(cutoff * distance) * np.i0(_KAISER_BETA * np.sqrt(inside)) * (inside > 0.0)
+    )
     return kernel
 
 
 class _SoxrResampler:
-    """soxr's stream for rates without a small ratio; it works in blocks, so its delay varies between 6 and 37 ms."""
+    """soxr's stream for rates without a small ratio; it works in blocks, so its delay varies
+    between 6 and 37 ms.
+    """
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz

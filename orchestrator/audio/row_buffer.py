@@ -1,4 +1,6 @@
-"""A growing table of rows with a moving start: frames are numbered from the turn's first, old ones are let go."""
+"""A growing table of rows with a moving start: frames are numbered from the turn's first, old ones
+are let go.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from numpy.typing import NDArray
 
 
 class RowHistory:
-    """Rows `first .. end - 1` of an endless table `[*, columns]`; appending costs a copy of the new rows, amortised."""
+    """Rows `first .. end - 1` of an endless table `[*, columns]`; appending costs a copy of the new
+    rows, amortised.
+    """
 
     def __init__(self, columns: int, first: int, capacity: int = 256) -> None:
         self._rows = np.zeros((capacity, columns), np.float32)
@@ -37,7 +41,9 @@ class RowHistory:
         return self._rows[self._offset + begin - self.first : self._offset + end - self.first]
 
     def _make_room(self, used: int, extra: int) -> None:
-        """Moves to the front where that frees half of the table, so that memory follows what is kept."""
+        """Moves to the front where that frees half of the table, so that memory follows what is
+        kept.
+        """
         kept = self._rows[self._offset : self._offset + used]
         capacity = len(self._rows)
         while capacity < 2 * (used + extra):

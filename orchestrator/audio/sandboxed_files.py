@@ -1,7 +1,9 @@
-"""Reads a stranger's recording in a process of its own: what a hostile file makes a decoder do ends there, within bounds.
+"""Reads a stranger's recording in a process of its own: what a hostile file makes a decoder do ends
+there, within bounds.
 
-A few hundred bytes of MP4 tables can ask FFmpeg for gigabytes, and no check of ours sees all the places where they may stand.
-Usage, by `read_apart` alone: python -m orchestrator.audio.sandboxed_files FOLDER MAX_DURATION_S as-heard|whole
+A few hundred bytes of MP4 tables can ask FFmpeg for gigabytes, and no check of ours sees all the
+places where they may stand. Usage, by `read_apart` alone: python -m
+orchestrator.audio.sandboxed_files FOLDER MAX_DURATION_S as-heard|whole
 """
 
 from __future__ import annotations
@@ -32,10 +34,14 @@ CPU_S: Final = 120
 NICENESS: Final = 10
 """Sessions come first."""
 
-SINGLE_THREADED: Final = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+SINGLE_THREADED: Final = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+}
 RECORDING, SAMPLES = "recording", "samples"
 REFUSED, NO_ROOM = 3, 4
-"""Exit status where the reason is on the standard error: the recording's fault, or the temporary folder's."""
+"""Exit status where the reason is on the standard error: the recording's fault, or the temporary
+folder's.
+"""
 
 RETRY_S: Final = 30
 """A temporary folder that is full has room again when others are done."""
@@ -45,28 +51,46 @@ TOLD: Final = 2000
 
 
 async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool = False) -> Sound:
-    """As `read_sound`, or with `as_heard` as `read_audio`; AUDIO_PROCESSING_FAILED also where it would take too much memory or time.
+    """As `read_sound`, or with `as_heard` as `read_audio`; AUDIO_PROCESSING_FAILED also where it
+    would take too much memory or time.
 
-    SESSION_LIMIT where the temporary folder has no room for it. The samples lie in a file that is gone with the last use of them.
-    Ends its process when it is cancelled.
+    SESSION_LIMIT where the temporary folder has no room for it. The samples lie in a file that is
+    gone with the last use of them. Ends its process when it is cancelled.
     """
     try:
         with TemporaryDirectory(prefix="lipsync-audio-") as name:
             folder = Path(name)
             await asyncio.to_thread((folder / RECORDING).write_bytes, recording)
-            channels, rate_hz = map(int, (await _decoded(folder, max_duration_s, "as-heard" if as_heard else "whole")).split())
-            return sound_of(np.asarray(np.memmap(folder / SAMPLES, np.float32, "r")), channels, rate_hz)
+            channels, rate_hz = map(
+                int,
+                (
+                    await _decoded(folder, max_duration_s, "as-heard" if as_heard else "whole")
+                ).split(),
+            )
+            return sound_of(
+                np.asarray(np.memmap(folder / SAMPLES, np.float32, "r")), channels, rate_hz
+            )
     except OSError as error:
         logger.error("a recording cannot be decoded on this machine: %s", error)
-        message = "the service has no room to decode a recording now; try again, or ask the operator"
-        raise LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"retryAfterS": RETRY_S}) from None
+        message = (
+            "the service has no room to decode a recording now; try again, or ask the operator"
+        )
+        raise LipSyncError(
+            LipSyncErrorCode.SESSION_LIMIT, message, details={"retryAfterS": RETRY_S}
+        ) from None
 
 
 async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
     arguments = (sys.executable, "-m", __name__, str(folder), str(max_duration_s), form)
     pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
-    environment = os.environ | SINGLE_THREADED | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe, env=environment)
+    environment = (
+        os.environ
+        | SINGLE_THREADED
+        | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    )
+    process = await asyncio.create_subprocess_exec(
+        *arguments, stdout=pipe, stderr=pipe, env=environment
+    )
     try:
         kind, complaint = await process.communicate()
     finally:
@@ -80,7 +104,9 @@ async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
         raise OSError(told)
     if process.returncode == REFUSED:
         raise _bad(told)
-    logger.warning("decoding a recording ended with status %d: %s", process.returncode, told[-TOLD:])
+    logger.warning(
+        "decoding a recording ended with status %d: %s", process.returncode, told[-TOLD:]
+    )
     raise _bad("decoding the file takes more memory or time than a recording's does")
 
 
@@ -97,7 +123,9 @@ def main(folder: Path, max_duration_s: float, as_heard: bool) -> int:
     _bound()
     try:
         with (folder / RECORDING).open("rb") as file, (folder / SAMPLES).open("wb") as samples:
-            kind = decode_sound(file, samples.write, max_duration_s=max_duration_s, as_heard=as_heard)
+            kind = decode_sound(
+                file, samples.write, max_duration_s=max_duration_s, as_heard=as_heard
+            )
     except LipSyncError as error:
         print(error.message.removeprefix("audio: "), file=sys.stderr)
         return REFUSED

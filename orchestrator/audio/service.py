@@ -1,6 +1,8 @@
-"""The specification's audio service: features and quality of chunks, for callers that hold no stream.
+"""The specification's audio service: features and quality of chunks, for callers that hold no
+stream.
 
-Live sessions use `AudioStream`, which joins chunks without seams and makes only the rows that a model asks for.
+Live sessions use `AudioStream`, which joins chunks without seams and makes only the rows that a
+model asks for.
 """
 
 from __future__ import annotations
@@ -46,26 +48,42 @@ class AudioFeatureService:
         self._clock = clock
         self._detector = PhonemeDetector(model_repository)
         self._features: LruCache[bytes, AudioFeatures] = LruCache(
-            max_items=FEATURE_CACHE_ITEMS, max_bytes=FEATURE_CACHE_BYTES, size_of=lambda features: features.nbytes, ttl_s=cache_ttl_s
+            max_items=FEATURE_CACHE_ITEMS,
+            max_bytes=FEATURE_CACHE_BYTES,
+            size_of=lambda features: features.nbytes,
+            ttl_s=cache_ttl_s,
         )
 
-    def preprocess_for_lip_sync(self, chunk: AudioChunk, target_rate: int = SAMPLE_RATE_HZ) -> Samples:
-        """The chunk as mono samples at 16 kHz, which the models here are fed with, or at another rate from 8 to 48 kHz."""
+    def preprocess_for_lip_sync(
+        self, chunk: AudioChunk, target_rate: int = SAMPLE_RATE_HZ
+    ) -> Samples:
+        """The chunk as mono samples at 16 kHz, which the models here are fed with, or at another
+        rate from 8 to 48 kHz.
+        """
         if not MIN_SAMPLE_RATE_HZ <= target_rate <= MAX_SAMPLE_RATE_HZ:
-            raise invalid_field("targetRate", f"is {target_rate}; use {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz")
+            raise invalid_field(
+                "targetRate",
+                f"is {target_rate}; use {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz",
+            )
         if target_rate == SAMPLE_RATE_HZ:
             return self._joined([chunk])
         decoder = AudioDecoder()
         samples = decoder.decode(chunk)
-        resampled: Samples = soxr.resample(samples, decoder.sample_rate_hz or target_rate, target_rate)
+        resampled: Samples = soxr.resample(
+            samples, decoder.sample_rate_hz or target_rate, target_rate
+        )
         return resampled
 
     def extract_features(self, chunk: AudioChunk) -> AudioFeatures:
-        """Features of one chunk taken by itself, silence around it; remembered by content for a while."""
+        """Features of one chunk taken by itself, silence around it; remembered by content for a
+        while.
+        """
         return self.extract_streaming_features([chunk])
 
     def extract_streaming_features(self, chunks: Sequence[AudioChunk]) -> AudioFeatures:
-        """Features of chunks of one stream, joined without seams, in the order given; ValueError for none."""
+        """Features of chunks of one stream, joined without seams, in the order given; ValueError
+        for none.
+        """
         if not chunks:
             raise ValueError("no chunks; features need at least one")
         key, now = _content_key(chunks), self._clock()
@@ -80,11 +98,17 @@ class AudioFeatureService:
         return assess_quality(self.preprocess_for_lip_sync(chunk))
 
     def detect_phonemes(self, features: AudioFeatures) -> list[Phoneme]:
-        """Sounds with start, end and confidence, by our own network; MODEL_LOAD_FAILED where its file is missing."""
+        """Sounds with start, end and confidence, by our own network; MODEL_LOAD_FAILED where its
+        file is missing.
+        """
         try:
-            return self._detector.detect(features.mel_spectrogram, float(np.log(self._spec.log_floor)))
+            return self._detector.detect(
+                features.mel_spectrogram, float(np.log(self._spec.log_floor))
+            )
         except FileNotFoundError as error:
-            raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, str(error), recoverable=False) from None
+            raise LipSyncError(
+                LipSyncErrorCode.MODEL_LOAD_FAILED, str(error), recoverable=False
+            ) from None
 
     def _joined(self, chunks: Sequence[AudioChunk]) -> Samples:
         decoder = AudioDecoder()
@@ -97,6 +121,16 @@ def _content_key(chunks: Sequence[AudioChunk]) -> bytes:
     """The time is part of it, since the features say it."""
     digest = blake2b(digest_size=16)
     for chunk in chunks:
-        digest.update(repr((chunk.timestamp_ms, chunk.sample_rate_hz, chunk.channels, chunk.format.value, len(chunk.data))).encode())
+        digest.update(
+            repr(
+                (
+                    chunk.timestamp_ms,
+                    chunk.sample_rate_hz,
+                    chunk.channels,
+                    chunk.format.value,
+                    len(chunk.data),
+                )
+            ).encode()
+        )
         digest.update(chunk.data)
     return digest.digest()

@@ -1,4 +1,6 @@
-"""One turn's audio: decoded, resampled, counted and turned into the rows that models hear, the same for any chunking."""
+"""One turn's audio: decoded, resampled, counted and turned into the rows that models hear, the same
+for any chunking.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,23 @@ MAX_BUFFERED_S = 120.0
 """Audio a stream holds that nobody has discarded; 120 s are 8 MB."""
 
 SILENCE_AROUND: Final = 1024
-"""Samples of silence that a turn is given on both sides: more than any feature row sees from its place."""
+"""Samples of silence that a turn is given on both sides: more than any feature row sees from its
+place.
+"""
 
 
 class AudioStream:
     """Audio in, feature rows of any kind out; the sample count is the turn's media clock.
 
-    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Rows are made when a model asks for them, from
-    samples that are kept for a while, so that another model can take over in mid-turn. Memory is bounded: what lies before
-    `discard_before` is let go, and a stream that nobody reads refuses more than `max_buffered_s`.
+    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Rows are made when
+    a model asks for them, from samples that are kept for a while, so that another model can take
+    over in mid-turn. Memory is bounded: what lies before `discard_before` is let go, and a stream
+    that nobody reads refuses more than `max_buffered_s`.
     """
 
-    def __init__(self, *, max_chunk_s: float = MAX_CHUNK_S, max_buffered_s: float = MAX_BUFFERED_S) -> None:
+    def __init__(
+        self, *, max_chunk_s: float = MAX_CHUNK_S, max_buffered_s: float = MAX_BUFFERED_S
+    ) -> None:
         self._max_buffered_samples = round(max_buffered_s * SAMPLE_RATE_HZ)
         self._decoder = AudioDecoder(max_chunk_s)
         self._resampler: Resampler | None = None
@@ -49,7 +56,9 @@ class AudioStream:
 
     @property
     def samples_received(self) -> int:
-        """The media clock: samples of this turn at 16 kHz, those still inside the resampler included."""
+        """The media clock: samples of this turn at 16 kHz, those still inside the resampler
+        included.
+        """
         return self._leading_silence + resampled_length(self._source_samples, self._source_rate_hz)
 
     @property
@@ -64,10 +73,16 @@ class AudioStream:
 
     def rows_ready(self, spec: FeatureSpec) -> int:
         """Rows below this number can be asked for; without end once finished."""
-        return sys.maxsize if self._finished else max(0, (self._samples.end - spec.reach_samples) // spec.hop_length + 1)
+        return (
+            sys.maxsize
+            if self._finished
+            else max(0, (self._samples.end - spec.reach_samples) // spec.hop_length + 1)
+        )
 
     def push(self, chunk: AudioChunk) -> None:
-        """Takes the next chunk. Raises `LipSyncError` naming the wire field; the stream then stands as before the chunk."""
+        """Takes the next chunk. Raises `LipSyncError` naming the wire field; the stream then stands
+        as before the chunk.
+        """
         self._check_room()
         self._push_source(self._decoder.decode(chunk))
 
@@ -75,7 +90,9 @@ class AudioStream:
         """Stands in for audio that was lost, so that the media clock stays right."""
         self._check_room()
         if not 0.0 <= duration_ms <= 1000.0 * MAX_BUFFERED_S:
-            raise ValueError(f"silence of {duration_ms} ms is not between 0 and {MAX_BUFFERED_S:g} s")
+            raise ValueError(
+                f"silence of {duration_ms} ms is not between 0 and {MAX_BUFFERED_S:g} s"
+            )
         silence = np.zeros(round(duration_ms * self._source_rate_hz / 1000.0), np.float32)
         if self._decoder.sample_rate_hz is None:
             self._leading_silence += len(silence)
@@ -84,7 +101,9 @@ class AudioStream:
             self._push_source(silence)
 
     def finish(self) -> None:
-        """The utterance has ended: what comes after counts as silence, and every frame can be asked for."""
+        """The utterance has ended: what comes after counts as silence, and every frame can be asked
+        for.
+        """
         if self._finished:
             return
         self._finished = True
@@ -93,9 +112,11 @@ class AudioStream:
         self._push_16k(np.zeros(SILENCE_AROUND, np.float32))
 
     def window(self, spec: FeatureSpec, last_row: int, rows: int) -> NDArray[np.float32]:
-        """Rows `last_row - rows + 1 .. last_row`, `[rows, columns]`, oldest first; valid until the next push.
+        """Rows `last_row - rows + 1 .. last_row`, `[rows, columns]`, oldest first; valid until the
+        next push.
 
-        Rows that see no sample of the turn hold what silence gives. Raises `ValueError` for rows not ready or let go.
+        Rows that see no sample of the turn hold what silence gives. Raises `ValueError` for rows
+        not ready or let go.
         """
         begin, end = last_row - rows + 1, last_row + 1
         if end > self.rows_ready(spec):
@@ -109,7 +130,9 @@ class AudioStream:
         return made.window(begin, end)
 
     def fingerprint(self, until_sample: int) -> bytes | None:
-        """Stands for the turn's sound before `until_sample`, which grows from call to call; None where some of it was let go unseen."""
+        """Stands for the turn's sound before `until_sample`, which grows from call to call; None
+        where some of it was let go unseen.
+        """
         until = min(until_sample, self._samples.end)
         if self._fingerprinted < max(0, self._samples.first):
             return None
@@ -123,9 +146,13 @@ class AudioStream:
         return self._levels.is_silent(start_s, end_s)
 
     def discard_before(self, sample: int) -> None:
-        """Lets go of samples and rows before `sample`, and of the audio levels that no later question needs."""
+        """Lets go of samples and rows before `sample`, and of the audio levels that no later
+        question needs.
+        """
         self._samples.discard_before(sample)
-        self._rows = {spec: rows for spec, rows in self._rows.items() if rows.can_go_on(self._samples)}
+        self._rows = {
+            spec: rows for spec, rows in self._rows.items() if rows.can_go_on(self._samples)
+        }
         for rows in self._rows.values():
             rows.discard_before(sample)
         self._levels.discard_before(sample // BLOCK_SAMPLES)
@@ -139,7 +166,10 @@ class AudioStream:
             raise ValueError("the stream is finished; a new turn needs a new one")
         if self._samples.end - max(0, self._samples.first) > self._max_buffered_samples:
             seconds = self._max_buffered_samples / SAMPLE_RATE_HZ
-            raise LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, f"more than {seconds:g} s of audio wait to be used")
+            raise LipSyncError(
+                LipSyncErrorCode.BUFFER_OVERFLOW,
+                f"more than {seconds:g} s of audio wait to be used",
+            )
 
     def _push_source(self, samples: Samples) -> None:
         if self._resampler is None:

@@ -1,4 +1,6 @@
-"""Decides whether a span of audio is silence, so that the model need not be asked; quiet speech must never pass for it."""
+"""Decides whether a span of audio is silence, so that the model need not be asked; quiet speech
+must never pass for it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ BLOCK_SAMPLES = 160
 """Levels are taken over 10 ms."""
 BLOCKS_PER_S = SAMPLE_RATE_HZ // BLOCK_SAMPLES
 ALWAYS_SILENT_DB = -75.0
-"""Below this no speech is worth moving lips for: -64 dBFS speech keeps its vowels 10 dB above it."""
+"""Below this no speech is worth moving lips for: -64 dBFS speech keeps its vowels 10 dB above it. 
+"""
 NOISE_CEILING_DB = -60.0
 """Steady noise above this is left to the network to judge."""
 NOISE_MARGIN_DB = 6.0
@@ -22,7 +25,9 @@ NOISE_MARGIN_DB = 6.0
 FLOOR_BLOCKS = 200
 """The noise floor is looked for in the 2 s before the span's end..."""
 MIN_FLOOR_BLOCKS = 50
-"""... and trusted once 0.5 s of them were heard, so that a turn that begins with quiet speech is not gated."""
+"""... and trusted once 0.5 s of them were heard, so that a turn that begins with quiet speech is
+not gated.
+"""
 _FLOOR_QUANTILE = 0.1
 
 
@@ -49,15 +54,18 @@ class LevelHistory:
     def is_silent(self, start_s: float, end_s: float) -> bool:
         """Whether every block in the span is silent; blocks outside what was heard count as silent.
 
-        A block is silent below -75 dBFS, or below -60 dBFS when it stays within 6 dB of the quietest tenth of the last 2 s.
-        The answer depends only on audio before `end_s`, never on how it was cut into chunks.
+        A block is silent below -75 dBFS, or below -60 dBFS when it stays within 6 dB of the
+        quietest tenth of the last 2 s. The answer depends only on audio before `end_s`, never on
+        how it was cut into chunks.
         """
         begin = max(self._levels.first, math.floor(start_s * BLOCKS_PER_S))
         end = min(self._levels.end, math.ceil(end_s * BLOCKS_PER_S))
         if begin >= end:
             return True
         loudest = float(self._levels.rows(begin, end).max())
-        if loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB:  # mostly so, and far cheaper than a quantile
+        if (
+            loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB
+        ):  # mostly so, and far cheaper than a quantile
             return loudest < ALWAYS_SILENT_DB
         return loudest < self._noise_floor_db(end) + NOISE_MARGIN_DB
 

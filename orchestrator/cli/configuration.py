@@ -12,7 +12,9 @@ from orchestrator.core.config_loading import GONE, KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
-    """The configuration of this run, tried as far as that takes no service; raises `ConfigError`."""
+    """The configuration of this run, tried as far as that takes no service; raises
+    `ConfigError`.
+    """
     flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
     named = named_settings(flags, os.environ, options.config)
     config = _config(named)

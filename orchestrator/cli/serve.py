@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
         configure_logging(config.log_format)
         asyncio.run(_serve(config))
     except (ConfigError, ContractError, LipSyncError, OSError) as error:
-        print(f"lipsync: {error}\nRun `lipsync doctor` to see what this machine lacks.", file=sys.stderr)
+        print(
+            f"lipsync: {error}\nRun `lipsync doctor` to see what this machine lacks.",
+            file=sys.stderr,
+        )
         return 1
     finally:
         stop_tracing()
@@ -56,11 +59,17 @@ def run(options: argparse.Namespace) -> int:
 def _check(config: ServiceConfig) -> None:
     """Refuses what would start and then serve nobody."""
     if not config.model_repository.is_dir():
-        raise ConfigError(f"model_repository: {config.model_repository} is no folder; name the one that holds the models' folders")
+        raise ConfigError(
+            f"model_repository: {config.model_repository} is no folder; name the one that holds "
+            "the models' folders"
+        )
     try:
         socket.getaddrinfo(config.host, config.port)
     except socket.gaierror as error:
-        raise ConfigError(f"host: {config.host} has no address ({error.strerror}); give one of this machine, as 127.0.0.1") from None
+        raise ConfigError(
+            f"host: {config.host} has no address ({error.strerror}); give one of this machine, as "
+            "127.0.0.1"
+        ) from None
 
 
 async def _serve(config: ServiceConfig) -> None:
@@ -78,10 +87,15 @@ async def _serve(config: ServiceConfig) -> None:
 
 
 async def _drain(drain: Drain, patience_s: float, at_once: asyncio.Event) -> None:
-    """Let what is under way end, until there is nothing left, time is up, or a second signal comes."""
+    """Let what is under way end, until there is nothing left, time is up, or a second signal
+    comes.
+    """
     if patience_s <= 0.0:
         return
-    tasks = [asyncio.create_task(drain.finish(patience_s), name="drain"), asyncio.create_task(at_once.wait(), name="second signal")]
+    tasks = [
+        asyncio.create_task(drain.finish(patience_s), name="drain"),
+        asyncio.create_task(at_once.wait(), name="second signal"),
+    ]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
@@ -89,7 +103,9 @@ async def _drain(drain: Drain, patience_s: float, at_once: asyncio.Event) -> Non
 
 
 def _greet(line: str) -> None:
-    """To the standard output, or to the log where nobody reads that; what is printed there later goes nowhere then."""
+    """To the standard output, or to the log where nobody reads that; what is printed there later
+    goes nowhere then.
+    """
     try:
         print(line, flush=True)
     except OSError as error:
@@ -99,16 +115,23 @@ def _greet(line: str) -> None:
 
 
 def _lasting_faults(config: ServiceConfig) -> list[str]:
-    """What it starts with all the same, and what nobody would be told before somebody is refused."""
+    """What it starts with all the same, and what nobody would be told before somebody is
+    refused.
+    """
     from orchestrator.cli.doctor.machine_checks import State, storage
     from orchestrator.inference.model_contract import read_repository
     from orchestrator.pipeline.model_availability import why_not
 
     faults = []
-    lack = "" if config.triton_url else why_not(config.default_model, read_repository(config.model_repository))
+    lack = (
+        ""
+        if config.triton_url
+        else why_not(config.default_model, read_repository(config.model_repository))
+    )
     if lack:
         faults.append(
-            f"default_model {config.default_model.value} cannot speak, so that other models speak and /readyz says degraded: {lack}"
+            f"default_model {config.default_model.value} cannot speak, so that other models speak "
+            f"and /readyz says degraded: {lack}"
         )
     if not config.bucket and (check := storage(config)).state is State.MISSING:
         faults.append(f"storage: no face can be kept in {config.storage}: {check.finding}")
@@ -117,7 +140,9 @@ def _lasting_faults(config: ServiceConfig) -> list[str]:
 
 @asynccontextmanager
 async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
-    """The service in this process. The server process starts before the heavy imports, which take as long as it does."""
+    """The service in this process. The server process starts before the heavy imports, which take
+    as long as it does.
+    """
     with _launched(config) as launched:
         start_tracing(os.environ)
 
@@ -132,7 +157,10 @@ async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
                 async with TritonInference(config.triton_urls, repository) as inference:
                     yield inference
                 return
-            async with _embedded(config, launched) as server, TritonInference([server], repository) as inference:
+            async with (
+                _embedded(config, launched) as server,
+                TritonInference([server], repository) as inference,
+            ):
                 yield inference
 
         async with serving(config, open_inference) as listening:
@@ -141,7 +169,9 @@ async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
 
 @contextmanager
 def _launched(config: ServiceConfig) -> Iterator[Launched | None]:
-    """The server process, unless another one is named. `EmbeddedTriton` takes it over; where none comes to be, it ends here."""
+    """The server process, unless another one is named. `EmbeddedTriton` takes it over; where none
+    comes to be, it ends here.
+    """
     if config.triton_url:
         yield None
         return
@@ -161,4 +191,6 @@ def _embedded(config: ServiceConfig, launched: Launched) -> EmbeddedTriton:
     from orchestrator.cli.load_order import loaded_later
     from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
-    return EmbeddedTriton(config.model_repository, launched.models, later=loaded_later(config), launched=launched)
+    return EmbeddedTriton(
+        config.model_repository, launched.models, later=loaded_later(config), launched=launched
+    )

@@ -1,4 +1,6 @@
-"""What a `tritonserver` of the operator's own has to load: as arguments, or as a repository that its usual command can start with."""
+"""What a `tritonserver` of the operator's own has to load: as arguments, or as a repository that
+its usual command can start with.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +18,39 @@ CACHE_PATH: Final = re.compile(r'(key: "trt_(?:engine|timing)_cache_path" value:
 
 
 def servable(config: ServiceConfig, repository: Repository) -> list[ModelContract]:
-    """The Triton models that are configured and present, in the order in which to load them. An ensemble follows its members."""
-    contracts = [repository.models[name] for name in loaded_later(config) if name in repository.models]
+    """The Triton models that are configured and present, in the order in which to load them. An
+    ensemble follows its members.
+    """
+    contracts = [
+        repository.models[name] for name in loaded_later(config) if name in repository.models
+    ]
     present = {contract.name for contract in contracts if contract.present}
-    return [contract for contract in contracts if contract.present and present.issuperset(contract.steps)]
+    return [
+        contract
+        for contract in contracts
+        if contract.present and present.issuperset(contract.steps)
+    ]
 
 
 def load_arguments(config: ServiceConfig, repository: Repository) -> list[str]:
-    """Arguments for `tritonserver` to load these and no others: in its default mode one model without a file ends it."""
-    return ["--model-control-mode=explicit", *(f"--load-model={contract.name}" for contract in servable(config, repository))]
+    """Arguments for `tritonserver` to load these and no others: in its default mode one model
+    without a file ends it.
+    """
+    return [
+        "--model-control-mode=explicit",
+        *(f"--load-model={contract.name}" for contract in servable(config, repository)),
+    ]
 
 
-def write_repository(config: ServiceConfig, repository: Repository, folder: Path, tensorrt_cache: str | None = None) -> list[str]:
-    """Copy what can be served into a new or empty folder; returns the models' names. Raises `ConfigError` for another folder.
+def write_repository(
+    config: ServiceConfig, repository: Repository, folder: Path, tensorrt_cache: str | None = None
+) -> list[str]:
+    """Copy what can be served into a new or empty folder; returns the models' names. Raises
+    `ConfigError` for another folder.
 
-    Copies, since links would lead out of a container's volume. `tensorrt_cache` is the folder, within the server's container, in
-    which TensorRT's engines are kept; None leaves the one of the configurations.
+    Copies, since links would lead out of a container's volume. `tensorrt_cache` is the folder,
+    within the server's container, in which TensorRT's engines are kept; None leaves the one of the
+    configurations.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder: name a new one")
@@ -43,9 +62,16 @@ def write_repository(config: ServiceConfig, repository: Repository, folder: Path
 
 def _copy(contract: ModelContract, target: Path, tensorrt_cache: str | None) -> None:
     version = contract.version_folder
-    (target / version.name).mkdir(parents=True)  # an ensemble's may be missing where empty folders are not kept
+    (target / version.name).mkdir(
+        parents=True
+    )  # an ensemble's may be missing where empty folders are not kept
     if version.is_dir():
-        shutil.copytree(version, target / version.name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        shutil.copytree(
+            version,
+            target / version.name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            dirs_exist_ok=True,
+        )
     for config in (contract.folder / "config.pbtxt", *contract.folder.glob("configs/*.pbtxt")):
         copy = target / config.relative_to(contract.folder)
         copy.parent.mkdir(exist_ok=True)

@@ -1,4 +1,6 @@
-"""How commands speak to a person: tables, a line per error, and a progress bar where there is a terminal to draw it."""
+"""How commands speak to a person: tables, a line per error, and a progress bar where there is a
+terminal to draw it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ REDRAW_S: Final = 0.1
 
 
 HINTS: Final = {
-    LipSyncErrorCode.FACE_MODEL_NOT_FOUND: "enrol one: lipsync enroll PHOTO --user U --id F --consent",
+    LipSyncErrorCode.FACE_MODEL_NOT_FOUND: (
+        "enrol one: lipsync enroll PHOTO --user U --id F --consent"
+    ),
     LipSyncErrorCode.MODEL_LOAD_FAILED: "what is missing: lipsync models, lipsync doctor",
     LipSyncErrorCode.TIMEOUT: "what is wrong: lipsync doctor",
 }
@@ -23,13 +27,18 @@ HINTS: Final = {
 
 
 def explain(error: Exception) -> int:
-    """Print what went wrong in one line, and the reasons a person can act on in a line each; returns exit status 1."""
+    """Print what went wrong in one line, and the reasons a person can act on in a line each;
+    returns exit status 1.
+    """
     reasons = error.details.get("reasons", ()) if isinstance(error, LipSyncError) else ()
     hint = HINTS.get(error.code) if isinstance(error, LipSyncError) else None
     text = "the photo cannot be used:" if reasons else _text(error)
     print(f"lipsync: {' '.join(text.split())}{f' ({hint})' if hint else ''}", file=sys.stderr)
     for reason in reasons:
-        print(f"  {reason['message']} ({reason['code']}, measured {reason['measured']})", file=sys.stderr)
+        print(
+            f"  {reason['message']} ({reason['code']}, measured {reason['measured']})",
+            file=sys.stderr,
+        )
     return 1
 
 
@@ -55,7 +64,9 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
 
 
 class Progress:
-    """How far something with a known end has come: a bar on a terminal, a plain line at the end elsewhere. A context manager."""
+    """How far something with a known end has come: a bar on a terminal, a plain line at the end
+    elsewhere. A context manager.
+    """
 
     def __init__(self, what: str, total: int, *, unit: str, stream: TextIO | None = None) -> None:
         self._what, self._total, self._unit = what, total, unit
@@ -67,7 +78,12 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Take the bar away, so that what is printed next stands in its place."""
         if self._live:
             self._stream.write("\r\033[K")
@@ -84,5 +100,7 @@ class Progress:
         share = done / max(1, self._total)
         bar = ("#" * round(share * BAR_COLUMNS)).ljust(BAR_COLUMNS, ".")
         left_s = (now - self._began) * (1.0 - share) / share if share > 0.0 else 0.0
-        self._stream.write(f"\r{self._what} [{bar}] {done}/{self._total} {self._unit}, {left_s:.0f} s left\033[K")
+        self._stream.write(
+            f"\r{self._what} [{bar}] {done}/{self._total} {self._unit}, {left_s:.0f} s left\033[K"
+        )
         self._stream.flush()

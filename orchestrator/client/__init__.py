@@ -1,4 +1,5 @@
-"""The service from a Python program: send audio, get frames. It knows the wire and nothing of the server.
+"""The service from a Python program: send audio, get frames. It knows the wire and nothing of the
+server.
 
     async with connect("http://127.0.0.1:8080") as client:
         turn = client.session(user="demo", face="demo").say_wav("hello.wav")

@@ -1,4 +1,6 @@
-"""The connection to the service: opened, kept, opened again when it was lost, and shared by all sessions of a client."""
+"""The connection to the service: opened, kept, opened again when it was lost, and shared by all
+sessions of a client.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ import aiohttp
 from yarl import URL
 
 from orchestrator import protocol
-from orchestrator.client.errors import ConnectionFailedError, LipSyncClientError, refused_here, service_error
+from orchestrator.client.errors import (
+    ConnectionFailedError,
+    LipSyncClientError,
+    refused_here,
+    service_error,
+)
 from orchestrator.client.messages import Refused, read
 from orchestrator.client.retries import Retries
 from orchestrator.client.session import ClientSession
@@ -39,10 +46,14 @@ FIRST_GIVE_UP_S: Final = 10.0
 """Longest wait for the first connection where the service is unavailable."""
 
 
-def connect(url: str, token: str | None = None, *, binary: bool = True, give_up_s: float = 60.0) -> LipSyncClient:
-    """A client of the service at `url` (`http://host:port`, or the address of its `/v1/ws`), to be used with `async with`.
+def connect(
+    url: str, token: str | None = None, *, binary: bool = True, give_up_s: float = 60.0
+) -> LipSyncClient:
+    """A client of the service at `url` (`http://host:port`, or the address of its `/v1/ws`), to be
+    used with `async with`.
 
-    `token` opens one user's faces and sessions; `binary` spares base64; a lost connection is tried again for `give_up_s`.
+    `token` opens one user's faces and sessions; `binary` spares base64; a lost connection is tried
+    again for `give_up_s`.
     """
     return LipSyncClient(url, token, binary=binary, give_up_s=give_up_s)
 
@@ -53,8 +64,12 @@ class LipSyncClient:
     def __init__(self, url: str, token: str | None, *, binary: bool, give_up_s: float) -> None:
         self._url = url if url.rstrip("/").endswith("/v1/ws") else f"{url.rstrip('/')}/v1/ws"
         self.route = secrets.token_hex(16)
-        """Routing key: a gateway that goes by it sends every connection of this client to the same instance."""
-        self._headers = {protocol.ROUTE_HEADER: self.route} | ({"Authorization": f"Bearer {token}"} if token else {})
+        """Routing key: a gateway that goes by it sends every connection of this client to the same
+        instance.
+        """
+        self._headers = {protocol.ROUTE_HEADER: self.route} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
         self._is_binary = binary
         self._give_up_s = give_up_s
         self._retries = Retries(give_up_s)
@@ -65,7 +80,9 @@ class LipSyncClient:
         self._keeper: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[bool]] = set()
         self._is_away = False
-        self._failure: LipSyncClientError | None = ConnectionFailedError(f"{self._url}: not connected; use the client with `async with`")
+        self._failure: LipSyncClientError | None = ConnectionFailedError(
+            f"{self._url}: not connected; use the client with `async with`"
+        )
         self.reconnections = 0
         """How often a lost connection was opened again."""
 
@@ -81,7 +98,10 @@ class LipSyncClient:
 
     async def __aenter__(self) -> LipSyncClient:
         # a gateway's cookie counts where the service has no name but an address, too
-        jar, patience = aiohttp.CookieJar(unsafe=True), aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S)
+        jar, patience = (
+            aiohttp.CookieJar(unsafe=True),
+            aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S),
+        )
         self._http = aiohttp.ClientSession(headers=self._headers, cookie_jar=jar, timeout=patience)
         try:
             self._socket = await self._open_first()
@@ -92,8 +112,15 @@ class LipSyncClient:
         self._keeper = asyncio.create_task(self._keep(), name="connection")
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._failure = self._failure or ConnectionFailedError(f"{self._url}: the client was closed")
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._failure = self._failure or ConnectionFailedError(
+            f"{self._url}: the client was closed"
+        )
         for session in list(self._sessions.values()):
             await session.close()
         if self._keeper is not None:
@@ -116,17 +143,22 @@ class LipSyncClient:
         quality: int = 80,
         session_id: str | None = None,
     ) -> ClientSession:
-        """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25, `format` jpeg or h264.
+        """A conversation with `user`'s face; `size` 128, 256 or 512 pixels, `fps` 15 to 25,
+        `format` jpeg or h264.
 
         Raises InvalidMessageError for another format.
         """
         if format not in list(VideoFormat):
             raise refused_here("format", f"is {format!r}; send one of {', '.join(VideoFormat)}")
-        config = protocol.WireConfig(fps, protocol.WireResolution(size, size), VideoFormat(format), quality)
+        config = protocol.WireConfig(
+            fps, protocol.WireResolution(size, size), VideoFormat(format), quality
+        )
         return ClientSession(self, session_id or uuid.uuid4().hex, user, face, model, config)
 
     def carry(self, session: Carried) -> None:
-        """Pass on to this session what the service says to it; one whose connection is away at the moment is told so."""
+        """Pass on to this session what the service says to it; one whose connection is away at the
+        moment is told so.
+        """
         if session.id not in self._sessions and self._is_away:
             session.connection_lost()
         self._sessions[session.id] = session
@@ -139,7 +171,8 @@ class LipSyncClient:
         """Send now; False when there is no connection at the moment."""
         if self._socket is None or self._socket.closed:
             return False
-        # a task of its own: aiohttp's senders wait for one future when the network is slow, and one that is cancelled cancels it for all
+        # a task of its own: aiohttp's senders wait for one future when the network is slow, and one
+        # that is cancelled cancels it for all
         sending = asyncio.create_task(_sent(self._socket, message), name="send")
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
@@ -151,7 +184,9 @@ class LipSyncClient:
             await self._socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
 
     async def _open_first(self) -> aiohttp.ClientWebSocketResponse:
-        """The first connection. What is unavailable for a moment is called again, what is not there is told at once."""
+        """The first connection. What is unavailable for a moment is called again, what is not there
+        is told at once.
+        """
         retries = Retries(min(FIRST_GIVE_UP_S, self._give_up_s))
         while True:
             try:
@@ -166,18 +201,28 @@ class LipSyncClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 address = URL(self._url).update_query({protocol.ROUTE_QUERY: self.route})
-                socket = await self._http.ws_connect(address, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S)
+                socket = await self._http.ws_connect(
+                    address, max_msg_size=0, protocols=protocols, heartbeat=HEARTBEAT_S
+                )
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
-                raise service_error(LipSyncErrorCode.UNAUTHORIZED, f"{self._url}: {error.message}", recoverable=False) from None
-            raise ConnectionFailedError(f"{self._url}: {error.status} {error.message}", status=error.status) from error
+                raise service_error(
+                    LipSyncErrorCode.UNAUTHORIZED,
+                    f"{self._url}: {error.message}",
+                    recoverable=False,
+                ) from None
+            raise ConnectionFailedError(
+                f"{self._url}: {error.status} {error.message}", status=error.status
+            ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ConnectionFailedError(f"{self._url}: {error}") from error
         self._is_binary = socket.protocol == protocol.BINARY_SUBPROTOCOL
         return socket
 
     async def _keep(self) -> None:
-        """Listen for the client's whole life; when that ends before its time, no turn waits for what will not come."""
+        """Listen for the client's whole life; when that ends before its time, no turn waits for
+        what will not come.
+        """
         try:
             await self._listen_for_ever()
         except LipSyncClientError as error:
@@ -221,10 +266,14 @@ class LipSyncClient:
         if session is not None:
             await session.take(message)
         elif isinstance(message, Refused):
-            logger.warning("the service refused a message: %s: %s", message.error_code, message.error_message)
+            logger.warning(
+                "the service refused a message: %s: %s", message.error_code, message.error_message
+            )
 
     async def _reopen(self) -> aiohttp.ClientWebSocketResponse:
-        error = ConnectionFailedError(f"{self._url}: no instance of the service goes on with the sessions")
+        error = ConnectionFailedError(
+            f"{self._url}: no instance of the service goes on with the sessions"
+        )
         while await self._retries.wait():
             try:
                 return await self._open()

@@ -1,4 +1,6 @@
-"""What can go wrong for a client, one exception a cause: the service's codes by type, and the connection's own troubles."""
+"""What can go wrong for a client, one exception a cause: the service's codes by type, and the
+connection's own troubles.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,14 @@ class ConnectionFailedError(LipSyncClientError):
 
 
 class SessionLostError(LipSyncClientError):
-    """The service no longer has the session whose turn it spoke. The session's next turn opens it anew."""
+    """The service no longer has the session whose turn it spoke. The session's next turn opens it
+    anew.
+    """
 
     def __init__(self, reason: str | None) -> None:
-        super().__init__(_LOST.get(reason, "the connection came back, and the service has let go of the session"))
+        super().__init__(
+            _LOST.get(reason, "the connection came back, and the service has let go of the session")
+        )
         self.reason = reason
         """DRAINING, OTHER_INSTANCE, EXPIRED, or None where the service did not say."""
 
@@ -128,24 +134,45 @@ _TYPES: Final[dict[str, type[ServiceError]]] = {
 }
 
 _LOST: Final[dict[str | None, str]] = {
-    protocol.DRAINING: "the instance of the service shut down before the turn was over; `drain_s` says how long it waits",
-    protocol.OTHER_INSTANCE: "the connection came back to another instance, which has not got the session; let the gateway route by the "
-    f"header {protocol.ROUTE_HEADER}, the query parameter {protocol.ROUTE_QUERY} or a cookie",
-    protocol.EXPIRED: "the connection came back too late; the service has let go of the session after `resume_ttl_s`",
+    protocol.DRAINING: "the instance of the service shut down before the turn was over; "
+    "`drain_s` says how long it waits",
+    protocol.OTHER_INSTANCE: "the connection came back to another instance, "
+    f"which has not got the session; let the gateway route by the header {protocol.ROUTE_HEADER}, "
+    f"the query parameter {protocol.ROUTE_QUERY} or a cookie",
+    protocol.EXPIRED: "the connection came back too late; "
+    "the service has let go of the session after `resume_ttl_s`",
 }
 
 REFUSALS: Final = (InvalidMessageError, SessionLimitError, UnauthorizedError)
-"""The turn will not be spoken as asked, whatever `recoverable` says of the session; other recoverable errors leave the turn going."""
+"""The turn will not be spoken as asked, whatever `recoverable` says of the session; other
+recoverable errors leave the turn going.
+"""
 
 
 def service_error(
-    code: str, message: str, *, recoverable: bool, fallback_available: bool = False, details: dict[str, Any] | None = None
+    code: str,
+    message: str,
+    *,
+    recoverable: bool,
+    fallback_available: bool = False,
+    details: dict[str, Any] | None = None,
 ) -> ServiceError:
     """The exception of a code; one that this client does not know is a plain `ServiceError`."""
     kind = _TYPES.get(code, ServiceError)
-    return kind(code, message, recoverable=recoverable, fallback_available=fallback_available, details=details)
+    return kind(
+        code,
+        message,
+        recoverable=recoverable,
+        fallback_available=fallback_available,
+        details=details,
+    )
 
 
 def refused_here(field: str, message: str) -> ServiceError:
     """An argument that the service would refuse, told before it is sent."""
-    return service_error(LipSyncErrorCode.INVALID_MESSAGE, f"{field}: {message}", recoverable=True, details={"field": field})
+    return service_error(
+        LipSyncErrorCode.INVALID_MESSAGE,
+        f"{field}: {message}",
+        recoverable=True,
+        details={"field": field},
+    )

@@ -1,4 +1,6 @@
-"""The client's half of the wire: what it reads as records that pass over what they do not know, and what it writes."""
+"""The client's half of the wire: what it reads as records that pass over what they do not know, and
+what it writes.
+"""
 
 from __future__ import annotations
 
@@ -107,14 +109,20 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def read(data: str | bytes) -> ServerMessage | None:
-    """One message, of text or of `lipsync.binary.v1`; None for a kind that this client does not know."""
+    """One message, of text or of `lipsync.binary.v1`; None for a kind that this client does not
+    know.
+    """
     try:
         if isinstance(data, str):
             whole: ServerMessage = _decoder.decode(data)
             return whole
         header, payload = protocol.split_binary(data)
         message: ServerMessage = _decoder.decode(header)
-        return msgspec.structs.replace(message, data=payload) if isinstance(message, Frame) else message
+        return (
+            msgspec.structs.replace(message, data=payload)
+            if isinstance(message, Frame)
+            else message
+        )
     except msgspec.ValidationError:
         return None
 

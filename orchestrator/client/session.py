@@ -1,4 +1,6 @@
-"""One conversation with a face: its turns, its wishes, and how it goes on when the connection was lost."""
+"""One conversation with a face: its turns, its wishes, and how it goes on when the connection was
+lost.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator import protocol
-from orchestrator.client.errors import LipSyncClientError, ServiceError, SessionLostError, refused_here, service_error
+from orchestrator.client.errors import (
+    LipSyncClientError,
+    ServiceError,
+    SessionLostError,
+    refused_here,
+    service_error,
+)
 from orchestrator.client.messages import (
     End,
     Frame,
@@ -29,13 +37,23 @@ from orchestrator.client.turn_queue import Floor
 from orchestrator.core.types import AudioFormat
 
 MOST_CALLS: Final = 5
-"""Connections that are given up since they reached another instance than the one that speaks a turn: a gateway may have been wrong."""
+"""Connections that are given up since they reached another instance than the one that speaks a
+turn: a gateway may have been wrong.
+"""
 
 
 class ClientSession:
     """Made by `LipSyncClient.session`. Its first chunk opens it at the service."""
 
-    def __init__(self, line: Line, session_id: str, user: str, face: str | None, model: str | None, config: protocol.WireConfig) -> None:
+    def __init__(
+        self,
+        line: Line,
+        session_id: str,
+        user: str,
+        face: str | None,
+        model: str | None,
+        config: protocol.WireConfig,
+    ) -> None:
         self.id = session_id
         self.user = user
         self.face = face
@@ -70,7 +88,9 @@ class ClientSession:
         self._turn_count += 1
         turn_id = f"turn-{self._turn_count:03d}"
         chunk = protocol.WireAudioChunk("", 0.0, 0, sample_rate, channels, AudioFormat.PCM)
-        first = protocol.WireAudio(self.id, self.user, chunk, self.face, preference(self.model), turn_id, self.config)
+        first = protocol.WireAudio(
+            self.id, self.user, chunk, self.face, preference(self.model), turn_id, self.config
+        )
         turn = ClientTurn(self, first, sample_rate, channels)
         if self._line.failure is not None:
             turn.finish(self._line.failure)
@@ -80,22 +100,32 @@ class ClientSession:
         return turn
 
     def say(self, pcm: bytes, *, sample_rate: int = 16_000, channels: int = 1) -> ClientTurn:
-        """A turn whose audio, 16 bit, is sent in the background as fast as it is spoken, once the audio of earlier turns is complete."""
+        """A turn whose audio, 16 bit, is sent in the background as fast as it is spoken, once the
+        audio of earlier turns is complete.
+        """
         turn = self.turn(sample_rate=sample_rate, channels=channels)
         if not turn.done:
             self._floor.queue(turn)
-            turn.speaking = asyncio.create_task(turn.speak(pcm), name=f"speak {turn.id} of {self.id}")
+            turn.speaking = asyncio.create_task(
+                turn.speak(pcm), name=f"speak {turn.id} of {self.id}"
+            )
         return turn
 
     def say_wav(self, path: str | Path) -> ClientTurn:
-        """The same with a WAV file of 16-bit PCM; InvalidMessageError for another coding, OSError where it cannot be read."""
+        """The same with a WAV file of 16-bit PCM; InvalidMessageError for another coding, OSError
+        where it cannot be read.
+        """
         try:
             with wave.open(str(path)) as clip:
                 form, pcm = clip.getparams(), clip.readframes(clip.getnframes())
         except (wave.Error, EOFError) as error:
-            raise refused_here("path", f"{path} is no WAV file of PCM ({error}); convert it to 16-bit PCM") from None
+            raise refused_here(
+                "path", f"{path} is no WAV file of PCM ({error}); convert it to 16-bit PCM"
+            ) from None
         if form.sampwidth != BYTES_PER_SAMPLE:
-            raise refused_here("path", f"{path} has samples of {8 * form.sampwidth} bits; convert it to 16-bit PCM")
+            raise refused_here(
+                "path", f"{path} has samples of {8 * form.sampwidth} bits; convert it to 16-bit PCM"
+            )
         return self.say(pcm, sample_rate=form.framerate, channels=form.nchannels)
 
     async def switch_model(self, model: str) -> None:
@@ -106,11 +136,21 @@ class ClientSession:
             await self._tell(protocol.SwitchModel(self.id, wished))
 
     async def report(
-        self, *, offset_ms: float | None = None, bandwidth_kbps: float | None = None, packet_loss_percent: float | None = None
+        self,
+        *,
+        offset_ms: float | None = None,
+        bandwidth_kbps: float | None = None,
+        packet_loss_percent: float | None = None,
     ) -> None:
-        """What the viewer measured; an offset above 0 says that the picture is ahead of the sound."""
-        if not self._is_resuming:  # what was measured on a connection that is gone says nothing of the next
-            await self._tell(protocol.ClientReport(self.id, bandwidth_kbps, packet_loss_percent, offset_ms))
+        """What the viewer measured; an offset above 0 says that the picture is ahead of the
+        sound.
+        """
+        if (
+            not self._is_resuming
+        ):  # what was measured on a connection that is gone says nothing of the next
+            await self._tell(
+                protocol.ClientReport(self.id, bandwidth_kbps, packet_loss_percent, offset_ms)
+            )
 
     async def close(self) -> None:
         """End the session; its turns are given up. Another turn opens it anew."""
@@ -145,11 +185,15 @@ class ClientSession:
         if turn.chunks_sent == 0:
             turn.finish()
             self._drop_done()
-        elif self._is_open and not self._is_resuming:  # once the connection is back, it is said after the audio that is missing
+        elif (
+            self._is_open and not self._is_resuming
+        ):  # once the connection is back, it is said after the audio that is missing
             await self._line.send(text(protocol.EndUtterance(self.id)))
 
     async def send_interruption(self, turn: ClientTurn) -> None:
-        """Give this turn up at the service. It is over when the service says so, and at once where that may take long or never come."""
+        """Give this turn up at the service. It is over when the service says so, and at once where
+        that may take long or never come.
+        """
         if not turn.started or self._is_resuming:
             turn.finish()
             self._drop_done()
@@ -159,7 +203,9 @@ class ClientSession:
     # What the client passes on
 
     def connection_lost(self) -> None:
-        """What is said from now on waits. A turn that was given up is over here; the service hears of it again if it still has it."""
+        """What is said from now on waits. A turn that was given up is over here; the service hears
+        of it again if it still has it.
+        """
         self._is_resuming = True
         for turn in self._spoken():
             if turn.interrupted:
@@ -167,7 +213,9 @@ class ClientSession:
         self._drop_done()
 
     def sent_away(self) -> None:
-        """The service's instance shuts down and closed the connection: the next one opens the session anew, at another instance."""
+        """The service's instance shuts down and closed the connection: the next one opens the
+        session anew, at another instance.
+        """
         self._let_go(protocol.DRAINING)
 
     async def connection_back(self) -> None:
@@ -209,7 +257,11 @@ class ClientSession:
             if turn.audio_complete and turn.id not in message.open_turns and turn.started:
                 turn.finish()  # its end was on its way when the connection broke
         self._drop_done()
-        given_up = [text(protocol.Interruption(self.id, turn_id=turn_id)) for turn_id in message.open_turns if turn_id not in self._turns]
+        given_up = [
+            text(protocol.Interruption(self.id, turn_id=turn_id))
+            for turn_id in message.open_turns
+            if turn_id not in self._turns
+        ]
         self._wishes = given_up + [wish for wish in self._wishes if wish not in given_up]
         await self._send_again(message)
 
@@ -217,7 +269,9 @@ class ClientSession:
         """Whatever the service has not got, oldest first; then chunks go straight out again."""
         await self._grant_wishes()
         said = set[str]()
-        while turn := next((turn for turn in self._spoken() if turn.id not in said), None):  # others may begin meanwhile
+        while turn := next(
+            (turn for turn in self._spoken() if turn.id not in said), None
+        ):  # others may begin meanwhile
             said.add(turn.id)
             await self._say_again(turn, standing)
         self._is_resuming = False
@@ -234,7 +288,8 @@ class ClientSession:
         known = 0
         if standing is not None and turn.id in standing.open_turns:
             if turn.id != standing.turn_id:
-                return  # the service has all of it; its end, said once more, would be that of the next turn
+                # the service has all of it; its end, said once more, would be that of the next turn
+                return
             known = standing.next_sequence_number
         while waiting := turn.waiting_from(known):  # more may come meanwhile
             for message, audio in waiting:
@@ -244,7 +299,9 @@ class ClientSession:
             await self._line.send(text(protocol.EndUtterance(self.id)))
 
     async def _send_chunk(self, message: protocol.WireAudio, audio: bytes) -> bool:
-        return await self._line.send(audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio))
+        return await self._line.send(
+            audio_bytes(message, audio) if self._line.is_binary else audio_text(message, audio)
+        )
 
     def _spoken(self) -> list[ClientTurn]:
         """Turns of which the service has heard, or was meant to, the oldest first."""
@@ -259,14 +316,19 @@ class ClientSession:
             details=message.details,
         )
         if error.details.get("reason") == protocol.DRAINING:
-            self._is_open, self._is_resuming = False, True  # the service closes the connection, and the next one leads elsewhere
+            self._is_open, self._is_resuming = (
+                False,
+                True,
+            )  # the service closes the connection, and the next one leads elsewhere
         elif self._is_resuming:
             await self._not_resumed(error.details.get("reason"))
         else:
             self._pass_on(error)
 
     async def _not_resumed(self, reason: str | None) -> None:
-        """The service has not got the session. Where it speaks a turn elsewhere, another connection may lead there."""
+        """The service has not got the session. Where it speaks a turn elsewhere, another connection
+        may lead there.
+        """
         in_turn = any(not turn.can_begin_anew for turn in self._spoken())
         if reason == protocol.OTHER_INSTANCE and in_turn and self._calls < MOST_CALLS:
             self._calls += 1
@@ -286,7 +348,9 @@ class ClientSession:
         self._drop_done()
 
     def _let_go(self, reason: str | None) -> None:
-        """The service has the session no more. What it had begun to speak is lost; the other turns will open it anew."""
+        """The service has the session no more. What it had begun to speak is lost; the other turns
+        will open it anew.
+        """
         self._is_open, self._calls, self.instance = False, 0, None
         self._wishes.clear()
         for turn in self._spoken():

@@ -53,7 +53,9 @@ class Line(Protocol):
         ...
 
     def carry(self, session: Carried) -> None:
-        """Pass on to this session what the service says to it; one that begins while the connection is away is told so."""
+        """Pass on to this session what the service says to it; one that begins while the connection
+        is away is told so.
+        """
         ...
 
     def drop(self, session: Carried) -> None:

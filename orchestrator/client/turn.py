@@ -1,4 +1,6 @@
-"""One turn of speech as the client sees it: chunks go out, frames come in, whatever happens to the connection between."""
+"""One turn of speech as the client sees it: chunks go out, frames come in, whatever happens to the
+connection between.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Sender(Protocol):
     """What a turn needs of its session."""
 
     async def take_floor(self, turn: ClientTurn) -> None:
-        """Wait until the audio of this turn may be sent: a recording interrupts no other turn, and is interrupted by none."""
+        """Wait until the audio of this turn may be sent: a recording interrupts no other turn, and
+        is interrupted by none.
+        """
         ...
 
     async def send_audio(self, message: protocol.WireAudio, audio: bytes) -> None:
@@ -51,7 +55,9 @@ class Sender(Protocol):
 class ClientTurn:
     """Made by a session. `send` audio and `end` it; meanwhile, or after, read `frames`."""
 
-    def __init__(self, sender: Sender, first: protocol.WireAudio, sample_rate: int, channels: int) -> None:
+    def __init__(
+        self, sender: Sender, first: protocol.WireAudio, sample_rate: int, channels: int
+    ) -> None:
         """`first` is what the turn's first chunk says; later ones say only what they must."""
         self.id = first.turn_id or ""
         self.started = False
@@ -64,7 +70,9 @@ class ClientTurn:
         self.warnings: list[ServiceError] = []
         """Errors that the turn survived."""
         self.metrics: dict[str, Any] | None = None
-        """The service's own, once the turn is over; None too where the end was lost with a connection."""
+        """The service's own, once the turn is over; None too where the end was lost with a
+        connection.
+        """
         self.interrupted = False
         """Whether it was given up, by this client or by the service."""
         self.frames_received = 0
@@ -90,13 +98,17 @@ class ClientTurn:
 
     @property
     def began_ms(self) -> float:
-        """Timestamp of the first sample, milliseconds of this machine's clock; frame times count from it."""
+        """Timestamp of the first sample, milliseconds of this machine's clock; frame times count
+        from it.
+        """
         return self._began_ms
 
     async def send(self, pcm: bytes) -> None:
-        """Audio as 16-bit little endian samples, interleaved, in pieces of any length; cut into chunks of 100 ms.
+        """Audio as 16-bit little endian samples, interleaved, in pieces of any length; cut into
+        chunks of 100 ms.
 
-        Raises what `frames` raises, and `LipSyncClientError` once the turn is over. What comes after an interruption is passed over.
+        Raises what `frames` raises, and `LipSyncClientError` once the turn is over. What comes
+        after an interruption is passed over.
         """
         if self._failure is not None:
             raise self._failure
@@ -144,7 +156,9 @@ class ClientTurn:
             self.audio_over.set()
 
     async def interrupt(self) -> None:
-        """Give this turn up, spoken or still waiting: its frames here are dropped, and those at the service. Others go on."""
+        """Give this turn up, spoken or still waiting: its frames here are dropped, and those at the
+        service. Others go on.
+        """
         if self.done or self.interrupted:
             return
         if self.speaking is not None:
@@ -155,7 +169,9 @@ class ClientTurn:
         await self._sender.send_interruption(self)
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """Every frame in order until the turn is over. Raises `LipSyncClientError` when it cannot be spoken."""
+        """Every frame in order until the turn is over. Raises `LipSyncClientError` when it cannot
+        be spoken.
+        """
         while True:
             while self._frames:
                 yield self._frames.popleft()
@@ -197,9 +213,14 @@ class ClientTurn:
     # What the session passes on
 
     def waiting_from(self, next_chunk: int) -> list[tuple[protocol.WireAudio, bytes]]:
-        """Chunks from this number on, to be sent again; where that is the whole turn, the first says what it is to be."""
+        """Chunks from this number on, to be sent again; where that is the whole turn, the first
+        says what it is to be.
+        """
         waiting = enumerate(self._kept.since(next_chunk))
-        return [(self._message(chunk, opens=next_chunk == place == 0), audio) for place, (chunk, audio) in waiting]
+        return [
+            (self._message(chunk, opens=next_chunk == place == 0), audio)
+            for place, (chunk, audio) in waiting
+        ]
 
     @property
     def can_begin_anew(self) -> bool:
@@ -221,7 +242,10 @@ class ClientTurn:
             self.switches.append(message)
             self.model = message.after
         else:
-            self.metrics, self.interrupted = message.metrics, message.interrupted or self.interrupted
+            self.metrics, self.interrupted = (
+                message.metrics,
+                message.interrupted or self.interrupted,
+            )
             self.finish()
         self._news.set()
 
@@ -253,7 +277,9 @@ class ClientTurn:
 
 
 def preference(model: str | None) -> LipSyncModel | None:
-    """A model by its wire name, also one that only the service knows; InvalidMessageError for what cannot be a name."""
+    """A model by its wire name, also one that only the service knows; InvalidMessageError for what
+    cannot be a name.
+    """
     try:
         return None if model is None else LipSyncModel.own(model)
     except ValueError as error:

@@ -1,4 +1,6 @@
-"""Whose audio is sent: turns of a session one after another, so that a sentence never cuts the one before it short."""
+"""Whose audio is sent: turns of a session one after another, so that a sentence never cuts the one
+before it short.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ class Floor:
     async def take(self, turn: ClientTurn) -> None:
         """Wait until the audio of this turn may be sent.
 
-        A recording waits for every turn before it, and every turn waits for a recording before it. Of two turns that are sent piece by
-        piece the new one ends the other at once, as on the wire.
+        A recording waits for every turn before it, and every turn waits for a recording before it.
+        Of two turns that are sent piece by piece the new one ends the other at once, as on the
+        wire.
         """
         self.queue(turn)
         for other in self._turns[: self._turns.index(turn)]:

@@ -1,1 +1,3 @@
-"""Foundations that every package uses: types, errors, configuration, caches, metrics, logs, traces."""
+"""Foundations that every package uses: types, errors, configuration, caches, metrics, logs,
+traces.
+"""

@@ -1,4 +1,6 @@
-"""Bounded memory for things that are dear to make: an LRU with exact accounting, and one maker for many waiters."""
+"""Bounded memory for things that are dear to make: an LRU with exact accounting, and one maker for
+many waiters.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,19 @@ class _Entry(Generic[V]):
 class LruCache(Generic[K, V]):
     """At most `max_items` values of at most `max_bytes` together; the least recently used go first.
 
-    A value's size is measured once, when it is put. With `ttl_s`, an entry is gone once it is that old; `now` is any
-    clock in seconds that the caller keeps to. Not for several threads: it belongs to one event loop.
+    A value's size is measured once, when it is put. With `ttl_s`, an entry is gone once it is that
+    old; `now` is any clock in seconds that the caller keeps to. Not for several threads: it belongs
+    to one event loop.
     """
 
-    def __init__(self, *, max_items: int, max_bytes: int, size_of: Callable[[V], int], ttl_s: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_items: int,
+        max_bytes: int,
+        size_of: Callable[[V], int],
+        ttl_s: float | None = None,
+    ) -> None:
         if max_items < 1 or max_bytes < 1:
             raise ValueError(f"a cache needs room: max_items {max_items}, max_bytes {max_bytes}")
         self.max_items = max_items
@@ -59,12 +69,16 @@ class LruCache(Generic[K, V]):
         return entry.value
 
     def put(self, key: K, value: V, *, now: float = 0.0) -> bool:
-        """Hold the value as the most recently used; False when it alone is bigger than the cache, which then holds no value for the key."""
+        """Hold the value as the most recently used; False when it alone is bigger than the cache,
+        which then holds no value for the key.
+        """
         self.discard(key)
         size_bytes = self._size_of(value)
         if size_bytes > self.max_bytes:
             return False
-        while self._entries and (len(self._entries) >= self.max_items or self._total_bytes + size_bytes > self.max_bytes):
+        while self._entries and (
+            len(self._entries) >= self.max_items or self._total_bytes + size_bytes > self.max_bytes
+        ):
             self.discard(next(iter(self._entries)))
         self._entries[key] = _Entry(value, size_bytes, now)
         self._total_bytes += size_bytes
@@ -95,8 +109,8 @@ class _Flight(Generic[V]):
 class SingleFlight(Generic[K, V]):
     """Concurrent requests for one key share one call; its result or its error goes to all of them.
 
-    The call belongs to those who wait for it: one waiter's cancellation leaves it running for the others, the last one's
-    ends it. Nothing is remembered once it is over.
+    The call belongs to those who wait for it: one waiter's cancellation leaves it running for the
+    others, the last one's ends it. Nothing is remembered once it is over.
     """
 
     def __init__(self) -> None:

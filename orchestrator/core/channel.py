@@ -1,4 +1,6 @@
-"""A bounded queue between two tasks, with its unit, its fill and its overflow policy in the open."""
+"""A bounded queue between two tasks, with its unit, its fill and its overflow policy in the
+open.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ class ChannelClosedError(Exception):
 
 
 class Channel(Generic[T]):
-    """A FIFO whose capacity counts `weight(item)`: milliseconds of audio, frames, or whatever the caller measures.
+    """A FIFO whose capacity counts `weight(item)`: milliseconds of audio, frames, or whatever the
+    caller measures.
 
-    Tasks of one event loop share it without a lock: nothing below awaits between a look and the change that follows it.
+    Tasks of one event loop share it without a lock: nothing below awaits between a look and the
+    change that follows it.
     """
 
     def __init__(self, capacity: float, weight: Callable[[T], float]) -> None:
@@ -42,7 +46,9 @@ class Channel(Generic[T]):
         return tuple(self._items)
 
     async def put(self, item: T) -> None:
-        """Wait for room, then append. An item heavier than the channel passes once the channel is empty."""
+        """Wait for room, then append. An item heavier than the channel passes once the channel is
+        empty.
+        """
         while self._items and not self._closed and not self._fits(item):
             await self._change()
         if self._closed:
@@ -53,7 +59,8 @@ class Channel(Generic[T]):
     async def offer(self, item: T, droppable: Callable[[T], bool]) -> list[T]:
         """Append at once and return what had to go: the oldest droppable items, oldest first.
 
-        Where nothing droppable is left, the item is appended all the same: only weightless items are never droppable.
+        Where nothing droppable is left, the item is appended all the same: only weightless items
+        are never droppable.
         """
         if self._closed:
             raise ChannelClosedError
@@ -81,7 +88,9 @@ class Channel(Generic[T]):
         return item
 
     def put_back(self, item: T) -> None:
-        """Return an item to the head, of a closed channel too: it was taken and could not be used."""
+        """Return an item to the head, of a closed channel too: it was taken and could not be
+        used.
+        """
         self._items.appendleft(item)
         self._load += self._weight(item)
         self._wake()
@@ -101,7 +110,9 @@ class Channel(Generic[T]):
         self._wake()
 
     async def _change(self) -> None:
-        """Until something is added, taken or closed; the caller has to look again, for another task may have been faster."""
+        """Until something is added, taken or closed; the caller has to look again, for another task
+        may have been faster.
+        """
         change = asyncio.get_running_loop().create_future()
         self._waiting.append(change)
         try:

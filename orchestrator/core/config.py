@@ -1,4 +1,6 @@
-"""Configuration as data: every setting with its default, its unit and what it is for; `config_layers` reads them."""
+"""Configuration as data: every setting with its default, its unit and what it is for;
+`config_layers` reads them.
+"""
 
 from __future__ import annotations
 
@@ -36,24 +38,34 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """Everything that can be set. Keys are the same in the file, in the environment (upper case) and as flags."""
+    """Everything that can be set. Keys are the same in the file, in the environment (upper case)
+    and as flags.
+    """
 
     host: str = "127.0.0.1"
-    """Address to listen on; another than loopback needs `auth_tokens`, `auth_jwt_key` or `insecure`."""
+    """Address to listen on; another than loopback needs `auth_tokens`, `auth_jwt_key` or
+    `insecure`.
+    """
     port: Annotated[int, Between(0, 65_535)] = 8080
     """TCP port of HTTP and WebSocket; 0 takes a free one."""
     insecure: bool = False
     """Allow listening beyond loopback although nobody is asked for a token."""
     auth_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Bearer tokens and the user each opens; in the file a table `[auth.tokens]`, elsewhere `TOKEN=USER,TOKEN=USER`."""
+    """Bearer tokens and the user each opens; in the file a table `[auth.tokens]`, elsewhere
+    `TOKEN=USER,TOKEN=USER`.
+    """
     auth_jwt_key: str = field(default="", repr=False)
-    """Secret (HS256) or public key in PEM (RS256) that signed tokens are checked with; empty accepts none."""
+    """Secret (HS256) or public key in PEM (RS256) that signed tokens are checked with; empty
+    accepts none.
+    """
     auth_jwt_algorithm: Literal["HS256", "RS256"] = "HS256"
     """HS256 or RS256."""
     log_format: Literal["text", "json"] = "text"
     """`text` for people or `json` for programs: an object a line."""
     allowed_origins: tuple[Annotated[str, Origin()], ...] = ()
-    """Origins of other pages, as `https://app.example.com`, whose browsers may connect; this service's own page always may."""
+    """Origins of other pages, as `https://app.example.com`, whose browsers may connect; this
+    service's own page always may.
+    """
     storage: Path = Path("storage")
     """Folder of the face models."""
     bucket: str = ""
@@ -61,11 +73,17 @@ class ServiceConfig:
     model_repository: Path = MODEL_REPOSITORY
     """Triton's model repository."""
     triton_url: Annotated[str, Addresses()] = ""
-    """gRPC addresses of running Tritons, `host:port,host:port`; every address of a name is a server. Empty starts the embedded one."""
+    """gRPC addresses of running Tritons, `host:port,host:port`; every address of a name is a
+    server. Empty starts the embedded one.
+    """
     triton_metrics_url: str = ""
-    """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port 8002 of each host."""
+    """Where those Tritons publish their metrics, `http://host:port/metrics,...`; empty asks port
+    8002 of each host.
+    """
     default_model: LipSyncModel = LipSyncModel.TPSM
-    """Model used when the client has no preference; with adaptive selection a better one of the chain that keeps up takes its place."""
+    """Model used when the client has no preference; with adaptive selection a better one of the
+    chain that keeps up takes its place.
+    """
     fallback_chain: tuple[LipSyncModel, ...] = (
         LipSyncModel.TPSM,
         LipSyncModel.WAV2LIP,
@@ -74,11 +92,17 @@ class ServiceConfig:
     )
     """Tried in this order when a model fails."""
     models: tuple[LipSyncModel, ...] = ()
-    """Models to serve, where not all shall take memory; empty serves every one whose networks are there. `static` is always served."""
+    """Models to serve, where not all shall take memory; empty serves every one whose networks are
+    there. `static` is always served.
+    """
     commercial_safe: bool = False
-    """Serve only models whose code and weights allow commercial use; those that state nothing do not."""
+    """Serve only models whose code and weights allow commercial use; those that state nothing do
+    not.
+    """
     enable_adaptive_model_selection: bool = True
-    """Take the best picture that measured latency, GPU and bandwidth allow; otherwise the default and then the chain."""
+    """Take the best picture that measured latency, GPU and bandwidth allow; otherwise the default
+    and then the chain.
+    """
     enable_adaptive_bitrate: bool = True
     """Follow what clients report of their network, and how their queues fill, with the bitrate."""
     max_concurrent_sessions: Count = 100
@@ -86,7 +110,9 @@ class ServiceConfig:
     max_sessions_per_user: Count = 20
     """Of these for one user."""
     capacity_probe: bool = True
-    """Measure at the start how many faces this machine draws at once; while as many speak, further sessions get SESSION_LIMIT."""
+    """Measure at the start how many faces this machine draws at once; while as many speak, further
+    sessions get SESSION_LIMIT.
+    """
     max_renders: Count = 2
     """Recordings rendered over HTTP at once; further ones get SESSION_LIMIT."""
     max_render_s: Seconds = 300.0
@@ -98,11 +124,15 @@ class ServiceConfig:
     resume_ttl_s: SecondsOrNone = 30.0
     """How long a session whose connection was lost waits for its client to come back."""
     drain_s: SecondsOrNone = 5.0
-    """Time after SIGTERM or Ctrl+C in which turns and requests under way may end; 0 cuts them at once."""
+    """Time after SIGTERM or Ctrl+C in which turns and requests under way may end; 0 cuts them at
+    once.
+    """
     max_session_s: Seconds = 3600.0
     """A session is ended after this time, with a warning before."""
     preload_users: tuple[str, ...] = ()
-    """Users whose active faces are loaded and prepared at the start, before their first chunk comes."""
+    """Users whose active faces are loaded and prepared at the start, before their first chunk
+    comes.
+    """
     face_model_cache_size: Count = 50
     """Face models kept in memory."""
     face_cache_mb: Count = 512
@@ -116,13 +146,17 @@ class ServiceConfig:
     chunk_deadline_ms: Milliseconds = 300
     """Time a model has for the frames of one chunk before the next in the chain takes over."""
     face_encoding_deadline_ms: Milliseconds = 60_000
-    """Time a model's networks have to look at a face for the first time; meanwhile sessions speak with another model."""
+    """Time a model's networks have to look at a face for the first time; meanwhile sessions speak
+    with another model.
+    """
     inbox_ms: Milliseconds = 30_000
     """Audio a session may have waiting; beyond it the oldest chunk becomes silence."""
     outbox_frames: Count = 60
     """Encoded frames that may wait for a slow client before the session's work waits too."""
     batch_window_ms: Annotated[float, Between(0, MOST_BATCH_WINDOW_MS)] = 25.0
-    """Longest time that a chunk waits for those of other sessions, so that they are drawn as a batch; few sessions never wait."""
+    """Longest time that a chunk waits for those of other sessions, so that they are drawn as a
+    batch; few sessions never wait.
+    """
     pacing_lead_ms: Annotated[int, Between(0, 86_400_000)] = 500
     """How far ahead of real time frames may leave when audio arrives in a burst."""
     send_timeout_s: Seconds = 20.0
@@ -133,12 +167,16 @@ class ServiceConfig:
             object.__setattr__(self, name, _accepted(name, getattr(self, name), hint))
         if not (self.insecure or self.asks_for_tokens or _is_loopback(self.host)):
             raise ConfigError(
-                f"host {self.host!r} is reachable from other machines and this service asks nobody for a token; "
-                "set auth.tokens or auth.jwt_key, listen on 127.0.0.1, or pass --insecure to accept that"
+                f"host {self.host!r} is reachable from other machines and this service asks "
+                "nobody for a token; set auth.tokens or auth.jwt_key, listen on 127.0.0.1, or "
+                "pass --insecure to accept that"
             )
         if not self.serves(self.default_model):
             wanted = ",".join(self.models)
-            raise ConfigError(f"default_model {self.default_model.value!r} is not among models ({wanted}); add it, or name one of them")
+            raise ConfigError(
+                f"default_model {self.default_model.value!r} is not among models ({wanted}); add "
+                "it, or name one of them"
+            )
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -169,7 +207,13 @@ def _accepted(name: str, value: Any, hint: Any) -> Any:
     try:
         return accepted(value, hint)
     except ValueError as expected:
-        told = "what was given" if name in SECRETS else "a table" if isinstance(value, Mapping) else repr(value)
+        told = (
+            "what was given"
+            if name in SECRETS
+            else "a table"
+            if isinstance(value, Mapping)
+            else repr(value)
+        )
         raise ConfigError(f"{name} cannot be {told}; expected {expected}") from None
 
 

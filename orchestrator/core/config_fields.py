@@ -1,4 +1,6 @@
-"""What a setting may be: its kind, read strictly from text or TOML, and the rule that stands beside its key."""
+"""What a setting may be: its kind, read strictly from text or TOML, and the rule that stands beside
+its key.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +50,22 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a page, written as browsers send it: small letters, no slash at the end, no port that goes without saying."""
+    """The origin of a page, written as browsers send it: small letters, no slash at the end, no
+    port that goes without saying.
+    """
 
     def __call__(self, value: str) -> str:
         if value == "null":  # pages out of files, and sandboxed ones
             return value
         parts = urlsplit(value)
-        if not parts.scheme or not parts.hostname or parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        if (
+            not parts.scheme
+            or not parts.hostname
+            or parts.username is not None
+            or parts.path.strip("/")
+            or parts.query
+            or parts.fragment
+        ):
             raise ValueError
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         told = parts.port is not None and parts.port != DEFAULT_PORTS.get(parts.scheme)
@@ -78,7 +89,9 @@ class Addresses:
 
 
 def accepted(value: Any, hint: Any) -> Any:
-    """`value` as a setting annotated with `hint` has it. Raises ValueError whose message is what was expected."""
+    """`value` as a setting annotated with `hint` has it. Raises ValueError whose message is what
+    was expected.
+    """
     try:
         return _read(value, hint)
     except (ValueError, TypeError, OverflowError):
@@ -93,7 +106,11 @@ def _read(value: Any, hint: Any) -> Any:
         return read if rule is None else rule(read)
     if origin is Literal:
         return _choice(value, arguments)
-    return tuple(_read(item, arguments[0]) for item in _items(value)) if origin is tuple else _users_of_tokens(value)
+    return (
+        tuple(_read(item, arguments[0]) for item in _items(value))
+        if origin is tuple
+        else _users_of_tokens(value)
+    )
 
 
 def _is_address(text: str) -> bool:
@@ -182,11 +199,15 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _users_of_tokens(value: Any) -> dict[str, str]:
-    """Of a table, or of text; a token may end with `=`, as those in base64 do, and a user's id holds none."""
+    """Of a table, or of text; a token may end with `=`, as those in base64 do, and a user's id
+    holds none.
+    """
     if isinstance(value, Mapping):
         pairs = [(_text(token), _text(user)) for token, user in value.items()]
     else:
-        pairs = [(token, user) for token, _, user in (item.rpartition("=") for item in _items(value))]
+        pairs = [
+            (token, user) for token, _, user in (item.rpartition("=") for item in _items(value))
+        ]
     users = {token.strip(): user.strip() for token, user in pairs}
     if not all(users) or not all(users.values()):
         raise ValueError
@@ -202,4 +223,10 @@ _READERS: Final[Mapping[Any, Callable[[Any], Any]]] = {
     LipSyncModel: _model,
 }
 
-_NAMES: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+_NAMES: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}

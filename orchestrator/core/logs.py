@@ -1,7 +1,8 @@
-"""What the service logs, as lines for people or as JSON for programs; each line of a session carries its and its turn's id.
+"""What the service logs, as lines for people or as JSON for programs; each line of a session
+carries its and its turn's id.
 
-No line holds what a client said or sent: ids, codes, counts and addresses only. What comes from outside all the same, as in the
-message of some library, begins no line of its own.
+No line holds what a client said or sent: ids, codes, counts and addresses only. What comes from
+outside all the same, as in the message of some library, begins no line of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ JSON: Final = "json"
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s%(ids)s: %(message)s"
 
-CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
 """Characters that end a line or move a terminal's cursor, and what is written in their place."""
 
 _session: ContextVar[str] = ContextVar("session", default="")
@@ -49,7 +53,11 @@ class _Unquoted(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if record.name.startswith("aiohttp.") and error is not None and type(error).__module__.startswith("aiohttp."):
+        if (
+            record.name.startswith("aiohttp.")
+            and error is not None
+            and type(error).__module__.startswith("aiohttp.")
+        ):
             record.msg, record.args = "%s: %s", (record.getMessage(), type(error).__name__)
             record.exc_info = record.exc_text = None
         return True
@@ -57,7 +65,9 @@ class _Unquoted(logging.Filter):
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        ids = " ".join(each for each in (getattr(record, "session", ""), getattr(record, "turn", "")) if each)
+        ids = " ".join(
+            each for each in (getattr(record, "session", ""), getattr(record, "turn", "")) if each
+        )
         record.ids = f" [{ids}]" if ids else ""
         return super().format(record)
 
@@ -68,7 +78,9 @@ class _TextFormatter(logging.Formatter):
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -81,7 +93,9 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logging(log_format: str = TEXT, stream: TextIO | None = None) -> logging.Handler:
-    """Log to `stream` (standard error) from INFO on; libraries from WARNING on. Returns the handler, the root's only one."""
+    """Log to `stream` (standard error) from INFO on; libraries from WARNING on. Returns the
+    handler, the root's only one.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_Ids())
     handler.addFilter(_Unquoted())

@@ -1,4 +1,6 @@
-"""Paths of what lies beside the code: the model repository, the shipped faces, the page and its samples."""
+"""Paths of what lies beside the code: the model repository, the shipped faces, the page and its
+samples.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ PAGE: Final = PACKAGE / "server" / "static"
 """Static files of the page."""
 
 SAMPLES: Final = PAGE / "samples"
-"""Recordings of speech, 16-bit PCM WAV, that the page, the capacity probe and `lipsync bench` play."""
+"""Recordings of speech, 16-bit PCM WAV, that the page, the capacity probe and `lipsync bench` play.
+"""
 
 SHIPPED_FACES: Final = PACKAGE / "faces" / "builtin"
 """The portrait that comes with the package, in the layout of any other store."""

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 
 def fast_length(minimum: int) -> int:
-    """The smallest `2^a 3^b 5^c` that is at least `minimum` (1 or more): a length that a real FFT transforms quickly.
+    """The smallest `2^a 3^b 5^c` that is at least `minimum` (1 or more): a length that a real FFT
+    transforms quickly.
 
-    PocketFFT, which numpy uses, has real passes of its own for the factors 2, 3, 4 and 5 and slower ones for other primes.
+    PocketFFT, which numpy uses, has real passes of its own for the factors 2, 3, 4 and 5 and slower
+    ones for other primes.
     """
     best = 1 << (minimum - 1).bit_length()
     fives = 1
@@ -26,12 +28,16 @@ def fast_length(minimum: int) -> int:
 
 @lru_cache(maxsize=8)
 def cosine_basis(values: int, count: int) -> NDArray[np.float64]:
-    """The first `count` columns of the orthonormal DCT-II, `[values, count]`: `rows @ cosine_basis(...)` transforms `[n, values]`.
+    """The first `count` columns of the orthonormal DCT-II, `[values, count]`: `rows @
+    cosine_basis(...)` transforms `[n, values]`.
 
-    `X[k] = s sum_i x[i] cos(pi k (2 i + 1) / (2 values))`, s = `sqrt(1 / values)` for k = 0 and `sqrt(2 / values)` else.
-    Source: N. Ahmed, T. Natarajan, K. R. Rao, "Discrete cosine transform", 1974. A product is faster than an FFT below some 128 values.
+    `X[k] = s sum_i x[i] cos(pi k (2 i + 1) / (2 values))`, s = `sqrt(1 / values)` for k = 0 and
+    `sqrt(2 / values)` else. Source: N. Ahmed, T. Natarajan, K. R. Rao, "Discrete cosine transform",
+    1974. A product is faster than an FFT below some 128 values.
     """
     order = np.arange(count)
     scale = np.sqrt(np.where(order == 0, 1.0, 2.0) / values)
-    basis: NDArray[np.float64] = scale * np.cos(np.pi / (2 * values) * np.outer(2 * np.arange(values) + 1, order))
+    basis: NDArray[np.float64] = scale * np.cos(
+        np.pi / (2 * values) * np.outer(2 * np.arange(values) + 1, order)
+    )
     return basis

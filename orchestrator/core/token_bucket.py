@@ -1,4 +1,6 @@
-"""How fast a connection is read: a token bucket, so that bursts pass and floods wait in their own socket. Time is an argument."""
+"""How fast a connection is read: a token bucket, so that bursts pass and floods wait in their own
+socket. Time is an argument.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class Allowance:
         self._spent_since_s: float | None = None
 
     def take(self, now: float, messages: float = 1.0) -> float:
-        """Count what was read at `now`, in monotonic seconds; for how long nothing more is to be read."""
+        """Count what was read at `now`, in monotonic seconds; for how long nothing more is to be
+        read.
+        """
         if self._at_s is not None:
             self._left = min(self._burst, self._left + (now - self._at_s) * self._rate_per_s)
         self._at_s = now

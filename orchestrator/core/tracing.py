@@ -1,6 +1,8 @@
-"""OpenTelemetry as an option: a span for each chunk and its stages, down to Triton's own trace; nothing at all without it.
+"""OpenTelemetry as an option: a span for each chunk and its stages, down to Triton's own trace;
+nothing at all without it.
 
-It is on where the extra `otel` is installed and `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the SDK's other variables count too.
+It is on where the extra `otel` is installed and `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the SDK's
+other variables count too.
 """
 
 from __future__ import annotations
@@ -21,14 +23,19 @@ _provider: Any = None
 
 
 def start_tracing(environment: Mapping[str, str]) -> bool:
-    """Send spans to the collector that the environment names; False, and once a warning, where that cannot be."""
+    """Send spans to the collector that the environment names; False, and once a warning, where that
+    cannot be.
+    """
     if not environment.get(ENDPOINT):
         return False
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        LOG.warning("%s is set, but OpenTelemetry is not installed: pip install 'lipsync-service[otel]'", ENDPOINT)
+        LOG.warning(
+            "%s is set, but OpenTelemetry is not installed: pip install 'lipsync-service[otel]'",
+            ENDPOINT,
+        )
         return False
     trace_with(BatchSpanProcessor(OTLPSpanExporter()))
     return True
@@ -70,16 +77,22 @@ def here() -> Any:
     return context.get_current()
 
 
-def span_below(parent: Any, name: str, **attributes: str | int | float) -> AbstractContextManager[Any]:
+def span_below(
+    parent: Any, name: str, **attributes: str | int | float
+) -> AbstractContextManager[Any]:
     """A span below what `here` gave in another task."""
     if _tracer is None or parent is None:
         return _OFF
-    opened: AbstractContextManager[Any] = _tracer.start_as_current_span(name, context=parent, attributes=attributes)
+    opened: AbstractContextManager[Any] = _tracer.start_as_current_span(
+        name, context=parent, attributes=attributes
+    )
     return opened
 
 
 def request_metadata() -> tuple[tuple[str, str], ...] | None:
-    """The W3C `traceparent` of the open span as gRPC metadata, by which Triton's trace joins ours; None without one."""
+    """The W3C `traceparent` of the open span as gRPC metadata, by which Triton's trace joins ours;
+    None without one.
+    """
     if _tracer is None:
         return None
     from opentelemetry.propagate import inject

@@ -18,7 +18,9 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 
 
 class LipSyncModel(StrEnum):
-    """Models a client can name; the values are the wire strings. A model of your own has its name by `own`."""
+    """Models a client can name; the values are the wire strings. A model of your own has its name
+    by `own`.
+    """
 
     TPSM = "tpsm"
     WAV2LIP = "wav2lip"
@@ -29,12 +31,16 @@ class LipSyncModel(StrEnum):
 
     @classmethod
     def own(cls, name: str) -> LipSyncModel:
-        """The model of that wire name, known from now on wherever a model can be named. Raises ValueError for a name that is none.
+        """The model of that wire name, known from now on wherever a model can be named. Raises
+        ValueError for a name that is none.
 
         Adapters call it in their `ModelSpec`, so that a new model needs no line here.
         """
         if not _MODEL_NAME.fullmatch(name):
-            raise ValueError(f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter first")
+            raise ValueError(
+                f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter "
+                "first"
+            )
         if name in cls._value2member_map_:
             return cls(name)
         if name not in _OWN_MODELS:
@@ -78,12 +84,15 @@ class MelScale(StrEnum):
     NATURAL_LOG = "natural_log"
     """Natural logarithm of power."""
     DECIBEL = "decibel"
-    """Pre-emphasised magnitudes in decibels, -4..4; see `orchestrator.audio.features.decibel_mel`."""
+    """Pre-emphasised magnitudes in decibels, -4..4; see `orchestrator.audio.features.decibel_mel`. 
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class MelSpec:
-    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80 Slaney bands)."""
+    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80
+    Slaney bands).
+    """
 
     n_mels: int = 80
     n_fft: int = 512
@@ -97,13 +106,17 @@ class MelSpec:
 
     @property
     def reach_samples(self) -> int:
-        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before it."""
+        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before
+        it.
+        """
         return self.win_length // 2
 
 
 @dataclass(frozen=True, slots=True)
 class WaveformSpec:
-    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their own."""
+    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their
+    own.
+    """
 
     hop_length: int = 640
 
@@ -172,13 +185,19 @@ class FaceModel:
 
     @property
     def expression_templates(self) -> list[Any]:
-        """As stored: names with key points or blend shapes; empty for a face that was enrolled without."""
+        """As stored: names with key points or blend shapes; empty for a face that was enrolled
+        without.
+        """
         return list(self.metadata.get("expressionTemplates", ()))
 
     def landmarks(self) -> NDArray[np.float32]:
         """The key points as `[n, 2]` pixels, x first."""
-        with np.errstate(over="ignore"):  # beyond all numbers is infinite, which whoever uses them checks
-            return np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float64).astype(np.float32)
+        with np.errstate(
+            over="ignore"
+        ):  # beyond all numbers is infinite, which whoever uses them checks
+            return np.array(
+                [(point.x, point.y) for point in self.keypoints], dtype=np.float64
+            ).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +210,9 @@ class VideoGenerationConfig:
     quality: int = 80
     """0..100."""
     enable_interpolation: bool = False
-    """While a model is slower than real time it draws every second frame, and those between follow from the motion."""
+    """While a model is slower than real time it draws every second frame, and those between follow
+    from the motion.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,6 @@
-"""Which face each user speaks with when a message names none: a small file in storage, remembered for when storage is slow or away."""
+"""Which face each user speaks with when a message names none: a small file in storage, remembered
+for when storage is slow or away.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ MOST_USERS: Final = 4096
 """Whose active face is remembered."""
 
 _ATTEMPTS: Final = 8
-"""To leave behind what fits the faces that are stored: each one more means that another process changed them meanwhile."""
+"""To leave behind what fits the faces that are stored: each one more means that another process
+changed them meanwhile.
+"""
 
 
 class _ActiveModel(msgspec.Struct, rename="camel"):
@@ -27,11 +31,15 @@ class _ActiveModel(msgspec.Struct, rename="camel"):
 
 
 class ActiveFaces:
-    """Reads and writes `active_model.json`. One event loop owns it; the store reports its failures as `StorageError`."""
+    """Reads and writes `active_model.json`. One event loop owns it; the store reports its failures
+    as `StorageError`.
+    """
 
     def __init__(self, store: FaceStore) -> None:
         self._store = store
-        self._known: LruCache[str, str] = LruCache(max_items=MOST_USERS, max_bytes=1 << 24, size_of=len)
+        self._known: LruCache[str, str] = LruCache(
+            max_items=MOST_USERS, max_bytes=1 << 24, size_of=len
+        )
         self._checks: FreshnessChecks[str, str] = FreshnessChecks()
 
     async def close(self) -> None:
@@ -39,12 +47,20 @@ class ActiveFaces:
         await self._checks.close()
 
     async def within(self, until_s: float, user_id: str) -> str:
-        """As `read`, but what is remembered counts where storage has not answered by `until_s` of the loop's clock."""
+        """As `read`, but what is remembered counts where storage has not answered by `until_s` of
+        the loop's clock.
+        """
         known = self._known.get(user_id)
-        return await self.read(user_id) if known is None else await self._checks.within(until_s, user_id, lambda: self.read(user_id), known)
+        return (
+            await self.read(user_id)
+            if known is None
+            else await self._checks.within(until_s, user_id, lambda: self.read(user_id), known)
+        )
 
     async def read(self, user_id: str) -> str:
-        """From storage, from memory only while it fails; FACE_MODEL_NOT_FOUND when nothing was enrolled."""
+        """From storage, from memory only while it fails; FACE_MODEL_NOT_FOUND when nothing was
+        enrolled.
+        """
         try:
             data = await self._store.read(active_model_key(user_id))
         except StorageError:
@@ -77,10 +93,12 @@ class ActiveFaces:
 
 
 async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> str | None:
-    """Have `active_model.json` name a face that is there: the one it names, else `enrolled`, else the first; returns its id.
+    """Have `active_model.json` name a face that is there: the one it names, else `enrolled`, else
+    the first; returns its id.
 
-    Without a face there is no file, and None is returned. Other processes enrol and delete meanwhile, so what is stored decides,
-    and is looked at again after each write: whoever writes last finds that it fits, or mends it.
+    Without a face there is no file, and None is returned. Other processes enrol and delete
+    meanwhile, so what is stored decides, and is looked at again after each write: whoever writes
+    last finds that it fits, or mends it.
     """
     for _ in range(_ATTEMPTS):
         named = _named(await store.read(active_model_key(user_id)))
@@ -94,14 +112,26 @@ async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> s
             await store.delete(active_model_key(user_id))
         else:
             return None
-    message = f"the face models of user {user_id!r} were changed again and again by others; try again"
-    raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True, details={"field": "faceModelId"})
+    message = (
+        f"the face models of user {user_id!r} were changed again and again by others; try again"
+    )
+    raise LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
+        message,
+        recoverable=True,
+        details={"field": "faceModelId"},
+    )
 
 
 def no_active_face(user_id: str) -> LipSyncError:
     """For a message that names no face, of a user who has none."""
     message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
-    return LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+    return LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
+        message,
+        recoverable=False,
+        details={"field": "faceModelId"},
+    )
 
 
 def _present(blobs: tuple[Blob, ...]) -> set[str]:
@@ -123,8 +153,12 @@ async def _write(store: FaceStore, user_id: str, model_id: str) -> None:
 
 def _decoded(user_id: str, data: bytes) -> str:
     try:
-        return check_id(msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId")
+        return check_id(
+            msgspec.json.decode(data, type=_ActiveModel).active_model_id, "activeModelId"
+        )
     except (msgspec.MsgspecError, UnicodeDecodeError, LipSyncError) as error:
         message = f"active_model.json of user {user_id!r} cannot be used: {error}"
         details = {"file": "active_model.json", "field": "activeModelId"}
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details=details) from error
+        raise LipSyncError(
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details=details
+        ) from error

@@ -25,28 +25,38 @@ PREFERENCE: Final = (
     LipSyncModel.AUDIO2HEAD,
     LipSyncModel.STATIC,
 )
-"""Best first for live use: the order of the default fallback chain; `audio2head` looks 2 s ahead, so last of the talking ones."""
+"""Best first for live use: the order of the default fallback chain; `audio2head` looks 2 s ahead,
+so last of the talking ones.
+"""
 
 MIN_TPSM_SIDE: Final = 128
 MIN_CROP_SIDE: Final = 256
 MIN_SADTALKER_POINTS: Final = 68
 MIN_SADTALKER_QUALITY: Final = 70.0
 MIN_MOUTH_WIDTH: Final = 0.04
-"""Narrowest mouth that can be drawn, as a fraction of the picture's shorter side: 5 pixels of 128."""
+"""Narrowest mouth that can be drawn, as a fraction of the picture's shorter side: 5 pixels of 128. 
+"""
 
 MIN_EYE_WIDTH: Final = 0.0125
-"""Narrowest eye that a lid can be drawn over, likewise: 2.4 of the 192 pixels of a photo drawn at 128. A head turned away has such."""
+"""Narrowest eye that a lid can be drawn over, likewise: 2.4 of the 192 pixels of a photo drawn at
+128. A head turned away has such.
+"""
 
 MIN_FACE_SIDE: Final = 0.05
-"""Smallest width and height of all points together, likewise: less than any model makes a head of."""
+"""Smallest width and height of all points together, likewise: less than any model makes a head of. 
+"""
 
 DRAWN_BY_POINTS: Final = (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)
-"""Models that draw the mouth and the lids from their points; the other ones want to know where the face is."""
+"""Models that draw the mouth and the lids from their points; the other ones want to know where the
+face is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class CompatibilityIssue:
-    """One thing that is wrong with a face model, and the models it rules out (none: it is only odd)."""
+    """One thing that is wrong with a face model, and the models it rules out (none: it is only
+    odd).
+    """
 
     code: str
     message: str
@@ -65,12 +75,23 @@ class Compatibility:
 
 
 def check_compatibility(face: FaceModel) -> Compatibility:
-    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm` draws and needs what it needs.
+    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm`
+    draws and needs what it needs.
 
     A model of one's own needs what its adapter declares.
     """
-    own = tuple(adapter.spec for model, adapter in ADAPTERS.items() if model not in LipSyncModel.__members__.values())
-    issues = (*_size_issues(face), *_point_issues(face), *_sadtalker_issues(face), *_own_issues(face, own), *_stated_size_issues(face))
+    own = tuple(
+        adapter.spec
+        for model, adapter in ADAPTERS.items()
+        if model not in LipSyncModel.__members__.values()
+    )
+    issues = (
+        *_size_issues(face),
+        *_point_issues(face),
+        *_sadtalker_issues(face),
+        *_own_issues(face, own),
+        *_stated_size_issues(face),
+    )
     ruled_out = {model for issue in issues for model in issue.models}
     known = (*PREFERENCE, LipSyncModel.TPSM_NEURAL, *(spec.model for spec in own))
     compatible = tuple(model for model in known if model not in ruled_out)
@@ -81,15 +102,27 @@ def _size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
     height, width = face.neutral_pose.shape[:2]
     side, found = min(height, width), []
     if side < MIN_TPSM_SIDE:
-        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; tpsm needs 128x128 pixels", DRAWN_BY_POINTS))
+        found.append(
+            CompatibilityIssue(
+                "PICTURE_TOO_SMALL", f"{width}x{height}; tpsm needs 128x128 pixels", DRAWN_BY_POINTS
+            )
+        )
     if side < MIN_CROP_SIDE:
         crops = (LipSyncModel.WAV2LIP, LipSyncModel.AUDIO2HEAD)
-        found.append(CompatibilityIssue("PICTURE_TOO_SMALL", f"{width}x{height}; wav2lip and audio2head need 256x256 pixels", crops))
+        found.append(
+            CompatibilityIssue(
+                "PICTURE_TOO_SMALL",
+                f"{width}x{height}; wav2lip and audio2head need 256x256 pixels",
+                crops,
+            )
+        )
     return tuple(found)
 
 
 def _point_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
-    """Points that are no face, rule out every model that moves it; those that are one, still need a mouth and eyes."""
+    """Points that are no face, rule out every model that moves it; those that are one, still need a
+    mouth and eyes.
+    """
     height, width = face.neutral_pose.shape[:2]
     try:
         points = checked(face.landmarks(), width, height)
@@ -101,7 +134,10 @@ def _point_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
 
 
 def _no_face(message: str) -> CompatibilityIssue:
-    moving = (*(model for model in PREFERENCE if model is not LipSyncModel.STATIC), LipSyncModel.TPSM_NEURAL)
+    moving = (
+        *(model for model in PREFERENCE if model is not LipSyncModel.STATIC),
+        LipSyncModel.TPSM_NEURAL,
+    )
     return CompatibilityIssue("FACE_NOT_FOUND", f"keypoints.json: {message}", moving)
 
 
@@ -115,9 +151,15 @@ def _mouth_issues(points: Points, width: int, height: int) -> tuple[Compatibilit
 
 
 def _eye_issues(points: Points, width: int, height: int) -> tuple[CompatibilityIssue, ...]:
-    if all(_distance(points, corners) >= MIN_EYE_WIDTH * min(height, width) for corners in EYE_CORNERS):
+    if all(
+        _distance(points, corners) >= MIN_EYE_WIDTH * min(height, width) for corners in EYE_CORNERS
+    ):
         return ()
-    return (CompatibilityIssue("EYES_NOT_FOUND", "the corners of an eye are too close together", DRAWN_BY_POINTS),)
+    return (
+        CompatibilityIssue(
+            "EYES_NOT_FOUND", "the corners of an eye are too close together", DRAWN_BY_POINTS
+        ),
+    )
 
 
 def _distance(points: Points, ends: tuple[int, int]) -> float:
@@ -127,7 +169,11 @@ def _distance(points: Points, ends: tuple[int, int]) -> float:
 def _sadtalker_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
     found = []
     if len(face.keypoints) < MIN_SADTALKER_POINTS:
-        found.append(CompatibilityIssue("TOO_FEW_LANDMARKS", "sadtalker needs 68 landmarks", (LipSyncModel.SADTALKER,)))
+        found.append(
+            CompatibilityIssue(
+                "TOO_FEW_LANDMARKS", "sadtalker needs 68 landmarks", (LipSyncModel.SADTALKER,)
+            )
+        )
     if face.quality_score < MIN_SADTALKER_QUALITY:
         message = f"quality {face.quality_score:.0f}; sadtalker needs {MIN_SADTALKER_QUALITY:.0f}"
         found.append(CompatibilityIssue("QUALITY_TOO_LOW", message, (LipSyncModel.SADTALKER,)))
@@ -138,7 +184,9 @@ def _own_issues(face: FaceModel, own: Iterable[ModelSpec]) -> tuple[Compatibilit
     height, width = face.neutral_pose.shape[:2]
     return tuple(
         CompatibilityIssue(
-            "PICTURE_TOO_SMALL", f"{width}x{height}; {spec.model} needs {spec.min_size}x{spec.min_size} pixels", (spec.model,)
+            "PICTURE_TOO_SMALL",
+            f"{width}x{height}; {spec.model} needs {spec.min_size}x{spec.min_size} pixels",
+            (spec.model,),
         )
         for spec in own
         if min(height, width) < spec.min_size
@@ -147,7 +195,14 @@ def _own_issues(face: FaceModel, own: Iterable[ModelSpec]) -> tuple[Compatibilit
 
 def _stated_size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
     stated, real = face.metadata.get("resolution"), face.resolution
-    if not isinstance(stated, dict) or (stated.get("width"), stated.get("height")) == (real.width, real.height):
+    if not isinstance(stated, dict) or (stated.get("width"), stated.get("height")) == (
+        real.width,
+        real.height,
+    ):
         return ()
     says = f"metadata.json says {stated.get('width')}x{stated.get('height')}"
-    return (CompatibilityIssue("RESOLUTION_MISMATCH", f"{says}, neutral_pose.jpg is {real.width}x{real.height}"),)
+    return (
+        CompatibilityIssue(
+            "RESOLUTION_MISMATCH", f"{says}, neutral_pose.jpg is {real.width}x{real.height}"
+        ),
+    )

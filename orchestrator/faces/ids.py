@@ -13,12 +13,16 @@ _TAKEN: Final = "active_model.json"
 
 
 def is_path_part(value: str) -> bool:
-    """Whether `value` may be one part of a path: an id or a file name that cannot lead anywhere else."""
+    """Whether `value` may be one part of a path: an id or a file name that cannot lead anywhere
+    else.
+    """
     return _PART.fullmatch(value) is not None and value not in (".", "..")
 
 
 def check_id(value: object, field: str) -> str:
-    """`value` itself when it is an id; otherwise INVALID_MESSAGE naming the wire field, for example `faceModelId`."""
+    """`value` itself when it is an id; otherwise INVALID_MESSAGE naming the wire field, for example
+    `faceModelId`.
+    """
     if not isinstance(value, str):
         raise invalid_field(field, f"must be a string, not {type(value).__name__}")
     if not is_path_part(value):

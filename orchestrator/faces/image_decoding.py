@@ -1,4 +1,6 @@
-"""Pictures from strangers: the size is read from the header and limited before a single pixel is decoded."""
+"""Pictures from strangers: the size is read from the header and limited before a single pixel is
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _ORIENTATION_TAG: Final = 0x0112
 
 
 class PictureError(ValueError):
-    """The bytes are no picture that can be used; the message says why, `kind` is `format`, `size` or `damaged`."""
+    """The bytes are no picture that can be used; the message says why, `kind` is `format`, `size`
+    or `damaged`.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -28,14 +32,20 @@ class PictureError(ValueError):
 
 
 def decode_picture(data: bytes, *, upright: bool = True) -> RgbImage:
-    """A JPEG, PNG or WebP as RGB; with `upright` turned as its EXIF orientation says, transparency over white.
+    """A JPEG, PNG or WebP as RGB; with `upright` turned as its EXIF orientation says, transparency
+    over white.
 
-    Raises `PictureError` for anything else, for more than `MAX_PIXELS` pixels (before decoding) and for damaged files.
+    Raises `PictureError` for anything else, for more than `MAX_PIXELS` pixels (before decoding) and
+    for damaged files.
     """
     size = picture_size(data)
     if size.width * size.height > MAX_PIXELS:
         limit = f"at most {MAX_PIXELS // 1_000_000} megapixels are accepted"
-        raise PictureError("size", f"{size.width}x{size.height} is {size.width * size.height / 1e6:.1f} megapixels, {limit}")
+        raise PictureError(
+            "size",
+            f"{size.width}x{size.height} is {size.width * size.height / 1e6:.1f} megapixels, "
+            f"{limit}",
+        )
     if not data.startswith(_JPEG):
         return _decode_with_opencv(data)
     image = _decode_jpeg(data)
@@ -44,7 +54,9 @@ def decode_picture(data: bytes, *, upright: bool = True) -> RgbImage:
 
 def encode_jpeg(image: RgbImage, quality: int = 95) -> bytes:
     """The picture as JPEG without chroma subsampling: lips are small and red."""
-    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444")
+    data: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444"
+    )
     return data
 
 
@@ -58,13 +70,19 @@ def picture_size(data: bytes) -> Resolution:
             return Resolution(*struct.unpack(">II", data[16:24]))
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
-    except (ValueError, KeyError, struct.error) as error:  # KeyError: simplejpeg met a colour space it has no name for
+    except (
+        ValueError,
+        KeyError,
+        struct.error,
+    ) as error:  # KeyError: simplejpeg met a colour space it has no name for
         raise PictureError("damaged", "the picture is cut off or damaged in its header") from error
     raise PictureError("format", "not a JPEG, PNG or WebP picture")
 
 
 def _webp_size(data: bytes) -> Resolution:
-    """Sizes of the three kinds of WebP: lossy, lossless, extended (RFC 9649, sections 2.5 to 2.7)."""
+    """Sizes of the three kinds of WebP: lossy, lossless, extended (RFC 9649, sections 2.5 to
+    2.7).
+    """
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", data[26:30])
@@ -73,7 +91,9 @@ def _webp_size(data: bytes) -> Resolution:
         (bits,) = struct.unpack("<I", data[21:25])
         return Resolution((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
     if kind == b"VP8X" and len(data) >= 30:
-        return Resolution(int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
+        return Resolution(
+            int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        )
     raise ValueError(f"unknown WebP chunk {kind!r}")
 
 
@@ -83,7 +103,9 @@ def _decode_jpeg(data: bytes) -> RgbImage:
     try:
         image: RgbImage = simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
-        if "extraneous bytes" not in str(error):  # some cameras leave stray bytes between markers: harmless
+        if "extraneous bytes" not in str(
+            error
+        ):  # some cameras leave stray bytes between markers: harmless
             raise PictureError("damaged", f"the JPEG is damaged or cut off ({error})") from error
         image = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=False)
     return image
@@ -96,7 +118,11 @@ def _decode_with_opencv(data: bytes) -> RgbImage:
         raise PictureError("damaged", "the picture is damaged or cut off") from error
     if image is None:
         raise PictureError("damaged", "the picture is damaged or cut off")
-    levels = image.astype(np.uint8, copy=False) if image.dtype == np.uint8 else (image.astype(np.uint16) >> 8).astype(np.uint8)
+    levels = (
+        image.astype(np.uint8, copy=False)
+        if image.dtype == np.uint8
+        else (image.astype(np.uint16) >> 8).astype(np.uint8)
+    )
     if levels.ndim == 2:
         return np.repeat(levels[..., None], 3, axis=2)
     if levels.shape[2] == 4:
@@ -127,7 +153,9 @@ def jpeg_orientation(data: bytes) -> int:
 
 
 def _exif_block(data: bytes) -> bytes:
-    """The TIFF structure inside the APP1 segment; empty when there is none before the first scan."""
+    """The TIFF structure inside the APP1 segment; empty when there is none before the first
+    scan.
+    """
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
         (length,) = struct.unpack_from(">H", data, position + 2)
@@ -138,7 +166,9 @@ def _exif_block(data: bytes) -> bytes:
 
 
 def _turn(image: RgbImage, orientation: int) -> RgbImage:
-    """Undo the eight EXIF orientations: a mirror for the even ones of 1-4 and odd ones of 5-8, then a quarter or half turn."""
+    """Undo the eight EXIF orientations: a mirror for the even ones of 1-4 and odd ones of 5-8, then
+    a quarter or half turn.
+    """
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)

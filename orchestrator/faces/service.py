@@ -1,4 +1,6 @@
-"""Faces in memory: loaded once for all who ask at once, prepared once per model and size, and never beyond a budget."""
+"""Faces in memory: loaded once for all who ask at once, prepared once per model and size, and never
+beyond a budget.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,13 @@ KEYPOINT_BYTES: Final = 200
 """What a `Keypoint` with its two floats and its name takes, measured with sys.getsizeof."""
 
 ENCODING_DEADLINE_S: Final = 60.0
-"""Time that networks have to look at a face for the first time: on a CPU the largest take ten seconds."""
+"""Time that networks have to look at a face for the first time: on a CPU the largest take ten
+seconds.
+"""
 
 PRELOADS_AT_ONCE: Final = 16
-"""So that a long list of users leaves room in the storage's line for sessions that begin meanwhile."""
+"""So that a long list of users leaves room in the storage's line for sessions that begin meanwhile.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,9 @@ class PreprocessedFace:
     embedding: tuple[float, ...]
     texture_map: RgbImage | None = None
     mesh_data: NDArray[np.float32] | None = None
-    """Optional in the specification; no model of this service needs the two, so they are not computed."""
+    """Optional in the specification; no model of this service needs the two, so they are not
+    computed.
+    """
 
 
 def _patience() -> float:
@@ -67,21 +74,39 @@ def _patience() -> float:
 
 def face_bytes(face: FaceModel) -> int:
     """Memory a face model takes: the picture and the points; the rest is small."""
-    return face.neutral_pose.nbytes + KEYPOINT_BYTES * len(face.keypoints) + 32 * sum(map(len, face.embeddings))
+    return (
+        face.neutral_pose.nbytes
+        + KEYPOINT_BYTES * len(face.keypoints)
+        + 32 * sum(map(len, face.embeddings))
+    )
 
 
 def _preprocess(face: FaceModel) -> PreprocessedFace:
     points = face.landmarks().astype(np.float64)
     framing = frame_head(points, (face.resolution.width, face.resolution.height))
     if not 8.0 <= framing.face_length <= 2.0 * max(face.neutral_pose.shape):
-        message = f"face model {face.id!r} cannot be used: keypoints.json: the points span no face in the picture"
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False, details={"file": "keypoints.json"})
+        message = (
+            f"face model {face.id!r} cannot be used: keypoints.json: the points span no face in "
+            "the picture"
+        )
+        raise LipSyncError(
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE,
+            message,
+            recoverable=False,
+            details={"file": "keypoints.json"},
+        )
     embedding = face.embeddings[0] if face.embeddings else ()
-    return PreprocessedFace(cut_out(face.neutral_pose, framing), framing.to_picture(points).astype(np.float32), embedding)
+    return PreprocessedFace(
+        cut_out(face.neutral_pose, framing),
+        framing.to_picture(points).astype(np.float32),
+        embedding,
+    )
 
 
 class FaceModelCacheService:
-    """Face models and what models derive from them, each in an LRU bounded by count and by bytes. One event loop owns it."""
+    """Face models and what models derive from them, each in an LRU bounded by count and by bytes.
+    One event loop owns it.
+    """
 
     def __init__(
         self,
@@ -95,11 +120,15 @@ class FaceModelCacheService:
     ) -> None:
         self._store = ReportedStore(store)
         self._active = ActiveFaces(self._store)
-        self._faces: LruCache[FaceKey, FaceModel] = LruCache(max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes)
+        self._faces: LruCache[FaceKey, FaceModel] = LruCache(
+            max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes
+        )
         files = DerivedFiles(self._store)
         self._solutions = FaceSolutions(files)
         encoder = FaceEncoder(files, deadline_s=encoding_deadline_s)
-        self._prepared = PreparedFaces(encoder, self._solutions, max_items=max_derived, max_bytes=max_derived_bytes)
+        self._prepared = PreparedFaces(
+            encoder, self._solutions, max_items=max_derived, max_bytes=max_derived_bytes
+        )
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
         self._checks: FreshnessChecks[FaceKey, bool] = FreshnessChecks()
         self.on_swap: Callable[[str, str, FaceModel], None] = lambda user_id, old_id, face: None
@@ -117,12 +146,13 @@ class FaceModelCacheService:
         return self._faces.total_bytes + self._prepared.total_bytes
 
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
-        """The face, from memory or storage; without `model_id` the one that the user's active_model.json names, or should name.
+        """The face, from memory or storage; without `model_id` the one that the user's
+        active_model.json names, or should name.
 
-        Storage is asked each time whether the files changed, and read only when they did. Where it does not say so within `PATIENCE_S`,
-        a face in memory is served as it is, and what storage says later counts for who comes then.
-        Raises FACE_MODEL_NOT_FOUND, FACE_MODEL_INCOMPATIBLE naming file and field, INVALID_MESSAGE for an id that is none.
-        Errors are not remembered.
+        Storage is asked each time whether the files changed, and read only when they did. Where it
+        does not say so within `PATIENCE_S`, a face in memory is served as it is, and what storage
+        says later counts for who comes then. Raises FACE_MODEL_NOT_FOUND, FACE_MODEL_INCOMPATIBLE
+        naming file and field, INVALID_MESSAGE for an id that is none. Errors are not remembered.
         """
         until_s, user_id = _patience(), check_id(user_id, "userId")
         if model_id is None:
@@ -144,12 +174,16 @@ class FaceModelCacheService:
 
     async def _load_current(self, until_s: float, key: FaceKey) -> FaceModel:
         known = self._faces.get(key)
-        if known is not None and await self._checks.within(until_s, key, lambda: self._is_current(key, known), True):
+        if known is not None and await self._checks.within(
+            until_s, key, lambda: self._is_current(key, known), True
+        ):
             return known
         return await self._loads.run(key, lambda: self._load(key, known))
 
     async def active_model_id(self, user_id: str) -> str:
-        """The face a user speaks with when a message names none, which is then in memory; raises as `load_face_model`."""
+        """The face a user speaks with when a message names none, which is then in memory; raises as
+        `load_face_model`.
+        """
         return (await self.load_face_model(user_id)).id
 
     async def list_face_models(self, user_id: str) -> tuple[str, ...]:
@@ -160,7 +194,9 @@ class FaceModelCacheService:
         """Which lip-sync models can drive the face; see `compatibility`."""
         return check_compatibility(model)
 
-    async def get_preprocessed_data(self, user_id: str, model_id: str | None = None) -> PreprocessedFace:
+    async def get_preprocessed_data(
+        self, user_id: str, model_id: str | None = None
+    ) -> PreprocessedFace:
         """The face cut out and turned upright as at enrolment, whoever made the face model."""
         face = await self.load_face_model(user_id, model_id)
         return await asyncio.to_thread(_preprocess, face)
@@ -169,12 +205,16 @@ class FaceModelCacheService:
         """What `optimize_for_model` would give, if it is in memory."""
         return self._prepared.get(face, adapter, size)
 
-    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None) -> Any:
-        """What `adapter.generate` needs of the face at `size` pixels, made once for all who ask and held by the face's version.
+    async def optimize_for_model(
+        self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None
+    ) -> Any:
+        """What `adapter.generate` needs of the face at `size` pixels, made once for all who ask and
+        held by the face's version.
 
-        `adapter.prepare` runs in a worker thread. For an adapter that encodes faces, `inference` runs its networks over it, unless
-        their answer is stored beside the face: that can take as long as the encoding deadline, and raises what they raise. Raises
-        FACE_MODEL_INCOMPATIBLE where the face does not serve, MODEL_LOAD_FAILED where memory does not suffice.
+        `adapter.prepare` runs in a worker thread. For an adapter that encodes faces, `inference`
+        runs its networks over it, unless their answer is stored beside the face: that can take as
+        long as the encoding deadline, and raises what they raise. Raises FACE_MODEL_INCOMPATIBLE
+        where the face does not serve, MODEL_LOAD_FAILED where memory does not suffice.
         """
         return await self._prepared.prepare(face, adapter, size, inference)
 
@@ -183,7 +223,9 @@ class FaceModelCacheService:
         await self.load_face_model(user_id, model_id)
 
     async def preload_for_users(self, user_ids: Iterable[str]) -> tuple[str, ...]:
-        """Have the active faces of these users in memory; returns the users whose face could be loaded."""
+        """Have the active faces of these users in memory; returns the users whose face could be
+        loaded.
+        """
         users, turns = tuple(user_ids), asyncio.Semaphore(PRELOADS_AT_ONCE)
 
         async def load(user_id: str) -> FaceModel:
@@ -191,13 +233,23 @@ class FaceModelCacheService:
                 return await self.load_face_model(user_id)
 
         results = await asyncio.gather(*map(load, users), return_exceptions=True)
-        unexpected = [result for result in results if isinstance(result, BaseException) and not isinstance(result, LipSyncError)]
+        unexpected = [
+            result
+            for result in results
+            if isinstance(result, BaseException) and not isinstance(result, LipSyncError)
+        ]
         if unexpected:
             raise unexpected[0]
-        return tuple(user for user, result in zip(users, results, strict=True) if isinstance(result, FaceModel))
+        return tuple(
+            user
+            for user, result in zip(users, results, strict=True)
+            if isinstance(result, FaceModel)
+        )
 
     def hold(self, face: FaceModel) -> None:
-        """Have a face in memory that was stored just now, in place of what was stored before under its name."""
+        """Have a face in memory that was stored just now, in place of what was stored before under
+        its name.
+        """
         key = (face.user_id, face.id)
         self._checks.drop(key)
         self._keep(key, face)
@@ -209,7 +261,9 @@ class FaceModelCacheService:
         return face
 
     async def hot_swap_model(self, user_id: str, old_id: str, new_id: str) -> FaceModel:
-        """Load the new face, make it active if the old one was, give it to the sessions that hold the old one, and forget that."""
+        """Load the new face, make it active if the old one was, give it to the sessions that hold
+        the old one, and forget that.
+        """
         face = await self.load_face_model(user_id, new_id)
         if await self._is_active(user_id, check_id(old_id, "faceModelId")):
             await self.activate(user_id, new_id)
@@ -218,7 +272,8 @@ class FaceModelCacheService:
         return face
 
     async def delete_face_model(self, user_id: str, model_id: str) -> None:
-        """Remove a face from storage and memory; the user's active face, if it is not there any more, becomes another or none.
+        """Remove a face from storage and memory; the user's active face, if it is not there any
+        more, becomes another or none.
 
         That is seen to also for a face that is gone already: its deletion may have ended half-way.
         """
@@ -238,7 +293,9 @@ class FaceModelCacheService:
             return False
 
     async def _is_current(self, key: FaceKey, known: FaceModel) -> bool:
-        """Whether a face in memory is still the stored one, or cannot be found out not to be; another one is forgotten."""
+        """Whether a face in memory is still the stored one, or cannot be found out not to be;
+        another one is forgotten.
+        """
         try:
             blobs = await self._store.blobs(face_prefix(*key))
         except StorageError as error:
@@ -250,7 +307,9 @@ class FaceModelCacheService:
         return current
 
     async def _load(self, key: FaceKey, known: FaceModel | None) -> FaceModel:
-        """From storage; where it fails half-way, or others write the face, what was `known` is better than nothing."""
+        """From storage; where it fails half-way, or others write the face, what was `known` is
+        better than nothing.
+        """
         try:
             face = await read_face_model(self._store, *key)
         except LipSyncError as error:

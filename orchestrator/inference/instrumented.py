@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 
 class TimedInference:
-    """`Inference` through another one; stage `infer` of the stage times, one label per Triton model."""
+    """`Inference` through another one; stage `infer` of the stage times, one label per Triton
+    model.
+    """
 
     def __init__(self, inference: Inference, metrics: Metrics) -> None:
         self._inference = inference
         self._metrics = metrics
 
-    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+    async def infer(
+        self, model: str, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
         with self._metrics.stage("infer", model):
             return await self._inference.infer(model, inputs, deadline=deadline)

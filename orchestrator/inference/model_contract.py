@@ -1,4 +1,6 @@
-"""Reads the `config.pbtxt` files of a model repository: the contract that adapters, servers and tests share."""
+"""Reads the `config.pbtxt` files of a model repository: the contract that adapters, servers and
+tests share.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ DATATYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
 }
-"""Triton's datatype names; strings and bfloat16 have no fixed numpy layout and no model of ours uses them."""
+"""Triton's datatype names; strings and bfloat16 have no fixed numpy layout and no model of ours
+uses them.
+"""
 
 MODEL_FILES: Final = {"onnxruntime": "model.onnx", "python": "model.py", "tensorrt": "model.plan"}
 """The file of a version folder without which a model cannot be loaded, by backend."""
@@ -58,9 +62,14 @@ class TensorContract:
     def check(self, array: NDArray[Any]) -> None:
         """Raises `ContractError` unless `array` is `[batch, *dims]` of the right type."""
         shape = array.shape[1:]
-        fits = len(shape) == len(self.dims) and all(want in (-1, got) for want, got in zip(self.dims, shape, strict=True))
+        fits = len(shape) == len(self.dims) and all(
+            want in (-1, got) for want, got in zip(self.dims, shape, strict=True)
+        )
         if array.ndim == 0 or not fits:
-            raise ContractError(f"{self.name}: shape {array.shape} given, [batch, {', '.join(map(str, self.dims))}] wanted")
+            raise ContractError(
+                f"{self.name}: shape {array.shape} given, [batch, "
+                f"{', '.join(map(str, self.dims))}] wanted"
+            )
         if array.dtype != self.dtype:
             raise ContractError(f"{self.name}: {array.dtype} given, {self.dtype} wanted")
 
@@ -82,12 +91,16 @@ class ModelContract:
     @property
     def version_folder(self) -> Path:
         """The folder of the highest version: the one that Triton serves."""
-        versions = [entry for entry in self.folder.iterdir() if entry.is_dir() and entry.name.isdecimal()]
+        versions = [
+            entry for entry in self.folder.iterdir() if entry.is_dir() and entry.name.isdecimal()
+        ]
         return max(versions, key=lambda entry: int(entry.name), default=self.folder / "1")
 
     @property
     def file(self) -> Path:
-        """The network or program of the served version, whether or not it is there yet; an ensemble is its configuration."""
+        """The network or program of the served version, whether or not it is there yet; an ensemble
+        is its configuration.
+        """
         if self.steps:
             return self.folder / "config.pbtxt"
         return self.version_folder / MODEL_FILES.get(self.backend, "model.onnx")
@@ -105,14 +118,21 @@ class ModelContract:
     def check(self, inputs: Mapping[str, NDArray[Any]]) -> int:
         """Raises `ContractError` if `inputs` break the contract; returns the batch size."""
         known = {tensor.name: tensor for tensor in self.inputs}
-        missing = [tensor.name for tensor in self.inputs if not tensor.optional and tensor.name not in inputs]
+        missing = [
+            tensor.name
+            for tensor in self.inputs
+            if not tensor.optional and tensor.name not in inputs
+        ]
         if missing or not inputs.keys() <= known.keys():
             raise ContractError(f"{self.name} takes {sorted(known)}, got {sorted(inputs)}")
         for name, array in inputs.items():
             known[name].check(array)
         batches = {len(array) for array in inputs.values()}
         if len(batches) != 1 or not 1 <= max(batches) <= self.max_batch_size:
-            raise ContractError(f"{self.name}: one batch size of 1 to {self.max_batch_size} wanted, got {sorted(batches)}")
+            raise ContractError(
+                f"{self.name}: one batch size of 1 to {self.max_batch_size} wanted, got "
+                f"{sorted(batches)}"
+            )
         return batches.pop()
 
 
@@ -129,7 +149,9 @@ class Repository:
 
 
 def read_repository(path: Path) -> Repository:
-    """Every model folder under `path`; raises `ContractError` that names the file that cannot be read."""
+    """Every model folder under `path`; raises `ContractError` that names the file that cannot be
+    read.
+    """
     configs = sorted(path.glob("*/config.pbtxt"))
     return Repository(path, {config.parent.name: read_model(config) for config in configs})
 
@@ -141,7 +163,9 @@ def read_model(config: Path) -> ModelContract:
     except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
         raise ContractError(f"{config}: {error}") from error
     if message.name != config.parent.name or message.max_batch_size < 1:
-        raise ContractError(f"{config}: the name has to be the folder's, and every model takes batches")
+        raise ContractError(
+            f"{config}: the name has to be the folder's, and every model takes batches"
+        )
     try:
         inputs = tuple(_tensor(each, optional=each.optional) for each in message.input)
         outputs = tuple(_tensor(each) for each in message.output)

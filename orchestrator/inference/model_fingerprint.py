@@ -1,4 +1,6 @@
-"""Which bytes a network is served from, so that what it answered once can be kept for as long as it would answer the same."""
+"""Which bytes a network is served from, so that what it answered once can be kept for as long as it
+would answer the same.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from typing import Final, TypeAlias
 from orchestrator.inference.model_contract import ModelContract
 
 Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
-"""Name, size in bytes, time of the last change in ns and inode of every file of the served version; a glance, nothing is read."""
+"""Name, size in bytes, time of the last change in ns and inode of every file of the served version;
+a glance, nothing is read.
+"""
 
 READ_BYTES: Final = 1 << 20
 
@@ -22,7 +26,10 @@ def stamp_of(contract: ModelContract) -> Stamp | None:
         stats = [(path, path.stat()) for path in _files(contract)]
     except OSError:
         return None
-    return tuple((path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats) or None
+    return (
+        tuple((path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats)
+        or None
+    )
 
 
 class NetworkIdentities:
@@ -33,7 +40,9 @@ class NetworkIdentities:
         self._reading = threading.Lock()
 
     async def of(self, contract: ModelContract, loaded: Stamp | None) -> str | None:
-        """The network that was loaded when its files looked like `loaded`; None where they look so no longer, or never were here."""
+        """The network that was loaded when its files looked like `loaded`; None where they look so
+        no longer, or never were here.
+        """
         return await asyncio.to_thread(self._of, contract, loaded)
 
     def _of(self, contract: ModelContract, loaded: Stamp | None) -> str | None:
@@ -52,7 +61,11 @@ class NetworkIdentities:
 
 def _files(contract: ModelContract) -> list[Path]:
     """The network, and the files beside it that large ones keep their weights in."""
-    return sorted(path for path in contract.version_folder.iterdir() if path.is_file()) if contract.present else []
+    return (
+        sorted(path for path in contract.version_folder.iterdir() if path.is_file())
+        if contract.present
+        else []
+    )
 
 
 def _sha256(contract: ModelContract) -> str:

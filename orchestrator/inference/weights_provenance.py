@@ -1,4 +1,6 @@
-"""Says whose weights a network serves: read from the file itself, so that nobody takes random ones for trained ones."""
+"""Says whose weights a network serves: read from the file itself, so that nobody takes random ones
+for trained ones.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from typing import BinaryIO, Final
 from orchestrator.inference.model_contract import ModelContract, Repository
 
 PARITY_REPORT: Final = "parity.json"
-"""What the exporter writes beside the versions: the only statement on weights where the file is no ONNX."""
+"""What the exporter writes beside the versions: the only statement on weights where the file is no
+ONNX.
+"""
 
 SEEDED: Final = re.compile(r"seeded \d+ \(random weights, for tests only\)")
 """How the exporter calls weights that nobody trained."""
@@ -32,7 +36,9 @@ class Weights:
 
     network: str
     label: str = ""
-    """For people: a checkpoint's file name and the beginning of its SHA-256, or that the weights are random."""
+    """For people: a checkpoint's file name and the beginning of its SHA-256, or that the weights
+    are random.
+    """
     origin: str = ""
     licence: str = ""
     sha256: tuple[str, ...] = ()
@@ -40,18 +46,28 @@ class Weights:
 
     @property
     def warning(self) -> str:
-        """What has to stand wherever the model's name does; empty for weights that somebody trained."""
+        """What has to stand wherever the model's name does; empty for weights that somebody
+        trained.
+        """
         found = SEEDED.search(self.label)
         return found[0] if found else ""
 
 
 def read_weights(contract: ModelContract) -> Weights | None:
-    """The record of the version that is served; None where the file is not there. Read once per file, and again when it changes."""
+    """The record of the version that is served; None where the file is not there. Read once per
+    file, and again when it changes.
+    """
     try:
         stat = contract.file.stat()
     except OSError:
         return None
-    return _read(contract.name, contract.file, contract.folder / PARITY_REPORT, stat.st_mtime_ns, stat.st_size)
+    return _read(
+        contract.name,
+        contract.file,
+        contract.folder / PARITY_REPORT,
+        stat.st_mtime_ns,
+        stat.st_size,
+    )
 
 
 class WeightsRegister:
@@ -82,25 +98,37 @@ def _read(network: str, file: Path, report: Path, _changed_ns: int, _size: int) 
     except (OSError, ValueError):
         return Weights(network)
     sums = tuple(said.get("weights_sha256", "").split())
-    return Weights(network, said.get("weights", ""), said.get("origin", ""), said.get("licence", ""), sums)
+    return Weights(
+        network, said.get("weights", ""), said.get("origin", ""), said.get("licence", ""), sums
+    )
 
 
 def _reported(report: Path) -> Mapping[str, str]:
     """The parity report in the words of an ONNX file's properties."""
     content = json.loads(report.read_text())
     parts = [part for part in content.get("weights", []) if isinstance(part, dict)]
-    files = [f"{part['file']} (SHA-256 {part['sha256'][:16]})" for part in parts if "sha256" in part and "file" in part]
+    files = [
+        f"{part['file']} (SHA-256 {part['sha256'][:16]})"
+        for part in parts
+        if "sha256" in part and "file" in part
+    ]
     seeded = content.get("seeded")
     return {
-        "weights": ", ".join(dict.fromkeys(files)) if seeded is None else f"seeded {seeded} (random weights, for tests only)",
+        "weights": ", ".join(dict.fromkeys(files))
+        if seeded is None
+        else f"seeded {seeded} (random weights, for tests only)",
         "origin": "; ".join(dict.fromkeys(part.get("origin", "") for part in parts)),
         "licence": "; ".join(dict.fromkeys(part.get("licence", "") for part in parts)),
-        "weights_sha256": " ".join(dict.fromkeys(part["sha256"] for part in parts if "sha256" in part)),
+        "weights_sha256": " ".join(
+            dict.fromkeys(part["sha256"] for part in parts if "sha256" in part)
+        ),
     }
 
 
 def _properties(stream: BinaryIO) -> Iterator[tuple[str, str]]:
-    """The `metadata_props` of an ONNX file; the graph, hundreds of megabytes, is skipped. Raises ValueError for other files."""
+    """The `metadata_props` of an ONNX file; the graph, hundreds of megabytes, is skipped. Raises
+    ValueError for other files.
+    """
     end = os.fstat(stream.fileno()).st_size
     for field, length in _fields(stream, end):
         if field == METADATA_FIELD:
@@ -110,7 +138,9 @@ def _properties(stream: BinaryIO) -> Iterator[tuple[str, str]]:
 
 
 def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Number and length of each length-delimited field up to `end`; the stream then stands at its content, read or not."""
+    """Number and length of each length-delimited field up to `end`; the stream then stands at its
+    content, read or not.
+    """
     while stream.tell() < end:
         key = _varint(stream)
         field, kind = key >> 3, key & 7

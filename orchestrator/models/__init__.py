@@ -22,5 +22,7 @@ _ADAPTERS: Final[tuple[ModelAdapter, ...]] = (
     Static(),
 )
 
-ADAPTERS: Final[dict[LipSyncModel, ModelAdapter]] = {adapter.spec.model: adapter for adapter in _ADAPTERS}
+ADAPTERS: Final[dict[LipSyncModel, ModelAdapter]] = {
+    adapter.spec.model: adapter for adapter in _ADAPTERS
+}
 """Every model of the service by its wire name."""

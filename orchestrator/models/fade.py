@@ -1,4 +1,6 @@
-"""Lets what a network painted grow out of the resting face and go back into it, so that no silence cuts the picture."""
+"""Lets what a network painted grow out of the resting face and go back into it, so that no silence
+cuts the picture.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,17 @@ from numpy.typing import NDArray
 from orchestrator.models.base import FeatureWindows
 
 FADE_S: Final = 0.12
-"""From nothing to all of it. The mouth is shut meanwhile: a window is silent only some time after sound, and not just before it."""
+"""From nothing to all of it. The mouth is shut meanwhile: a window is silent only some time after
+sound, and not just before it.
+"""
 
 FIRST_SHARE: Final = 0.4
 """Of a first patch: about one frame's part of `FADE_S`."""
 
 GAP_S: Final = 0.25
-"""After a longer pause between two of our frames other models have drawn, and the last patch is out of date."""
+"""After a longer pause between two of our frames other models have drawn, and the last patch is out
+of date.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,11 +38,14 @@ class Painted:
     """`[height, width, 3]`, RGB."""
 
 
-def faded(windows: FeatureWindows, patches: NDArray[np.uint8], before: Painted | None) -> list[Painted | None]:
-    """What to lay over each frame, None where the face rests; any chunking of the same windows gives the same.
+def faded(
+    windows: FeatureWindows, patches: NDArray[np.uint8], before: Painted | None
+) -> list[Painted | None]:
+    """What to lay over each frame, None where the face rests; any chunking of the same windows
+    gives the same.
 
-    `patches [m, height, width, 3]` belong to the windows that are not silent, in their order. `before` is the last element of
-    the previous call's answer.
+    `patches [m, height, width, 3]` belong to the windows that are not silent, in their order.
+    `before` is the last element of the previous call's answer.
     """
     layers: list[Painted | None] = []
     fresh = iter(patches)

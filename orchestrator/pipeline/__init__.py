@@ -1,1 +1,3 @@
-"""Frame pipeline: model selection, circuit breaking, batching, the clock of a turn, and offline rendering."""
+"""Frame pipeline: model selection, circuit breaking, batching, the clock of a turn, and offline
+rendering.
+"""

@@ -1,4 +1,6 @@
-"""Every model over the same face and the same speech: which one this machine draws best in real time."""
+"""Every model over the same face and the same speech: which one this machine draws best in real
+time.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class BenchmarkResult:
     quality_score: float
     """0..1."""
     gpu_memory_peak_mb: float | None
-    """Most that was in use on Triton's GPUs while the model drew, other models included; None where no Triton reports a GPU."""
+    """Most that was in use on Triton's GPUs while the model drew, other models included; None where
+    no Triton reports a GPU.
+    """
     is_recommended: bool = False
 
 
@@ -64,7 +68,8 @@ async def benchmark(
     performance: PerformanceTracker,
     gpu_memory: GpuMemory = no_gpu,
 ) -> list[BenchmarkResult]:
-    """Results in the order of the adapters; models that fail are left out. What was measured counts for selection as well.
+    """Results in the order of the adapters; models that fail are left out. What was measured counts
+    for selection as well.
 
     Raises `LipSyncError` for speech that cannot be heard, before any model is asked.
     """
@@ -74,9 +79,13 @@ async def benchmark(
         try:
             async with _peak_of(gpu_memory) as peak_mb:
                 result = await _measured(adapter, face, turn, faces, video, performance)
-            results.append(dataclasses.replace(result, gpu_memory_peak_mb=max(peak_mb, default=None)))
+            results.append(
+                dataclasses.replace(result, gpu_memory_peak_mb=max(peak_mb, default=None))
+            )
         except LipSyncError as error:
-            performance.record_failure(adapter.spec.model, error.code, asyncio.get_running_loop().time())
+            performance.record_failure(
+                adapter.spec.model, error.code, asyncio.get_running_loop().time()
+            )
     return _with_recommendation(results)
 
 
@@ -94,7 +103,9 @@ def _test(chunks: Sequence[AudioChunk]) -> Turn:
 
 @contextlib.asynccontextmanager
 async def _peak_of(gpu_memory: GpuMemory) -> AsyncIterator[list[float]]:
-    """What the GPUs held meanwhile, look by look; the last look is one that Triton measured after the work."""
+    """What the GPUs held meanwhile, look by look; the last look is one that Triton measured after
+    the work.
+    """
     looks: list[float] = []
 
     async def watch() -> None:
@@ -122,14 +133,20 @@ async def _measured(
     performance: PerformanceTracker,
 ) -> BenchmarkResult:
     loop, latencies_ms, state = asyncio.get_running_loop(), list[float](), None
-    prepared: Any = await faces.optimize_for_model(face, adapter, turn.config.resolution.width, video.inference)
+    prepared: Any = await faces.optimize_for_model(
+        face, adapter, turn.config.resolution.width, video.inference
+    )
     began_s, spec = loop.time(), adapter.spec
     while (count := turn.frames_ready(spec, CHUNK_FRAMES)) > 0 and loop.time() - began_s < MOST_S:
         asked_s = loop.time()
-        images, state = await video.generate_frames(adapter, turn.windows(spec, count), prepared, state, deadline=began_s + 2 * MOST_S)
+        images, state = await video.generate_frames(
+            adapter, turn.windows(spec, count), prepared, state, deadline=began_s + 2 * MOST_S
+        )
         turn.advance(images, spec.model, 0.0)
         latencies_ms.append((loop.time() - asked_s) * 1000.0)
-        performance.record_success(spec.model, latencies_ms[-1], count, loop.time(), lasting_ms=1000.0 * count / turn.fps)
+        performance.record_success(
+            spec.model, latencies_ms[-1], count, loop.time(), lasting_ms=1000.0 * count / turn.fps
+        )
     figures = np.array(latencies_ms or [0.0])
     return BenchmarkResult(
         model=spec.model,
@@ -149,5 +166,9 @@ def _with_recommendation(results: Sequence[BenchmarkResult]) -> list[BenchmarkRe
         return []
     budget_ms = BUDGET_SHARE * 1000.0 * CHUNK_FRAMES / VideoGenerationConfig().target_fps
     in_time = [result for result in results if result.average_latency_ms <= budget_ms]
-    best = max(in_time, key=lambda result: result.quality_score) if in_time else min(results, key=lambda result: result.average_latency_ms)
+    best = (
+        max(in_time, key=lambda result: result.quality_score)
+        if in_time
+        else min(results, key=lambda result: result.average_latency_ms)
+    )
     return [dataclasses.replace(result, is_recommended=result is best) for result in results]

@@ -1,4 +1,6 @@
-"""How many speaking faces this machine carries: CPU time of the default model's frames, measured once through the real inference."""
+"""How many speaking faces this machine carries: CPU time of the default model's frames, measured
+once through the real inference.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +43,22 @@ ROUNDS: Final = 5
 """The cheapest one counts: the others shared the machine with something else."""
 
 WATCHED_S: Final = 0.2
-"""Beside each round: what goes on without it (models being loaded, sessions) is not counted against it."""
+"""Beside each round: what goes on without it (models being loaded, sessions) is not counted against
+it.
+"""
 
 SENDING_MS: Final = 0.6
-"""CPU time of a frame on top of drawing it: the stages receive, decode, encode (JPEG at 256 x 256) and send of `lipsync bench`."""
+"""CPU time of a frame on top of drawing it: the stages receive, decode, encode (JPEG at 256 x 256)
+and send of `lipsync bench`.
+"""
 
 PAUSES: Final = 0.2
 """Share of a speaker's time that is silence, whose frames no model draws."""
 
 RETRY_S: Final = 3.0
-"""Between a look at a model that does not answer, or a probe that failed, and the next; after further failures twice as long each."""
+"""Between a look at a model that does not answer, or a probe that failed, and the next; after
+further failures twice as long each.
+"""
 
 LONGEST_RETRY_S: Final = 60.0
 
@@ -73,11 +81,15 @@ class Capacity:
 def capacity_of(drawing_ms: float, cores: float, fps: float) -> Capacity:
     """From CPU milliseconds per drawn frame; never less than one face."""
     cost_ms = max(drawing_ms, 0.0) + SENDING_MS
-    return Capacity(max(1, math.floor(cores * 1000.0 / (cost_ms * fps * (1.0 - PAUSES)))), cost_ms, cores, fps)
+    return Capacity(
+        max(1, math.floor(cores * 1000.0 / (cost_ms * fps * (1.0 - PAUSES)))), cost_ms, cores, fps
+    )
 
 
 def cost_of_round(spent_s: float, wall_s: float, beside: float, frames: int) -> float:
-    """CPU milliseconds per frame of a round that took `wall_s`, while `beside` cores were busy with something else."""
+    """CPU milliseconds per frame of a round that took `wall_s`, while `beside` cores were busy with
+    something else.
+    """
     return 1000.0 * max(0.0, spent_s - beside * wall_s) / frames
 
 
@@ -87,14 +99,18 @@ def usable_cores() -> float:
 
 
 def cores_of_cgroup(folder: Path) -> float:
-    """CPU quota of a control group in cores, by the files of version 2 or else 1; infinite without a quota.
+    """CPU quota of a control group in cores, by the files of version 2 or else 1; infinite without
+    a quota.
 
-    https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max), https://docs.kernel.org/scheduler/sched-bwc.html (cpu.cfs_*).
+    https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max),
+    https://docs.kernel.org/scheduler/sched-bwc.html (cpu.cfs_*).
     """
     with contextlib.suppress(OSError):
         return cores_of_quota((folder / "cpu.max").read_text())
     try:
-        quota_us, period_us = (int((folder / "cpu" / f"cpu.cfs_{each}_us").read_text()) for each in ("quota", "period"))
+        quota_us, period_us = (
+            int((folder / "cpu" / f"cpu.cfs_{each}_us").read_text()) for each in ("quota", "period")
+        )
     except OSError:
         return math.inf
     return quota_us / period_us if quota_us > 0 else math.inf  # -1 is no limit
@@ -107,12 +123,18 @@ def cores_of_quota(text: str) -> float:
 
 
 def is_measured(config: ServiceConfig) -> bool:
-    """True where the probe tells the capacity. With a Triton elsewhere it would count only the orchestrator's own CPU."""
+    """True where the probe tells the capacity. With a Triton elsewhere it would count only the
+    orchestrator's own CPU.
+    """
     return config.capacity_probe and not config.triton_urls
 
 
-async def until_measured(ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]) -> Capacity:
-    """The first capacity that could be measured, however long the model is away or fails: until then nobody is turned away for it."""
+async def until_measured(
+    ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]
+) -> Capacity:
+    """The first capacity that could be measured, however long the model is away or fails: until
+    then nobody is turned away for it.
+    """
     wait_s = RETRY_S
     while True:
         while not await ready():  # noqa: ASYNC110 - its server is another process
@@ -120,13 +142,19 @@ async def until_measured(ready: Callable[[], Awaitable[bool]], measured: Callabl
         try:
             return await measured()
         except LipSyncError as error:
-            logger.warning("capacity is not known: %s; measured again in %g s", error.message, wait_s)
+            logger.warning(
+                "capacity is not known: %s; measured again in %g s", error.message, wait_s
+            )
         await asyncio.sleep(wait_s)
         wait_s = min(2.0 * wait_s, LONGEST_RETRY_S)
 
 
-async def measure(adapter: ModelAdapter, faces: FaceModelCacheService, video: VideoGeneratorService) -> Capacity:
-    """Draw the shipped face for about a second. Counts for no statistics; raises `LipSyncError` where the model does not draw."""
+async def measure(
+    adapter: ModelAdapter, faces: FaceModelCacheService, video: VideoGeneratorService
+) -> Capacity:
+    """Draw the shipped face for about a second. Counts for no statistics; raises `LipSyncError`
+    where the model does not draw.
+    """
     face = await faces.load_face_model(DEMO_USER, DEMO_FACE)
     quiet, speech = VideoGeneratorService(video.inference), await asyncio.to_thread(_speech)
     began_s, costs_ms = time.monotonic(), list[float]()
@@ -135,13 +163,22 @@ async def measure(adapter: ModelAdapter, faces: FaceModelCacheService, video: Vi
         spent_s, round_s = cpu_s(), time.monotonic()
         results = await benchmark([adapter], face, speech, faces, quiet, PerformanceTracker())
         if not results:
-            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, f"{adapter.spec.model.value} drew nothing to measure")
-        costs_ms.append(cost_of_round(cpu_s() - spent_s, time.monotonic() - round_s, beside, results[0].frames_generated))
+            raise LipSyncError(
+                LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+                f"{adapter.spec.model.value} drew nothing to measure",
+            )
+        costs_ms.append(
+            cost_of_round(
+                cpu_s() - spent_s, time.monotonic() - round_s, beside, results[0].frames_generated
+            )
+        )
     return capacity_of(min(costs_ms), usable_cores(), VideoGenerationConfig().target_fps)
 
 
 def cpu_s() -> float:
-    """CPU seconds so far of this process and, where psutil is there, of those below it: the embedded server and its backends."""
+    """CPU seconds so far of this process and, where psutil is there, of those below it: the
+    embedded server and its backends.
+    """
     try:
         import psutil
     except ImportError:  # comes with the embedded server
@@ -170,4 +207,7 @@ def _speech() -> Sequence[AudioChunk]:
     with wave.open(str(SPEECH)) as file:
         rate_hz, samples = file.getframerate(), round(CHUNK_S * file.getframerate())
         pieces = [file.readframes(samples) for _ in range(CHUNKS)]
-    return [AudioChunk(data, 1000.0 * CHUNK_S * number, number, rate_hz, 1, AudioFormat.PCM) for number, data in enumerate(pieces)]
+    return [
+        AudioChunk(data, 1000.0 * CHUNK_S * number, number, rate_hz, 1, AudioFormat.PCM)
+        for number, data in enumerate(pieces)
+    ]

@@ -1,4 +1,6 @@
-"""How the models fare: latency and success of each, and a circuit breaker that opens when one fails."""
+"""How the models fare: latency and success of each, and a circuit breaker that opens when one
+fails.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,25 @@ HISTORY: Final = 256
 """Chunks remembered per model."""
 
 FIRST_PROBE_S: Final = 0.25
-"""A failed model is asked again after this time, later ones after twice the time, up to `LONGEST_PROBE_S`."""
+"""A failed model is asked again after this time, later ones after twice the time, up to
+`LONGEST_PROBE_S`.
+"""
 
 LONGEST_PROBE_S: Final = 1.0
 
 STEADY_S: Final = 10.0
-"""A model that fails again within this time of coming back flaps: it stays away for twice as long as before, up to `LONGEST_FLAP_S`."""
+"""A model that fails again within this time of coming back flaps: it stays away for twice as long
+as before, up to `LONGEST_FLAP_S`.
+"""
 
 LONGEST_FLAP_S: Final = 4.0
 
-SHARED_FAILURES: Final = frozenset({LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE})
-"""Failures of the model itself. Others may come from one session's face or audio and must not cost the others their model."""
+SHARED_FAILURES: Final = frozenset(
+    {LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE}
+)
+"""Failures of the model itself. Others may come from one session's face or audio and must not cost
+the others their model.
+"""
 
 
 @dataclass
@@ -70,22 +80,30 @@ class ModelPerformance:
     quality_score: float = 0.0
     """Expected quality of the picture times the share of batches that succeeded, 0..1."""
     queue_ms: float | None = None
-    """Mean wait in Triton's queues for one batch, at the last look; None where nobody asked the model's networks meanwhile."""
+    """Mean wait in Triton's queues for one batch, at the last look; None where nobody asked the
+    model's networks meanwhile.
+    """
     gpu_utilization: float | None = None
     """0..1, of the GPUs that the model runs on, other models included; None without one."""
     memory_usage_mb: float | None = None
-    """What the model's backend processes hold, or else what is used of its GPUs, other models included."""
+    """What the model's backend processes hold, or else what is used of its GPUs, other models
+    included.
+    """
 
 
 class PerformanceTracker:
-    """Records results and answers which circuits are closed. Never reads a clock: `now` is monotonic seconds."""
+    """Records results and answers which circuits are closed. Never reads a clock: `now` is
+    monotonic seconds.
+    """
 
     def __init__(self, qualities: Mapping[LipSyncModel, float] | None = None) -> None:
         """`qualities` are what the models declare, 0..1."""
         self._qualities = dict(qualities or {})
         self._records: dict[LipSyncModel, _Record] = {}
 
-    def record_success(self, model: LipSyncModel, latency_ms: float, frames: int, now: float, *, lasting_ms: float) -> None:
+    def record_success(
+        self, model: LipSyncModel, latency_ms: float, frames: int, now: float, *, lasting_ms: float
+    ) -> None:
         """A batch was drawn, whose frames last as long as `lasting_ms` says."""
         record = self._record(model)
         record.latencies_ms.append(latency_ms)
@@ -95,7 +113,9 @@ class PerformanceTracker:
         record.updated_s = now
 
     def record_failure(self, model: LipSyncModel, code: LipSyncErrorCode, now: float) -> None:
-        """A batch failed; a failure of the model itself opens its circuit at once, and a face that it cannot draw says nothing of it."""
+        """A batch failed; a failure of the model itself opens its circuit at once, and a face that
+        it cannot draw says nothing of it.
+        """
         if code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
             return
         record = self._record(model)
@@ -103,16 +123,27 @@ class PerformanceTracker:
         record.updated_s = now
         if code in SHARED_FAILURES and record.open_until_s is None:
             flaps = now - record.closed_s < STEADY_S
-            record.probe_after_s = record.cooled_s = min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
+            record.probe_after_s = record.cooled_s = (
+                min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
+            )
             record.open_until_s = now + record.probe_after_s
             record.opened_by = code
 
     def note_resources(
-        self, model: LipSyncModel, *, queue_ms: float | None, gpu_utilization: float | None, memory_mb: float | None
+        self,
+        model: LipSyncModel,
+        *,
+        queue_ms: float | None,
+        gpu_utilization: float | None,
+        memory_mb: float | None,
     ) -> None:
         """What the servers say of the model since the last time they were asked."""
         record = self._record(model)
-        record.queue_ms, record.gpu_utilization, record.memory_mb = queue_ms, gpu_utilization, memory_mb
+        record.queue_ms, record.gpu_utilization, record.memory_mb = (
+            queue_ms,
+            gpu_utilization,
+            memory_mb,
+        )
 
     def is_closed(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model."""
@@ -124,9 +155,15 @@ class PerformanceTracker:
 
     def due_for_probe(self, now: float) -> list[LipSyncModel]:
         """Models whose circuit is open and whose cool-down is over."""
-        return [model for model, record in self._records.items() if record.open_until_s is not None and now >= record.open_until_s]
+        return [
+            model
+            for model, record in self._records.items()
+            if record.open_until_s is not None and now >= record.open_until_s
+        ]
 
-    def record_probe(self, model: LipSyncModel, answered: bool, now: float, *, longest_s: float = LONGEST_PROBE_S) -> None:
+    def record_probe(
+        self, model: LipSyncModel, answered: bool, now: float, *, longest_s: float = LONGEST_PROBE_S
+    ) -> None:
         """Close the circuit, or wait twice as long for the next probe, at most `longest_s`."""
         record = self._record(model)
         if answered:

@@ -1,4 +1,6 @@
-"""Which models the operator's rule on licences lets in: with `commercial_safe`, those alone whose code and weights allow commercial use."""
+"""Which models the operator's rule on licences lets in: with `commercial_safe`, those alone whose
+code and weights allow commercial use.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +16,64 @@ def why_refused(model: LipSyncModel, licences: Licences, *, commercial_safe: boo
     """What speaks against a model, with its licences; empty where it may be served."""
     if licences.commercial or not commercial_safe:
         return ""
-    return f"{model.value} is refused by commercial_safe (code: {licences.code}; weights: {licences.weights})"
+    return (
+        f"{model.value} is refused by commercial_safe (code: {licences.code}; weights: "
+        f"{licences.weights})"
+    )
 
 
-def refused_models(adapters: Mapping[LipSyncModel, ModelAdapter], *, commercial_safe: bool) -> dict[LipSyncModel, str]:
+def refused_models(
+    adapters: Mapping[LipSyncModel, ModelAdapter], *, commercial_safe: bool
+) -> dict[LipSyncModel, str]:
     """Models that may not be served, each with the reason."""
-    reasons = {model: why_refused(model, adapter.spec.licences, commercial_safe=commercial_safe) for model, adapter in adapters.items()}
+    reasons = {
+        model: why_refused(model, adapter.spec.licences, commercial_safe=commercial_safe)
+        for model, adapter in adapters.items()
+    }
     return {model: reason for model, reason in reasons.items() if reason}
 
 
-def best_permitted(adapters: Mapping[LipSyncModel, ModelAdapter], among: Collection[LipSyncModel] | None = None) -> LipSyncModel:
-    """The model of the best quality that may be served commercially, of those that a face supports."""
+def best_permitted(
+    adapters: Mapping[LipSyncModel, ModelAdapter], among: Collection[LipSyncModel] | None = None
+) -> LipSyncModel:
+    """The model of the best quality that may be served commercially, of those that a face
+    supports.
+    """
     permitted = [adapter.spec for adapter in adapters.values() if adapter.spec.licences.commercial]
     fitting = [spec for spec in permitted if among is None or spec.model in among]
     return max(fitting, key=lambda spec: spec.quality).model
 
 
-def check_models(config: ServiceConfig, adapters: Mapping[LipSyncModel, ModelAdapter], *, chain_is_named: bool) -> None:
-    """Raises `ConfigError` where somebody named a model that `commercial_safe` refuses; the chain of the defaults just leaves them out."""
+def check_models(
+    config: ServiceConfig, adapters: Mapping[LipSyncModel, ModelAdapter], *, chain_is_named: bool
+) -> None:
+    """Raises `ConfigError` where somebody named a model that `commercial_safe` refuses; the chain
+    of the defaults just leaves them out.
+    """
     refused = refused_models(adapters, commercial_safe=config.commercial_safe)
     if config.default_model in refused:
-        raise ConfigError(f"default_model: {refused[config.default_model]}; use {best_permitted(adapters).value}")
-    for key, models in {"models": config.models, "fallback_chain": config.fallback_chain if chain_is_named else ()}.items():
+        raise ConfigError(
+            f"default_model: {refused[config.default_model]}; use {best_permitted(adapters).value}"
+        )
+    for key, models in {
+        "models": config.models,
+        "fallback_chain": config.fallback_chain if chain_is_named else (),
+    }.items():
         banned = [refused[model] for model in models if model in refused]
         if banned:
-            rest = ",".join(model.value for model in models if model not in refused) or best_permitted(adapters).value
+            rest = (
+                ",".join(model.value for model in models if model not in refused)
+                or best_permitted(adapters).value
+            )
             raise ConfigError(f"{key}: {'; '.join(banned)}; use {rest}")
 
 
-def refused_preference(model: LipSyncModel, reason: str, licences: Licences, alternative: LipSyncModel) -> LipSyncError:
-    """What a client is told that asked for a refused model: the session goes on with the alternative."""
+def refused_preference(
+    model: LipSyncModel, reason: str, licences: Licences, alternative: LipSyncModel
+) -> LipSyncError:
+    """What a client is told that asked for a refused model: the session goes on with the
+    alternative.
+    """
     return LipSyncError(
         LipSyncErrorCode.MODEL_LOAD_FAILED,
         f"modelPreference: {reason}; {alternative.value} speaks instead",

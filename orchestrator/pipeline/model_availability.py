@@ -1,4 +1,6 @@
-"""Which models this checkout can use, why not the others, and under which licences: told alike by every command."""
+"""Which models this checkout can use, why not the others, and under which licences: told alike by
+every command.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from orchestrator.inference.model_contract import Repository
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import Licences
 
-LICENCES: Final[dict[LipSyncModel, Licences]] = {model: adapter.spec.licences for model, adapter in ADAPTERS.items()}
+LICENCES: Final[dict[LipSyncModel, Licences]] = {
+    model: adapter.spec.licences for model, adapter in ADAPTERS.items()
+}
 """As the adapters declare them; `docs/models.md` has the sources."""
 
 SHIPPED: Final = frozenset({"tpsm"})
@@ -21,7 +25,9 @@ TRAINED_HERE: Final = frozenset({"audio2motion"})
 
 
 def why_not(model: LipSyncModel, repository: Repository) -> str:
-    """What is missing before `model` can draw, and the command that brings it; empty when nothing is."""
+    """What is missing before `model` can draw, and the command that brings it; empty when nothing
+    is.
+    """
     if model not in ADAPTERS:
         return "not part of this version"
     absent = [name for name in ADAPTERS[model].spec.triton_models if not _present(name, repository)]
@@ -32,7 +38,9 @@ def why_not(model: LipSyncModel, repository: Repository) -> str:
 
 
 def commands_for(model: LipSyncModel, absent: Sequence[str]) -> tuple[str, ...]:
-    """What brings the Triton models `absent` of `model`; a public network's parts come from one checkpoint by one command."""
+    """What brings the Triton models `absent` of `model`; a public network's parts come from one
+    checkpoint by one command.
+    """
     return tuple(dict.fromkeys(_command(model, name) for name in absent))
 
 
@@ -52,4 +60,8 @@ def _present(name: str, repository: Repository) -> bool:
 def _file(name: str, repository: Repository) -> str:
     contract = repository.models.get(name)
     file = repository.path / name / "config.pbtxt" if contract is None else contract.file
-    return str(file.relative_to(repository.path.parent)) if file.is_relative_to(repository.path.parent) else str(file)
+    return (
+        str(file.relative_to(repository.path.parent))
+        if file.is_relative_to(repository.path.parent)
+        else str(file)
+    )

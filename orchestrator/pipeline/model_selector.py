@@ -1,4 +1,6 @@
-"""Which model draws next for a session, which are left out and why, and what the client is told of it."""
+"""Which model draws next for a session, which are left out and why, and what the client is told of
+it.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ from orchestrator.video.generator import VideoGeneratorService
 logger = logging.getLogger(__name__)
 
 SPARE_FACE_S: Final = 3.0
-"""A model that nobody asked for has its faces encoded only when the better ones have been away for this long: they may be
-away because the machine has too much to do."""
+"""A model that nobody asked for has its faces encoded only when the better ones have been away for
+this long: they may be away because the machine has too much to do.
+"""
 
 FIGURES_S: Final = 0.5
 """How long a model's figures are taken for current."""
@@ -63,7 +66,9 @@ class ModelChoice:
         self._preparations = preparations
         self._metrics = metrics
         self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
-        self.performance = PerformanceTracker({model: adapter.spec.quality for model, adapter in adapters.items()})
+        self.performance = PerformanceTracker(
+            {model: adapter.spec.quality for model, adapter in adapters.items()}
+        )
         self._candidates: dict[LipSyncModel, tuple[float, Candidate]] = {}
         self.gpu_available = False
         """Whether a Triton reports a GPU."""
@@ -73,10 +78,19 @@ class ModelChoice:
         return self._adapters[model].spec
 
     async def select_model(self, session: Session) -> list[LipSyncModel]:
-        """Candidates for the session's next frames, best first; those whose face is not prepared yet are left out."""
-        return self._drawable(session, await self.ranking(session, session.preference, session.compatible))
+        """Candidates for the session's next frames, best first; those whose face is not prepared
+        yet are left out.
+        """
+        return self._drawable(
+            session, await self.ranking(session, session.preference, session.compatible)
+        )
 
-    async def ranking(self, session: Session, preference: LipSyncModel | None, compatible: Collection[LipSyncModel]) -> list[LipSyncModel]:
+    async def ranking(
+        self,
+        session: Session,
+        preference: LipSyncModel | None,
+        compatible: Collection[LipSyncModel],
+    ) -> list[LipSyncModel]:
         """The order that the policy gives, prepared face or not."""
         now = asyncio.get_running_loop().time()
         situation = Situation(
@@ -92,13 +106,19 @@ class ModelChoice:
             giving_way=session.giving_way.models,
         )
         asked = {preference, self._config.default_model, *self._config.fallback_chain}
-        usable = [model for model in compatible if model in asked and await self._is_usable(session, model, now)]
+        usable = [
+            model
+            for model in compatible
+            if model in asked and await self._is_usable(session, model, now)
+        ]
         choices = ranked({model: self._candidate(model, now) for model in usable}, situation)
         session.reasons = {choice.model: choice.reason for choice in choices}
         return [choice.model for choice in choices]
 
     def _candidate(self, model: LipSyncModel, now: float) -> Candidate:
-        """Every batch of every session asks, and percentiles of hundreds of latencies are dear: figures stand for a while."""
+        """Every batch of every session asks, and percentiles of hundreds of latencies are dear:
+        figures stand for a while.
+        """
         known = self._candidates.get(model)
         if known is not None and now - known[0] < FIGURES_S:
             return known[1]
@@ -113,19 +133,32 @@ class ModelChoice:
         return candidate
 
     def _p95_ms(self, figures: ModelPerformance, now: float) -> float | None:
-        """A batch's own latency holds its wait in Triton's queue. Of a model that has not drawn here for a while it says nothing of
-        today's queue, which others may fill: then the wait that Triton reports counts on top."""
+        """A batch's own latency holds its wait in Triton's queue. Of a model that has not drawn
+        here for a while it says nothing of today's queue, which others may fill: then the wait that
+        Triton reports counts on top.
+        """
         if not figures.frames_per_second:
             return None
-        is_old = figures.updated_s is not None and now - figures.updated_s > self._config.performance_monitoring_interval
+        is_old = (
+            figures.updated_s is not None
+            and now - figures.updated_s > self._config.performance_monitoring_interval
+        )
         return CHUNK_MS * figures.p95_load + (figures.queue_ms or 0.0 if is_old else 0.0)
 
     def note_triton(self, figures: TritonFigures) -> None:
         """What the Tritons say of themselves; moves the choice and the metrics."""
         self.gpu_available = figures.has_gpu
         for model, adapter in self._adapters.items():
-            loads = [figures.models[name] for name in adapter.spec.triton_models if name in figures.models]
-            held_mb = [figures.memory_mb[name] for name in adapter.spec.triton_models if name in figures.memory_mb]
+            loads = [
+                figures.models[name]
+                for name in adapter.spec.triton_models
+                if name in figures.models
+            ]
+            held_mb = [
+                figures.memory_mb[name]
+                for name in adapter.spec.triton_models
+                if name in figures.memory_mb
+            ]
             on_gpu = figures.has_gpu and bool(adapter.spec.triton_models)
             self.performance.note_resources(
                 model,
@@ -148,23 +181,35 @@ class ModelChoice:
     async def available(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model now."""
         adapter = self._adapters.get(model)
-        permitted = adapter is not None and model not in self._refused and self._config.serves(model)
-        return permitted and self.performance.is_closed(model) and await self._video.ready(self._adapters[model])
+        permitted = (
+            adapter is not None and model not in self._refused and self._config.serves(model)
+        )
+        return (
+            permitted
+            and self.performance.is_closed(model)
+            and await self._video.ready(self._adapters[model])
+        )
 
     def why_refused(self, model: LipSyncModel) -> str:
         """The operator's reason not to serve the model; empty where there is none."""
         return self._refused.get(model, "")
 
     async def refusal(self, session: Session) -> LipSyncError | None:
-        """What the client is told of a preference that the operator refuses; None where there is nothing to tell."""
+        """What the client is told of a preference that the operator refuses; None where there is
+        nothing to tell.
+        """
         wished = session.preference
         if wished is None or wished not in self._refused:
             return None
         alternative = (await self.select_model(session))[0]
-        return refused_preference(wished, self._refused[wished], self.spec(wished).licences, alternative)
+        return refused_preference(
+            wished, self._refused[wished], self.spec(wished).licences, alternative
+        )
 
     async def why_unserved(self, session: Session, model: LipSyncModel) -> str:
-        """What a client is told of a preference that is not served: the code of what speaks against it."""
+        """What a client is told of a preference that is not served: the code of what speaks against
+        it.
+        """
         if model not in session.compatible:
             return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
         if model in session.giving_way.models:
@@ -175,7 +220,11 @@ class ModelChoice:
         return "FACE_NOT_PREPARED" if await self.available(model) else "NOT_READY"
 
     def note_switch(
-        self, session: Session, turn: Turn, model: LipSyncModel, failures: Mapping[LipSyncModel, LipSyncErrorCode]
+        self,
+        session: Session,
+        turn: Turn,
+        model: LipSyncModel,
+        failures: Mapping[LipSyncModel, LipSyncErrorCode],
     ) -> Switch | None:
         """The model draws now; a `Switch` where another one drew before."""
         before, session.model = session.model, model
@@ -186,7 +235,14 @@ class ModelChoice:
         self._video.counter.model_switches += 1
         session.model_since_s = asyncio.get_running_loop().time()
         was_awaited = session.awaited_since_s.pop(model, None) is not None
-        reason = self._switch_reason(session, before, model, failures, was_awaited=was_awaited, was_asked=wish_before is before)
+        reason = self._switch_reason(
+            session,
+            before,
+            model,
+            failures,
+            was_awaited=was_awaited,
+            was_asked=wish_before is before,
+        )
         self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
         logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
         return Switch(before, model, reason)
@@ -216,13 +272,19 @@ class ModelChoice:
             return session.reasons[after].value
         if before is LipSyncModel.STATIC:
             return "RECOVERED"
-        return session.reasons[after].value if before in session.reasons and after in session.reasons else "NOT_READY"
+        return (
+            session.reasons[after].value
+            if before in session.reasons and after in session.reasons
+            else "NOT_READY"
+        )
 
     async def _is_usable(self, session: Session, model: LipSyncModel, now: float) -> bool:
         return session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
 
     def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
-        """The models whose face is prepared; it is being prepared, from here on, for what ranks above the first of them."""
+        """The models whose face is prepared; it is being prepared, from here on, for what ranks
+        above the first of them.
+        """
         if session.face is None:
             return list(ranked)
         now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
@@ -237,4 +299,7 @@ class ModelChoice:
 
     def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
         since_s = session.awaited_since_s.setdefault(model, now)
-        return model in (session.preference, self._config.default_model) or now - since_s >= SPARE_FACE_S
+        return (
+            model in (session.preference, self._config.default_model)
+            or now - since_s >= SPARE_FACE_S
+        )

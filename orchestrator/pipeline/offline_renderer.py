@@ -1,4 +1,6 @@
-"""A whole recording at once: the live path's own stages, with neither pacing nor a deadline that hurries, nor a fallback."""
+"""A whole recording at once: the live path's own stages, with neither pacing nor a deadline that
+hurries, nor a fallback.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
-from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Samples, VideoGenerationConfig
+from orchestrator.core.types import (
+    AudioChunk,
+    AudioFormat,
+    LipSyncModel,
+    Samples,
+    VideoGenerationConfig,
+)
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.inference import Inference
 from orchestrator.inference.model_contract import Repository
@@ -50,7 +58,12 @@ class OfflineRenderer:
     """Draws every frame of a recording with one model or fails."""
 
     def __init__(
-        self, config: ServiceConfig, faces: FaceModelCacheService, inference: Inference, repository: Repository, metrics: Metrics
+        self,
+        config: ServiceConfig,
+        faces: FaceModelCacheService,
+        inference: Inference,
+        repository: Repository,
+        metrics: Metrics,
     ) -> None:
         """`metrics` are those of the service that it works for."""
         self._repository = repository
@@ -59,19 +72,25 @@ class OfflineRenderer:
         patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
-        self._pipeline = FramePipeline(patient, ADAPTERS, self._faces, video, VideoStreamingService(), metrics, weights)
+        self._pipeline = FramePipeline(
+            patient, ADAPTERS, self._faces, video, VideoStreamingService(), metrics, weights
+        )
 
     def weights_warning(self, model: LipSyncModel) -> str:
         """What has to be said with the model's name; empty for weights that somebody trained."""
         return self._pipeline.weights_warning(model)
 
     async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
-        """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises `LipSyncError`."""
+        """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises
+        `LipSyncError`.
+        """
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
         await self._pipeline.open_face(session, wish.face_id)
         assert session.face is not None
-        await self._faces.optimize_for_model(session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference)
+        await self._faces.optimize_for_model(
+            session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference
+        )
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
         for chunk in as_chunks(samples):
             turn.push(chunk, 0.0)
@@ -81,7 +100,9 @@ class OfflineRenderer:
         async for batch in self._ready_frames(session, turn, wish.model):
             yield batch
 
-    async def _ready_frames(self, session: Session, turn: Turn, model: LipSyncModel) -> AsyncGenerator[Frames, None]:
+    async def _ready_frames(
+        self, session: Session, turn: Turn, model: LipSyncModel
+    ) -> AsyncGenerator[Frames, None]:
         while (count := turn.frames_ready(self._pipeline.choice.spec(model), BATCH_FRAMES)) > 0:
             batch = await self._pipeline.next_frames(session, turn, [model], count)
             yield np.stack([frame.image for frame in batch.frames])
@@ -92,14 +113,24 @@ class OfflineRenderer:
         compatibility = self._faces.validate_compatibility(face)
         if reason := self._pipeline.choice.why_refused(wish.model):
             better = best_permitted(ADAPTERS, compatibility.compatible_lip_sync_models)
-            raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, f"{reason}; use {better.value}")
+            raise _unusable(
+                wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, f"{reason}; use {better.value}"
+            )
         if reason := why_not(wish.model, self._repository):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, reason)
         if not await self._pipeline.choice.available(wish.model):
-            raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready")
+            raise _unusable(
+                wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready"
+            )
         if wish.model not in compatibility.compatible_lip_sync_models:
-            issues = "; ".join(issue.message for issue in compatibility.issues if wish.model in issue.models)
-            raise _unusable(wish.model, LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, f"with face {face.id!r}: {issues}")
+            issues = "; ".join(
+                issue.message for issue in compatibility.issues if wish.model in issue.models
+            )
+            raise _unusable(
+                wish.model,
+                LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE,
+                f"with face {face.id!r}: {issues}",
+            )
 
 
 def _unusable(model: LipSyncModel, code: LipSyncErrorCode, reason: str) -> LipSyncError:
@@ -109,7 +140,10 @@ def _unusable(model: LipSyncModel, code: LipSyncErrorCode, reason: str) -> LipSy
 def as_chunks(samples: Samples) -> list[AudioChunk]:
     """A 16 kHz signal as a client would send it."""
     step = round(CHUNK_S * SAMPLE_RATE_HZ)
-    return [_pcm(samples[start : start + step], number) for number, start in enumerate(range(0, len(samples), step))]
+    return [
+        _pcm(samples[start : start + step], number)
+        for number, start in enumerate(range(0, len(samples), step))
+    ]
 
 
 def _pcm(samples: NDArray[np.float32], number: int) -> AudioChunk:

@@ -1,4 +1,6 @@
-"""The picture that a viewer sees before the first frame: the face as the first frame will show it, from the last resort."""
+"""The picture that a viewer sees before the first frame: the face as the first frame will show it,
+from the last resort.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ POSTER_QUALITY: Final = 85
 
 def windows_at_rest(spec: ModelSpec, idle_s: float) -> FeatureWindows:
     """One window of silence at this time of the session."""
-    columns = spec.features.n_mels if isinstance(spec.features, MelSpec) else spec.features.hop_length
+    columns = (
+        spec.features.n_mels if isinstance(spec.features, MelSpec) else spec.features.hop_length
+    )
     return FeatureWindows(
         rows=np.zeros((1, spec.window.frames, columns), np.float32),
         slot=np.zeros(1, np.int64),

@@ -1,4 +1,6 @@
-"""Asks models that failed whether they are back: each on its own, so that a slow one keeps none of the others away."""
+"""Asks models that failed whether they are back: each on its own, so that a slow one keeps none of
+the others away.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,20 @@ SLACK: Final = 4.0
 """Times what chunks usually took; a model that is back may have a queue to answer first."""
 
 ALMOST: Final = 0.9
-"""Of its deadline: whoever failed after so long ran out of time; a failure that comes quickly is another one."""
+"""Of its deadline: whoever failed after so long ran out of time; a failure that comes quickly is
+another one.
+"""
 
 LONGEST_ILL_PROBE_S: Final = 3.0
-"""Between probes of a model that ran out of time but has kept up before: it is ill, each question costs about what its chunks did,
-and with what a probe and the next chunk take it is to draw again within five seconds of being well."""
+"""Between probes of a model that ran out of time but has kept up before: it is ill, each question
+costs about what its chunks did, and with what a probe and the next chunk take it is to draw again
+within five seconds of being well.
+"""
 
 LONGEST_SLOW_PROBE_S: Final = 60.0
-"""Between those of one that never kept up here: it may work on for seconds for nobody, and each question costs what makes it too slow."""
+"""Between those of one that never kept up here: it may work on for seconds for nobody, and each
+question costs what makes it too slow.
+"""
 
 
 class Probes:
@@ -66,9 +74,15 @@ class Probes:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def deadline_s(self, model: LipSyncModel) -> float:
-        """How long the model may take: as its chunks did, and no longer than a chunk may, since it would fail again."""
+        """How long the model may take: as its chunks did, and no longer than a chunk may, since it
+        would fail again.
+        """
         usual_s = self._performance.performance(model).p95_latency_ms / 1000.0
-        allowed_s = min(self._chunk_deadline_s, SLACK * usual_s) if usual_s > 0.0 else self._chunk_deadline_s
+        allowed_s = (
+            min(self._chunk_deadline_s, SLACK * usual_s)
+            if usual_s > 0.0
+            else self._chunk_deadline_s
+        )
         return max(allowed_s, SHORTEST_DEADLINE_S)
 
     def longest_wait_s(self, model: LipSyncModel, *, timed_out: bool) -> float:
@@ -78,9 +92,13 @@ class Probes:
         return LONGEST_ILL_PROBE_S if self._has_kept_up(model) else LONGEST_SLOW_PROBE_S
 
     def _has_kept_up(self, model: LipSyncModel) -> bool:
-        """A chunk was drawn, or a probe answered, in the time that a chunk has. Recordings and benchmarks have more."""
+        """A chunk was drawn, or a probe answered, in the time that a chunk has. Recordings and
+        benchmarks have more.
+        """
         figures = self._performance.performance(model)
-        return model in self._answered or (figures.drawn > 0 and figures.average_latency_ms <= 1000.0 * self._chunk_deadline_s)
+        return model in self._answered or (
+            figures.drawn > 0 and figures.average_latency_ms <= 1000.0 * self._chunk_deadline_s
+        )
 
     def _ask(self, model: LipSyncModel) -> None:
         task = asyncio.create_task(self._probe(model), name=f"probe {model.value}")
@@ -90,9 +108,13 @@ class Probes:
     async def _probe(self, model: LipSyncModel) -> None:
         loop, adapter = asyncio.get_running_loop(), self._adapters[model]
         began, deadline_s = loop.time(), self.deadline_s(model)
-        answered = await self._video.ready(adapter) and await self._video.probe(adapter, deadline=began + deadline_s)
+        answered = await self._video.ready(adapter) and await self._video.probe(
+            adapter, deadline=began + deadline_s
+        )
         timed_out = loop.time() - began > ALMOST * deadline_s
-        self._performance.record_probe(model, answered, loop.time(), longest_s=self.longest_wait_s(model, timed_out=timed_out))
+        self._performance.record_probe(
+            model, answered, loop.time(), longest_s=self.longest_wait_s(model, timed_out=timed_out)
+        )
         if answered:
             self._answered.add(model)
             logger.info("model %s is back", model.value)

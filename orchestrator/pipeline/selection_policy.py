@@ -1,4 +1,6 @@
-"""Which models may draw the next frames, best first, and why. Pure: everything it weighs is an argument."""
+"""Which models may draw the next frames, best first, and why. Pure: everything it weighs is an
+argument.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,14 @@ MARGIN: Final = 0.05
 """By how much another model's quality must be better before a face changes its look for it."""
 
 DWELL_S: Final = 5.0
-"""How long a model draws at least before a better one may take over; a worse one takes over at once where it must."""
+"""How long a model draws at least before a better one may take over; a worse one takes over at once
+where it must.
+"""
 
 BUDGET_SHARE: Final = 0.8
-"""Of the time that a chunk's frames last: what a model may need for them, so that it keeps up on a bad day as well."""
+"""Of the time that a chunk's frames last: what a model may need for them, so that it keeps up on a
+bad day as well.
+"""
 
 
 class Reason(StrEnum):
@@ -35,7 +41,9 @@ class Reason(StrEnum):
     POOR_QUALITY = "POOR_QUALITY"
     """Less than the least quality that was asked for."""
     TOO_SLOW = "TOO_SLOW"
-    """Its chunks take longer than they last: only before the last resort, and after it where it had to give way."""
+    """Its chunks take longer than they last: only before the last resort, and after it where it had
+    to give way.
+    """
     NO_GPU = "NO_GPU"
     """It needs a GPU, there is none, and nobody measured that it does without."""
     LOW_BANDWIDTH = "LOW_BANDWIDTH"
@@ -51,7 +59,9 @@ class Candidate:
     quality: float
     """Expected quality of the picture times the share of chunks that succeeded, 0..1."""
     p95_ms: float | None = None
-    """Measured for what lasts as long as a chunk, the wait in Triton's queue included; None where nothing was measured yet."""
+    """Measured for what lasts as long as a chunk, the wait in Triton's queue included; None where
+    nothing was measured yet.
+    """
     needs_gpu: bool = False
     min_bandwidth_kbps: float = 0.0
     """What its pictures need to look better than a blur."""
@@ -79,7 +89,9 @@ class Situation:
     drawn_s: float = 0.0
     """For how long it has drawn."""
     giving_way: frozenset[LipSyncModel] = frozenset()
-    """So slow that sound of this session would be lost (`giving_way`): they draw none of it, asked for or not."""
+    """So slow that sound of this session would be lost (`giving_way`): they draw none of it, asked
+    for or not.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,39 +103,74 @@ class Choice:
 
 
 def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> list[Choice]:
-    """Candidates best first; `static` is the last resort, unless it was asked for or is the default.
+    """Candidates best first; `static` is the last resort, unless it was asked for or is the
+    default.
 
-    A preference wins. Then comes, with adaptive selection, the best quality of those that fit and were measured, else the
-    default; then the chain; what does not fit stands before the last resort. Where a model had to give way, the session
-    catches up with what is known to keep up: all others stand after the last resort, which cannot fail.
+    A preference wins. Then comes, with adaptive selection, the best quality of those that fit and
+    were measured, else the default; then the chain; what does not fit stands before the last
+    resort. Where a model had to give way, the session catches up with what is known to keep up: all
+    others stand after the last resort, which cannot fail.
     """
     static = LipSyncModel.STATIC
     if (situation.preference or situation.default) is static:
-        return [Choice(static, Reason.DEFAULT if situation.preference is None else Reason.REQUESTED)]
-    listed = [model for model in dict.fromkeys((situation.default, *situation.chain)) if model in candidates and model is not static]
+        return [
+            Choice(static, Reason.DEFAULT if situation.preference is None else Reason.REQUESTED)
+        ]
+    listed = [
+        model
+        for model in dict.fromkeys((situation.default, *situation.chain))
+        if model in candidates and model is not static
+    ]
     against = {model: _objection(candidates[model], situation) for model in listed}
     fitting = [model for model in listed if against[model] is None]
     first = _first(fitting, candidates, situation)
     choices = [] if first is None else [first]
-    choices += [Choice(model, _place(model, situation)) for model in fitting if first is None or model is not first.model]
-    choices += [Choice(model, objection) for model in listed if (objection := against[model]) is not None]
+    choices += [
+        Choice(model, _place(model, situation))
+        for model in fitting
+        if first is None or model is not first.model
+    ]
+    choices += [
+        Choice(model, objection) for model in listed if (objection := against[model]) is not None
+    ]
     wanted = situation.preference
     if wanted is not None and wanted in candidates:
-        choices = [Choice(wanted, Reason.REQUESTED), *(choice for choice in choices if choice.model is not wanted)]
-    keeping_up = [choice for choice in choices if _may_catch_up(choice, candidates[choice.model], situation)]
-    others = [choice if choice.model not in situation.giving_way else Choice(choice.model, Reason.TOO_SLOW) for choice in choices]
-    return [*keeping_up, Choice(static, Reason.LAST_RESORT), *(choice for choice in others if choice not in keeping_up)]
+        choices = [
+            Choice(wanted, Reason.REQUESTED),
+            *(choice for choice in choices if choice.model is not wanted),
+        ]
+    keeping_up = [
+        choice for choice in choices if _may_catch_up(choice, candidates[choice.model], situation)
+    ]
+    others = [
+        choice
+        if choice.model not in situation.giving_way
+        else Choice(choice.model, Reason.TOO_SLOW)
+        for choice in choices
+    ]
+    return [
+        *keeping_up,
+        Choice(static, Reason.LAST_RESORT),
+        *(choice for choice in others if choice not in keeping_up),
+    ]
 
 
 def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
-    budget_ms = BUDGET_SHARE * situation.chunk_ms if situation.max_latency_ms is None else situation.max_latency_ms
+    budget_ms = (
+        BUDGET_SHARE * situation.chunk_ms
+        if situation.max_latency_ms is None
+        else situation.max_latency_ms
+    )
     if candidate.quality < situation.min_quality:
         return Reason.POOR_QUALITY
     if candidate.p95_ms is not None and candidate.p95_ms > budget_ms:
         return Reason.TOO_SLOW
     if candidate.needs_gpu and candidate.p95_ms is None and not situation.gpu_available:
         return Reason.NO_GPU
-    if situation.bandwidth_kbps is not None and situation.bandwidth_kbps < candidate.min_bandwidth_kbps:
+    if (
+        situation.bandwidth_kbps is not None
+        and situation.bandwidth_kbps < candidate.min_bandwidth_kbps
+    ):
         return Reason.LOW_BANDWIDTH
     return None
 
@@ -133,12 +180,22 @@ def _may_catch_up(choice: Choice, candidate: Candidate, situation: Situation) ->
     if not situation.giving_way or choice.model in situation.giving_way:
         return not situation.giving_way
     is_known = candidate.p95_ms is not None or choice.model is situation.default
-    return choice.reason is Reason.REQUESTED or (is_known and _objection(candidate, situation) is None)
+    return choice.reason is Reason.REQUESTED or (
+        is_known and _objection(candidate, situation) is None
+    )
 
 
-def _first(fitting: Sequence[LipSyncModel], candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> Choice | None:
+def _first(
+    fitting: Sequence[LipSyncModel],
+    candidates: Mapping[LipSyncModel, Candidate],
+    situation: Situation,
+) -> Choice | None:
     """The default may lead unmeasured, any other has to have shown that it keeps up."""
-    known = [model for model in fitting if model is situation.default or candidates[model].p95_ms is not None]
+    known = [
+        model
+        for model in fitting
+        if model is situation.default or candidates[model].p95_ms is not None
+    ]
     if not situation.adaptive or not known:
         return None
     best = max(known, key=lambda model: candidates[model].quality)

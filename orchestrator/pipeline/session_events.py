@@ -13,12 +13,16 @@ CONTROL_WEIGHT_MS = 1.0
 """What an item without audio counts in the inbox, so that their number is bounded too."""
 
 MOST_BYTES_PER_MS = 768.0
-"""48 kHz, two channels of 8 bytes: a chunk counts in the inbox for as long as its bytes could play, whatever it says of itself."""
+"""48 kHz, two channels of 8 bytes: a chunk counts in the inbox for as long as its bytes could play,
+whatever it says of itself.
+"""
 
 
 @dataclass(slots=True)
 class InboxItem:
-    """One step of a turn, in the order of arrival: a chunk, or the turn's end when `chunk` is None."""
+    """One step of a turn, in the order of arrival: a chunk, or the turn's end when `chunk` is
+    None.
+    """
 
     ordinal: int
     """Number of the turn within the session."""
@@ -33,7 +37,9 @@ class InboxItem:
 
 
 def weight_ms(item: InboxItem) -> float:
-    """What an item counts in the inbox: the sound it holds, and no less than what it takes of memory."""
+    """What an item counts in the inbox: the sound it holds, and no less than what it takes of
+    memory.
+    """
     held_ms = 0.0 if item.chunk is None else len(item.chunk.data) / MOST_BYTES_PER_MS
     return max(item.duration_ms, held_ms, CONTROL_WEIGHT_MS)
 

@@ -17,24 +17,42 @@ from orchestrator.video.adaptation.frame_rate import FrameRate
 from orchestrator.video.stream_state import StreamState
 
 SPEAKING_S = 2.0
-"""A session whose last audio is older than this and that has none waiting does not speak: it costs next to nothing."""
+"""A session whose last audio is older than this and that has none waiting does not speak: it costs
+next to nothing.
+"""
 
 
 class Session:
-    """State of one conversation; one task works on it, the socket's tasks only touch its two channels."""
+    """State of one conversation; one task works on it, the socket's tasks only touch its two
+    channels.
+    """
 
-    def __init__(self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int, key: str | None = None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        user_id: str,
+        *,
+        inbox_ms: float,
+        outbox_frames: int,
+        key: str | None = None,
+    ) -> None:
         self.id = session_id
         self.user_id = user_id
         self.key = key or session_id
-        """What the registry knows it by: ids over sockets are their user's own, those of calls are the program's."""
+        """What the registry knows it by: ids over sockets are their user's own, those of calls are
+        the program's.
+        """
         self.inbox: Channel[InboxItem] = Channel(inbox_ms, weight_ms)
         self.inbox_s = inbox_ms / 1000.0
-        self.outbox: Channel[Outgoing] = Channel(outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0)
+        self.outbox: Channel[Outgoing] = Channel(
+            outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0
+        )
         self.preference: LipSyncModel | None = None
         self.face: FaceModel | None = None
         self.named_face: str | None = None
-        """The id that the client last named and was given; None: it speaks with the user's active face."""
+        """The id that the client last named and was given; None: it speaks with the user's active
+        face.
+        """
         self.swapped_face: FaceModel | None = None
         """Takes the place of the face with the next chunk."""
         self.compatible: tuple[LipSyncModel, ...] = ()
@@ -70,7 +88,8 @@ class Session:
         self.turns = 0
         """Begun by calls; turns that come over a socket are counted there."""
         self.config = VideoGenerationConfig()
-        """Of the turn that a call began last, which holds for its tail too, when the turn is over."""
+        """Of the turn that a call began last, which holds for its tail too, when the turn is over. 
+        """
         self.working = asyncio.Lock()
         """Held by the call that works on the session; a socket's sessions have a task instead."""
 
@@ -85,4 +104,6 @@ class Session:
 
 def merged_config(config: VideoGenerationConfig, **changes: Any) -> VideoGenerationConfig:
     """`config` with every change that is not None."""
-    return dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
+    return dataclasses.replace(
+        config, **{key: value for key, value in changes.items() if value is not None}
+    )

@@ -1,4 +1,6 @@
-"""Which models have to give way in a session: so slow that sound would be lost if they went on drawing it. Pure."""
+"""Which models have to give way in a session: so slow that sound would be lost if they went on
+drawing it. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,21 @@ HALF: Final = 0.5
 """Fill of the inbox, and lateness as a share of what it holds, from which on sound is in danger."""
 
 FULL: Final = 0.9
-"""Fill from which it is in danger however late the frames are: a client may be ahead of real time."""
+"""Fill from which it is in danger however late the frames are: a client may be ahead of real time. 
+"""
 
 LATE_S: Final = 2.0
 """Frames that are no later than this are not late."""
 
 CAUGHT_UP: Final = HALF / 4
-"""Lateness, as a share of what the inbox holds, that counts in place of `LATE_S` where it is less: a small inbox never holds so much."""
+"""Lateness, as a share of what the inbox holds, that counts in place of `LATE_S` where it is less:
+a small inbox never holds so much.
+"""
 
 DWELL_S: Final = 10.0
-"""How long a model that gave way is not asked at least, so that a face does not change its look all the time."""
+"""How long a model that gave way is not asked at least, so that a face does not change its look all
+the time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,16 @@ class GivingWay:
     since_s: float = 0.0
 
 
-def after_look(state: GivingWay, waiting: Waiting, model: LipSyncModel | None, now: float) -> GivingWay:
+def after_look(
+    state: GivingWay, waiting: Waiting, model: LipSyncModel | None, now: float
+) -> GivingWay:
     """The state after a look at a session whose last batch `model` drew."""
-    if model is not None and model not in state.models and waiting.load > 1.0 and _in_danger(waiting):
+    if (
+        model is not None
+        and model not in state.models
+        and waiting.load > 1.0
+        and _in_danger(waiting)
+    ):
         return GivingWay(state.models | {model}, now)
     caught_up_s = min(LATE_S, CAUGHT_UP * waiting.inbox_s)
     if state.models and waiting.late_s <= caught_up_s and now - state.since_s >= DWELL_S:

@@ -11,25 +11,43 @@ import numpy as np
 
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.audio.stream import AudioStream
-from orchestrator.core.types import AudioChunk, GeneratedFrame, LipSyncModel, RgbImage, VideoGenerationConfig
+from orchestrator.core.types import (
+    AudioChunk,
+    GeneratedFrame,
+    LipSyncModel,
+    RgbImage,
+    VideoGenerationConfig,
+)
 from orchestrator.models.base import FeatureWindows, ModelSpec, ModelState
 from orchestrator.video.cross_fade import CrossFade
 
 SILENCE_BEFORE_S: Final = 0.25
-"""A frame rests only when this much audio before its centre was silent too: the mouth needs time to close."""
+"""A frame rests only when this much audio before its centre was silent too: the mouth needs time to
+close.
+"""
 
 HISTORY_S: Final = 4.0
-"""Audio kept behind the next frame: as much as the longest window of any model reaches back, so that each can take over."""
+"""Audio kept behind the next frame: as much as the longest window of any model reaches back, so
+that each can take over.
+"""
 
 _ROUNDING: Final = 1e-6
 """Frame centres that lie on a feature row must not fall below it by rounding."""
 
 
 class Turn:
-    """Counts media time in samples: frame k shows the mouth at its centre, `(k + 0.5) / fps` after the turn's first sample."""
+    """Counts media time in samples: frame k shows the mouth at its centre, `(k + 0.5) / fps` after
+    the turn's first sample.
+    """
 
     def __init__(
-        self, turn_id: str, ordinal: int, config: VideoGenerationConfig, first_timestamp_ms: float, now: float, idle_s: float
+        self,
+        turn_id: str,
+        ordinal: int,
+        config: VideoGenerationConfig,
+        first_timestamp_ms: float,
+        now: float,
+        idle_s: float,
     ) -> None:
         self.id = turn_id
         self.ordinal = ordinal
@@ -44,9 +62,13 @@ class Turn:
         """Of the frames that were drawn: what the client counts."""
         self.bytes_sent = 0
         self.load = 0.0
-        """Time that the last batch took for each frame that was drawn, over the time that a frame lasts."""
+        """Time that the last batch took for each frame that was drawn, over the time that a frame
+        lasts.
+        """
         self.drawing_share = 0.0
-        """The same over the time that the whole batch lasts, with the frames that were left out: what a lower rate eases."""
+        """The same over the time that the whole batch lasts, with the frames that were left out:
+        what a lower rate eases.
+        """
         self.finished = False
         self.switches = 0
         self.model: LipSyncModel | None = None
@@ -65,7 +87,9 @@ class Turn:
 
     @property
     def end_idle_s(self) -> float:
-        """Session media time at which this turn's audio ends, where the next turn's idle motion goes on."""
+        """Session media time at which this turn's audio ends, where the next turn's idle motion
+        goes on.
+        """
         return self._idle_s + self.audio.duration_s
 
     def push(self, chunk: AudioChunk, now: float) -> None:
@@ -100,14 +124,20 @@ class Turn:
             count += 1
         return count
 
-    def windows(self, spec: ModelSpec, count: int, kept: Sequence[int] | None = None) -> FeatureWindows:
-        """The audio side of the next `count` frames, or of those `kept` among them (0 is the next one); the cursor does not move."""
+    def windows(
+        self, spec: ModelSpec, count: int, kept: Sequence[int] | None = None
+    ) -> FeatureWindows:
+        """The audio side of the next `count` frames, or of those `kept` among them (0 is the next
+        one); the cursor does not move.
+        """
         numbers = self.next_frame + np.array(range(count) if kept is None else kept)
         centres = [self._centre(int(number), spec) for number in numbers]
         ahead, frames = spec.window.ahead_frames, spec.window.frames
         times_s = (numbers + 0.5) / self.fps
         return FeatureWindows(
-            rows=np.stack([self.audio.window(spec.features, slot + ahead, frames) for slot, _ in centres]),
+            rows=np.stack(
+                [self.audio.window(spec.features, slot + ahead, frames) for slot, _ in centres]
+            ),
             slot=np.array([slot for slot, _ in centres], dtype=np.int64),
             phase=np.array([phase for _, phase in centres], dtype=np.float32),
             idle_s=times_s + self._idle_s,
@@ -123,7 +153,8 @@ class Turn:
         count: int = 0,
         interpolated: Collection[int] = (),
     ) -> list[GeneratedFrame]:
-        """The next frames, or those `kept` of the next `count`, have these pictures; moves the cursor and lets go of used audio.
+        """The next frames, or those `kept` of the next `count`, have these pictures; moves the
+        cursor and lets go of used audio.
 
         `interpolated` are places in `images` that no model drew.
         """
@@ -145,13 +176,24 @@ class Turn:
         return frames
 
     def frame_keys(self, spec: ModelSpec, numbers: Sequence[int]) -> list[Hashable] | None:
-        """What the frames of a stateless model follow from on the side of the turn, as offsets from the next frame; None where unknown."""
+        """What the frames of a stateless model follow from on the side of the turn, as offsets from
+        the next frame; None where unknown.
+        """
         keys: list[Hashable] = []
         for number in numbers:
             heard = self.audio.fingerprint(self._needed_samples(self.next_frame + number, spec))
             if heard is None:
                 return None
-            keys.append((spec.model, self.fps, self.config.resolution, round(1000.0 * self._idle_s), self.next_frame + number, heard))
+            keys.append(
+                (
+                    spec.model,
+                    self.fps,
+                    self.config.resolution,
+                    round(1000.0 * self._idle_s),
+                    self.next_frame + number,
+                    heard,
+                )
+            )
         return keys
 
     def skip(self, count: int) -> None:
@@ -180,7 +222,9 @@ class Turn:
         return last_row * spec.features.hop_length + spec.features.reach_samples
 
     def _centre(self, frame: int, spec: ModelSpec) -> tuple[int, float]:
-        """The feature row at or before a frame's centre, and how far the centre lies past it, in hops."""
+        """The feature row at or before a frame's centre, and how far the centre lies past it, in
+        hops.
+        """
         hops = (frame + 0.5) / self.fps * SAMPLE_RATE_HZ / spec.features.hop_length + _ROUNDING
         slot = math.floor(hops)
         return slot, hops - slot

@@ -1,7 +1,9 @@
-"""The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md` describes it.
+"""The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md`
+describes it.
 
-`client_messages` and `service_messages` are the records; `reading` checks what clients send, and `writing` says what the service
-has to say; `binary` is the layout of messages that are not text; `instances` is what gateways and several instances need.
+`client_messages` and `service_messages` are the records; `reading` checks what clients send, and
+`writing` says what the service has to say; `binary` is the layout of messages that are not text;
+`instances` is what gateways and several instances need.
 """
 
 from orchestrator.protocol.binary_framing import BINARY_SUBPROTOCOL, join_binary, split_binary
@@ -30,7 +32,14 @@ from orchestrator.protocol.decoding import (
     session_of,
     wire_fault,
 )
-from orchestrator.protocol.encoding import dump, dump_binary, error_message, frame_text, video_message, wire_time
+from orchestrator.protocol.encoding import (
+    dump,
+    dump_binary,
+    error_message,
+    frame_text,
+    video_message,
+    wire_time,
+)
 from orchestrator.protocol.instances import (
     DRAINING,
     EXPIRED,

@@ -8,7 +8,9 @@ import msgspec
 
 from orchestrator.core.types import AudioFormat, LipSyncModel, VideoFormat
 
-Identifier: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")]
+Identifier: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}\Z")
+]
 
 
 Bandwidth: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e8)]
@@ -116,7 +118,15 @@ class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
     """As the session's last `response_start` named it."""
 
 
-ClientMessage: TypeAlias = WireAudio | EndUtterance | Interruption | SwitchModel | ClientReport | EndSession | ResumeSession
+ClientMessage: TypeAlias = (
+    WireAudio
+    | EndUtterance
+    | Interruption
+    | SwitchModel
+    | ClientReport
+    | EndSession
+    | ResumeSession
+)
 
 MESSAGE_TYPES: Final = (
     "lipsync_audio",

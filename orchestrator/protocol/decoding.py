@@ -13,10 +13,18 @@ import msgspec
 from orchestrator.core.errors import ID_RULE, LipSyncError, invalid_field
 from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, VideoFormat
 from orchestrator.protocol.binary_framing import split_binary
-from orchestrator.protocol.client_messages import MESSAGE_TYPES, ClientMessage, Identifier, WireAudio, WireConfig
+from orchestrator.protocol.client_messages import (
+    MESSAGE_TYPES,
+    ClientMessage,
+    Identifier,
+    WireAudio,
+    WireConfig,
+)
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk still gets a typed error."""
+"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk
+still gets a typed error.
+"""
 
 MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 """Decoded bytes of one chunk: 2 s of 48 kHz stereo float WAV is 0.8 MB."""
@@ -56,12 +64,17 @@ def parse(text: str | bytes) -> ClientMessage:
     except msgspec.ValidationError as error:
         raise wire_fault(error, "message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid_field("message", f"is not valid JSON ({error}); send one JSON object per WebSocket text message") from None
+        raise invalid_field(
+            "message",
+            f"is not valid JSON ({error}); send one JSON object per WebSocket text message",
+        ) from None
     return message
 
 
 def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
-    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`; errors as for `parse`."""
+    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`;
+    errors as for `parse`.
+    """
     header, payload = split_binary(message)
     try:
         fields = msgspec.json.decode(header)
@@ -71,11 +84,16 @@ def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
     except msgspec.ValidationError as error:
         raise wire_fault(error, "message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid_field("header", f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object") from None
+        raise invalid_field(
+            "header",
+            f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object",
+        ) from None
 
 
 def session_of(text: str | bytes) -> str | None:
-    """The session a refused message seems to speak of, so that its error can be told to the right one."""
+    """The session a refused message seems to speak of, so that its error can be told to the right
+    one.
+    """
     try:
         return _naming.decode(text if isinstance(text, str) else split_binary(text)[0]).session_id
     except LipSyncError:
@@ -85,28 +103,46 @@ def session_of(text: str | bytes) -> str | None:
 
 
 def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
-    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary message's audio, else base64 is decoded."""
+    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary
+    message's audio, else base64 is decoded.
+    """
     wire = message.audio_chunk
     if max(len(payload or b""), len(wire.data) * 3 // 4 - 3) > MAX_AUDIO_BYTES:
-        raise invalid_field("audioChunk.data", f"holds more than {MAX_AUDIO_BYTES} bytes; send chunks of 10 ms to 2 s")
+        raise invalid_field(
+            "audioChunk.data",
+            f"holds more than {MAX_AUDIO_BYTES} bytes; send chunks of 10 ms to 2 s",
+        )
     try:
         data = base64.b64decode(wire.data, validate=True) if payload is None else payload
     except ValueError:
         raise invalid_field("audioChunk.data", "is not valid base64") from None
     if not data:
-        raise invalid_field("audioChunk.data", "is empty; send at least one sample, or end_utterance when there is no more")
+        raise invalid_field(
+            "audioChunk.data",
+            "is empty; send at least one sample, or end_utterance when there is no more",
+        )
     if not math.isfinite(wire.timestamp) or not 0 <= wire.timestamp < 1e15:
-        raise invalid_field("audioChunk.timestamp", "must be milliseconds of the client's clock, 0 or more")
+        raise invalid_field(
+            "audioChunk.timestamp", "must be milliseconds of the client's clock, 0 or more"
+        )
     if wire.sequence_number < 0:
         raise invalid_field("audioChunk.sequenceNumber", "must be 0 or more")
     if wire.format is not AudioFormat.WAV:
         _check_range("audioChunk.sampleRate", wire.sample_rate, 8000, 48000)
         _check_range("audioChunk.channels", wire.channels, 1, 2)
-    chunk = AudioChunk(data, wire.timestamp, wire.sequence_number, wire.sample_rate, wire.channels, wire.format)
+    chunk = AudioChunk(
+        data, wire.timestamp, wire.sequence_number, wire.sample_rate, wire.channels, wire.format
+    )
     config = message.config or WireConfig()
     check_config(config)
     return AudioRequest(
-        message.session_id, message.user_id, chunk, message.face_model_id, message.model_preference, message.turn_id, config
+        message.session_id,
+        message.user_id,
+        chunk,
+        message.face_model_id,
+        message.model_preference,
+        message.turn_id,
+        config,
     )
 
 
@@ -128,7 +164,9 @@ def _check_range(field: str, value: float, lowest: float, highest: float) -> Non
 
 
 def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
-    """The error that names the field; `whole` is what the fault lies in where it lies in no field."""
+    """The error that names the field; `whole` is what the fault lies in where it lies in no
+    field.
+    """
     problem = str(error)
     what, _, place = problem.rpartition(" - at `$") if " - at `$" in problem else (problem, "", "")
     what, path = _cut(what), place.removesuffix("`").removeprefix(".")
@@ -137,18 +175,28 @@ def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
         path = f"{path}.{named['name']}".strip(".")
         return invalid_field(path, "is required but missing")
     if path in ("", "type") and "Invalid value" in what:
-        return invalid_field("type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}")
+        return invalid_field(
+            "type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}"
+        )
     if what.startswith("Invalid enum value"):
-        return invalid_field(path, f"is {what.partition('value ')[2]}; send one of {', '.join(_choices(path))}")
+        return invalid_field(
+            path, f"is {what.partition('value ')[2]}; send one of {', '.join(_choices(path))}"
+        )
     if "matching regex" in what:  # identifiers alone have one
         return invalid_field(path, ID_RULE)
-    field = path if path and not path.startswith("[") else whole  # brackets: a number out of range, before fields had names
+    field = (
+        path if path and not path.startswith("[") else whole
+    )  # brackets: a number out of range, before fields had names
     return invalid_field(field, what[:1].lower() + what[1:])
 
 
 def _choices(path: str) -> tuple[str, ...]:
-    """What a field of few values takes; the two named `format` lie in different objects, and every other names a model."""
-    known = {"audioChunk.format": AudioFormat, "config.format": VideoFormat}.get(path, LipSyncModel.known())
+    """What a field of few values takes; the two named `format` lie in different objects, and every
+    other names a model.
+    """
+    known = {"audioChunk.format": AudioFormat, "config.format": VideoFormat}.get(
+        path, LipSyncModel.known()
+    )
     return tuple(str(one) for one in known)
 
 

@@ -19,7 +19,9 @@ def dump(message: ServerMessage) -> str:
     return _encoder.encode(message).decode()
 
 
-def video_message(session_id: str, turn_id: str, frame: StreamingFrame, sequence_number: int) -> ResponseVideo:
+def video_message(
+    session_id: str, turn_id: str, frame: StreamingFrame, sequence_number: int
+) -> ResponseVideo:
     """A coded frame as the wire has it, under the number that the client expects next."""
     return ResponseVideo(
         session_id=session_id,
@@ -43,7 +45,9 @@ def frame_text(session_id: str, turn_id: str, frame: StreamingFrame) -> str:
 
 
 def dump_binary(message: ResponseVideo) -> bytes:
-    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's own bytes."""
+    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's
+    own bytes.
+    """
     fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
     del fields["frameData"]
     header = _encoder.encode(fields)
@@ -52,9 +56,18 @@ def dump_binary(message: ResponseVideo) -> bytes:
 
 def error_message(error: LipSyncError, session_id: str | None) -> ErrorMessage:
     """What a client is told of an error."""
-    return ErrorMessage(session_id, error.code, error.message, error.recoverable, error.fallback_available, error.details)
+    return ErrorMessage(
+        session_id,
+        error.code,
+        error.message,
+        error.recoverable,
+        error.fallback_available,
+        error.details,
+    )
 
 
 def wire_time(time_ms: float) -> float:
-    """Milliseconds as the wire writes them: whole numbers without a fraction, others to the microsecond."""
+    """Milliseconds as the wire writes them: whole numbers without a fraction, others to the
+    microsecond.
+    """
     return int(time_ms) if time_ms == int(time_ms) else round(time_ms, 3)

@@ -1,4 +1,6 @@
-"""What the wire says of a service of several instances: the routing key, and why a session is not here."""
+"""What the wire says of a service of several instances: the routing key, and why a session is not
+here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ ROUTE_HEADER: Final = "X-Lipsync-Route"
 """Header with the same key, from programs."""
 
 RESTART_CODE: Final = 1012
-"""Close code (service restart, IANA's registry of RFC 6455) of an instance that shuts down and keeps no session of the connection."""
+"""Close code (service restart, IANA's registry of RFC 6455) of an instance that shuts down and
+keeps no session of the connection.
+"""
 
 DRAINING: Final = "DRAINING"
 """`details.reason` of what an instance refuses while it shuts down."""
@@ -29,6 +33,11 @@ _ROUTE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def check_route(field: str, value: str | None) -> None:
-    """Raises INVALID_MESSAGE where a routing key is given that could not be an id; `field` is the parameter or the header."""
+    """Raises INVALID_MESSAGE where a routing key is given that could not be an id; `field` is the
+    parameter or the header.
+    """
     if value is not None and not _ROUTE.fullmatch(value):
-        raise invalid_field(field, f"{ID_RULE}; leave it out, or send one random key over all connections of a client")
+        raise invalid_field(
+            field,
+            f"{ID_RULE}; leave it out, or send one random key over all connections of a client",
+        )

@@ -18,7 +18,9 @@ class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
     model: LipSyncModel
     timestamp: float
     instance: str
-    """Of the process that has the session, a new one at each start: to be named when the session is resumed."""
+    """Of the process that has the session, a new one at each start: to be named when the session is
+    resumed.
+    """
     weights: str | msgspec.UnsetType = msgspec.UNSET
     """Only where the model's weights are random ones, for tests: it says so."""
 
@@ -58,7 +60,9 @@ class TurnMetrics(msgspec.Struct, rename="camel"):
     jitter_ms: float = 0.0
     """Running mean of the differences between neighbouring frames' latencies (RFC 3550)."""
     av_offset_ms: float | None = None
-    """Median of what the client reported last, positive when the picture is ahead; null if it reported nothing."""
+    """Median of what the client reported last, positive when the picture is ahead; null if it
+    reported nothing.
+    """
     sync_correction_ms: float = 0.0
     """Added to presentation times by the end of the turn."""
 
@@ -129,5 +133,12 @@ class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):
 
 
 ServerMessage: TypeAlias = (
-    ResponseStart | ResponseVideo | ResponseEnd | ModelSwitched | Poster | SessionResumed | SessionWarning | ErrorMessage
+    ResponseStart
+    | ResponseVideo
+    | ResponseEnd
+    | ModelSwitched
+    | Poster
+    | SessionResumed
+    | SessionWarning
+    | ErrorMessage
 )

@@ -9,34 +9,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.core.types import RgbImage
-from orchestrator.rendering.face_maps import COARSE, EDGE_CODE, SIZES, SWAY_NODES, FaceMaps, edge_box
+from orchestrator.rendering.face_maps import (
+    COARSE,
+    EDGE_CODE,
+    SIZES,
+    SWAY_NODES,
+    FaceMaps,
+    edge_box,
+)
 from orchestrator.rendering.inner_mouth import inner_mouth
 from orchestrator.rendering.landmarks import FACE_OVAL, Frame, Points, checked, pick
 from orchestrator.rendering.lids import lash_color, lids
 from orchestrator.rendering.mouth_fields import common_fields, layer_fields, round_shrink
-from orchestrator.rendering.mouth_shape import MouthShape, curve, inner_corners, mouth_shape, opening_profile
+from orchestrator.rendering.mouth_shape import (
+    MouthShape,
+    curve,
+    inner_corners,
+    mouth_shape,
+    opening_profile,
+)
 
 WELL_LIT_SKIN: Final = np.array([226.0, 180.0, 152.0])
 
 
 def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) -> FaceMaps:
-    """Maps of `image` `[h, w, 3]` with `landmarks` `[468 or 478, 2]` in its pixels, for frames of `size` (128, 256 or 512).
+    """Maps of `image` `[h, w, 3]` with `landmarks` `[468 or 478, 2]` in its pixels, for frames of
+    `size` (128, 256 or 512).
 
-    A photo that is not square is cut to a square around the face. ValueError when the landmarks make no mouth.
+    A photo that is not square is cut to a square around the face. ValueError when the landmarks
+    make no mouth.
     """
     if size not in SIZES:
         raise ValueError(f"size: {size}, expected one of {SIZES}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 32:
-        raise ValueError(f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, at least 32 pixels a side")
+    if (
+        image.ndim != 3
+        or image.shape[2] != 3
+        or image.dtype != np.uint8
+        or min(image.shape[:2]) < 32
+    ):
+        raise ValueError(
+            f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, at least "
+            "32 pixels a side"
+        )
     points = checked(landmarks, image.shape[1], image.shape[0])
     photo, points = _square(image, points, size * 3 // 2)
     in_frame = (points + 0.5) / 1.5 - 0.5
-    small = np.asarray(cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = np.asarray(
+        cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
     shape = mouth_shape(in_frame, small)
     mouth_box = _mouth_box(shape, size)
     common, layers = _displacements(shape, mouth_box, size)
     cavity_box = _cavity_box(shape, mouth_box)
-    inner = inner_mouth(shape, _local(shape.frame, cavity_box), _cut(small, cavity_box), _light(photo, points))
+    inner = inner_mouth(
+        shape, _local(shape.frame, cavity_box), _cut(small, cavity_box), _light(photo, points)
+    )
     right, left = lids(points, photo)
     sway, pivot = _sway(in_frame, size)
     return FaceMaps(
@@ -47,7 +74,9 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         common=common,
         layers=layers,
         edges=_edges(shape, edge_box(size, mouth_box)),
-        tuck_profile=opening_profile(_local(shape.frame, mouth_box, size // COARSE)[..., 0], shape).astype(np.float32),
+        tuck_profile=opening_profile(
+            _local(shape.frame, mouth_box, size // COARSE)[..., 0], shape
+        ).astype(np.float32),
         cavity_box=np.array(cavity_box, dtype=np.int32),
         cavity=inner.cavity,
         upper_teeth=inner.upper_teeth,
@@ -62,14 +91,22 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
 
 
 def square_around(points: Points, width: int, height: int) -> tuple[int, int, int]:
-    """Left, top and side of the part of a photo that is drawn: the largest square around the face `points`, in pixels."""
+    """Left, top and side of the part of a photo that is drawn: the largest square around the face
+    `points`, in pixels.
+    """
     side = min(height, width)
     center = (points.min(axis=0) + points.max(axis=0)) / 2.0
-    return int(np.clip(round(center[0] - side / 2), 0, width - side)), int(np.clip(round(center[1] - side / 2), 0, height - side)), side
+    return (
+        int(np.clip(round(center[0] - side / 2), 0, width - side)),
+        int(np.clip(round(center[1] - side / 2), 0, height - side)),
+        side,
+    )
 
 
 def frame_points(landmarks: NDArray[np.float32], width: int, height: int, size: int) -> Points:
-    """Where the landmarks of a photo of `width` x `height` lie in frames of `size`: `[468, 2]`, pixels. ValueError as `build_face_maps`."""
+    """Where the landmarks of a photo of `width` x `height` lie in frames of `size`: `[468, 2]`,
+    pixels. ValueError as `build_face_maps`.
+    """
     points = checked(landmarks, width, height)
     left, top, side = square_around(points, width, height)
     return (points - (left, top) + 0.5) * (size / side) - 0.5
@@ -79,37 +116,57 @@ def _square(image: RgbImage, points: Points, side: int) -> tuple[RgbImage, Point
     """The largest square around the face, scaled to `side`, and the points in it."""
     left, top, length = square_around(points, image.shape[1], image.shape[0])
     cut = image[top : top + length, left : left + length]
-    scaled = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if length > side else cv2.INTER_CUBIC)
-    return np.ascontiguousarray(scaled, dtype=np.uint8), (points - (left, top) + 0.5) * (side / length) - 0.5
+    scaled = cv2.resize(
+        cut, (side, side), interpolation=cv2.INTER_AREA if length > side else cv2.INTER_CUBIC
+    )
+    return np.ascontiguousarray(scaled, dtype=np.uint8), (points - (left, top) + 0.5) * (
+        side / length
+    ) - 0.5
 
 
 def _mouth_numbers(shape: MouthShape) -> NDArray[np.float32]:
     frame = shape.frame
-    return np.array([*frame.origin, *frame.axis, frame.unit, round_shrink(shape), shape.scale], dtype=np.float32)
+    return np.array(
+        [*frame.origin, *frame.axis, frame.unit, round_shrink(shape), shape.scale], dtype=np.float32
+    )
 
 
 def _mouth_box(shape: MouthShape, size: int) -> tuple[int, int, int, int]:
     """Cheeks to below the chin, cut at the picture's border, on the coarse grid."""
     step = size // COARSE
     bottom = float(shape.chin[:, 1].max()) + 1.3
-    corners = shape.frame.to_pixels(np.array([[-2.5, -1.5], [2.5, -1.5], [-2.5, bottom], [2.5, bottom]]))
+    corners = shape.frame.to_pixels(
+        np.array([[-2.5, -1.5], [2.5, -1.5], [-2.5, bottom], [2.5, bottom]])
+    )
     low = np.clip(corners.min(axis=0), 0, size - 8 * step).astype(int) // step * step
-    high = np.clip(-(-np.ceil(corners.max(axis=0)) // step) * step, low + 8 * step, size).astype(int)
+    high = np.clip(-(-np.ceil(corners.max(axis=0)) // step) * step, low + 8 * step, size).astype(
+        int
+    )
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def _cavity_box(shape: MouthShape, mouth_box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _cavity_box(
+    shape: MouthShape, mouth_box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
     top = float(shape.seam[:, 1].min()) - 0.35
     bottom = float(shape.seam[:, 1].max()) + 1.15 * shape.scale
-    corners = shape.frame.to_pixels(np.array([[-1.25, top], [1.25, top], [-1.25, bottom], [1.25, bottom]]))
+    corners = shape.frame.to_pixels(
+        np.array([[-1.25, top], [1.25, top], [-1.25, bottom], [1.25, bottom]])
+    )
     x, y, width, height = mouth_box
-    low = np.clip(np.floor(corners.min(axis=0)), (x, y), (x + width - 4, y + height - 4)).astype(int)
+    low = np.clip(np.floor(corners.min(axis=0)), (x, y), (x + width - 4, y + height - 4)).astype(
+        int
+    )
     high = np.clip(np.ceil(corners.max(axis=0)), low + 4, (x + width, y + height)).astype(int)
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def _displacements(shape: MouthShape, box: tuple[int, int, int, int], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Common `[2, h, w, 2]` and layer `[6, h, w, 4]` fields on the coarse grid of the box, in coarse steps."""
+def _displacements(
+    shape: MouthShape, box: tuple[int, int, int, int], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Common `[2, h, w, 2]` and layer `[6, h, w, 4]` fields on the coarse grid of the box, in
+    coarse steps.
+    """
     step = size // COARSE
     local = _local(shape.frame, box, step)
     height, width = local.shape[:2]
@@ -118,8 +175,15 @@ def _displacements(shape: MouthShape, box: tuple[int, int, int, int], size: int)
     common = common_fields(shape, at) * window
     layers = layer_fields(shape, at) * window
     common = shape.frame.turn(common) / step
-    layers = np.concatenate([shape.frame.turn(layers[..., :2]), shape.frame.turn(layers[..., 2:])], axis=-1) / step
-    return common.reshape(-1, height, width, 2).astype(np.float32), layers.reshape(-1, height, width, 4).astype(np.float32)
+    layers = (
+        np.concatenate(
+            [shape.frame.turn(layers[..., :2]), shape.frame.turn(layers[..., 2:])], axis=-1
+        )
+        / step
+    )
+    return common.reshape(-1, height, width, 2).astype(np.float32), layers.reshape(
+        -1, height, width, 4
+    ).astype(np.float32)
 
 
 def _window(shape: MouthShape, at: Points) -> NDArray[np.float64]:
@@ -133,21 +197,30 @@ def _window(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def _edges(shape: MouthShape, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Coded distances `[h, w, 2]` above the upper lip's edge and below the lower lip's, for image pixels of the box."""
+    """Coded distances `[h, w, 2]` above the upper lip's edge and below the lower lip's, for image
+    pixels of the box.
+    """
     x0, y0, width, height = box
     rows, columns = np.mgrid[y0 : y0 + height, x0 : x0 + width]
     local = shape.frame.to_local((np.stack([columns, rows], axis=-1) + 0.5) / 1.5 - 0.5)
     left, right = inner_corners(shape)
     reach = np.abs(local[..., 0] - (left + right) / 2.0) / ((right - left) / 2.0)
     above = _distance(shape.upper_inner, local, -1.0)
-    below = _distance(shape.lower_inner, local, 1.0) + np.clip((reach - 0.965) / 0.04, 0.0, 1.0) * 0.32
-    return np.asarray(np.clip(np.rint(np.stack([above, below], axis=-1) * EDGE_CODE + 128.0), 0, 255), dtype=np.uint8)
+    below = (
+        _distance(shape.lower_inner, local, 1.0) + np.clip((reach - 0.965) / 0.04, 0.0, 1.0) * 0.32
+    )
+    return np.asarray(
+        np.clip(np.rint(np.stack([above, below], axis=-1) * EDGE_CODE + 128.0), 0, 255),
+        dtype=np.uint8,
+    )
 
 
 def _distance(lip: Points, local: Points, sign: float) -> NDArray[np.float64]:
     edge = curve(lip)
     slope = edge.slope(local[..., 0])
-    distance: NDArray[np.float64] = sign * (local[..., 1] - edge(local[..., 0])) / np.sqrt(1.0 + slope**2)
+    distance: NDArray[np.float64] = (
+        sign * (local[..., 1] - edge(local[..., 0])) / np.sqrt(1.0 + slope**2)
+    )
     return distance
 
 
@@ -165,16 +238,22 @@ def _cut(picture: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
 
 
 def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:
-    """Light on the face `[3]`, about 1: the cheeks' colour over that of well lit skin, damped since skin differs more than light."""
+    """Light on the face `[3]`, about 1: the cheeks' colour over that of well lit skin, damped since
+    skin differs more than light.
+    """
     cheeks = np.clip(np.rint(points[[50, 280, 205, 425]]), 0, photo.shape[0] - 1).astype(int)
     skin = photo[cheeks[:, 1], cheeks[:, 0]].astype(np.float64).mean(axis=0)
     ratio = np.maximum(skin, 1.0) / WELL_LIT_SKIN
-    light: NDArray[np.float64] = np.clip(np.sqrt(ratio.mean()) * (ratio / ratio.mean()) ** 0.35, 0.3, 1.1)
+    light: NDArray[np.float64] = np.clip(
+        np.sqrt(ratio.mean()) * (ratio / ratio.mean()) ** 0.35, 0.3, 1.1
+    )
     return light
 
 
 def _sway(points: Points, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Shares of shift and roll `[2, 32, 32]`: the head moves as one, nearer parts a little more, the picture's border not at all."""
+    """Shares of shift and roll `[2, 32, 32]`: the head moves as one, nearer parts a little more,
+    the picture's border not at all.
+    """
     oval = pick(points, FACE_OVAL)
     low, high = oval.min(axis=0), oval.max(axis=0)
     center, half = (low + high) / 2.0, np.maximum((high - low) / 2.0, 1.0)

@@ -13,8 +13,9 @@ import cv2
 def code_version() -> str:
     """Hash of this package's source files and of OpenCV's version, which resamples the photo.
 
-    Taken from the files, so that nobody has to remember to count a version up. Any edit makes stored maps stale,
-    also one that changes no map: solving them again costs less than 0.1 s a face.
+    Taken from the files, so that nobody has to remember to count a version up. Any edit makes
+    stored maps stale, also one that changes no map: solving them again costs less than 0.1 s a
+    face.
     """
     found = hashlib.sha256(cv2.__version__.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):

@@ -1,4 +1,6 @@
-"""Everything needed to draw one face at one size, and its strict binary form that travels to the renderer once."""
+"""Everything needed to draw one face at one size, and its strict binary form that travels to the
+renderer once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 
 SIZES: Final = (128, 256, 512)
 COARSE: Final = 128
-"""Displacement maps have this many nodes along the picture's side; they are smooth, so finer ones would look the same."""
+"""Displacement maps have this many nodes along the picture's side; they are smooth, so finer ones
+would look the same.
+"""
 
 EDGE_CODE: Final = 400.0
 """Steps of a coded distance per half mouth width; 128 is the lip's edge."""
@@ -31,13 +35,19 @@ _DIMS: Final = struct.Struct("<4H")
 
 @dataclass(frozen=True, eq=False)
 class FaceMaps:
-    """One face at one size. Arrays are read-only; lengths below are in pixels of the frame unless said otherwise."""
+    """One face at one size. Arrays are read-only; lengths below are in pixels of the frame unless
+    said otherwise.
+    """
 
     size: int
     image: NDArray[np.uint8]
-    """`[k, k, 3]` RGB photo, k = 1.5 * size: sampled down while it is warped, so that a moving frame is not softer than a still one."""
+    """`[k, k, 3]` RGB photo, k = 1.5 * size: sampled down while it is warped, so that a moving
+    frame is not softer than a still one.
+    """
     mouth_frame: NDArray[np.float32]
-    """`[7]` origin x, y; axis x, y; half mouth width; share of width lost at full rounding; neutral half width over this one."""
+    """`[7]` origin x, y; axis x, y; half mouth width; share of width lost at full rounding; neutral
+    half width over this one.
+    """
     mouth_box: NDArray[np.int32]
     """`[4]` x, y, width, height of the part of the frame that the mouth moves."""
     common: NDArray[np.float32]
@@ -45,9 +55,13 @@ class FaceMaps:
     layers: NDArray[np.float32]
     """`[6, h, w, 4]` coarse displacements of LAYER_FIELDS, upper layer then lower."""
     edges: NDArray[np.uint8]
-    """`[h, w, 2]` signed distances to the upper and lower lip's edge, in image pixels around the box."""
+    """`[h, w, 2]` signed distances to the upper and lower lip's edge, in image pixels around the
+    box.
+    """
     tuck_profile: NDArray[np.float32]
-    """`[h, w]` on the coarse grid, how far the lower lip rolls in there, 0 at the corners to 1 in the middle."""
+    """`[h, w]` on the coarse grid, how far the lower lip rolls in there, 0 at the corners to 1 in
+    the middle.
+    """
     cavity_box: NDArray[np.int32]
     """`[4]` x, y, width, height of the part that can show the inside of the mouth."""
     cavity: NDArray[np.uint8]
@@ -83,7 +97,9 @@ class FaceMaps:
 
     @staticmethod
     def from_bytes(blob: bytes) -> FaceMaps:
-        """Parse `to_bytes`; ValueError with the reason for anything else. Never allocates more than the blob holds."""
+        """Parse `to_bytes`; ValueError with the reason for anything else. Never allocates more than
+        the blob holds.
+        """
         if not _HEADER.size < len(blob) <= MAX_BYTES:
             raise ValueError(f"face maps: {len(blob)} bytes, expected up to {MAX_BYTES}")
         magic, size = _HEADER.unpack_from(blob)
@@ -128,12 +144,17 @@ ARRAYS: Final[tuple[tuple[str, str, int], ...]] = (
 
 
 def edge_box(size: int, mouth_box: Sequence[int]) -> tuple[int, int, int, int]:
-    """x, y, width, height in image pixels of what the mouth box can show: the box and a margin for the sway."""
+    """x, y, width, height in image pixels of what the mouth box can show: the box and a margin for
+    the sway.
+    """
     side = size * 3 // 2
     x, y, width, height = mouth_box
     margin = round(0.05 * size)
     left, top = max(0, (x - margin) * 3 // 2), max(0, (y - margin) * 3 // 2)
-    right, bottom = min(side, (x + width + margin) * 3 // 2), min(side, (y + height + margin) * 3 // 2)
+    right, bottom = (
+        min(side, (x + width + margin) * 3 // 2),
+        min(side, (y + height + margin) * 3 // 2),
+    )
     return left, top, right - left, bottom - top
 
 
@@ -152,10 +173,18 @@ def _read(blob: bytes, offset: int, name: str, dtype: str, ndim: int) -> tuple[N
 
 
 def _check(maps: FaceMaps) -> None:
-    """Every shape follows from the size and the boxes; a blob that says otherwise must not reach the drawing code."""
+    """Every shape follows from the size and the boxes; a blob that says otherwise must not reach
+    the drawing code.
+    """
     size, side = maps.size, maps.size * 3 // 2
     _expect("image", maps.image, (side, side, 3))
-    for name, count in (("mouth_frame", 7), ("mouth_box", 4), ("cavity_box", 4), ("lash", 3), ("pivot", 2)):
+    for name, count in (
+        ("mouth_frame", 7),
+        ("mouth_box", 4),
+        ("cavity_box", 4),
+        ("lash", 3),
+        ("pivot", 2),
+    ):
         _expect(name, getattr(maps, name), (count,))
     _expect("lid_boxes", maps.lid_boxes, (2, 4))
     for box, limit, name in (
@@ -180,12 +209,18 @@ def _check(maps: FaceMaps) -> None:
     _expect("cavity", maps.cavity, (height, width, 3))
     _expect("upper_teeth", maps.upper_teeth, (height, width, 4))
     _expect("lower_jaw", maps.lower_jaw, (height, width, 4))
-    for name, (_, _, width, height) in zip(("right_lid", "left_lid"), maps.lid_boxes.tolist(), strict=True):
+    for name, (_, _, width, height) in zip(
+        ("right_lid", "left_lid"), maps.lid_boxes.tolist(), strict=True
+    ):
         _expect(name, getattr(maps, name), (height, width, 7))
     _expect("sway", maps.sway, (2, SWAY_NODES, SWAY_NODES))
     for field in fields(maps):
         value = getattr(maps, field.name)
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not (np.isfinite(value) & (np.abs(value) < 1e4)).all():
+        if (
+            isinstance(value, np.ndarray)
+            and value.dtype.kind == "f"
+            and not (np.isfinite(value) & (np.abs(value) < 1e4)).all()
+        ):
             raise ValueError(f"face maps: {field.name} has values out of range")
 
 
@@ -195,7 +230,10 @@ def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
 
 
 def _within(inner: Sequence[int], outer: Sequence[int]) -> bool:
-    return all(o <= i and i + i_size <= o + o_size for i, o, i_size, o_size in zip(inner[:2], outer[:2], inner[2:], outer[2:], strict=True))
+    return all(
+        o <= i and i + i_size <= o + o_size
+        for i, o, i_size, o_size in zip(inner[:2], outer[:2], inner[2:], outer[2:], strict=True)
+    )
 
 
 def _expect_inside(name: str, box: NDArray[np.int32], limit: int) -> None:

@@ -1,4 +1,6 @@
-"""Draws frames of one face: the photo warped by the head's sway and the mouth's fields, the lips and what is between them, lids."""
+"""Draws frames of one face: the photo warped by the head's sway and the mouth's fields, the lips
+and what is between them, lids.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample
 
 LOWEST: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
 HIGHEST: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.float32)
-"""Motion is clipped to these: MOTION_PARAMETERS' ranges, and head movement that the margins have room for."""
+"""Motion is clipped to these: MOTION_PARAMETERS' ranges, and head movement that the margins have
+room for.
+"""
 
 
 class FaceRenderer:
-    """Draws one face; keeps nothing between frames, so frames may be drawn in any order and in any thread."""
+    """Draws one face; keeps nothing between frames, so frames may be drawn in any order and in any
+    thread.
+    """
 
     def __init__(self, maps: FaceMaps) -> None:
         self.maps = maps
@@ -30,20 +36,35 @@ class FaceRenderer:
         self._pitch = maps.size // SWAY_NODES
         self._head = _head_positions(head, self._pitch)
         self._mouth = MouthWarp(maps, head)
-        self._mouth_window, self._lip_window = _window(maps.mouth_box.tolist()), _window(self._mouth.lip_box)
+        self._mouth_window, self._lip_window = (
+            _window(maps.mouth_box.tolist()),
+            _window(self._mouth.lip_box),
+        )
         self._lips = LipPainter(maps, head, self._mouth.lip_box)
-        self._lids = [LidPainter(maps.right_lid, maps.lid_boxes[0], maps.lash), LidPainter(maps.left_lid, maps.lid_boxes[1], maps.lash)]
+        self._lids = [
+            LidPainter(maps.right_lid, maps.lid_boxes[0], maps.lash),
+            LidPainter(maps.left_lid, maps.lid_boxes[1], maps.lash),
+        ]
 
     def draw(self, motion: NDArray[np.float32]) -> RgbImage:
-        """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS; values outside their range are clipped."""
+        """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS; values outside their
+        range are clipped.
+        """
         frame = np.empty((self.maps.size, self.maps.size, 3), dtype=np.uint8)
         self.draw_into(motion, frame)
         return frame
 
     def draw_into(self, motion: NDArray[np.float32], frame: RgbImage) -> None:
         """`draw` into `frame`, C-contiguous; ValueError when its shape or type is another."""
-        if frame.shape != (self.maps.size, self.maps.size, 3) or frame.dtype != np.uint8 or not frame.flags.c_contiguous:
-            raise ValueError(f"frame: shape {frame.shape} of {frame.dtype}, expected [{self.maps.size}, {self.maps.size}, 3] of uint8")
+        if (
+            frame.shape != (self.maps.size, self.maps.size, 3)
+            or frame.dtype != np.uint8
+            or not frame.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"frame: shape {frame.shape} of {frame.dtype}, expected [{self.maps.size}, "
+                f"{self.maps.size}, 3] of uint8"
+            )
         row: list[float] = _clipped(motion).tolist()
         head = np.array([-row[SWAY_X], -row[SWAY_Y], -row[ROLL], 1.0], dtype=np.float32)
         image = self._blinking(row[BLINK])
@@ -85,12 +106,18 @@ def _head_basis(maps: FaceMaps) -> Field:
     shift, roll = maps.sway
     zero = np.zeros_like(shift)
     rotation = np.stack([-(y - maps.pivot[1]) * roll, (x - maps.pivot[0]) * roll], axis=-1)
-    basis = [np.stack([shift * maps.size, zero], axis=-1), np.stack([zero, shift * maps.size], axis=-1), rotation]
+    basis = [
+        np.stack([shift * maps.size, zero], axis=-1),
+        np.stack([zero, shift * maps.size], axis=-1),
+        rotation,
+    ]
     return np.asarray(np.stack(basis), dtype=np.float32)
 
 
 def _head_positions(head: Field, pitch: int) -> Field:
-    """`[4, 34 * 34 * 2]`: the head basis in image pixels on a ringed grid, and each node's own position, which always counts fully."""
+    """`[4, 34 * 34 * 2]`: the head basis in image pixels on a ringed grid, and each node's own
+    position, which always counts fully.
+    """
     still = (ring_nodes(SWAY_NODES, SWAY_NODES) - 0.5) * np.float32(1.5 * pitch) - np.float32(0.5)
     positions: Field = np.concatenate([ringed(head) * np.float32(1.5), still[None]])
     return positions.reshape(len(head) + 1, -1)

@@ -1,6 +1,8 @@
-"""From what the audio network says every 10 ms to mouths at the centres of video frames: the last step before drawing.
+"""From what the audio network says every 10 ms to mouths at the centres of video frames: the last
+step before drawing.
 
-It lives beside the renderer, so that a server that has both networks can go from sound to pictures in one request.
+It lives beside the renderer, so that a server that has both networks can go from sound to pictures
+in one request.
 """
 
 from __future__ import annotations
@@ -15,19 +17,23 @@ from orchestrator.rendering.motion import CLOSED, OPEN, aperture
 SMOOTHING_STEPS: Final = 2.5
 CLOSURE_REACH_STEPS: Final = 1.0
 CONTACT: Final = 0.08
-"""The network hedges: where a closure is short it predicts a small gap, where none is a small closure. Below this both count
-as none. With the three values closures seen in decoded video rise from 0.70 to 0.92 of all, at no loss of correlation
-(`python -m benchmarks.lip_sync_accuracy`, held-out voices)."""
+"""The network hedges: where a closure is short it predicts a small gap, where none is a small
+closure. Below this both count as none. With the three values closures seen in decoded video rise
+from 0.70 to 0.92 of all, at no loss of correlation (`python -m benchmarks.lip_sync_accuracy`,
+held-out voices).
+"""
 
 RESTING: Final = -100.0
 """A centre that is beyond all steps: the mouth rests."""
 
 
 def mouths_at(centres: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mouth parameters `[n, 7]` at `centres` `[n]`, counted in steps of 10 ms from the first one of `steps` `[n, s, 7]`.
+    """Mouth parameters `[n, 7]` at `centres` `[n]`, counted in steps of 10 ms from the first one of
+    `steps` `[n, s, 7]`.
 
-    A triangle of +-25 ms around the centre smooths the steps. `closed` keeps its maximum over +-10 ms instead, so that a
-    short closure is not smoothed away, and gaps that are nearly none become none.
+    A triangle of +-25 ms around the centre smooths the steps. `closed` keeps its maximum over +-10
+    ms instead, so that a short closure is not smoothed away, and gaps that are nearly none become
+    none.
     """
     distance = np.abs(np.arange(steps.shape[1], dtype=np.float32) - centres[:, None])
     weights = np.maximum(0.0, 1.0 - distance / SMOOTHING_STEPS)
@@ -44,8 +50,9 @@ def mouths_at(centres: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArr
 def spoken_motion(steps: NDArray[np.float32], moments: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of motion `[n * k, 11]` for `k` video frames of each of `n` windows.
 
-    `steps` `[n, s, 7]` is what the audio network said of the windows. `moments` `[n, k, 5]`: the frame's centre in steps, then what
-    the face does without the voice (blink, sway_x, sway_y, roll).
+    `steps` `[n, s, 7]` is what the audio network said of the windows. `moments` `[n, k, 5]`: the
+    frame's centre in steps, then what the face does without the voice (blink, sway_x, sway_y,
+    roll).
     """
     frames = moments.reshape(-1, moments.shape[2])
     mouths = mouths_at(frames[:, 0], np.repeat(steps, moments.shape[1], axis=0))

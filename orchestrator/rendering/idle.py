@@ -1,4 +1,6 @@
-"""What keeps an idle face alive: blinks and a slight sway, as a pure function of time, so that any chunking agrees."""
+"""What keeps an idle face alive: blinks and a slight sway, as a pure function of time, so that any
+chunking agrees.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLINK_SLOT_S = 4.0
-"""One blink falls into each slot; with its place drawn from the middle half, gaps are 2 to 6 seconds."""
+"""One blink falls into each slot; with its place drawn from the middle half, gaps are 2 to 6
+seconds.
+"""
 
 BLINK_CLOSE_S = 0.075
 BLINK_HOLD_S = 0.03
@@ -39,19 +43,26 @@ class _Sine:
 
 
 def idle_motion(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
-    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`; equal seeds and times give equal rows.
+    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`; equal seeds and times give
+    equal rows.
 
-    Plain floats: a request has two to four rows, and for so few numpy costs ten times what the sums do.
+    Plain floats: a request has two to four rows, and for so few numpy costs ten times what the sums
+    do.
     """
     axes = _axes(seed)
-    rows = [(_blink(time_s, seed), *(_sum_of_sines(axis, time_s) for axis in axes)) for time_s in times_s.tolist()]
+    rows = [
+        (_blink(time_s, seed), *(_sum_of_sines(axis, time_s) for axis in axes))
+        for time_s in times_s.tolist()
+    ]
     return np.array(rows, dtype=np.float32).reshape(-1, 4)
 
 
 def _blink(time_s: float, seed: int) -> float:
     slot = math.floor(time_s / BLINK_SLOT_S)
     since_s = time_s - slot * BLINK_SLOT_S - _blink_offset_s(seed, slot)
-    return _smooth(since_s / BLINK_CLOSE_S) - _smooth((since_s - BLINK_CLOSE_S - BLINK_HOLD_S) / BLINK_OPEN_S)
+    return _smooth(since_s / BLINK_CLOSE_S) - _smooth(
+        (since_s - BLINK_CLOSE_S - BLINK_HOLD_S) / BLINK_OPEN_S
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +74,9 @@ def _blink_offset_s(seed: int, slot: int) -> float:
 def _axes(seed: int) -> tuple[tuple[_Sine, ...], ...]:
     """The sines of sway_x, sway_y and roll."""
     amplitudes = (SWAY_AMPLITUDE, 0.7 * SWAY_AMPLITUDE, ROLL_AMPLITUDE_RAD)
-    return tuple(_sines(amplitude, seed, axis) for axis, amplitude in enumerate(amplitudes, start=1))
+    return tuple(
+        _sines(amplitude, seed, axis) for axis, amplitude in enumerate(amplitudes, start=1)
+    )
 
 
 def _sines(amplitude: float, seed: int, axis: int) -> tuple[_Sine, ...]:
@@ -76,7 +89,12 @@ def _sines(amplitude: float, seed: int, axis: int) -> tuple[_Sine, ...]:
 
 
 def _sum_of_sines(sines: tuple[_Sine, ...], time_s: float) -> float:
-    return sum([sine.amplitude * math.sin(2.0 * math.pi * time_s / sine.period_s + sine.phase_rad) for sine in sines])
+    return sum(
+        [
+            sine.amplitude * math.sin(2.0 * math.pi * time_s / sine.period_s + sine.phase_rad)
+            for sine in sines
+        ]
+    )
 
 
 def _smooth(phase: float) -> float:

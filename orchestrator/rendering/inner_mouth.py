@@ -1,4 +1,6 @@
-"""What shows between the lips: throat, tongue and lower teeth on the jaw, upper teeth on the skull - the photo's own where it smiles."""
+"""What shows between the lips: throat, tongue and lower teeth on the jaw, upper teeth on the skull
+- the photo's own where it smiles.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from orchestrator.rendering.mouth_shape import MouthShape, curve
 
 UPPER_TOOTH_EDGES: Final = (0.0, 0.29, 0.52, 0.72, 0.87, 0.98)
 LOWER_TOOTH_EDGES: Final = (0.0, 0.18, 0.36, 0.56, 0.73, 0.86)
-"""Where one tooth ends and the next begins, from the middle outwards, in neutral half mouth widths as seen from the front."""
+"""Where one tooth ends and the next begins, from the middle outwards, in neutral half mouth widths
+as seen from the front.
+"""
 
 UPPER_TEETH_BELOW_SEAM: Final = 0.09
 """The upper incisors' edge under the resting lip line; 2-3 mm in adults."""
@@ -36,8 +40,11 @@ class InnerMouth:
     lower_jaw: NDArray[np.uint8]
 
 
-def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], light: NDArray[np.float64]) -> InnerMouth:
-    """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`; `photo` `[h, w, 3]` is what the photo shows there.
+def inner_mouth(
+    shape: MouthShape, local: Points, photo: NDArray[np.uint8], light: NDArray[np.float64]
+) -> InnerMouth:
+    """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`; `photo` `[h, w, 3]` is
+    what the photo shows there.
 
     `light` `[3]` is that on the face, about 1 for a well lit one.
     """
@@ -46,11 +53,21 @@ def inner_mouth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], ligh
     softness = 1.2 / (shape.frame.unit * shape.scale)
     cavity = _bytes(_cavity(x, y) * light)
     white = _whiteness(photo) * _between_lips(shape, local, 1e-3)
-    if shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum():  # a photographed throat would hide the drawn one
+    if (
+        shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum()
+    ):  # a photographed throat would hide the drawn one
         teeth = TEETH * light
-        return InnerMouth(cavity, _upper_teeth(x, y, softness, teeth, light), _lower_jaw(x, y, softness, teeth, light))
+        return InnerMouth(
+            cavity,
+            _upper_teeth(x, y, softness, teeth, light),
+            _lower_jaw(x, y, softness, teeth, light),
+        )
     teeth = (photo * white[..., None]).sum(axis=(0, 1)) / white.sum()
-    return InnerMouth(cavity, _photo_teeth(shape, local, photo, softness), _lower_jaw(x, y, softness, teeth, light))
+    return InnerMouth(
+        cavity,
+        _photo_teeth(shape, local, photo, softness),
+        _lower_jaw(x, y, softness, teeth, light),
+    )
 
 
 def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,7 +78,11 @@ def _cavity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _upper_teeth(
-    x: NDArray[np.float64], y: NDArray[np.float64], softness: float, teeth: NDArray[np.float64], light: NDArray[np.float64]
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    softness: float,
+    teeth: NDArray[np.float64],
+    light: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, UPPER_TOOTH_EDGES)
     edge = UPPER_TEETH_BELOW_SEAM - 0.07 * x * x - 0.022 * np.abs(2.0 * within - 1.0) ** 4
@@ -72,7 +93,11 @@ def _upper_teeth(
 
 
 def _lower_jaw(
-    x: NDArray[np.float64], y: NDArray[np.float64], softness: float, teeth: NDArray[np.float64], light: NDArray[np.float64]
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    softness: float,
+    teeth: NDArray[np.float64],
+    light: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     within, ridge = _teeth_row(x, LOWER_TOOTH_EDGES)
     edge = LOWER_TEETH_BELOW_SEAM + 0.05 * x * x + 0.016 * np.abs(2.0 * within - 1.0) ** 4
@@ -83,17 +108,27 @@ def _lower_jaw(
     return _over(row, _tongue(x, y, light))
 
 
-def _tongue(x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _tongue(
+    x: NDArray[np.float64], y: NDArray[np.float64], light: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     top = -0.05 + 0.30 * (np.abs(x) / 0.66) ** 2.4
     cover = _step((y - top) / 0.16) * _step((0.70 - np.abs(x)) / 0.12)
     groove = 1.0 - 0.14 * np.exp(-((x / 0.07) ** 2))
-    tone = (0.62 + 0.38 * np.clip((y - top) / 0.28, 0.0, 1.0)) * groove * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
+    tone = (
+        (0.62 + 0.38 * np.clip((y - top) / 0.28, 0.0, 1.0))
+        * groove
+        * (1.0 - 0.25 * np.clip(np.abs(x) / 0.66, 0.0, 1.0) ** 2)
+    )
     return _layer(TONGUE * light, TONGUE * light, np.zeros_like(x), tone, cover)
 
 
-def _photo_teeth(shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float) -> NDArray[np.uint8]:
+def _photo_teeth(
+    shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float
+) -> NDArray[np.uint8]:
     """What the photo shows between its lips, cut off where the lower lip begins."""
-    return np.dstack([photo, _bytes(_between_lips(shape, local, 1.6 * softness * shape.scale) * 255.0)])
+    return np.dstack(
+        [photo, _bytes(_between_lips(shape, local, 1.6 * softness * shape.scale) * 255.0)]
+    )
 
 
 def _between_lips(shape: MouthShape, local: Points, soft: float) -> NDArray[np.float64]:
@@ -101,7 +136,9 @@ def _between_lips(shape: MouthShape, local: Points, soft: float) -> NDArray[np.f
     under = _step((y - curve(shape.upper_inner)(x)) / soft + 2.0)
     over = _step((curve(shape.lower_inner)(x) - y) / soft - 1.0)
     left, right = shape.upper_inner[0, 0], shape.upper_inner[-1, 0]
-    between: NDArray[np.float64] = under * over * _step((x - left) / (3 * soft)) * _step((right - x) / (3 * soft))
+    between: NDArray[np.float64] = (
+        under * over * _step((x - left) / (3 * soft)) * _step((right - x) / (3 * soft))
+    )
     return between
 
 
@@ -113,7 +150,9 @@ def _whiteness(photo: NDArray[np.uint8]) -> NDArray[np.float64]:
     return pale * bright
 
 
-def _teeth_row(x: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _teeth_row(
+    x: NDArray[np.float64], edges: tuple[float, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Position 0..1 within the tooth at `x`, and how near a gap between two teeth is."""
     reach = np.clip(np.abs(x), 0.0, edges[-1] - 1e-6)
     number = np.searchsorted(np.asarray(edges), reach, side="right") - 1

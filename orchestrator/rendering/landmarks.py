@@ -1,4 +1,6 @@
-"""What the MediaPipe face-mesh points mean to the renderer: lips, lids, chin, and the mouth's own coordinates."""
+"""What the MediaPipe face-mesh points mean to the renderer: lips, lids, chin, and the mouth's own
+coordinates.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ POINT_COUNTS: Final = (468, 478)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Local coordinates: `origin` in pixels, x along `axis` (unit vector), one unit = `unit` pixels, y to the face's below."""
+    """Local coordinates: `origin` in pixels, x along `axis` (unit vector), one unit = `unit`
+    pixels, y to the face's below.
+    """
 
     origin: tuple[float, float]
     axis: tuple[float, float]
@@ -67,13 +71,17 @@ class Frame:
 
 
 def frame_between(left: Points, right: Points) -> Frame:
-    """Coordinates in which `left` is (-1, 0) and `right` is (1, 0); both are single points `[2]` in pixels."""
+    """Coordinates in which `left` is (-1, 0) and `right` is (1, 0); both are single points `[2]` in
+    pixels.
+    """
     span = (right - left) / 2.0
     unit = float(np.hypot(*span))
     if not unit > 1.0:
         raise ValueError("landmarks: the mouth or an eye is narrower than two pixels")
     middle = (left + right) / 2.0
-    return Frame((float(middle[0]), float(middle[1])), (float(span[0]) / unit, float(span[1]) / unit), unit)
+    return Frame(
+        (float(middle[0]), float(middle[1])), (float(span[0]) / unit, float(span[1]) / unit), unit
+    )
 
 
 def pick(points: Points, indices: tuple[int, ...]) -> Points:
@@ -82,13 +90,20 @@ def pick(points: Points, indices: tuple[int, ...]) -> Points:
 
 
 def checked(landmarks: NDArray[Any], width: int, height: int) -> Points:
-    """Landmarks as float64, or ValueError when the count is wrong, a value is not finite or the face lies outside the picture."""
+    """Landmarks as float64, or ValueError when the count is wrong, a value is not finite or the
+    face lies outside the picture.
+    """
     if landmarks.ndim != 2 or landmarks.shape[1] != 2 or landmarks.shape[0] not in POINT_COUNTS:
         raise ValueError(f"landmarks: shape {landmarks.shape}, expected (468, 2) or (478, 2)")
     points = landmarks.astype(np.float64)
     if not np.isfinite(points).all():
         raise ValueError("landmarks: not finite")
     low, high = points.min(axis=0), points.max(axis=0)
-    if (high < 0).any() or low[0] > width or low[1] > height or (high - low > 4 * max(width, height)).any():
+    if (
+        (high < 0).any()
+        or low[0] > width
+        or low[1] > height
+        or (high - low > 4 * max(width, height)).any()
+    ):
         raise ValueError("landmarks: the face lies outside the picture")
     return points

@@ -1,10 +1,12 @@
-"""Face maps in files that all renderer instances of one server share: maps sent to one of them serve the others too.
+"""Face maps in files that all renderer instances of one server share: maps sent to one of them
+serve the others too.
 
-The instances are processes below one `tritonserver`, on one machine, so this works wherever that runs. An instance that
-was started again finds the faces of its predecessor. The folder goes with its server: the last instance that is unloaded
-removes it, or who kills the server does. Each instance holds a lock on it; a folder whose lock is free and whose server is
-gone belongs to one that was killed, and the next one to start removes it. While a server heals, none of its instances holds
-the lock for a moment.
+The instances are processes below one `tritonserver`, on one machine, so this works wherever that
+runs. An instance that was started again finds the faces of its predecessor. The folder goes with
+its server: the last instance that is unloaded removes it, or who kills the server does. Each
+instance holds a lock on it; a folder whose lock is free and whose server is gone belongs to one
+that was killed, and the next one to start removes it. While a server heals, none of its instances
+holds the lock for a moment.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ SERVER: Final = "tritonserver"
 
 
 class MapFiles:
-    """Maps by hash below `folder`, which is made. Raises OSError where that cannot be; later failures only cost the sharing.
+    """Maps by hash below `folder`, which is made. Raises OSError where that cannot be; later
+    failures only cost the sharing.
 
     Readers check the hash: nothing that lies there is trusted.
     """
@@ -78,7 +81,10 @@ class MapFiles:
         return self._folder / f"{digest.hex()}{SUFFIX}"
 
     def _make_room(self) -> None:
-        files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.glob(f"*{SUFFIX}"))
+        files = sorted(
+            (path.stat().st_mtime_ns, path.stat().st_size, path)
+            for path in self._folder.glob(f"*{SUFFIX}")
+        )
         total = sum(size for _, size, _ in files)
         for _, size, path in files[:-1]:
             if total <= self._max_bytes:
@@ -88,7 +94,9 @@ class MapFiles:
 
 
 def open_map_files() -> MapFiles | None:
-    """Files of the server whose backend process this is; None elsewhere, and where no folder can be had."""
+    """Files of the server whose backend process this is; None elsewhere, and where no folder can be
+    had.
+    """
     try:
         return MapFiles(_server_folder()) if _is_below_server() else None
     except OSError:
@@ -132,5 +140,7 @@ def _server_folder() -> Path:
 
 
 def _started(pid: int) -> str:
-    """Start of a process in clock ticks since the machine's (field 22 of /proc/PID/stat, proc(5))."""
+    """Start of a process in clock ticks since the machine's (field 22 of /proc/PID/stat,
+    proc(5)).
+    """
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

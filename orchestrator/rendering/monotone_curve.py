@@ -17,7 +17,9 @@ class MonotoneCurve:
     knots: Array
     """`[n]`, ascending."""
     pieces: Array
-    """`[4, n - 1]`: factors of the cube, square, first and zeroth power of the distance from the knot on the left."""
+    """`[4, n - 1]`: factors of the cube, square, first and zeroth power of the distance from the
+    knot on the left.
+    """
 
     def __call__(self, x: Array) -> Array:
         """y at each x, of the same shape."""
@@ -50,17 +52,26 @@ def monotone_curve(x: Array, y: Array) -> MonotoneCurve:
     chord = rise / width
     slope = _slopes(width, chord)
     bend = (slope[:-1] + slope[1:] - 2.0 * chord) / width
-    return MonotoneCurve(x, np.stack([bend / width, (chord - slope[:-1]) / width - bend, slope[:-1], y[:-1]]))
+    return MonotoneCurve(
+        x, np.stack([bend / width, (chord - slope[:-1]) / width - bend, slope[:-1], y[:-1]])
+    )
 
 
 def _slopes(width: Array, chord: Array) -> Array:
-    """Slopes `[n]` at the knots: 0 at ends and turning points, else a weighted harmonic mean of the chords' on both sides.
+    """Slopes `[n]` at the knots: 0 at ends and turning points, else a weighted harmonic mean of the
+    chords' on both sides.
 
-    Source: F. N. Fritsch, J. Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984.
+    Source: F. N. Fritsch, J. Butland, "A method for constructing local monotone piecewise cubic
+    interpolants", 1984.
     """
     slope = np.zeros(len(chord) + 1)
     near, far = width[:-1] + 2.0 * width[1:], 2.0 * width[:-1] + width[1:]
     before, after = chord[:-1], chord[1:]
     same_way = before * after > 0.0
-    np.divide(near + far, near / np.where(same_way, before, 1.0) + far / np.where(same_way, after, 1.0), out=slope[1:-1], where=same_way)
+    np.divide(
+        near + far,
+        near / np.where(same_way, before, 1.0) + far / np.where(same_way, after, 1.0),
+        out=slope[1:-1],
+        where=same_way,
+    )
     return slope

@@ -1,7 +1,8 @@
 """Displacement maps of the mouth parameters: one thin-plate spline each, in mouth coordinates.
 
-All fields are *backward*: they say where in the photo a pixel of the frame comes from, relative to itself. A control
-point that moves by d is therefore given the value -d wherever it may be found, which makes sums of fields exact along its way.
+All fields are *backward*: they say where in the photo a pixel of the frame comes from, relative to
+itself. A control point that moves by d is therefore given the value -d wherever it may be found,
+which makes sums of fields exact along its way.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ COMMON_FIELDS: Final = ("wide", "round")
 """Fields that move both layers alike."""
 
 LAYER_FIELDS: Final = ("rest", "gap", "oval", "jaw", "tuck", "press")
-"""Fields of the two layers; `rest` closes the photo's mouth and always has weight one, `oval` rounds the opening's ends."""
+"""Fields of the two layers; `rest` closes the photo's mouth and always has weight one, `oval`
+rounds the opening's ends.
+"""
 
 GAP: Final = 0.92
-"""How far the lips part at full opening, in neutral half mouth widths; a wide "aa" is about half as high as the mouth is wide."""
+"""How far the lips part at full opening, in neutral half mouth widths; a wide "aa" is about half as
+high as the mouth is wide.
+"""
 
 UPPER_SHARE: Final = 0.14
 """Part of the gap that the upper lip makes; the jaw does the rest."""
 
 CHIN_DROP_GAP: Final = 0.22
 CHIN_DROP_JAW: Final = 0.36
-"""How far the chin goes down at full opening and with the jaw fully lowered, in neutral half mouth widths."""
+"""How far the chin goes down at full opening and with the jaw fully lowered, in neutral half mouth
+widths.
+"""
 
 CORNER_DROP: Final = 0.14
 ROUND_SHRINK: Final = 0.34
@@ -39,7 +46,9 @@ ROUND_SHRINK_SMILE: Final = 0.10
 WIDEN: Final = 0.13
 
 FOLD_SHARE: Final = 0.35
-"""How much of the corners' way the folds beside the mouth go along: pulled in fully they would stand as deep upright lines."""
+"""How much of the corners' way the folds beside the mouth go along: pulled in fully they would
+stand as deep upright lines.
+"""
 
 
 def round_shrink(shape: MouthShape) -> float:
@@ -55,18 +64,25 @@ def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     anchors = np.vstack([shape.still, shape.chin, _below_chin(shape)])
     fields = []
     for movement in (_widening, _rounding):
-        way, follow = movement(shape, moved), FOLD_SHARE * movement(shape, np.clip(shape.folds, -1.0, 1.0))
+        way, follow = (
+            movement(shape, moved),
+            FOLD_SHARE * movement(shape, np.clip(shape.folds, -1.0, 1.0)),
+        )
         controls = np.vstack([moved + way, shape.folds + follow, anchors])
         fields.append(thin_plate(controls, -np.vstack([way, follow, np.zeros_like(anchors)]), at))
     return np.stack(fields)
 
 
 def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """`[fields, n, 4]` displacements of LAYER_FIELDS at `at` `[n, 2]`: x and y of the upper layer, then of the lower."""
+    """`[fields, n, 4]` displacements of LAYER_FIELDS at `at` `[n, 2]`: x and y of the upper layer,
+    then of the lower.
+    """
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
-    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[:, None, None]  # all but `rest`, which has to close the corners too
+    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[
+        :, None, None
+    ]  # all but `rest`, which has to close the corners too
     fields: NDArray[np.float64] = np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
     return fields
 
@@ -87,10 +103,15 @@ def _rounding(shape: MouthShape, points: Points) -> Points:
 
 
 def _below_chin(shape: MouthShape) -> Points:
-    """Points of the neck and the shoulders, which stay; the chin comes down over the first of them."""
+    """Points of the neck and the shoulders, which stay; the chin comes down over the first of
+    them.
+    """
     lowest = float(shape.chin[:, 1].max())
     near = shape.chin[2:-2] + np.array([0.0, CHIN_DROP_JAW + CHIN_DROP_GAP + 0.32])
-    rows = [np.stack([np.linspace(-2.4, 2.4, 9), np.full(9, lowest + depth)], axis=1) for depth in (0.98, 1.25)]
+    rows = [
+        np.stack([np.linspace(-2.4, 2.4, 9), np.full(9, lowest + depth)], axis=1)
+        for depth in (0.98, 1.25)
+    ]
     return np.vstack([near, *rows])
 
 
@@ -105,8 +126,10 @@ def _upper_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     values = {
         "rest": [rest, rest, 0.8 * rest_outer, *quiet],
         "gap": [_down(share * profile)] * 2 + [_down(0.9 * share * profile_outer), *quiet],
-        "oval": [_down(share * _rounder(profile))] * 2 + [_down(0.6 * share * _rounder(profile_outer)), *quiet],
-        "jaw": [-_corner_drop(shape, profile)] * 2 + [-_corner_drop(shape, profile_outer), quiet[0], _cheek_drop(shape), quiet[2]],
+        "oval": [_down(share * _rounder(profile))] * 2
+        + [_down(0.6 * share * _rounder(profile_outer)), *quiet],
+        "jaw": [-_corner_drop(shape, profile)] * 2
+        + [-_corner_drop(shape, profile_outer), quiet[0], _cheek_drop(shape), quiet[2]],
         "tuck": [_down(0.04 * unit * profile)] * 2 + [_down(0.04 * unit * profile_outer), *quiet],
         "press": [np.zeros_like(lip)] * 2 + [_down(-0.035 * unit * profile_outer), *quiet],
     }
@@ -119,7 +142,9 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     lip, outer, chin, unit = columns(shape.seam), shape.lower_outer, shape.chin, shape.scale
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
     drop = GAP * (1.0 - UPPER_SHARE) * unit
-    gap_chin, jaw_chin = (-_down(travel * unit * _chin_profile(shape)) for travel in (CHIN_DROP_GAP, CHIN_DROP_JAW))
+    gap_chin, jaw_chin = (
+        -_down(travel * unit * _chin_profile(shape)) for travel in (CHIN_DROP_GAP, CHIN_DROP_JAW)
+    )
     rest = columns(shape.lower_inner) - lip + _overlap(shape)
     rest_outer = shape.lower_inner - shape.seam
     rest_chin = _down(0.12 * rest[len(rest) // 2, 1] * _chin_profile(shape))
@@ -127,22 +152,31 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     quiet = [np.zeros_like(points) for points in around]
     travelling = {
         "rest": [rest] * 3 + [0.85 * rest_outer, rest_chin, rest_chin, *quiet],
-        "gap": [_down(-drop * profile)] * 3 + [_down(-drop * profile_outer), gap_chin, gap_chin, *quiet],
-        "oval": [_down(-drop * _rounder(profile))] * 3 + [_down(-drop * _rounder(profile_outer)), 0 * chin, 0 * chin, *quiet],
+        "gap": [_down(-drop * profile)] * 3
+        + [_down(-drop * profile_outer), gap_chin, gap_chin, *quiet],
+        "oval": [_down(-drop * _rounder(profile))] * 3
+        + [_down(-drop * _rounder(profile_outer)), 0 * chin, 0 * chin, *quiet],
         "jaw": [-_corner_drop(shape, profile)] * 3
         + [-_corner_drop(shape, profile_outer), jaw_chin, jaw_chin, *quiet[:2], _cheek_drop(shape)],
     }
     ways = [lip + _down(drop * profile * part) for part in (0.0, 0.5, 1.0)]
     moving = _solve(at, [*ways, outer, chin, chin - gap_chin - jaw_chin, *around], travelling)
     pressing = {
-        "tuck": [_down(0.08 * unit * profile), _down(0.03 * unit * profile_outer), 0 * chin, *quiet],
+        "tuck": [
+            _down(0.08 * unit * profile),
+            _down(0.03 * unit * profile_outer),
+            0 * chin,
+            *quiet,
+        ],
         "press": [0 * lip, _down(0.05 * unit * profile_outer), 0 * chin, *quiet],
     }
     return np.concatenate([moving, _solve(at, [lip, outer, chin, *around], pressing)], axis=1)
 
 
 def _overlap(shape: MouthShape) -> Points:
-    """Lips closed over a photo's teeth overlap a little, so that nothing shines through where the spline is not exact."""
+    """Lips closed over a photo's teeth overlap a little, so that nothing shines through where the
+    spline is not exact.
+    """
     return np.array([0.0, 0.0 if shape.shut else 0.2 / shape.frame.unit])
 
 
@@ -176,7 +210,9 @@ def _chin_profile(shape: MouthShape) -> NDArray[np.float64]:
 
 
 def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """1 between the mouth corners, 0 outside, where both layers must move alike so that nothing tears."""
+    """1 between the mouth corners, 0 outside, where both layers must move alike so that nothing
+    tears.
+    """
     left, right = inner_corners(shape)
     middle, half = (left + right) / 2.0, (right - left) / 2.0
     ramp = np.clip((1.06 - np.abs(at[:, 0] - middle) / half) / 0.16, 0.0, 1.0)
@@ -185,16 +221,22 @@ def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def _corners(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """1 at the mouth corners, 0 a little away from them: there the lower lip goes with the upper one and the opening ends in a point."""
+    """1 at the mouth corners, 0 a little away from them: there the lower lip goes with the upper
+    one and the opening ends in a point.
+    """
     held = np.zeros(len(at))
     for corner in (shape.seam[0], shape.seam[-1]):
         apart = (at - corner) / np.array([0.26, 0.36])
-        held = np.maximum(held, np.clip(1.25 * (1.0 - np.hypot(apart[:, 0], apart[:, 1])), 0.0, 1.0))
+        held = np.maximum(
+            held, np.clip(1.25 * (1.0 - np.hypot(apart[:, 0], apart[:, 1])), 0.0, 1.0)
+        )
     smooth: NDArray[np.float64] = held * held * (3.0 - 2.0 * held)
     return smooth
 
 
-def _solve(at: Points, controls: list[Points], values: dict[str, list[Points]]) -> NDArray[np.float64]:
+def _solve(
+    at: Points, controls: list[Points], values: dict[str, list[Points]]
+) -> NDArray[np.float64]:
     """`[n, fields, 2]` at `at`, one spline per named field."""
     columns = np.hstack([np.vstack(parts) for parts in values.values()])
     return thin_plate(np.vstack(controls), columns, at).reshape(len(at), len(values), 2)

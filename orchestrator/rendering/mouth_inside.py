@@ -16,7 +16,9 @@ from orchestrator.rendering.mouth_fields import GAP
 from orchestrator.rendering.warp import Field
 
 JAW_TRAVEL: Final = 0.60 * GAP
-"""How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip, so that it covers them."""
+"""How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip,
+so that it covers them.
+"""
 
 
 Covers: TypeAlias = tuple[Field, Field]
@@ -24,7 +26,9 @@ Covers: TypeAlias = tuple[Field, Field]
 
 
 class InsidePainter:
-    """The inside of one mouth; so small a picture is cheapest in bytes, whose rounding stays under two grey levels."""
+    """The inside of one mouth; so small a picture is cheapest in bytes, whose rounding stays under
+    two grey levels.
+    """
 
     def __init__(self, maps: FaceMaps, head: Field) -> None:
         x, y, width, height = (int(v) for v in maps.cavity_box)
@@ -35,27 +39,45 @@ class InsidePainter:
         self._upper = _premultiplied(maps.upper_teeth)
         self._lower = _premultiplied(maps.lower_jaw)
         axis_x, axis_y = float(maps.mouth_frame[2]), float(maps.mouth_frame[3])
-        self._travel = float(maps.mouth_frame[4] * maps.mouth_frame[6]) * np.array([-axis_y, axis_x])
+        self._travel = float(maps.mouth_frame[4] * maps.mouth_frame[6]) * np.array(
+            [-axis_y, axis_x]
+        )
         self._sway = _at(head, maps.size, float(maps.mouth_frame[0]), float(maps.mouth_frame[1]))
         self._shadow = _shadow_table()
 
-    def draw(self, row: Sequence[float], head: Field, window: RgbImage, covers: Covers, upper_code: NDArray[np.uint8]) -> None:
-        """Paint what the lips leave open into `window`; `upper_code` `[h, w]` are distances to the upper lip's edge."""
+    def draw(
+        self,
+        row: Sequence[float],
+        head: Field,
+        window: RgbImage,
+        covers: Covers,
+        upper_code: NDArray[np.uint8],
+    ) -> None:
+        """Paint what the lips leave open into `window`; `upper_code` `[h, w]` are distances to the
+        upper lip's edge.
+        """
         lips, opening = covers
         if float(opening.max()) < 0.004:
             return
         sway = head[: len(self._sway)] @ self._sway
         shown = 1.0 - 0.8 * row[ROUND] * (1.0 - row[TEETH])
-        inner = _over(self._cavity, self._shifted(self._lower, sway - self._travel * _jaw_travel(row)), shown)
+        inner = _over(
+            self._cavity, self._shifted(self._lower, sway - self._travel * _jaw_travel(row)), shown
+        )
         inner = _over(inner, self._shifted(self._upper, sway), shown)
         shadow = cv2.LUT(cv2.merge([upper_code, upper_code, upper_code]), self._shadow)
         shaded = cv2.multiply(inner, shadow, scale=(1.0 - 0.25 * row[ROUND]) / 255.0)
         cv2.blendLinear(shaded, window, opening, lips, dst=window)
 
-    def _shifted(self, layer: NDArray[np.uint8], shift: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    def _shifted(
+        self, layer: NDArray[np.uint8], shift: NDArray[np.floating[Any]]
+    ) -> NDArray[np.uint8]:
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+        return np.asarray(
+            cv2.warpAffine(layer, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE),
+            dtype=np.uint8,
+        )
 
 
 def _jaw_travel(row: Sequence[float]) -> float:
@@ -71,10 +93,14 @@ def _at(head: Field, size: int, x: float, y: float) -> Field:
 
 
 def _shadow_table() -> NDArray[np.uint8]:
-    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that reaches in deep is warm."""
+    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that
+    reaches in deep is warm.
+    """
     below = np.clip((128.0 - np.arange(256)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
     dark = np.array([0.80, 0.70, 0.66])
-    return np.asarray(np.rint(255.0 * (dark + (1.0 - dark) * below**0.7)), dtype=np.uint8)[:, None, :]
+    return np.asarray(np.rint(255.0 * (dark + (1.0 - dark) * below**0.7)), dtype=np.uint8)[
+        :, None, :
+    ]
 
 
 def _premultiplied(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -83,8 +109,13 @@ def _premultiplied(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _over(back: RgbImage, front: NDArray[np.uint8], shown: float) -> RgbImage:
-    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed forward."""
+    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed
+    forward.
+    """
     cover = np.empty_like(back)
     cv2.mixChannels([front], [cover], [3, 0, 3, 1, 3, 2])
     left = cv2.subtract(back, cv2.multiply(back, cover, scale=shown / 255.0))
-    return np.asarray(cv2.addWeighted(left, 1.0, cv2.cvtColor(front, cv2.COLOR_RGBA2RGB), shown, 0.0), dtype=np.uint8)
+    return np.asarray(
+        cv2.addWeighted(left, 1.0, cv2.cvtColor(front, cv2.COLOR_RGBA2RGB), shown, 0.0),
+        dtype=np.uint8,
+    )

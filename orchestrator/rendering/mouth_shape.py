@@ -1,4 +1,6 @@
-"""Where the lips of one photo are, in mouth coordinates, and where they rest: shut, whatever the photo shows."""
+"""Where the lips of one photo are, in mouth coordinates, and where they rest: shut, whatever the
+photo shows.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,24 @@ from orchestrator.rendering.landmarks import (
 from orchestrator.rendering.monotone_curve import MonotoneCurve, monotone_curve
 
 SHUT_GAP: Final = 0.07
-"""A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut: landmark noise is 0.02-0.05."""
+"""A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut:
+landmark noise is 0.02-0.05.
+"""
 
 NEUTRAL_WIDTH_OVER_EYES: Final = 0.80
-"""A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas, Anthropometry of the Head and Face)."""
+"""A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas,
+Anthropometry of the Head and Face).
+"""
 
 EDGE_INSET_PX: Final = 0.7
-"""Where a photo shows teeth, the lips' edges are taken this far inside the lips, so that no bright rim goes with them."""
+"""Where a photo shows teeth, the lips' edges are taken this far inside the lips, so that no bright
+rim goes with them.
+"""
 
 SEAM_SEARCH: Final = 0.10
-"""How far above and below the landmarks the line between closed lips is looked for, in half mouth widths."""
+"""How far above and below the landmarks the line between closed lips is looked for, in half mouth
+widths.
+"""
 
 SEALED: Final = 0.95
 """Beyond this part of the lip line, towards the corners, the lips stay together."""
@@ -47,7 +57,9 @@ SEALED: Final = 0.95
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MouthShape:
-    """Lips, chin and anchors of one photo in mouth coordinates (mouth corners at x = -1 and 1, y down)."""
+    """Lips, chin and anchors of one photo in mouth coordinates (mouth corners at x = -1 and 1, y
+    down).
+    """
 
     frame: Frame
     upper_inner: Points
@@ -63,13 +75,17 @@ class MouthShape:
     """Points that no mouth movement reaches: nose, lower lids, sides of the face."""
     shut: bool
     scale: float
-    """Neutral half mouth width over this photo's, about 1, less for a wide smile: vertical movements are made in this unit."""
+    """Neutral half mouth width over this photo's, about 1, less for a wide smile: vertical
+    movements are made in this unit.
+    """
     smile: float
     """0 for a relaxed mouth, 1 for a broad smile."""
 
 
 def mouth_shape(landmarks: Points, photo: RgbImage) -> MouthShape:
-    """Read the mouth off landmarks `[468 or 478, 2]` in pixels of `photo`; ValueError when it is degenerate."""
+    """Read the mouth off landmarks `[468 or 478, 2]` in pixels of `photo`; ValueError when it is
+    degenerate.
+    """
     frame = frame_between(landmarks[UPPER_LIP_OUTER[0]], landmarks[UPPER_LIP_OUTER[-1]])
     local = frame.to_local(landmarks)
     upper, lower = pick(local, UPPER_LIP_INNER), pick(local, LOWER_LIP_INNER)
@@ -82,7 +98,13 @@ def mouth_shape(landmarks: Points, photo: RgbImage) -> MouthShape:
     eyes = local[[33, 133, 263, 362]]
     eye_span = float(abs(eyes[2:, 0].mean() - eyes[:2, 0].mean()))
     scale = float(np.clip(NEUTRAL_WIDTH_OVER_EYES * eye_span / 2.0, 0.7, 1.25))
-    still = np.vstack([pick(local, NOSE_BASE), pick(local, FACE_SIDES), local[list(RIGHT_EYE_LOWER[2:7:2] + LEFT_EYE_LOWER[2:7:2])]])
+    still = np.vstack(
+        [
+            pick(local, NOSE_BASE),
+            pick(local, FACE_SIDES),
+            local[list(RIGHT_EYE_LOWER[2:7:2] + LEFT_EYE_LOWER[2:7:2])],
+        ]
+    )
     return MouthShape(
         frame=frame,
         upper_inner=seam.copy() if shut else upper,
@@ -106,19 +128,32 @@ def smile_of(scale: float) -> float:
 
 
 def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
-    """The seam moved onto the dark line between closed lips: a pixel off, and one lip would carry the line away."""
+    """The seam moved onto the dark line between closed lips: a pixel off, and one lip would carry
+    the line away.
+    """
     beside, reach = SEAM_SEARCH / 2.0, np.linspace(-SEAM_SEARCH, SEAM_SEARCH, 25)
-    luma = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), max(0.02 * frame.unit, 0.5))
+    luma = cv2.GaussianBlur(
+        cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32),
+        (0, 0),
+        max(0.02 * frame.unit, 0.5),
+    )
 
     def light(shift: float) -> NDArray[np.float64]:
         places = seam[:, None, :] + np.stack([np.zeros_like(reach), reach + shift], axis=-1)
         at = frame.to_pixels(places).astype(np.float32)
-        return np.asarray(cv2.remap(luma, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.float64)
+        return np.asarray(
+            cv2.remap(
+                luma, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            ),
+            dtype=np.float64,
+        )
 
     here = light(0.0)
     line = (light(-beside) + light(beside)) / 2.0 - here
     dark = here.mean(axis=1, keepdims=True) - here
-    likely = 3.0 * line / max(float(np.abs(line).max()), 1.0) + 2.0 * dark / max(float(here.std()), 1.0)
+    likely = 3.0 * line / max(float(np.abs(line).max()), 1.0) + 2.0 * dark / max(
+        float(here.std()), 1.0
+    )
     weights = np.exp(likely - (reach / (0.8 * SEAM_SEARCH)) ** 2)
     offsets = (weights * reach).sum(axis=1) / weights.sum(axis=1)
     offsets[[0, -1]] = 0.0
@@ -133,7 +168,9 @@ def inner_corners(shape: MouthShape) -> tuple[float, float]:
 
 
 def opening_profile(x: NDArray[np.float64], shape: MouthShape) -> NDArray[np.float64]:
-    """How far the lips part at `x`, 1 in the middle, 0 at the corners: between an ellipse and a parabola."""
+    """How far the lips part at `x`, 1 in the middle, 0 at the corners: between an ellipse and a
+    parabola.
+    """
     left, right = inner_corners(shape)
     middle, half = (left + right) / 2.0, max((right - left) / 2.0, 0.1)
     inside = np.maximum(1.0 - ((x - middle) / (SEALED * half)) ** 2, 0.0)
@@ -142,7 +179,9 @@ def opening_profile(x: NDArray[np.float64], shape: MouthShape) -> NDArray[np.flo
 
 
 def columns(points: Points, count: int = 19) -> Points:
-    """`[count, 2]` points along a lip, denser towards the corners, where the opening changes fastest."""
+    """`[count, 2]` points along a lip, denser towards the corners, where the opening changes
+    fastest.
+    """
     place = np.sin(np.linspace(-np.pi / 2.0, np.pi / 2.0, count))
     left, right = points[0, 0], points[-1, 0]
     x = (left + right) / 2.0 + place * (right - left) / 2.0
@@ -151,4 +190,6 @@ def columns(points: Points, count: int = 19) -> Points:
 
 def curve(points: Points) -> MonotoneCurve:
     """A smooth y(x) through lip points `[n, 2]` from left to right, level beyond the ends."""
-    return monotone_curve(np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points)), points[:, 1])
+    return monotone_curve(
+        np.maximum.accumulate(points[:, 0]) + 1e-3 * np.arange(len(points)), points[:, 1]
+    )

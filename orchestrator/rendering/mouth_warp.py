@@ -1,4 +1,6 @@
-"""Where each pixel of the mouth comes from in the photo: sway, then what both lips share, then what each does by itself."""
+"""Where each pixel of the mouth comes from in the photo: sway, then what both lips share, then what
+each does by itself.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,14 @@ from orchestrator.rendering.mouth_shape import smile_of
 from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample
 
 UNSMILE: Final = 0.35
-"""How far full opening rounds a photographed broad smile: nobody says "aa" with the corners that wide."""
+"""How far full opening rounds a photographed broad smile: nobody says "aa" with the corners that
+wide.
+"""
 
 LIP_MARGIN: Final = 2
-"""Nodes around what can show the inside of the mouth: the lips' soft edges, and corners that sway and widen, lie within."""
+"""Nodes around what can show the inside of the mouth: the lips' soft edges, and corners that sway
+and widen, lie within.
+"""
 
 Positions = NDArray[np.complex64]
 """x + iy: numpy adds pairs as one number many times faster than as a last axis of two."""
@@ -30,7 +36,9 @@ class MouthSources:
     """Positions in image pixels, for pixels of the frame."""
 
     box: Field
-    """`[h, w, 2]` of the mouth box: the upper layer above the lips, the lower one below; between them it means nothing."""
+    """`[h, w, 2]` of the mouth box: the upper layer above the lips, the lower one below; between
+    them it means nothing.
+    """
     upper: Field
     """`[h, w, 2]` of the lip box, upper layer."""
     lower: Field
@@ -38,7 +46,9 @@ class MouthSources:
 
 
 class MouthWarp:
-    """Outside a small box around the lips both layers move alike or only one of them shows: there, one position is enough."""
+    """Outside a small box around the lips both layers move alike or only one of them shows: there,
+    one position is enough.
+    """
 
     def __init__(self, maps: FaceMaps, head: Field) -> None:
         self._step = max(maps.size // COARSE, 1)
@@ -46,21 +56,38 @@ class MouthWarp:
         rows, columns = height // self._step, width // self._step
         self._grid = (rows + 2, columns + 2)
         nodes = ring_nodes(columns, rows)
-        sway = [ringed(_resample(basis, maps.size, (x, y, width, height), self._step) / np.float32(self._step)) for basis in head]
+        sway = [
+            ringed(
+                _resample(basis, maps.size, (x, y, width, height), self._step)
+                / np.float32(self._step)
+            )
+            for basis in head
+        ]
         self._head = np.stack([*sway, nodes]).reshape(len(head) + 1, -1)
         self._common = ringed(maps.common).reshape(len(maps.common), -1)
         self._layers = ringed(maps.layers).reshape(len(maps.layers), -1)
         self._shrink = float(maps.mouth_frame[5])
         self._smile = smile_of(float(maps.mouth_frame[6]))
         self._scale = np.float32(1.5 * self._step)
-        self._offset = np.complex64(complex(*(1.5 * (start - 0.5 * self._step) - 0.5 for start in (x, y))))
+        self._offset = np.complex64(
+            complex(*(1.5 * (start - 0.5 * self._step) - 0.5 for start in (x, y)))
+        )
         self._lip_nodes = _lip_nodes(maps, self._step)
         left, top, right, bottom = self._lip_nodes
-        self.lip_box = (x + left * self._step, y + top * self._step, (right - left) * self._step, (bottom - top) * self._step)
-        """x, y, width, height in the frame: only here do both layers, and the inside of the mouth, show side by side."""
+        self.lip_box = (
+            x + left * self._step,
+            y + top * self._step,
+            (right - left) * self._step,
+            (bottom - top) * self._step,
+        )
+        """x, y, width, height in the frame: only here do both layers, and the inside of the mouth,
+        show side by side.
+        """
 
     def sources(self, row: Sequence[float], head: Field) -> MouthSources:
-        """For a motion row, and `head` `[4]` the weights of the sway's fields and of the nodes' own places."""
+        """For a motion row, and `head` `[4]` the weights of the sway's fields and of the nodes' own
+        places.
+        """
         upper, lower = self._layer_positions(row, head)
         left, top, right, bottom = self._lip_nodes
         split = (top + bottom) // 2 + 1
@@ -82,10 +109,15 @@ class MouthWarp:
         return moved[..., 0] * self._scale + place, moved[..., 1] * self._scale + place
 
     def _common_weights(self, row: Sequence[float]) -> Field:
-        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this weight. Opening takes back a smile."""
+        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this
+        weight. Opening takes back a smile.
+        """
         rounded = row[ROUND]
         rounded += (1.0 - rounded) * UNSMILE * self._smile * row[OPEN] * (1.0 - row[CLOSED])
-        return np.array([row[WIDE], rounded * (1.0 - self._shrink) / (1.0 - self._shrink * rounded)], dtype=np.float32)
+        return np.array(
+            [row[WIDE], rounded * (1.0 - self._shrink) / (1.0 - self._shrink * rounded)],
+            dtype=np.float32,
+        )
 
 
 def _pairs(positions: Positions) -> Field:
@@ -94,7 +126,10 @@ def _pairs(positions: Positions) -> Field:
 
 def _lip_nodes(maps: FaceMaps, step: int) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the lip box in nodes of the mouth box."""
-    (x, y, width, height), (left, top, inner_width, inner_height) = maps.mouth_box.tolist(), maps.cavity_box.tolist()
+    (x, y, width, height), (left, top, inner_width, inner_height) = (
+        maps.mouth_box.tolist(),
+        maps.cavity_box.tolist(),
+    )
     right, bottom = left + inner_width - x, top + inner_height - y
     return (
         max((left - x) // step - LIP_MARGIN, 0),
@@ -107,11 +142,19 @@ def _lip_nodes(maps: FaceMaps, step: int) -> tuple[int, int, int, int]:
 def _layer_weights(row: Sequence[float]) -> Field:
     open_now = row[OPEN] * (1.0 - row[CLOSED])
     oval = open_now * (0.15 + 0.85 * row[ROUND])
-    return np.array([1.0, open_now, oval, row[JAW] * (1.0 - 0.5 * row[CLOSED]), row[TUCK], row[CLOSED]], dtype=np.float32)
+    return np.array(
+        [1.0, open_now, oval, row[JAW] * (1.0 - 0.5 * row[CLOSED]), row[TUCK], row[CLOSED]],
+        dtype=np.float32,
+    )
 
 
 def _resample(basis: Field, size: int, box: tuple[int, ...], step: int) -> Field:
     """One head basis `[32, 32, 2]` on the coarse grid of the box."""
     x, y, width, height = box
-    full = cv2.resize(basis, (size, size), interpolation=cv2.INTER_LINEAR)[y : y + height, x : x + width]
-    return np.asarray(cv2.resize(full, (width // step, height // step), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    full = cv2.resize(basis, (size, size), interpolation=cv2.INTER_LINEAR)[
+        y : y + height, x : x + width
+    ]
+    return np.asarray(
+        cv2.resize(full, (width // step, height // step), interpolation=cv2.INTER_AREA),
+        dtype=np.float32,
+    )

@@ -1,4 +1,6 @@
-"""Draws rows of a request by face hash: the renderer as a server sees it, without knowing which server."""
+"""Draws rows of a request by face hash: the renderer as a server sees it, without knowing which
+server.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ class UnknownFaceError(LookupError):
 class FaceShelf:
     """Renderers of the faces last used, bounded in number and in bytes."""
 
-    def __init__(self, max_faces: int = MAX_FACES, max_map_bytes: int = MAX_MAP_BYTES, files: MapFiles | None = None) -> None:
+    def __init__(
+        self,
+        max_faces: int = MAX_FACES,
+        max_map_bytes: int = MAX_MAP_BYTES,
+        files: MapFiles | None = None,
+    ) -> None:
         """`files` are shared with other instances of the renderer."""
         self._files = files
         self._max_faces = max_faces
@@ -41,7 +48,9 @@ class FaceShelf:
         return len(self._faces)
 
     def get(self, digest: bytes) -> FaceRenderer:
-        """The renderer of a face; UnknownFaceError when its maps have not been put here or have been dropped."""
+        """The renderer of a face; UnknownFaceError when its maps have not been put here or have
+        been dropped.
+        """
         if digest not in self._faces and not self._take_shared(digest):
             raise UnknownFaceError(f"unknown face {digest.hex()}")
         self._faces.move_to_end(digest)
@@ -60,7 +69,9 @@ class FaceShelf:
             self._files.close()
 
     def _take_shared(self, digest: bytes) -> bool:
-        """Take the maps that another instance was sent; False where there are none that can be used."""
+        """Take the maps that another instance was sent; False where there are none that can be
+        used.
+        """
         blob = self._files.get(digest) if self._files is not None else None
         if self._files is None or blob is None:
             return False
@@ -78,24 +89,38 @@ class FaceShelf:
             raise ValueError(f"face maps: their hash is {found.hex()}, not {digest.hex()}")
         self._faces[digest] = (FaceRenderer(maps), len(blob))
         self._map_bytes += len(blob)
-        while len(self._faces) > 1 and (len(self._faces) > self._max_faces or self._map_bytes > self._max_map_bytes):
+        while len(self._faces) > 1 and (
+            len(self._faces) > self._max_faces or self._map_bytes > self._max_map_bytes
+        ):
             _, (_, dropped_bytes) = self._faces.popitem(last=False)
             self._map_bytes -= dropped_bytes
 
-    def speak(self, steps: NDArray[np.float32], moments: NDArray[np.float32] | None, faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Frames `[n, k * size, size, 3]`, the `k` of a row one below the other, for `steps` `[n, 16, 7]` and `moments` `[n, k, 5]`.
+    def speak(
+        self,
+        steps: NDArray[np.float32],
+        moments: NDArray[np.float32] | None,
+        faces: NDArray[np.uint8],
+    ) -> NDArray[np.uint8]:
+        """Frames `[n, k * size, size, 3]`, the `k` of a row one below the other, for `steps` `[n,
+        16, 7]` and `moments` `[n, k, 5]`.
 
         See `frame_centres.spoken_motion`. Errors as `draw`.
         """
         if moments is None or not moments.shape[1]:
             raise ValueError("moments: at least one is wanted with steps")
-        frames = self.draw(spoken_motion(steps, moments), np.repeat(faces, moments.shape[1], axis=0))
+        frames = self.draw(
+            spoken_motion(steps, moments), np.repeat(faces, moments.shape[1], axis=0)
+        )
         return frames.reshape(len(moments), -1, *frames.shape[2:])
 
     def draw(
-        self, motion: NDArray[np.float32] | None, faces: NDArray[np.uint8], maps: NDArray[np.uint8] | None = None
+        self,
+        motion: NDArray[np.float32] | None,
+        faces: NDArray[np.uint8],
+        maps: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """Frames `[n, size, size, 3]` for `motion` `[n, 11]` of `faces` `[n, 32]`; `maps` `[1, bytes]` are those of the only row.
+        """Frames `[n, size, size, 3]` for `motion` `[n, 11]` of `faces` `[n, 32]`; `maps` `[1,
+        bytes]` are those of the only row.
 
         UnknownFaceError when maps are wanted, ValueError when the request can never be drawn.
         """

@@ -1,4 +1,6 @@
-"""Thin-plate splines: the smoothest displacement field through given points, solved once per face and parameter."""
+"""Thin-plate splines: the smoothest displacement field through given points, solved once per face
+and parameter.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,14 @@ from orchestrator.rendering.landmarks import Points
 _Float = TypeVar("_Float", np.float32, np.float64)
 
 STIFFNESS = 1e-3
-"""Ridge on the kernel: landmarks are noisy to about a percent of the mouth, so the field need not pass through them exactly."""
+"""Ridge on the kernel: landmarks are noisy to about a percent of the mouth, so the field need not
+pass through them exactly.
+"""
 
 
 def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDArray[np.float64]:
-    """Evaluate at `at` `[n, 2]` the splines with `values` `[controls, fields]` at `controls` `[controls, 2]`; returns `[n, fields]`.
+    """Evaluate at `at` `[n, 2]` the splines with `values` `[controls, fields]` at `controls`
+    `[controls, 2]`; returns `[n, fields]`.
 
     Bookstein, "Principal Warps", 1989: kernel r^2 log r^2 plus an affine part.
     """
@@ -29,15 +34,19 @@ def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDA
     right = np.vstack([values, np.zeros((3, values.shape[1]))])
     weights = np.linalg.solve(system, right)
     coarse = weights[:count].astype(np.float32)
-    field = (_kernel(at.astype(np.float32), controls.astype(np.float32)) @ coarse).astype(np.float64)
+    field = (_kernel(at.astype(np.float32), controls.astype(np.float32)) @ coarse).astype(
+        np.float64
+    )
     field += weights[count] + at @ weights[count + 1 :]
     return field
 
 
 def _kernel(a: NDArray[_Float], b: NDArray[_Float]) -> NDArray[_Float]:
-    """`[len(a), len(b)]` in the points' own precision: a spline is solved in double and evaluated in single precision.
+    """`[len(a), len(b)]` in the points' own precision: a spline is solved in double and evaluated
+    in single precision.
 
-    Single precision moves a point by less than 0.01 pixels and takes a third of the time: most of it goes into logarithms.
+    Single precision moves a point by less than 0.01 pixels and takes a third of the time: most of
+    it goes into logarithms.
     """
     squared: NDArray[_Float] = np.square(a[:, None, 0] - b[None, :, 0])
     squared += np.square(a[:, None, 1] - b[None, :, 1])

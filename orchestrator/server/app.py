@@ -18,7 +18,16 @@ from orchestrator.pipeline.capacity_probe import is_measured, measure, until_mea
 from orchestrator.pipeline.licence_policy import check_models
 from orchestrator.server.auth import authenticator_of
 from orchestrator.server.http.access import AUTHENTICATOR, known_callers, name_allowed_origins
-from orchestrator.server.http.context import BENCHMARKS, CONFIG, MEASURED, RENDERS, SERVICE, START, SWITCHBOARD, Start
+from orchestrator.server.http.context import (
+    BENCHMARKS,
+    CONFIG,
+    MEASURED,
+    RENDERS,
+    SERVICE,
+    START,
+    SWITCHBOARD,
+    Start,
+)
 from orchestrator.server.http.errors import errors_as_json
 from orchestrator.server.http.routes import add_routes
 from orchestrator.server.http.uploads import MAX_BODY_BYTES, UPLOADS, Uploads
@@ -38,7 +47,9 @@ CAPACITY_AFTER_S = 3.0
 def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
     """The whole service as an aiohttp application."""
     check_models(config, ADAPTERS, chain_is_named=False)
-    app = web.Application(middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES
+    )
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
     app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
@@ -64,7 +75,11 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
             asyncio.create_task(first.prepare_others(), name="prepare faces"),
-            *([asyncio.create_task(_measure_capacity(app), name="measure capacity")] if is_measured(app[CONFIG]) else []),
+            *(
+                [asyncio.create_task(_measure_capacity(app), name="measure capacity")]
+                if is_measured(app[CONFIG])
+                else []
+            ),
         ]
         try:
             yield
@@ -116,11 +131,14 @@ def _warn_of_random_weights(service: LipSyncService) -> None:
 
 
 async def _measure_capacity(app: web.Application) -> None:
-    """Once the default model answers and the start is over; until then the configured limit alone counts."""
+    """Once the default model answers and the start is over; until then the configured limit alone
+    counts.
+    """
     service, model = app[SERVICE], app[CONFIG].default_model
     await asyncio.sleep(CAPACITY_AFTER_S)
     capacity = await until_measured(
-        lambda: service.pipeline.choice.available(model), lambda: measure(service.adapters[model], service.faces, service.video)
+        lambda: service.pipeline.choice.available(model),
+        lambda: measure(service.adapters[model], service.faces, service.video),
     )
     app[MEASURED].append(capacity)
     service.sessions.carries = max(1, capacity.faces)

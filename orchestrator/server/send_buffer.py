@@ -1,4 +1,6 @@
-"""Bounds what waits unsent below a WebSocket, so that a slow client is noticed by its frames, and soon."""
+"""Bounds what waits unsent below a WebSocket, so that a slow client is noticed by its frames, and
+soon.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,20 @@ from typing import Final
 from aiohttp.abc import AbstractStreamWriter
 
 UNSENT_BYTES: Final = 16 * 1024
-"""What may wait for the network in the kernel, a quarter of a second of 500 kbit/s; the transport keeps the message it is at, no more.
-The rest waits as frames, where it is counted and the coder can give way. What is under way does not count: a long fast link stays full."""
+"""What may wait for the network in the kernel, a quarter of a second of 500 kbit/s; the transport
+keeps the message it is at, no more. The rest waits as frames, where it is counted and the coder can
+give way. What is under way does not count: a long fast link stays full.
+"""
 
 WHERE_UNKNOWN_BYTES: Final = 128 * 1024
-"""What is under way and unsent together, where the system cannot tell them apart: 10 Mbit/s at 100 ms."""
+"""What is under way and unsent together, where the system cannot tell them apart: 10 Mbit/s at 100
+ms.
+"""
 
 WRITER_LIMIT: Final = sys.maxsize
-"""Bytes after which a WebSocket itself would make its writers wait: never, since there one that gives up takes the others with it."""
+"""Bytes after which a WebSocket itself would make its writers wait: never, since there one that
+gives up takes the others with it.
+"""
 
 
 def bound_unsent(transport: asyncio.Transport | None) -> None:
@@ -37,12 +45,16 @@ def bound_unsent(transport: asyncio.Transport | None) -> None:
 
 
 class Room:
-    """Where the writers of one connection wait until its transport holds nothing; each may give up without the others' notice.
+    """Where the writers of one connection wait until its transport holds nothing; each may give up
+    without the others' notice.
 
-    They must not wait in `drain` themselves: all would share one future there, and whoever is cancelled cancels that.
+    They must not wait in `drain` themselves: all would share one future there, and whoever is
+    cancelled cancels that.
     """
 
-    def __init__(self, transport: asyncio.Transport | None, writer: AbstractStreamWriter, patience_s: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport | None, writer: AbstractStreamWriter, patience_s: float
+    ) -> None:
         self._transport = transport
         self._writer = writer
         self._patience_s = patience_s
@@ -50,7 +62,9 @@ class Room:
         """Ends when there is room, or with the connection."""
 
     async def wait(self) -> None:
-        """Until what was written is gone. Raises ConnectionError when the client went away, or takes nothing for so long that it is cut."""
+        """Until what was written is gone. Raises ConnectionError when the client went away, or
+        takes nothing for so long that it is cut.
+        """
         if self._transport is None or self._transport.get_write_buffer_size() == 0:
             return
         if self._draining is None or self._draining.done():

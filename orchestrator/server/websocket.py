@@ -1,4 +1,6 @@
-"""One WebSocket connection: what arrives on it goes to the conversations it carries, what these say leaves by it."""
+"""One WebSocket connection: what arrives on it goes to the conversations it carries, what these say
+leaves by it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from orchestrator.sessions.service import LipSyncService
 logger = logging.getLogger(__name__)
 
 ALLOWANCE_BURST_S: Final = 2.0
-"""Seconds' worth of messages that may come at once, and no fewer than the inbox takes of the shortest chunks."""
+"""Seconds' worth of messages that may come at once, and no fewer than the inbox takes of the
+shortest chunks.
+"""
 
 SHORTEST_CHUNK_MS: Final = 10.0
 
@@ -42,12 +46,17 @@ MOST_CUT: Final = 64
 """Sessions of a connection that are remembered after their time was over in mid-turn."""
 
 ANSWER_S: Final = 1.0
-"""A connection whose client does not answer a ping for this long is dead when another one asks for its session."""
+"""A connection whose client does not answer a ping for this long is dead when another one asks for
+its session.
+"""
 
 CLOSED_BY_CLIENT: Final = (0, 1000)
 """Codes of a close frame by which a client says that it is done: none, and normal closure."""
 
-_TOO_MANY: Final = "message: more messages than a connection may send; all will be read, but late: send chunks of 100 ms, in real time"
+_TOO_MANY: Final = (
+    "message: more messages than a connection may send; all will be read, but late: send chunks "
+    "of 100 ms, in real time"
+)
 
 
 class Connection:
@@ -70,16 +79,22 @@ class Connection:
         self._config = service.config
         self._caller = caller
         per_s, inbox_ms = service.config.max_messages_per_s, service.config.inbox_ms
-        self._allowance = Allowance(per_s, burst=max(ALLOWANCE_BURST_S * per_s, inbox_ms / SHORTEST_CHUNK_MS))
+        self._allowance = Allowance(
+            per_s, burst=max(ALLOWANCE_BURST_S * per_s, inbox_ms / SHORTEST_CHUNK_MS)
+        )
         self._heard = asyncio.Event()
         self._read_since_breath = 0
         self._is_told_of_flood = False
         self._is_sent_away = False
         self._cut: dict[str, str] = {}
-        """Sessions whose time was over in the middle of a turn, the oldest first, and that turn's id."""
+        """Sessions whose time was over in the middle of a turn, the oldest first, and that turn's
+        id.
+        """
 
     async def run(self) -> None:
-        """Until the client goes away: its sessions end if it said so, and otherwise wait for it to come back."""
+        """Until the client goes away: its sessions end if it said so, and otherwise wait for it to
+        come back.
+        """
         closed = False
         try:
             closed = await self._receive()
@@ -95,8 +110,12 @@ class Connection:
         self._is_sent_away = True
 
     async def send_away(self) -> None:
-        """Close it, and say that the client may connect again at once: no session waits for it here."""
-        await self._socket.close(code=protocol.RESTART_CODE, message=b"this instance is shutting down; connect again")
+        """Close it, and say that the client may connect again at once: no session waits for it
+        here.
+        """
+        await self._socket.close(
+            code=protocol.RESTART_CODE, message=b"this instance is shutting down; connect again"
+        )
 
     async def _receive(self) -> bool:
         """Until the connection ends; whether the client closed it."""
@@ -113,13 +132,17 @@ class Connection:
             await self._hold_back(message.data)
 
     async def _hold_back(self, data: str | bytes) -> None:
-        """Read no faster than a connection may send: what comes faster waits in its socket, and nobody else for it."""
+        """Read no faster than a connection may send: what comes faster waits in its socket, and
+        nobody else for it.
+        """
         loop = asyncio.get_running_loop()
         wait_s = self._allowance.take(loop.time(), max(1.0, len(data) / MESSAGE_BYTES))
         waiting_s = self._allowance.waiting_s(loop.time())
         if waiting_s > PATIENCE_S and not self._is_told_of_flood:
             details = {"field": "message", "maxMessagesPerSecond": self._config.max_messages_per_s}
-            await self.tell(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details=details), None)
+            await self.tell(
+                LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details=details), None
+            )
         self._is_told_of_flood = waiting_s > PATIENCE_S
         self._read_since_breath += 1
         if wait_s > 0.0 or self._read_since_breath >= BREATH_MESSAGES:
@@ -153,15 +176,25 @@ class Connection:
         """A message that was checked; a chunk's sound is bytes by then."""
         began = time.perf_counter()
         message, payload = self._parse(data)
-        read = protocol.audio_request(message, payload) if isinstance(message, protocol.WireAudio) else message
-        self._metrics.observe_stage("receive", "json" if isinstance(data, str) else "binary", time.perf_counter() - began)
+        read = (
+            protocol.audio_request(message, payload)
+            if isinstance(message, protocol.WireAudio)
+            else message
+        )
+        self._metrics.observe_stage(
+            "receive", "json" if isinstance(data, str) else "binary", time.perf_counter() - began
+        )
         return read
 
     def _parse(self, data: str | bytes) -> tuple[protocol.ClientMessage, bytes | None]:
         if isinstance(data, str):
             return protocol.parse(data), None
         if self._socket.ws_protocol != protocol.BINARY_SUBPROTOCOL:
-            raise invalid_field("message", f"is binary; send JSON as text, or ask for the subprotocol {protocol.BINARY_SUBPROTOCOL}")
+            raise invalid_field(
+                "message",
+                "is binary; send JSON as text, or ask for the subprotocol "
+                f"{protocol.BINARY_SUBPROTOCOL}",
+            )
         return protocol.parse_binary(data)
 
     async def _handle(self, message: protocol.AudioRequest | protocol.ClientMessage) -> None:
@@ -172,10 +205,16 @@ class Connection:
             await self._resume(message)
             return
         conversation = self._switchboard.on(self, message.session_id)
-        if isinstance(message, protocol.EndUtterance) and self._cut.pop(message.session_id, None) is not None:
+        if (
+            isinstance(message, protocol.EndUtterance)
+            and self._cut.pop(message.session_id, None) is not None
+        ):
             return
         if conversation is None:
-            why = f"no session {message.session_id!r} on this connection; a lipsync_audio message opens one"
+            why = (
+                f"no session {message.session_id!r} on this connection; a lipsync_audio message "
+                "opens one"
+            )
             raise invalid_field("sessionId", why)
         if isinstance(message, protocol.EndUtterance):
             await conversation.end_utterance()
@@ -209,33 +248,51 @@ class Connection:
         await conversation.hear(request.chunk, request.face_model_id)
 
     async def _join(self, request: protocol.AudioRequest) -> Conversation:
-        """Open the session; one whose connection was lost goes on instead, and a chunk numbered 0 gives up its unfinished turn."""
+        """Open the session; one whose connection was lost goes on instead, and a chunk numbered 0
+        gives up its unfinished turn.
+        """
         self._caller.check_time()
         conversation = self._switchboard.find(request.session_id, request.user_id)
         if conversation is None:
             return self._switchboard.open(request.session_id, request.user_id, self)
         await self._switchboard.resume(conversation, self)
-        if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(request.turn_id):
+        if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(
+            request.turn_id
+        ):
             await conversation.interrupt(conversation.turns.turn_id)
         return conversation
 
     async def _resume(self, message: protocol.ResumeSession) -> None:
         self._caller.check_time()
-        conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(message.session_id, message.user_id)
+        conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(
+            message.session_id, message.user_id
+        )
         if conversation is None:
-            why = f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message opens it anew"
+            why = (
+                f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message "
+                "opens it anew"
+            )
             details = {"field": "sessionId"} | self._absence(message.instance)
-            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, f"sessionId: {why}", recoverable=False, details=details)
+            raise LipSyncError(
+                LipSyncErrorCode.INVALID_MESSAGE,
+                f"sessionId: {why}",
+                recoverable=False,
+                details=details,
+            )
         await self._switchboard.resume(conversation, self, message)
 
     def _absence(self, instance: str | None) -> dict[str, str]:
         """Why a session is not here, as far as its client says where it was opened."""
         if instance is None:
             return {}
-        return {"reason": protocol.EXPIRED if instance == self._instance else protocol.OTHER_INSTANCE}
+        return {
+            "reason": protocol.EXPIRED if instance == self._instance else protocol.OTHER_INSTANCE
+        }
 
     def _carried(self, session_id: str, user_id: str) -> Conversation | None:
-        """The user's session of that id on this connection; UNAUTHORIZED where the token or the id here is another user's."""
+        """The user's session of that id on this connection; UNAUTHORIZED where the token or the id
+        here is another user's.
+        """
         self._caller.check(user_id)
         conversation = self._switchboard.on(self, session_id)
         if conversation is not None and conversation.session.user_id != user_id:
@@ -244,18 +301,28 @@ class Connection:
         return conversation
 
     def cut(self, session_id: str, turn_id: str) -> None:
-        """The session's time was over in the middle of this turn: the rest of its audio opens no other session."""
+        """The session's time was over in the middle of this turn: the rest of its audio opens no
+        other session.
+        """
         self._cut[session_id] = turn_id
         if len(self._cut) > MOST_CUT:
             del self._cut[next(iter(self._cut))]
 
-    def _is_of_cut_turn(self, request: protocol.AudioRequest, conversation: Conversation | None) -> bool:
-        """Whether a chunk is to be ignored, since its session's time was over in mid-turn; what begins while it still ends is cut too."""
+    def _is_of_cut_turn(
+        self, request: protocol.AudioRequest, conversation: Conversation | None
+    ) -> bool:
+        """Whether a chunk is to be ignored, since its session's time was over in mid-turn; what
+        begins while it still ends is cut too.
+        """
         known = self._cut.get(request.session_id)
         if conversation is not None and conversation.is_over:
             self.cut(request.session_id, request.turn_id or known or "")
             return True
-        if known is not None and request.chunk.sequence_number > 0 and request.turn_id in (None, known):
+        if (
+            known is not None
+            and request.chunk.sequence_number > 0
+            and request.turn_id in (None, known)
+        ):
             return True
         self._cut.pop(request.session_id, None)
         return False
@@ -263,16 +330,23 @@ class Connection:
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, and count it."""
         self._metrics.errors_total.labels(error.code.value).inc()
-        told = error.details.get("field", "-") if str(error) == error.message else str(error)  # a client's error may repeat what it sent
+        told = (
+            error.details.get("field", "-") if str(error) == error.message else str(error)
+        )  # a client's error may repeat what it sent
         with session_logged(session_id or ""):
             logger.info("%s: %s", error.code.value, told)
         await self.write(protocol.error_message(error, session_id))
 
     async def write(self, message: protocol.ServerMessage) -> None:
-        """Raises ConnectionError when the client is gone, is sent away, or takes nothing for too long."""
+        """Raises ConnectionError when the client is gone, is sent away, or takes nothing for too
+        long.
+        """
         if self._is_sent_away:
             raise ConnectionResetError("the client is sent away")
-        if isinstance(message, protocol.ResponseVideo) and self._socket.ws_protocol == protocol.BINARY_SUBPROTOCOL:
+        if (
+            isinstance(message, protocol.ResponseVideo)
+            and self._socket.ws_protocol == protocol.BINARY_SUBPROTOCOL
+        ):
             await self._socket.send_bytes(protocol.dump_binary(message))
         else:
             await self._socket.send_str(protocol.dump(message))

@@ -1,1 +1,3 @@
-"""Live sessions: their directory, their workers, and `LipSyncService`, the programming interface."""
+"""Live sessions: their directory, their workers, and `LipSyncService`, the programming
+interface.
+"""

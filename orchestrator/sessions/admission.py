@@ -10,7 +10,9 @@ from orchestrator.core.types import FaceModel
 from orchestrator.pipeline.session_state import Session
 
 RETRY_AFTER_S = 5
-"""What a client that finds no room is told to wait: turns end after seconds, so a place may be free by then."""
+"""What a client that finds no room is told to wait: turns end after seconds, so a place may be free
+by then.
+"""
 
 
 class SessionRegistry:
@@ -21,7 +23,9 @@ class SessionRegistry:
         self._limit_per_user = limit if limit_per_user is None else limit_per_user
         self._sessions: dict[str, Session] = {}
         self.carries: int | None = None
-        """Faces that the machine draws at once, once that was measured; sessions that only listen are not counted."""
+        """Faces that the machine draws at once, once that was measured; sessions that only listen
+        are not counted.
+        """
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -30,16 +34,36 @@ class SessionRegistry:
         return iter(list(self._sessions.values()))
 
     def add(self, session: Session) -> None:
-        """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its key is taken."""
+        """Admit a session; SESSION_LIMIT when there are too many, INVALID_MESSAGE when its key is
+        taken.
+        """
         if session.key in self._sessions:
             message = f"sessionId: {session.id!r} is open on another connection; choose another id"
-            raise LipSyncError(LipSyncErrorCode.INVALID_MESSAGE, message, recoverable=False, details={"field": "sessionId"})
+            raise LipSyncError(
+                LipSyncErrorCode.INVALID_MESSAGE,
+                message,
+                recoverable=False,
+                details={"field": "sessionId"},
+            )
         if len(self._sessions) >= self._limit:
-            raise too_many(f"all {self._limit} sessions are taken; try again when one has ended", limit=self._limit)
+            raise too_many(
+                f"all {self._limit} sessions are taken; try again when one has ended",
+                limit=self._limit,
+            )
         if self.carries is not None and self.speaking() >= self.carries:
-            raise too_many(f"{self.carries} faces speak, which is what this machine carries; try again in a moment", limit=self.carries)
-        if sum(other.user_id == session.user_id for other in self._sessions.values()) >= self._limit_per_user:
-            message = f"user {session.user_id!r} has {self._limit_per_user} sessions; end one of them first"
+            raise too_many(
+                f"{self.carries} faces speak, which is what this machine carries; try again in a "
+                "moment",
+                limit=self.carries,
+            )
+        if (
+            sum(other.user_id == session.user_id for other in self._sessions.values())
+            >= self._limit_per_user
+        ):
+            message = (
+                f"user {session.user_id!r} has {self._limit_per_user} sessions; end one of them "
+                "first"
+            )
             raise too_many(message, limitPerUser=self._limit_per_user)
         self._sessions[session.key] = session
 
@@ -53,9 +77,15 @@ class SessionRegistry:
         return self._sessions.get(key)
 
     def swap_face(self, user_id: str, old_id: str, face: FaceModel) -> None:
-        """Sessions of the user that speak with the old face go on with this one, from their next chunk."""
+        """Sessions of the user that speak with the old face go on with this one, from their next
+        chunk.
+        """
         for session in self._sessions.values():
-            if session.user_id == user_id and session.face is not None and session.face.id == old_id:
+            if (
+                session.user_id == user_id
+                and session.face is not None
+                and session.face.id == old_id
+            ):
                 session.swapped_face = face
 
     def remove(self, session: Session) -> None:
@@ -66,4 +96,9 @@ class SessionRegistry:
 
 def too_many(message: str, *, retry_after_s: int = RETRY_AFTER_S, **details: int) -> LipSyncError:
     """SESSION_LIMIT with the time after which to try again; over HTTP it becomes `Retry-After`."""
-    return LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=True, details={**details, "retryAfterS": retry_after_s})
+    return LipSyncError(
+        LipSyncErrorCode.SESSION_LIMIT,
+        message,
+        recoverable=True,
+        details={**details, "retryAfterS": retry_after_s},
+    )

@@ -1,4 +1,6 @@
-"""Graceful shutdown of an instance: nothing new begins, what was begun is finished, clients are sent to another instance."""
+"""Graceful shutdown of an instance: nothing new begins, what was begun is finished, clients are
+sent to another instance.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ class Drain:
 
     @contextmanager
     def carrying(self, line: Line) -> Iterator[None]:
-        """A connection's life. One that begins while the instance drains may only resume a session."""
+        """A connection's life. One that begins while the instance drains may only resume a
+        session.
+        """
         self._lines.add(line)
         if self.is_on:
             self._fresh.add(line)
@@ -82,7 +86,9 @@ class Drain:
             self.look()
 
     def refuse(self, line: object) -> None:
-        """Raises SESSION_LIMIT for a session that this connection would open while the instance drains; it is sent away once it may."""
+        """Raises SESSION_LIMIT for a session that this connection would open while the instance
+        drains; it is sent away once it may.
+        """
         if self.is_on:
             asyncio.get_running_loop().call_soon(self._settle, line)
             raise draining()
@@ -92,7 +98,11 @@ class Drain:
         self.is_on = True
         self._metrics.draining.set(1)
         speaking = sum(line.is_in_turn() for line in self._lines)
-        logger.info("draining: %d connections are in a turn, %d long requests are under way", speaking, self._works)
+        logger.info(
+            "draining: %d connections are in a turn, %d long requests are under way",
+            speaking,
+            self._works,
+        )
         self.look()
 
     async def finish(self, patience_s: float) -> None:
@@ -114,12 +124,18 @@ class Drain:
             await asyncio.wait(list(self._leaving.values()))
 
     def look(self) -> None:
-        """A turn, a session, a connection or a request is over: whoever has nothing left to wait for is sent away."""
+        """A turn, a session, a connection or a request is over: whoever has nothing left to wait
+        for is sent away.
+        """
         if not self.is_on:
             return
-        for line in [line for line in self._lines if line not in self._fresh and not line.is_in_turn()]:
+        for line in [
+            line for line in self._lines if line not in self._fresh and not line.is_in_turn()
+        ]:
             self._send_away(line)
-        if not self._works and not any(line.is_in_turn() for line in self._lines if line not in self._leaving):
+        if not self._works and not any(
+            line.is_in_turn() for line in self._lines if line not in self._leaving
+        ):
             self._over.set()
 
     def _settle(self, line: object) -> None:
@@ -136,4 +152,8 @@ class Drain:
 def draining() -> LipSyncError:
     """SESSION_LIMIT of an instance that drains."""
     message = "this instance is shutting down: connect again, and another instance takes over"
-    return LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, details={"reason": protocol.DRAINING, "retryAfterS": RETRY_AFTER_S})
+    return LipSyncError(
+        LipSyncErrorCode.SESSION_LIMIT,
+        message,
+        details={"reason": protocol.DRAINING, "retryAfterS": RETRY_AFTER_S},
+    )

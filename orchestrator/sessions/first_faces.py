@@ -1,4 +1,6 @@
-"""Prepare at the start the faces that are likely to speak first, so that the first turn waits for nothing."""
+"""Prepare at the start the faces that are likely to speak first, so that the first turn waits for
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 class FirstFaces:
-    """The shipped portrait before anybody can ask for it; its other sizes and `preload_users` behind the scenes."""
+    """The shipped portrait before anybody can ask for it; its other sizes and `preload_users`
+    behind the scenes.
+    """
 
     def __init__(self, service: LipSyncService) -> None:
         self._service = service
@@ -30,7 +34,9 @@ class FirstFaces:
         self._models = tuple(dict.fromkeys(model for model in spoken if config.serves(model)))
 
     async def solve(self) -> None:
-        """The portrait at the default size, as far as that takes no server: it may be starting meanwhile."""
+        """The portrait at the default size, as far as that takes no server: it may be starting
+        meanwhile.
+        """
         try:
             face = await self._service.faces.load_face_model(DEMO_USER, DEMO_FACE)
             for model in self._models:
@@ -54,7 +60,9 @@ class FirstFaces:
         faces = [await service.faces.load_face_model(DEMO_USER, DEMO_FACE)]
         loaded = await service.faces.preload_for_users(users)
         if missing := sorted({*users} - {*loaded}):
-            logger.warning("preload_users: no active face could be loaded for %s", ", ".join(missing))
+            logger.warning(
+                "preload_users: no active face could be loaded for %s", ", ".join(missing)
+            )
         faces += [await service.faces.load_face_model(user) for user in loaded]
         for size in (FIRST_SIZE, *OTHER_SIZES):
             for face in faces:

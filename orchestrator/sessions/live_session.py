@@ -1,4 +1,6 @@
-"""One session over sockets: its work goes on from one connection to the next, its messages leave over the one it has."""
+"""One session over sockets: its work goes on from one connection to the next, its messages leave
+over the one it has.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, unforeseen
 from orchestrator.core.logs import session_logged
 from orchestrator.core.tracing import span_below
 from orchestrator.core.types import AudioChunk, VideoGenerationConfig
-from orchestrator.pipeline.session_events import Ending, Failed, InboxItem, OutgoingFrame, Resumed, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import (
+    Ending,
+    Failed,
+    InboxItem,
+    OutgoingFrame,
+    Resumed,
+    TurnEnded,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.sessions.outgoing import Saying, message_of
@@ -24,7 +34,9 @@ from orchestrator.sessions.turn_tracker import TurnCounter
 from orchestrator.sessions.worker import LiveSession
 
 WARNING_S: Final = 60.0
-"""Before its time is over a session is warned this long ahead: enough to end a sentence and open another session."""
+"""Before its time is over a session is warned this long ahead: enough to end a sentence and open
+another session.
+"""
 
 TIME_OVER: Final = "MAX_SESSION_TIME"
 """Reason of the warning and of the end."""
@@ -42,7 +54,9 @@ class Line(Protocol):
         ...
 
     def cut(self, session_id: str, turn_id: str) -> None:
-        """The session's time was over in the middle of this turn: the rest of its audio opens no other session."""
+        """The session's time was over in the middle of this turn: the rest of its audio opens no
+        other session.
+        """
         ...
 
     async def answers(self) -> bool:
@@ -55,12 +69,21 @@ class Line(Protocol):
 
 
 class Conversation:
-    """A session, the turns that arrive for it, and the line its messages leave by; without one it waits."""
+    """A session, the turns that arrive for it, and the line its messages leave by; without one it
+    waits.
+    """
 
-    def __init__(self, session: Session, service: LipSyncService, turn_over: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        service: LipSyncService,
+        turn_over: Callable[[], None] = lambda: None,
+    ) -> None:
         """`turn_over` is called whenever the client was told that a turn is over."""
         self.session = session
-        self.live = LiveSession(session, service.pipeline, pacing_lead_s=service.config.pacing_lead_ms / 1000.0)
+        self.live = LiveSession(
+            session, service.pipeline, pacing_lead_s=service.config.pacing_lead_ms / 1000.0
+        )
         self.turns = TurnCounter()
         self.config = VideoGenerationConfig()
         self.line: Line | None = None
@@ -78,7 +101,9 @@ class Conversation:
         """Audio time of the newest frame that left."""
 
     async def run(self) -> None:
-        """Until the session ends: nothing more to do and everything said, or its time is over. Raises what nobody foresaw."""
+        """Until the session ends: nothing more to do and everything said, or its time is over.
+        Raises what nobody foresaw.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 limit = tasks.create_task(self._end_in_time(), name=f"limit of {self.session.id}")
@@ -91,7 +116,9 @@ class Conversation:
             await self._stop_sending()
 
     async def tell_of_fault(self) -> None:
-        """The session ended by a fault of the service: its client is told, and the line goes on for others."""
+        """The session ended by a fault of the service: its client is told, and the line goes on for
+        others.
+        """
         if self.line is None:
             return
         try:
@@ -118,7 +145,9 @@ class Conversation:
             self._sender.cancel()
 
     def resume(self, line: Line, seen: protocol.ResumeSession | None = None) -> None:
-        """Go on over another line; `seen` says which frame the client expects, so that numbers go on without a hole."""
+        """Go on over another line; `seen` says which frame the client expects, so that numbers go
+        on without a hole.
+        """
         if seen is not None and seen.turn_id is not None and seen.next_frame is not None:
             self._count_from(seen.turn_id, seen.next_frame)
         self.turns.rejoin()
@@ -138,7 +167,11 @@ class Conversation:
         if self.is_over:
             return
         duration_ms = 0.0 if chunk is None else 1000.0 * estimated_duration_s(chunk)
-        lost_ms = 0.0 if chunk is None else min(self.turns.lost_before(chunk, duration_ms), self._service.config.inbox_ms)
+        lost_ms = (
+            0.0
+            if chunk is None
+            else min(self.turns.lost_before(chunk, duration_ms), self._service.config.inbox_ms)
+        )
         item = InboxItem(
             ordinal=self.turns.ordinal,
             turn_id=self.turns.turn_id,
@@ -158,21 +191,31 @@ class Conversation:
             self.turns.end()
 
     def report(self, report: protocol.ClientReport) -> None:
-        """What the client measured moves the bitrate, the choice of the model, and the time at which frames are shown."""
+        """What the client measured moves the bitrate, the choice of the model, and the time at
+        which frames are shown.
+        """
         session, metrics = self.session, self._service.metrics
         if report.bandwidth_kbps is not None or report.packet_loss_percent is not None:
-            loss = None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
-            metrics.bitrate_bps.observe(self._service.streaming.adapt_bitrate(session.key, report.bandwidth_kbps, loss))
+            loss = (
+                None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
+            )
+            metrics.bitrate_bps.observe(
+                self._service.streaming.adapt_bitrate(session.key, report.bandwidth_kbps, loss)
+            )
             session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
         if report.keyframe:
             session.stream.restart()
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)
-        self._service.streaming.calculate_sync_state(session.key, self._sent_ms, self._sent_ms + report.av_offset_ms)
+        self._service.streaming.calculate_sync_state(
+            session.key, self._sent_ms, self._sent_ms + report.av_offset_ms
+        )
 
     def _count_from(self, turn_id: str, next_frame: int) -> None:
-        """Go by the client's count: `next_frame` frames of that turn came, and of those after it none."""
+        """Go by the client's count: `next_frame` frames of that turn came, and of those after it
+        none.
+        """
         unfinished = self._unfinished_turns()
         has_ended = all(turn.id != turn_id for turn in unfinished)
         for turn in unfinished:
@@ -182,21 +225,31 @@ class Conversation:
                 turn.frames_sent = min(turn.frames_sent, next_frame)
 
     def _unfinished_turns(self) -> list[Turn]:
-        waiting = [out.turn for out in self.session.outbox.items() if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)]
+        waiting = [
+            out.turn
+            for out in self.session.outbox.items()
+            if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)
+        ]
         current = [self.session.turn] if self.session.turn is not None else []
         return list(dict.fromkeys(waiting + current))
 
     def _standing(self) -> Resumed:
         arriving = [self.turns.turn_id] if self.turns.is_open else []
         queued = [item.turn_id for item in self.session.inbox.items()]
-        unfinished = dict.fromkeys([turn.id for turn in self._unfinished_turns()] + queued + arriving)
+        unfinished = dict.fromkeys(
+            [turn.id for turn in self._unfinished_turns()] + queued + arriving
+        )
         next_chunk = self.turns.next_chunk if self.turns.is_open else 0
-        return Resumed(self.turns.turn_id if self.turns.is_open else None, next_chunk, tuple(unfinished))
+        return Resumed(
+            self.turns.turn_id if self.turns.is_open else None, next_chunk, tuple(unfinished)
+        )
 
     async def _end_in_time(self) -> None:
         loop, most_s = asyncio.get_running_loop(), self._service.config.max_session_s
         ends_s = loop.time() + most_s
-        with suppress(ChannelClosedError):  # it ended before, and only waits for a slow client to hear so
+        with suppress(
+            ChannelClosedError
+        ):  # it ended before, and only waits for a slow client to hear so
             await asyncio.sleep(max(0.0, most_s - WARNING_S))
             await self.session.outbox.put(Ending(TIME_OVER, ends_s))
             await asyncio.sleep(ends_s - loop.time())
@@ -208,10 +261,21 @@ class Conversation:
         if self.line is not None and self.turns.is_open:
             self.line.cut(session.id, self.turns.turn_id)
         await self.interrupt()
-        await session.inbox.discard(lambda _: True)  # also the chunk that was finishing this turn, which is back
-        message = f"the session lasted {self._service.config.max_session_s:g} s, which is the most; open another one"
+        await session.inbox.discard(
+            lambda _: True
+        )  # also the chunk that was finishing this turn, which is back
+        message = (
+            f"the session lasted {self._service.config.max_session_s:g} s, which is the most; "
+            "open another one"
+        )
         details = {"reason": TIME_OVER, "maxSessionS": self._service.config.max_session_s}
-        await session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.SESSION_LIMIT, message, recoverable=False, details=details)))
+        await session.outbox.put(
+            Failed(
+                LipSyncError(
+                    LipSyncErrorCode.SESSION_LIMIT, message, recoverable=False, details=details
+                )
+            )
+        )
         await session.inbox.close()
         if self.line is None:
             self._all_said.set()
@@ -233,7 +297,9 @@ class Conversation:
             line.hang_up()
 
     def _note_fault(self, sender: asyncio.Task[None]) -> None:
-        """What nobody foresaw in sending ends the session, not the line; that includes a cancellation that nobody asked for."""
+        """What nobody foresaw in sending ends the session, not the line; that includes a
+        cancellation that nobody asked for.
+        """
         if not sender.cancelled():
             self._sender_fault = sender.exception()
         elif not sender.cancelling():
@@ -258,18 +324,30 @@ class Conversation:
             self.session.outbox.put_back(out)
             raise
         if isinstance(out, OutgoingFrame):
-            self._service.metrics.observe_stage("send", out.frame.format.value, time.perf_counter() - began)
+            self._service.metrics.observe_stage(
+                "send", out.frame.format.value, time.perf_counter() - began
+            )
             self._count(out, asyncio.get_running_loop().time())
         elif isinstance(out, TurnEnded):
             self.is_answering = False
             self._turn_over()
 
     def _message(self, out: Saying) -> protocol.ServerMessage:
-        return message_of(self.session, out, self._service.pipeline, asyncio.get_running_loop().time(), self._service.instance)
+        return message_of(
+            self.session,
+            out,
+            self._service.pipeline,
+            asyncio.get_running_loop().time(),
+            self._service.instance,
+        )
 
     def _is_wanted(self, out: OutgoingFrame) -> bool:
-        """After a lost connection: not what is long past, and of H.264 nothing before a keyframe."""
-        if out.ready_s < self.live.stale_before_s or (self._keyframe_due and not out.frame.is_keyframe):
+        """After a lost connection: not what is long past, and of H.264 nothing before a
+        keyframe.
+        """
+        if out.ready_s < self.live.stale_before_s or (
+            self._keyframe_due and not out.frame.is_keyframe
+        ):
             self._keyframe_due = True
             return False
         self._keyframe_due = False

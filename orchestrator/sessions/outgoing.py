@@ -9,7 +9,15 @@ import numpy as np
 
 from orchestrator import protocol
 from orchestrator.pipeline.frame_pipeline import FramePipeline
-from orchestrator.pipeline.session_events import Ending, OutgoingFrame, Poster, Resumed, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import (
+    Ending,
+    OutgoingFrame,
+    Poster,
+    Resumed,
+    Switched,
+    TurnEnded,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
@@ -18,22 +26,43 @@ Saying: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster 
 """All but errors, which a line tells in its own way."""
 
 
-def message_of(session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str) -> protocol.ServerMessage:
-    """A frame's number is how many of its turn were sent: whatever was left out, the client counts without a hole."""
+def message_of(
+    session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str
+) -> protocol.ServerMessage:
+    """A frame's number is how many of its turn were sent: whatever was left out, the client counts
+    without a hole.
+    """
     if isinstance(out, OutgoingFrame):
         return protocol.video_message(session.id, out.turn.id, out.frame, out.turn.frames_sent)
     if isinstance(out, TurnStarted):
         weights = pipeline.weights_warning(out.model) or msgspec.UNSET
-        return protocol.ResponseStart(session.id, out.turn.id, out.model, protocol.wire_time(out.timestamp_ms), instance, weights)
+        return protocol.ResponseStart(
+            session.id,
+            out.turn.id,
+            out.model,
+            protocol.wire_time(out.timestamp_ms),
+            instance,
+            weights,
+        )
     if isinstance(out, TurnEnded):
-        return protocol.ResponseEnd(session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted)
+        return protocol.ResponseEnd(
+            session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted
+        )
     if isinstance(out, Poster):
         return protocol.Poster(session.id, out.face_model_id, out.data, "jpeg", out.size, out.size)
     if isinstance(out, Resumed):
-        return protocol.SessionResumed(session.id, out.turn_id, out.next_chunk, list(out.open_turns))
+        return protocol.SessionResumed(
+            session.id, out.turn_id, out.next_chunk, list(out.open_turns)
+        )
     if isinstance(out, Ending):
         return protocol.SessionWarning(session.id, out.reason, round(max(0.0, out.ends_s - now), 1))
-    return protocol.ModelSwitched(session.id, out.before, out.after, out.reason, pipeline.weights_warning(out.after) or msgspec.UNSET)
+    return protocol.ModelSwitched(
+        session.id,
+        out.before,
+        out.after,
+        out.reason,
+        pipeline.weights_warning(out.after) or msgspec.UNSET,
+    )
 
 
 def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:

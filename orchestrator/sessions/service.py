@@ -1,9 +1,12 @@
-"""LipSyncService: the specification's service as one object, for programs that want frames without a socket.
+"""LipSyncService: the specification's service as one object, for programs that want frames without
+a socket.
 
-    async with LipSyncService("my-bucket", ServiceConfig(default_model=LipSyncModel.TPSM)) as service:
+    config = ServiceConfig(default_model=LipSyncModel.TPSM)
+    async with LipSyncService("my-bucket", config) as service:
         response = await service.process_lip_sync(request)
 
-The WebSocket side works on the same sessions and the same pipeline; there `live` paces what this hands out at once.
+The WebSocket side works on the same sessions and the same pipeline; there `live` paces what this
+hands out at once.
 """
 
 from __future__ import annotations
@@ -21,7 +24,14 @@ from orchestrator.audio.service import AudioFeatureService
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import invalid_field
 from orchestrator.core.metrics import Metrics
-from orchestrator.core.types import AudioChunk, FaceModel, GeneratedFrame, LipSyncModel, StreamingFrame, VideoGenerationConfig
+from orchestrator.core.types import (
+    AudioChunk,
+    FaceModel,
+    GeneratedFrame,
+    LipSyncModel,
+    StreamingFrame,
+    VideoGenerationConfig,
+)
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.errors import ReportedStore
 from orchestrator.faces.storage.open_store import open_store
@@ -85,7 +95,9 @@ class LipSyncResponse:
     session_id: str
     frames: list[GeneratedFrame]
     sync_state: SyncState
-    """Of the newest frame: how far from its sound it is seen, by what `calculate_sync_state` was last told; 0 while it was told nothing."""
+    """Of the newest frame: how far from its sound it is seen, by what `calculate_sync_state` was
+    last told; 0 while it was told nothing.
+    """
     metrics: ResponseMetrics
 
 
@@ -104,7 +116,9 @@ class HealthStatus:
 
 
 class LipSyncService:
-    """An async context manager; one event loop owns it. Methods raise `LipSyncError` with the specification's codes."""
+    """An async context manager; one event loop owns it. Methods raise `LipSyncError` with the
+    specification's codes.
+    """
 
     def __init__(
         self,
@@ -117,17 +131,25 @@ class LipSyncService:
     ) -> None:
         """Faces come from `bucket_name`, or from `config.storage`.
 
-        `open_inference` opens what runs the networks, without it the Tritons of the configuration or this process.
+        `open_inference` opens what runs the networks, without it the Tritons of the configuration
+        or this process.
         """
         self.config = config or ServiceConfig()
         self.metrics = metrics or Metrics()
         self.instance = secrets.token_hex(8)
         """Tells this process from the others of a service, and from the one before a restart."""
-        self.sessions = SessionRegistry(self.config.max_concurrent_sessions, self.config.max_sessions_per_user)
-        self.store = ReportedStore(open_store(self.config.storage, bucket_name or self.config.bucket))
+        self.sessions = SessionRegistry(
+            self.config.max_concurrent_sessions, self.config.max_sessions_per_user
+        )
+        self.store = ReportedStore(
+            open_store(self.config.storage, bucket_name or self.config.bucket)
+        )
         self.faces = _faces(self.config, self)
         self.faces.on_swap = self.sessions.swap_face
-        self.audio = AudioFeatureService(cache_ttl_s=self.config.audio_feature_cache_ttl, model_repository=self.config.model_repository)
+        self.audio = AudioFeatureService(
+            cache_ttl_s=self.config.audio_feature_cache_ttl,
+            model_repository=self.config.model_repository,
+        )
         self.adapters = adapters
         self._open_inference = open_inference or _opener(self.config)
         self._gpu_memory: GpuMemory = no_gpu
@@ -141,16 +163,30 @@ class LipSyncService:
         clock, adapts = asyncio.get_running_loop().time, self.config.enable_adaptive_bitrate
         self.streaming = VideoStreamingService(self._stream_of, clock, adapts_bitrate=adapts)
         weights = WeightsRegister(read_repository(self.config.model_repository))
-        self.pipeline = FramePipeline(self.config, self.adapters, self.faces, self.video, self.streaming, self.metrics, weights)
+        self.pipeline = FramePipeline(
+            self.config,
+            self.adapters,
+            self.faces,
+            self.video,
+            self.streaming,
+            self.metrics,
+            weights,
+        )
         self._open.push_async_callback(self.pipeline.close)
         self._watch(inference)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._open.aclose()
 
     async def process_lip_sync(self, request: LipSyncRequest) -> LipSyncResponse:
-        """Frames for one more chunk; the first request of a session opens it, the first after a turn's end begins a turn.
+        """Frames for one more chunk; the first request of a session opens it, the first after a
+        turn's end begins a turn.
 
         A session whose first chunk cannot be used is not opened.
         """
@@ -171,32 +207,60 @@ class LipSyncService:
         async with session.working:
             turn = session.turn
             if turn is None:
-                raise invalid_field("sessionId", f"session {session_id!r} has no open turn; send audio first")
+                raise invalid_field(
+                    "sessionId", f"session {session_id!r} has no open turn; send audio first"
+                )
             turn.finish(asyncio.get_running_loop().time())
             response = await self._respond(session, turn)
             session.turn, session.idle_s = None, turn.end_idle_s
             return response
 
     async def select_model(
-        self, session_id: str, preference: LipSyncModel | None = None, compatible: Sequence[LipSyncModel] | None = None
+        self,
+        session_id: str,
+        preference: LipSyncModel | None = None,
+        compatible: Sequence[LipSyncModel] | None = None,
     ) -> LipSyncModel:
-        """The model that would draw the session's next frames, of those that are `compatible` with its face."""
+        """The model that would draw the session's next frames, of those that are `compatible` with
+        its face.
+        """
         session = self._session(session_id)
         asked = session.preference if preference is None else preference
-        return (await self.pipeline.choice.ranking(session, asked, session.compatible if compatible is None else compatible))[0]
+        return (
+            await self.pipeline.choice.ranking(
+                session, asked, session.compatible if compatible is None else compatible
+            )
+        )[0]
 
-    async def benchmark_models(self, face_model: FaceModel, test_audio: AudioChunk | Sequence[AudioChunk]) -> list[BenchmarkResult]:
-        """Every model that the face supports and that is ready, over the same speech; one of them is recommended.
+    async def benchmark_models(
+        self, face_model: FaceModel, test_audio: AudioChunk | Sequence[AudioChunk]
+    ) -> list[BenchmarkResult]:
+        """Every model that the face supports and that is ready, over the same speech; one of them
+        is recommended.
 
         Raises `LipSyncError` for speech that cannot be heard.
         """
         chunks = [test_audio] if isinstance(test_audio, AudioChunk) else list(test_audio)
         compatible = self.faces.validate_compatibility(face_model).compatible_lip_sync_models
-        ready = [self.adapters[model] for model in compatible if model in self.adapters and await self.pipeline.choice.available(model)]
-        return await benchmark(ready, face_model, chunks, self.faces, self.video, self.pipeline.performance, self._gpu_memory)
+        ready = [
+            self.adapters[model]
+            for model in compatible
+            if model in self.adapters and await self.pipeline.choice.available(model)
+        ]
+        return await benchmark(
+            ready,
+            face_model,
+            chunks,
+            self.faces,
+            self.video,
+            self.pipeline.performance,
+            self._gpu_memory,
+        )
 
     async def switch_model(self, session_id: str, new_model: LipSyncModel) -> None:
-        """Prefer a model from the session's next frames on; where it cannot draw, the next best does."""
+        """Prefer a model from the session's next frames on; where it cannot draw, the next best
+        does.
+        """
         self._session(session_id).preference = new_model
 
     @overload
@@ -205,10 +269,14 @@ class LipSyncService:
     @overload
     def get_model_performance(self, model: None = None) -> list[ModelPerformance]: ...
 
-    def get_model_performance(self, model: LipSyncModel | None = None) -> ModelPerformance | list[ModelPerformance]:
+    def get_model_performance(
+        self, model: LipSyncModel | None = None
+    ) -> ModelPerformance | list[ModelPerformance]:
         """How one model fared over its recent chunks, or each of them."""
         performance = self.pipeline.performance.performance
-        return [performance(each) for each in self.adapters] if model is None else performance(model)
+        return (
+            [performance(each) for each in self.adapters] if model is None else performance(model)
+        )
 
     async def get_health_status(self) -> HealthStatus:
         """Sessions, GPU, and each model's state."""
@@ -218,17 +286,24 @@ class LipSyncService:
             active_sessions=len(self.sessions),
             gpu_available=self.pipeline.choice.gpu_available,
             available=available,
-            performance={model: self.pipeline.performance.performance(model) for model in self.adapters},
+            performance={
+                model: self.pipeline.performance.performance(model) for model in self.adapters
+            },
             generation=self.video.get_metrics(),
         )
 
-    async def prepare_for_streaming(self, session_id: str, frames: Sequence[GeneratedFrame]) -> list[StreamingFrame]:
-        """Frames coded for the client, as the configuration of the turn begun last says, with the time at which to show each.
+    async def prepare_for_streaming(
+        self, session_id: str, frames: Sequence[GeneratedFrame]
+    ) -> list[StreamingFrame]:
+        """Frames coded for the client, as the configuration of the turn begun last says, with the
+        time at which to show each.
 
         They count as sent.
         """
         session = self._session(session_id)
-        coded = await self.streaming.prepare_frames_for_streaming(session_id, frames, session.config)
+        coded = await self.streaming.prepare_frames_for_streaming(
+            session_id, frames, session.config
+        )
         waited_ms = (asyncio.get_running_loop().time() - session.heard_s) * 1000.0
         for frame in coded:
             session.stream.metrics.sent(len(frame.data), waited_ms)
@@ -246,14 +321,26 @@ class LipSyncService:
         await self.pipeline.open_face(session, request.face_model_id)
         turn = session.turn or await self._new_turn(session, request, now)
         turn.push(request.audio_chunk, now)
-        session.turn, session.turns, session.config, session.heard_s = turn, turn.ordinal, turn.config, now
+        session.turn, session.turns, session.config, session.heard_s = (
+            turn,
+            turn.ordinal,
+            turn.config,
+            now,
+        )
         return await self._respond(session, turn)
 
     async def _new_turn(self, session: Session, request: LipSyncRequest, now: float) -> Turn:
         """The session's next turn, which begins once its first chunk is heard."""
         config, ordinal = request.config or VideoGenerationConfig(), session.turns + 1
         await self.pipeline.warm_up(session, config.resolution.width)
-        return Turn(f"turn-{ordinal:03d}", ordinal, config, request.audio_chunk.timestamp_ms, now, session.idle_s)
+        return Turn(
+            f"turn-{ordinal:03d}",
+            ordinal,
+            config,
+            request.audio_chunk.timestamp_ms,
+            now,
+            session.idle_s,
+        )
 
     async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
         began_s, frames = asyncio.get_running_loop().time(), list[GeneratedFrame]()
@@ -268,15 +355,24 @@ class LipSyncService:
         used = frames[-1].lip_sync_model if frames else None
         sync = session.stream.sync
         state = sync_state(shown_ms, shown_ms + sync.offset_ms, sync.correction_ms)
-        return LipSyncResponse(session.id, frames, state, ResponseMetrics(took_ms, used, len(frames)))
+        return LipSyncResponse(
+            session.id, frames, state, ResponseMetrics(took_ms, used, len(frames))
+        )
 
     def _watch(self, inference: Inference) -> None:
         """Tasks that end with the service: the gauges, and what the Tritons say of themselves."""
         tasks = [asyncio.create_task(self._gauge(), name="set gauges")]
         if isinstance(inference, Accountable):
-            watch = TritonWatch(inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton)
+            watch = TritonWatch(
+                inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton
+            )
             self._gpu_memory = watch.gpu_used_mb
-            tasks.append(asyncio.create_task(watch.run(self.config.performance_monitoring_interval), name="watch triton's metrics"))
+            tasks.append(
+                asyncio.create_task(
+                    watch.run(self.config.performance_monitoring_interval),
+                    name="watch triton's metrics",
+                )
+            )
 
         async def stop() -> None:
             for task in tasks:
@@ -293,16 +389,25 @@ class LipSyncService:
         while True:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())
-            self.metrics.buffered_frames.set(sum(len(self.video.get_buffered_frames(session.key)) for session in self.sessions))
+            self.metrics.buffered_frames.set(
+                sum(len(self.video.get_buffered_frames(session.key)) for session in self.sessions)
+            )
             for model in self.adapters:
-                self.metrics.model_available.labels(model.value).set(await self.pipeline.choice.available(model))
+                self.metrics.model_available.labels(model.value).set(
+                    await self.pipeline.choice.available(model)
+                )
             await asyncio.sleep(GAUGES_S)
 
     def _session_for(self, request: LipSyncRequest) -> tuple[Session, bool]:
         """The request's session, and whether it was opened for it."""
         session, config = self.sessions.get(request.session_id), self.config
         if session is None:
-            session = Session(request.session_id, request.user_id, inbox_ms=config.inbox_ms, outbox_frames=config.outbox_frames)
+            session = Session(
+                request.session_id,
+                request.user_id,
+                inbox_ms=config.inbox_ms,
+                outbox_frames=config.outbox_frames,
+            )
             self.sessions.add(session)
             return session, True
         if session.user_id != request.user_id:
@@ -312,7 +417,9 @@ class LipSyncService:
     def _session(self, session_id: str) -> Session:
         session = self.sessions.get(session_id)
         if session is None:
-            raise invalid_field("sessionId", f"no session {session_id!r}; process_lip_sync opens one")
+            raise invalid_field(
+                "sessionId", f"no session {session_id!r}; process_lip_sync opens one"
+            )
         return session
 
     def _waiting(self, session_id: str) -> list[StreamingFrame]:
@@ -326,11 +433,17 @@ class LipSyncService:
 
 def _opener(config: ServiceConfig) -> OpenInference:
     def opened() -> AbstractAsyncContextManager[Inference]:
-        from orchestrator.inference.local.inference import LocalInference  # takes ONNX Runtime along, which a server's client does without
+        from orchestrator.inference.local.inference import (
+            LocalInference,
+        )  # takes ONNX Runtime along, which a server's client does without
         from orchestrator.inference.triton.inference import TritonInference
 
         repository = read_repository(config.model_repository)
-        return TritonInference(config.triton_urls, repository) if config.triton_urls else LocalInference(repository)
+        return (
+            TritonInference(config.triton_urls, repository)
+            if config.triton_urls
+            else LocalInference(repository)
+        )
 
     return opened
 

@@ -26,9 +26,11 @@ class TurnCounter:
         return self._open
 
     def chunk(self, turn_id: str | None, sequence_number: int) -> bool:
-        """Account for a chunk; False when it is to be ignored: its turn was interrupted, or it came before the connection was lost.
+        """Account for a chunk; False when it is to be ignored: its turn was interrupted, or it came
+        before the connection was lost.
 
-        A chunk numbered 0 begins an interrupted turn anew, so a client may use the same turn id again.
+        A chunk numbered 0 begins an interrupted turn anew, so a client may use the same turn id
+        again.
         """
         if turn_id is not None and turn_id in self._interrupted_ids:
             if sequence_number > 0:
@@ -47,7 +49,9 @@ class TurnCounter:
         return self._open and turn_id in (None, self.turn_id)
 
     def lost_before(self, chunk: AudioChunk, duration_ms: float) -> float:
-        """Milliseconds that are missing before a counted chunk: after a lost connection the client's clock says how much was never sent."""
+        """Milliseconds that are missing before a counted chunk: after a lost connection the
+        client's clock says how much was never sent.
+        """
         missing = self._rejoining and chunk.sequence_number > self.next_chunk
         lost_ms = max(0.0, chunk.timestamp_ms - self._ends_ms) if missing else 0.0
         self.next_chunk, self._ends_ms = chunk.sequence_number + 1, chunk.timestamp_ms + duration_ms
@@ -64,7 +68,9 @@ class TurnCounter:
         return was_open
 
     def interrupt(self, ordinal: int) -> None:
-        """Turn `ordinal` is given up; if it is still coming in, later chunks that name it are ignored."""
+        """Turn `ordinal` is given up; if it is still coming in, later chunks that name it are
+        ignored.
+        """
         if ordinal == self.ordinal and self._open:
             if self.turn_id not in self._interrupted_ids:
                 self._interrupted_ids.append(self.turn_id)

@@ -1,4 +1,6 @@
-"""One session's work: audio from the inbox becomes frames in the outbox, paced, in order, and interruptible."""
+"""One session's work: audio from the inbox becomes frames in the outbox, paced, in order, and
+interruptible.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,32 @@ from orchestrator.core.tracing import here, span
 from orchestrator.core.types import AudioChunk, LipSyncModel
 from orchestrator.models.base import ModelSpec
 from orchestrator.pipeline.frame_pipeline import Batch, FramePipeline
-from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import (
+    Failed,
+    InboxItem,
+    OutgoingFrame,
+    Switched,
+    TurnEnded,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.slow_model_policy import GivingWay, Waiting, after_look
 from orchestrator.pipeline.turn import Turn
 
 BATCH_FRAMES: Final = 4
-"""Most frames asked of a model at once: little enough for a deadline to mean something, enough to share a request."""
+"""Most frames asked of a model at once: little enough for a deadline to mean something, enough to
+share a request.
+"""
 
 STALE_S: Final = 2.0
-"""After a lost connection, frames that should have left this long before are skipped: a viewer whose sound went on is past them."""
+"""After a lost connection, frames that should have left this long before are skipped: a viewer
+whose sound went on is past them.
+"""
 
 MOST_SILENCE_MS: Final = 30_000.0
-"""What stands in for a chunk is never longer, whatever that chunk said of itself; longer silence is drawn piece by piece."""
+"""What stands in for a chunk is never longer, whatever that chunk said of itself; longer silence is
+drawn piece by piece.
+"""
 
 EPISODE_ENDS_BELOW: Final = 0.5
 """Inbox fill under which a later overflow is reported anew."""
@@ -54,7 +69,9 @@ class LiveSession:
         """Frames that should have left before are skipped."""
 
     def pause(self) -> None:
-        """The connection is lost: what was said waits, and nothing is drawn that nobody would see."""
+        """The connection is lost: what was said waits, and nothing is drawn that nobody would
+        see.
+        """
         self._connected.clear()
 
     def go_on(self) -> None:
@@ -64,25 +81,41 @@ class LiveSession:
         self._connected.set()
 
     async def accept(self, item: InboxItem) -> None:
-        """Queue an item without waiting; what overflows becomes silence and is reported once per episode."""
+        """Queue an item without waiting; what overflows becomes silence and is reported once per
+        episode.
+        """
         inbox = self.session.inbox
         if item.chunk is not None:
             self.session.heard_s = item.arrived_s
         dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
         self._metrics.inbox_fill.observe(inbox.fill)
-        self._metrics.audio_lost_seconds_total.inc(sum(lost.duration_ms for lost in dropped) / 1000.0)
+        self._metrics.audio_lost_seconds_total.inc(
+            sum(lost.duration_ms for lost in dropped) / 1000.0
+        )
         for lost in dropped:
             heir = next((later for later in inbox.items() if later.ordinal == lost.ordinal), None)
             if heir is not None:
                 heir.lost_before_ms += min(lost.duration_ms, MOST_SILENCE_MS) + lost.lost_before_ms
         if dropped and not self._overflowing:
-            message = "more audio is waiting than the service keeps; the oldest was replaced by silence: send it at most in real time"
-            details = {"field": "audioChunk.data", "lostMs": sum(lost.duration_ms for lost in dropped)}
-            await self.session.outbox.put(Failed(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details)))
-        self._overflowing = bool(dropped) or (self._overflowing and inbox.fill >= EPISODE_ENDS_BELOW)
+            message = (
+                "more audio is waiting than the service keeps; the oldest was replaced by "
+                "silence: send it at most in real time"
+            )
+            details = {
+                "field": "audioChunk.data",
+                "lostMs": sum(lost.duration_ms for lost in dropped),
+            }
+            await self.session.outbox.put(
+                Failed(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details))
+            )
+        self._overflowing = bool(dropped) or (
+            self._overflowing and inbox.fill >= EPISODE_ENDS_BELOW
+        )
 
     async def prefer(self, model: LipSyncModel) -> None:
-        """Ask for another model from the next frame on; a client that asks for one that the operator refuses is told, once."""
+        """Ask for another model from the next frame on; a client that asks for one that the
+        operator refuses is told, once.
+        """
         if model is not self.session.preference:
             self.session.preference, self._refusal_untold = model, True
             if self.session.face is not None:
@@ -106,10 +139,14 @@ class LiveSession:
             await self.session.outbox.close()
 
     async def interrupt(self, turn_id: str | None = None) -> int | None:
-        """Give up the turn of that id, or else the one that is being spoken or waits longest; its ordinal, or None when there is none."""
+        """Give up the turn of that id, or else the one that is being spoken or waits longest; its
+        ordinal, or None when there is none.
+        """
         session, turn, unfinished = self.session, self.session.turn, self._unfinished()
         ordinal = next((ordinal for ordinal, name in unfinished if turn_id in (None, name)), None)
-        removed = await session.outbox.discard(lambda out: isinstance(out, OutgoingFrame) and turn_id in (None, out.turn.id))
+        removed = await session.outbox.discard(
+            lambda out: isinstance(out, OutgoingFrame) and turn_id in (None, out.turn.id)
+        )
         self._metrics.frames_dropped_total.labels("interruption").inc(removed)
         if ordinal is None:
             return None
@@ -129,7 +166,9 @@ class LiveSession:
         return begun + [(item.ordinal, item.turn_id) for item in waiting]
 
     def _stop_work_on(self, ordinal: int) -> None:
-        """Cancel the step that works on this turn; where it is a chunk of the next turn that finishes this one, the chunk waits again."""
+        """Cancel the step that works on this turn; where it is a chunk of the next turn that
+        finishes this one, the chunk waits again.
+        """
         turn, item = self.session.turn, self._step_item
         if self._step is None or item is None:
             return
@@ -144,7 +183,9 @@ class LiveSession:
         if item.ordinal in self._given_up:
             return True
         self._step_item = item
-        self._step = asyncio.create_task(self._handle(item), name=f"{item.turn_id} of {self.session.id}")
+        self._step = asyncio.create_task(
+            self._handle(item), name=f"{item.turn_id} of {self.session.id}"
+        )
         try:
             await self._step
         except asyncio.CancelledError:
@@ -160,12 +201,17 @@ class LiveSession:
 
     async def _handle(self, item: InboxItem) -> None:
         """One item, under its ids in log and trace."""
-        if item.chunk is not None and self.session.turn is not None:  # before a turn's first chunk there are preparations to begin with
+        if (
+            item.chunk is not None and self.session.turn is not None
+        ):  # before a turn's first chunk there are preparations to begin with
             await self._pipeline.batch_window.gather(item.arrived_s)
         ids: dict[str, str | int] = {"session.id": self.session.id, "turn.id": item.turn_id}
         if item.chunk is not None:
             ids["chunk.number"] = item.chunk.sequence_number
-        with session_logged(self.session.id, item.turn_id), span("end of turn" if item.chunk is None else "chunk", **ids):
+        with (
+            session_logged(self.session.id, item.turn_id),
+            span("end of turn" if item.chunk is None else "chunk", **ids),
+        ):
             await self._advance(item)
 
     async def _advance(self, item: InboxItem) -> None:
@@ -189,10 +235,14 @@ class LiveSession:
             await self._speak(turn)
 
     async def _open_face(self, item: InboxItem) -> None:
-        """The face of the chunk. One that cannot be had is told once in a turn, and the session goes on with the face that it has."""
+        """The face of the chunk. One that cannot be had is told once in a turn, and the session
+        goes on with the face that it has.
+        """
         asked = (item.ordinal, item.face_model_id)
         try:
-            await self._pipeline.open_face(self.session, None if asked == self._refused_face else item.face_model_id)
+            await self._pipeline.open_face(
+                self.session, None if asked == self._refused_face else item.face_model_id
+            )
         except LipSyncError as error:
             if self.session.face is None:
                 raise
@@ -200,7 +250,9 @@ class LiveSession:
             await self.session.outbox.put(Failed(_passing(error)))
 
     async def _hear(self, turn: Turn, item: InboxItem, chunk: AudioChunk) -> None:
-        """The chunk's sound, or silence in its place: what is said after a chunk that cannot be decoded keeps its time."""
+        """The chunk's sound, or silence in its place: what is said after a chunk that cannot be
+        decoded keeps its time.
+        """
         try:
             with self._metrics.stage("decode", chunk.format.value):
                 turn.push(chunk, item.arrived_s)
@@ -225,7 +277,9 @@ class LiveSession:
             session.giving_way = GivingWay()
         first = await self._pipeline.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
-        turn = Turn(item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s)
+        turn = Turn(
+            item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s
+        )
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
         session.turn, session.model = turn, session.model or first
         await self._tell_refusal()
@@ -246,7 +300,9 @@ class LiveSession:
         await self.session.outbox.put(TurnEnded(turn, interrupted=interrupted))
 
     async def _speak(self, turn: Turn) -> None:
-        """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow model is spared."""
+        """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow
+        model is spared.
+        """
         while True:
             await self._connected.wait()
             models = await self._pipeline.choice.select_model(self.session)
@@ -273,7 +329,9 @@ class LiveSession:
 
     def _note_lateness(self, turn: Turn, late_s: float, now: float) -> None:
         session = self.session
-        waiting = Waiting(late_s, session.inbox.fill, session.inbox_s, session.is_heard(now), turn.drawing_share)
+        waiting = Waiting(
+            late_s, session.inbox.fill, session.inbox_s, session.is_heard(now), turn.drawing_share
+        )
         session.giving_way = after_look(session.giving_way, waiting, turn.model, now)
 
     async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
@@ -282,16 +340,24 @@ class LiveSession:
         if wished is None or session.told_of is wished:
             return
         session.told_of = wished
-        if wished is not model and not self._pipeline.choice.why_refused(wished):  # a refusal is an error of its own
-            await session.outbox.put(Switched(wished, model, await self._pipeline.choice.why_unserved(session, wished)))
+        if wished is not model and not self._pipeline.choice.why_refused(
+            wished
+        ):  # a refusal is an error of its own
+            await session.outbox.put(
+                Switched(wished, model, await self._pipeline.choice.why_unserved(session, wished))
+            )
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
         outbox, trace = self.session.outbox, here()
         force_keyframe, self._keyframe_due = self._keyframe_due or batch.switch is not None, False
-        coded = await self._pipeline.prepare_for_streaming(self.session, turn, batch.frames, force_keyframe=force_keyframe)
+        coded = await self._pipeline.prepare_for_streaming(
+            self.session, turn, batch.frames, force_keyframe=force_keyframe
+        )
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
-        due_s = self._due_s(turn, turn.next_frame - 1)  # a batch leaves together, when its last frame may
+        due_s = self._due_s(
+            turn, turn.next_frame - 1
+        )  # a batch leaves together, when its last frame may
         for frame in coded:
             ready_s = max(turn.ready_since(turn.frame_at(frame.audio_timestamp_ms), spec), due_s)
             await outbox.put(OutgoingFrame(turn, frame, ready_s, trace))
@@ -304,8 +370,14 @@ class LiveSession:
             await asyncio.sleep(wait_s)
 
     def _stale(self, turn: Turn, count: int, spec: ModelSpec) -> int:
-        """How many of the next `count` frames are too old to be drawn; the first that is not begins a coded sequence."""
-        fresh = (place for place in range(count) if self._ready_s(turn, turn.next_frame + place, spec) >= self.stale_before_s)
+        """How many of the next `count` frames are too old to be drawn; the first that is not begins
+        a coded sequence.
+        """
+        fresh = (
+            place
+            for place in range(count)
+            if self._ready_s(turn, turn.next_frame + place, spec) >= self.stale_before_s
+        )
         return next(fresh, count)
 
     def _ready_s(self, turn: Turn, frame: int, spec: ModelSpec) -> float:
@@ -319,5 +391,9 @@ class LiveSession:
 def _passing(error: LipSyncError, **details: float) -> LipSyncError:
     """The same, as told to a session that goes on."""
     return LipSyncError(
-        error.code, error.message, recoverable=True, fallback_available=error.fallback_available, details=error.details | details
+        error.code,
+        error.message,
+        recoverable=True,
+        fallback_available=error.fallback_available,
+        details=error.details | details,
     )

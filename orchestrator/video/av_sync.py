@@ -1,4 +1,6 @@
-"""Sound and picture at the viewer: how far they are apart, and what is done about it. Positive: the picture is ahead."""
+"""Sound and picture at the viewer: how far they are apart, and what is done about it. Positive: the
+picture is ahead.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,16 @@ DEAD_BAND_MS: Final = 5.0
 """Smaller medians are left alone: they are the noise of the reports."""
 
 GAIN: Final = 0.5
-"""Share of a median that is corrected at once; the rest shows in the next reports, so that an outlier cannot swing the picture."""
+"""Share of a median that is corrected at once; the rest shows in the next reports, so that an
+outlier cannot swing the picture.
+"""
 
 HURRY_MS: Final = 5.0
 JUDGED_BY: Final = 4
-"""A step of at least the first that shows the picture earlier is judged by so many reports: a picture that is late because it
-arrives late does not come sooner for being due sooner, and such steps would only add up."""
+"""A step of at least the first that shows the picture earlier is judged by so many reports: a
+picture that is late because it arrives late does not come sooner for being due sooner, and such
+steps would only add up.
+"""
 
 DEAF: Final = 30
 """Reports for which nothing is hurried after a step without effect."""
@@ -49,14 +55,24 @@ class SyncState:
     """Added to presentation times by now."""
 
 
-def sync_state(audio_timestamp_ms: float, video_timestamp_ms: float, correction_ms: float = 0.0) -> SyncState:
+def sync_state(
+    audio_timestamp_ms: float, video_timestamp_ms: float, correction_ms: float = 0.0
+) -> SyncState:
     """The state from the two times that meet at the viewer."""
     offset_ms = video_timestamp_ms - audio_timestamp_ms
-    return SyncState(audio_timestamp_ms, video_timestamp_ms, offset_ms, abs(offset_ms) < TOLERANCE_MS, correction_ms)
+    return SyncState(
+        audio_timestamp_ms,
+        video_timestamp_ms,
+        offset_ms,
+        abs(offset_ms) < TOLERANCE_MS,
+        correction_ms,
+    )
 
 
 class SyncTracker:
-    """Turns a client's reports into a correction of presentation times; clocks that drift apart are followed."""
+    """Turns a client's reports into a correction of presentation times; clocks that drift apart are
+    followed.
+    """
 
     def __init__(self) -> None:
         self.correction_ms = 0.0
@@ -74,13 +90,20 @@ class SyncTracker:
         self._deaf_until = 0
 
     def report(self, offset_ms: float) -> bool:
-        """What the client measured since the last report; False when it is too far off to be corrected."""
+        """What the client measured since the last report; False when it is too far off to be
+        corrected.
+        """
         self.reports += 1
         self._reports.append(offset_ms)
         self.offset_ms = median(self._reports)
         is_judging = self._judge(offset_ms)
         is_deaf = self.offset_ms < 0.0 and self.reports < self._deaf_until
-        if is_judging or is_deaf or len(self._reports) < REPORTS // 2 or abs(self.offset_ms) <= DEAD_BAND_MS:
+        if (
+            is_judging
+            or is_deaf
+            or len(self._reports) < REPORTS // 2
+            or abs(self.offset_ms) <= DEAD_BAND_MS
+        ):
             return abs(self.correction_ms) < LARGEST_CORRECTION_MS
         step = GAIN * self.offset_ms
         if step <= -HURRY_MS:
@@ -103,7 +126,9 @@ class SyncTracker:
 
     def _move(self, step: float) -> None:
         moved = min(LARGEST_CORRECTION_MS, max(-LARGEST_CORRECTION_MS, self.correction_ms + step))
-        self._reports = deque((old - (moved - self.correction_ms) for old in self._reports), maxlen=REPORTS)
+        self._reports = deque(
+            (old - (moved - self.correction_ms) for old in self._reports), maxlen=REPORTS
+        )
         self.corrections += moved != self.correction_ms
         self.correction_ms = moved
         self.offset_ms = median(self._reports)
@@ -112,10 +137,19 @@ class SyncTracker:
 def corrected(frames: Sequence[StreamingFrame], state: SyncState) -> list[StreamingFrame]:
     """Frames shown later by the offset when the picture is ahead, earlier when it is behind.
 
-    Shown earlier, frames may fall before the moment that the viewer sees already: JPEG ones are dropped, of H.264 all stay,
-    since later ones build on them, and are shown at once.
+    Shown earlier, frames may fall before the moment that the viewer sees already: JPEG ones are
+    dropped, of H.264 all stay, since later ones build on them, and are shown at once.
     """
-    shifted = [dataclasses.replace(frame, timestamp_ms=frame.timestamp_ms + state.offset_ms) for frame in frames]
+    shifted = [
+        dataclasses.replace(frame, timestamp_ms=frame.timestamp_ms + state.offset_ms)
+        for frame in frames
+    ]
     passed = state.video_timestamp_ms
-    kept = [frame for frame in shifted if frame.timestamp_ms >= passed or frame.format is not VideoFormat.JPEG]
-    return [dataclasses.replace(frame, timestamp_ms=max(frame.timestamp_ms, passed)) for frame in kept]
+    kept = [
+        frame
+        for frame in shifted
+        if frame.timestamp_ms >= passed or frame.format is not VideoFormat.JPEG
+    ]
+    return [
+        dataclasses.replace(frame, timestamp_ms=max(frame.timestamp_ms, passed)) for frame in kept
+    ]

@@ -1,4 +1,6 @@
-"""Lets the picture of one model grow out of that of another over a few frames, which need not come in one batch."""
+"""Lets the picture of one model grow out of that of another over a few frames, which need not come
+in one batch.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,23 @@ class CrossFade:
         self._done = 0
 
     def over(self, before: RgbImage | None, images: Sequence[RgbImage]) -> list[RgbImage]:
-        """The turn's next pictures; `before` was shown last where another model draws from here on, else None."""
+        """The turn's next pictures; `before` was shown last where another model draws from here on,
+        else None.
+        """
         if before is not None:
             self._before, self._done = before, 0
         faded = list(images)
         for index, image in enumerate(images):
-            if self._before is None or self._before.shape != image.shape or self._done >= CROSS_FADE_FRAMES:
+            if (
+                self._before is None
+                or self._before.shape != image.shape
+                or self._done >= CROSS_FADE_FRAMES
+            ):
                 self._before = None
                 break
             self._done += 1
             share = self._done / (CROSS_FADE_FRAMES + 1)
-            faded[index] = np.asarray(cv2.addWeighted(image, share, self._before, 1.0 - share, 0.0), dtype=np.uint8)
+            faded[index] = np.asarray(
+                cv2.addWeighted(image, share, self._before, 1.0 - share, 0.0), dtype=np.uint8
+            )
         return faded

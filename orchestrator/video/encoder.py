@@ -20,13 +20,16 @@ KEYFRAME_INTERVAL: Final = 30
 """Frames between keyframes, the specification's default."""
 
 BITRATE_BPS: Final = 500_000
-"""Target of the H.264 stream, the specification's default; easy pictures need less and take less."""
+"""Target of the H.264 stream, the specification's default; easy pictures need less and take less. 
+"""
 
 BUFFER_S: Final = 0.5
 """Seconds of the target that a keyframe may run ahead: the decoder's buffer."""
 
 LOWEST_JPEG_QUALITY: Final = 20
-"""Below it skin falls into blocks of false colours; a target that this quality exceeds is met by leaving frames out."""
+"""Below it skin falls into blocks of false colours; a target that this quality exceeds is met by
+leaving frames out.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Encoder(Protocol):
 
 
 class JpegEncoder:
-    """Every frame stands alone. With a target, pictures larger than their share of it lower the quality of those after them."""
+    """Every frame stands alone. With a target, pictures larger than their share of it lower the
+    quality of those after them.
+    """
 
     def __init__(self, quality: int, fps: float, bitrate_bps: int | None) -> None:
         self._highest = self._quality = max(1, quality)
@@ -62,17 +67,22 @@ class JpegEncoder:
         """JPEG with 4:2:0 chroma."""
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), self._quality, "RGB", "420")
         if len(data) > self._share_bytes:
-            lower = min(self._quality - 1, round(self._quality * max(0.7, self._share_bytes / len(data))))
+            lower = min(
+                self._quality - 1, round(self._quality * max(0.7, self._share_bytes / len(data)))
+            )
             self._quality = max(min(LOWEST_JPEG_QUALITY, self._highest), lower)
         elif len(data) < 0.9 * self._share_bytes:
-            self._quality = min(self._highest, self._quality + (2 if len(data) < 0.8 * self._share_bytes else 1))
+            self._quality = min(
+                self._highest, self._quality + (2 if len(data) < 0.8 * self._share_bytes else 1)
+            )
         return EncodedPicture(data, is_keyframe=True)
 
 
 class H264Encoder:
     """Constrained baseline, no B-frames, no look-ahead, SPS and PPS before every keyframe.
 
-    The target bitrate is held where pictures need it; no picture is coded finer than `quality` asks.
+    The target bitrate is held where pictures need it; no picture is coded finer than `quality`
+    asks.
     """
 
     def __init__(self, size: int, fps: float, quality: int, bitrate_bps: int = BITRATE_BPS) -> None:
@@ -94,8 +104,10 @@ class H264Encoder:
             "bufsize": str(round(BUFFER_S * bitrate_bps)),
             "qmin": str(finest_quantiser(quality)),
             "forced-idr": "1",
-            # cv2 converts with BT.601 in video range; without this a browser assumes BT.709 and tints the skin.
-            "x264-params": "sliced-threads=0:colorprim=smpte170m:transfer=smpte170m:colormatrix=smpte170m:range=tv",
+            # cv2 converts with BT.601 in video range; without this a browser assumes BT.709 and
+            # tints the skin.
+            "x264-params": "sliced-threads=0:colorprim=smpte170m:transfer=smpte170m:"
+            "colormatrix=smpte170m:range=tv",
         }
         self._context = context
 
@@ -111,12 +123,18 @@ class H264Encoder:
 
 
 def finest_quantiser(quality: int) -> int:
-    """x264's smallest quantiser for the wire's quality 0..100; 80 gives 20, what its default of CRF 23 uses for keyframes."""
+    """x264's smallest quantiser for the wire's quality 0..100; 80 gives 20, what its default of CRF
+    23 uses for keyframes.
+    """
     return max(1, round(48 - 0.35 * quality))
 
 
-def make_encoder(video_format: VideoFormat, size: int, fps: float, quality: int, bitrate_bps: int | None = None) -> Encoder:
-    """The encoder a client asked for; without a target JPEG keeps its quality and H.264 the default."""
+def make_encoder(
+    video_format: VideoFormat, size: int, fps: float, quality: int, bitrate_bps: int | None = None
+) -> Encoder:
+    """The encoder a client asked for; without a target JPEG keeps its quality and H.264 the
+    default.
+    """
     if video_format is VideoFormat.JPEG:
         return JpegEncoder(quality, fps, bitrate_bps)
     return H264Encoder(size, fps, quality, bitrate_bps or BITRATE_BPS)

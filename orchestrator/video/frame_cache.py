@@ -1,4 +1,6 @@
-"""Pictures that were drawn already: sessions of one face that say the same, or are silent alike, share them for a while."""
+"""Pictures that were drawn already: sessions of one face that say the same, or are silent alike,
+share them for a while.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,14 @@ class FrameCache:
 
     def __init__(self, ttl_s: float, max_bytes: int = CACHE_BYTES) -> None:
         self._frames: LruCache[Hashable, RgbImage] = LruCache(
-            max_items=CACHE_FRAMES, max_bytes=max_bytes, size_of=lambda image: image.nbytes, ttl_s=ttl_s
+            max_items=CACHE_FRAMES,
+            max_bytes=max_bytes,
+            size_of=lambda image: image.nbytes,
+            ttl_s=ttl_s,
         )
-        self._seen: LruCache[Hashable, bool] = LruCache(max_items=CACHE_FRAMES, max_bytes=sys.maxsize, size_of=lambda _: 0, ttl_s=ttl_s)
+        self._seen: LruCache[Hashable, bool] = LruCache(
+            max_items=CACHE_FRAMES, max_bytes=sys.maxsize, size_of=lambda _: 0, ttl_s=ttl_s
+        )
 
     def get(self, keys: Sequence[Hashable], now: float) -> list[RgbImage] | None:
         """The pictures of a batch, or None where one of them is missing."""

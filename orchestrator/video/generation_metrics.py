@@ -22,7 +22,9 @@ class GenerationMetrics:
     average_fps: float
     """Frames a second over the last batches, all sessions together."""
     buffer_underruns: int
-    """Frames that came out more than one frame's length after they could have: the viewer's buffer shrank."""
+    """Frames that came out more than one frame's length after they could have: the viewer's buffer
+    shrank.
+    """
     model_switches: int
 
 

@@ -25,9 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 class VideoGeneratorService:
-    """Asks adapters for frames; what it holds is counts. Frames that wait belong to the session, which is found by its id."""
+    """Asks adapters for frames; what it holds is counts. Frames that wait belong to the session,
+    which is found by its id.
+    """
 
-    def __init__(self, inference: Inference, buffered: Callable[[str], Sequence[StreamingFrame]] = lambda _: ()) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        buffered: Callable[[str], Sequence[StreamingFrame]] = lambda _: (),
+    ) -> None:
         """`buffered` gives the frames of a session that wait to be sent."""
         self._inference = inference
         self._buffered = buffered
@@ -39,10 +45,17 @@ class VideoGeneratorService:
         return self._inference
 
     async def generate_frames(
-        self, adapter: ModelAdapter, windows: FeatureWindows, face: Any, state: ModelState, *, deadline: float
+        self,
+        adapter: ModelAdapter,
+        windows: FeatureWindows,
+        face: Any,
+        state: ModelState,
+        *,
+        deadline: float,
     ) -> tuple[list[RgbImage], ModelState]:
-        """A picture per window, all from this model, or a `LipSyncError`; `deadline` is the loop's time, infinite where
-        nothing has to be waited for."""
+        """A picture per window, all from this model, or a `LipSyncError`; `deadline` is the loop's
+        time, infinite where nothing has to be waited for.
+        """
 
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
             return await self._inference.infer(model, inputs, deadline=deadline)
@@ -54,36 +67,74 @@ class VideoGeneratorService:
         except TimeoutError:
             message = f"{adapter.spec.model.value} did not answer within its deadline"
             raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
-        except (ValueError, TypeError, LookupError, ArithmeticError, cv2.error) as error:  # networks that answer other shapes than agreed
-            logger.exception("%s cannot make frames of what its networks answered", adapter.spec.model.value)
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+            cv2.error,
+        ) as error:  # networks that answer other shapes than agreed
+            logger.exception(
+                "%s cannot make frames of what its networks answered", adapter.spec.model.value
+            )
             message = f"{adapter.spec.model.value} cannot make frames of what its networks answered"
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message) from error
-        if frames.shape[0] != len(windows) or frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
-            message = f"{adapter.spec.model.value} answered frames of shape {frames.shape} for {len(windows)} windows"
+        if (
+            frames.shape[0] != len(windows)
+            or frames.ndim != 4
+            or frames.shape[3] != 3
+            or frames.dtype != np.uint8
+        ):
+            message = (
+                f"{adapter.spec.model.value} answered frames of shape {frames.shape} for "
+                f"{len(windows)} windows"
+            )
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
         now = asyncio.get_running_loop().time()
         self.counter.drawn(len(frames), 1000.0 * (now - began_s), now)
         return list(frames), state
 
-    def interpolate_frames(self, before: GeneratedFrame, after: GeneratedFrame, factor: float) -> GeneratedFrame:
-        """The frame `factor` (0..1) of the way between two, in picture and time; see `interpolation`."""
-        time_ms = before.audio_timestamp_ms + factor * (after.audio_timestamp_ms - before.audio_timestamp_ms)
+    def interpolate_frames(
+        self, before: GeneratedFrame, after: GeneratedFrame, factor: float
+    ) -> GeneratedFrame:
+        """The frame `factor` (0..1) of the way between two, in picture and time; see
+        `interpolation`.
+        """
+        time_ms = before.audio_timestamp_ms + factor * (
+            after.audio_timestamp_ms - before.audio_timestamp_ms
+        )
         image = interpolate(before.image, after.image, factor)
-        return replace(before, image=image, audio_timestamp_ms=time_ms, generation_time_ms=0.0, is_interpolated=True)
+        return replace(
+            before,
+            image=image,
+            audio_timestamp_ms=time_ms,
+            generation_time_ms=0.0,
+            is_interpolated=True,
+        )
 
-    def drop_frames_for_performance(self, frames: Sequence[GeneratedFrame], target_fps: float) -> list[GeneratedFrame]:
-        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their times. Numbers have no holes.
+    def drop_frames_for_performance(
+        self, frames: Sequence[GeneratedFrame], target_fps: float
+    ) -> list[GeneratedFrame]:
+        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their
+        times. Numbers have no holes.
 
         Frames of one moment have no rate, and stay.
         """
         if not (math.isfinite(target_fps) and target_fps > 0.0):
             raise invalid_field("targetFps", f"is {target_fps:g}; must be more than 0")
-        span_s = (frames[-1].audio_timestamp_ms - frames[0].audio_timestamp_ms) / 1000.0 if frames else 0.0
+        span_s = (
+            (frames[-1].audio_timestamp_ms - frames[0].audio_timestamp_ms) / 1000.0
+            if frames
+            else 0.0
+        )
         if span_s <= 0.0:
             return list(frames)
         kept = thinned(frames, (len(frames) - 1) / span_s, target_fps)
         self.counter.frames_dropped += len(frames) - len(kept)
-        return [replace(frame, sequence_number=number) for number, frame in enumerate(kept, start=frames[0].sequence_number)]
+        return [
+            replace(frame, sequence_number=number)
+            for number, frame in enumerate(kept, start=frames[0].sequence_number)
+        ]
 
     def get_buffered_frames(self, session_id: str) -> list[StreamingFrame]:
         """Coded frames of the session that wait for its client, oldest first."""
@@ -98,12 +149,21 @@ class VideoGeneratorService:
         return all([await self._inference.ready(model) for model in adapter.spec.triton_models])
 
     async def introduce(self, adapter: IntroducesFace, face: Any, *, deadline: float) -> bool:
-        """Send a face to every server ahead of its first frame; False where some network of the model got it nowhere."""
+        """Send a face to every server ahead of its first frame; False where some network of the
+        model got it nowhere.
+        """
         requests = adapter.introduction(face).items()
-        return all([await self._inference.infer_everywhere(model, inputs, deadline=deadline) for model, inputs in requests])
+        return all(
+            [
+                await self._inference.infer_everywhere(model, inputs, deadline=deadline)
+                for model, inputs in requests
+            ]
+        )
 
     async def probe(self, adapter: ModelAdapter, *, deadline: float) -> bool:
-        """Whether a model that failed answers again: its smallest valid request, outside of any session."""
+        """Whether a model that failed answers again: its smallest valid request, outside of any
+        session.
+        """
         try:
             for model, inputs in adapter.canary().items():
                 await self._inference.infer(model, inputs, deadline=deadline)

@@ -1,4 +1,6 @@
-"""Writes pictures and their sound into an MP4 that plays everywhere and keeps them together to the sample."""
+"""Writes pictures and their sound into an MP4 that plays everywhere and keeps them together to the
+sample.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,17 @@ from orchestrator.audio.files import Sound
 from orchestrator.core.types import RgbImage
 
 AAC_RATES_HZ: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-"""Sample rates that AAC knows, up to the highest that is kept; a sound of another rate becomes 48 kHz."""
+"""Sample rates that AAC knows, up to the highest that is kept; a sound of another rate becomes 48
+kHz.
+"""
 
 CRF: Final = "18"
 """x264's constant rate factor: compression that the eye hardly sees."""
 
 BT601: Final = 6
-"""SMPTE 170M in H.273: what cv2 converts by. Untagged video is taken for BT.709, which tints the skin."""
+"""SMPTE 170M in H.273: what cv2 converts by. Untagged video is taken for BT.709, which tints the
+skin.
+"""
 
 VIDEO_RANGE: Final = 1
 """Luma 16..235, FFmpeg's AVCOL_RANGE_MPEG."""
@@ -38,13 +44,16 @@ AAC_BITS_PER_SAMPLE: Final = 2.0
 class Movie:
     """One MP4 while it is written: pictures one by one, the sound interleaved. A context manager.
 
-    The file appears under its name only when all is written; what stood there before is then replaced.
-    Entering and leaving take as long as coding does (the sound is resampled; what the coder still holds is coded, and the
-    index moved to the front), so an event loop has each of the three done in a thread, one after another.
+    The file appears under its name only when all is written; what stood there before is then
+    replaced. Entering and leaving take as long as coding does (the sound is resampled; what the
+    coder still holds is coded, and the index moved to the front), so an event loop has each of the
+    three done in a thread, one after another.
     """
 
     def __init__(self, path: Path, sound: Sound, *, size: int, fps: float, note: str) -> None:
-        """`sound` is kept whole; `note` goes into the metadata as comment and description. Nothing is done yet."""
+        """`sound` is kept whole; `note` goes into the metadata as comment and description. Nothing
+        is done yet.
+        """
         self._path = path
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._sound, self._size, self._note = sound, size, note
@@ -57,13 +66,20 @@ class Movie:
         """Raises `OSError`, as all that follows does."""
         if self._sound.rate_hz not in AAC_RATES_HZ:
             self._sound = self._sound.resampled(AAC_RATES_HZ[-1])
-        self._container = av.open(str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+        self._container = av.open(
+            str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"}
+        )
         self._container.metadata.update({"comment": self._note, "description": self._note})
         self._video = _video_stream(self._container, self._size, self._fps)
         self._audio = _audio_stream(self._container, self._sound)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Whole or not at all. One that could not be entered may be left too."""
         if self._container is None:
             return
@@ -92,12 +108,16 @@ class Movie:
         self._container.mux(self._audio.encode(None))
 
     def _add_sound_until(self, end_s: Fraction | float) -> None:
-        """Sound and pictures lie side by side in the file, so that it can be played while it is fetched."""
+        """Sound and pictures lie side by side in the file, so that it can be played while it is
+        fetched.
+        """
         end = min(self._sound.samples.shape[1], int(end_s * self._sound.rate_hz))
         if end <= self._samples:
             return
         samples = np.ascontiguousarray(self._sound.samples[:, self._samples : end])
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._audio.codec_context.layout.name)
+        frame = av.AudioFrame.from_ndarray(
+            samples, format="fltp", layout=self._audio.codec_context.layout.name
+        )
         frame.sample_rate = self._sound.rate_hz
         frame.pts, frame.time_base = self._samples, Fraction(1, self._sound.rate_hz)
         self._samples = end

@@ -1,4 +1,6 @@
-"""What the stream to one client remembers: its coder, its target bitrate, its sync, and how it went."""
+"""What the stream to one client remembers: its coder, its target bitrate, its sync, and how it
+went.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CARRIED_OVER_S: Final = 1.0
 
 @dataclass(slots=True)
 class StreamingMetrics:
-    """The specification's figures; a packet is a frame's message, and nothing is lost but what the client reports as lost."""
+    """The specification's figures; a packet is a frame's message, and nothing is lost but what the
+    client reports as lost.
+    """
 
     bytes_sent: int = 0
     frames_sent: int = 0
@@ -38,7 +42,9 @@ class StreamingMetrics:
     _lost: float = 0.0
 
     def lost(self, share: float) -> None:
-        """The client says which share, 0..1, of the frames sent since its last report did not arrive."""
+        """The client says which share, 0..1, of the frames sent since its last report did not
+        arrive.
+        """
         self._lost += min(1.0, max(0.0, share)) * (self.frames_sent - self._reported_of)
         self._reported_of = self.frames_sent
         self.packets_lost = round(self._lost)
@@ -69,31 +75,66 @@ class StreamState:
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def carried_bps(self, now: float) -> float:
-        """What left in the last second or so, by looks at least that often; infinite until that much time was looked at."""
+        """What left in the last second or so, by looks at least that often; infinite until that
+        much time was looked at.
+        """
         self._departures.append((now, self.metrics.bytes_sent))
-        while now - self._departures[0][0] > CARRIED_OVER_S and now - self._departures[1][0] >= CARRIED_OVER_S / 2.0:
+        while (
+            now - self._departures[0][0] > CARRIED_OVER_S
+            and now - self._departures[1][0] >= CARRIED_OVER_S / 2.0
+        ):
             self._departures.popleft()
         since_s, bytes_before = self._departures[0]
         passed_s = now - since_s
-        return 8.0 * (self.metrics.bytes_sent - bytes_before) / passed_s if passed_s >= CARRIED_OVER_S / 2.0 else math.inf
+        return (
+            8.0 * (self.metrics.bytes_sent - bytes_before) / passed_s
+            if passed_s >= CARRIED_OVER_S / 2.0
+            else math.inf
+        )
 
     def restart(self) -> None:
         """What comes next cannot build on what was coded last: it may never have arrived."""
         self._encoder = None
 
-    def affordable(self, frames: Sequence[int], timestamps_ms: Sequence[float], config: VideoGenerationConfig) -> list[int]:
-        """Those of `frames` to be coded: of JPEG no more than the target pays for; H.264 holds its target by itself."""
+    def affordable(
+        self, frames: Sequence[int], timestamps_ms: Sequence[float], config: VideoGenerationConfig
+    ) -> list[int]:
+        """Those of `frames` to be coded: of JPEG no more than the target pays for; H.264 holds its
+        target by itself.
+        """
         if config.format is not VideoFormat.JPEG or not self.bitrate.adapted:
             return list(frames)
-        return [frames[place] for place in self.budget.affordable(timestamps_ms, self.bitrate.target_bps)]
+        return [
+            frames[place]
+            for place in self.budget.affordable(timestamps_ms, self.bitrate.target_bps)
+        ]
 
-    def encode(self, image: RgbImage, config: VideoGenerationConfig, audio_timestamp_ms: float, *, force_keyframe: bool) -> EncodedPicture:
-        """One coded picture; the coder is built anew for another size or rate, and for a target that moved by more than a tenth."""
-        adapted = None if config.format is VideoFormat.JPEG and not self.bitrate.adapted else self.bitrate.target_bps
+    def encode(
+        self,
+        image: RgbImage,
+        config: VideoGenerationConfig,
+        audio_timestamp_ms: float,
+        *,
+        force_keyframe: bool,
+    ) -> EncodedPicture:
+        """One coded picture; the coder is built anew for another size or rate, and for a target
+        that moved by more than a tenth.
+        """
+        adapted = (
+            None
+            if config.format is VideoFormat.JPEG and not self.bitrate.adapted
+            else self.bitrate.target_bps
+        )
         if isinstance(self._encoder, JpegEncoder) and config == self._built_for:
             self._encoder.aim(adapted)
-        elif self._encoder is None or config != self._built_for or moved(self._built_bps, self.bitrate):
-            self._encoder = make_encoder(config.format, config.resolution.width, config.target_fps, config.quality, adapted)
+        elif (
+            self._encoder is None
+            or config != self._built_for
+            or moved(self._built_bps, self.bitrate)
+        ):
+            self._encoder = make_encoder(
+                config.format, config.resolution.width, config.target_fps, config.quality, adapted
+            )
             self._built_for, self._built_bps = config, self.bitrate.target_bps
         picture = self._encoder.encode(image, force_keyframe=force_keyframe)
         self.since_keyframe = 1 if picture.is_keyframe else self.since_keyframe + 1

@@ -8,7 +8,12 @@ from typing import Any, Final, TypeVar, overload
 
 from orchestrator.core.errors import LipSyncErrorCode, invalid_field
 from orchestrator.core.executors import in_frame_thread
-from orchestrator.core.types import GeneratedFrame, Resolution, StreamingFrame, VideoGenerationConfig
+from orchestrator.core.types import (
+    GeneratedFrame,
+    Resolution,
+    StreamingFrame,
+    VideoGenerationConfig,
+)
 from orchestrator.protocol import frame_text
 from orchestrator.video.adaptation.bitrate import after_queue, after_report
 from orchestrator.video.adaptation.frame_skipping import kept_frames, spared
@@ -18,7 +23,9 @@ from orchestrator.video.stream_state import StreamState
 T = TypeVar("T")
 
 INLINE_SIZE: Final = 256
-"""Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and back."""
+"""Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and
+back.
+"""
 
 
 def _no_session(session_id: str) -> StreamState | None:
@@ -26,7 +33,9 @@ def _no_session(session_id: str) -> StreamState | None:
 
 
 class VideoStreamingService:
-    """The specification's streaming service. State belongs to the session, which is found by its id."""
+    """The specification's streaming service. State belongs to the session, which is found by its
+    id.
+    """
 
     def __init__(
         self,
@@ -35,48 +44,79 @@ class VideoStreamingService:
         *,
         adapts_bitrate: bool = True,
     ) -> None:
-        """`clock` is monotonic seconds, for reports; a service that does not adapt the bitrate still counts what was lost."""
+        """`clock` is monotonic seconds, for reports; a service that does not adapt the bitrate
+        still counts what was lost.
+        """
         self._state_of = state_of
         self._clock = clock
         self._adapts_bitrate = adapts_bitrate
 
     async def prepare_frames_for_streaming(
-        self, session_id: str, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig | None = None
+        self,
+        session_id: str,
+        frames: Sequence[GeneratedFrame],
+        config: VideoGenerationConfig | None = None,
     ) -> list[StreamingFrame]:
         """Coded frames in order, the first of a turn as a keyframe."""
         asked = config or VideoGenerationConfig()
-        return await self.code(self._state(session_id), frames, asked, force_keyframe=bool(frames) and frames[0].sequence_number == 0)
+        return await self.code(
+            self._state(session_id),
+            frames,
+            asked,
+            force_keyframe=bool(frames) and frames[0].sequence_number == 0,
+        )
 
     async def code(
-        self, state: StreamState, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig, *, force_keyframe: bool
+        self,
+        state: StreamState,
+        frames: Sequence[GeneratedFrame],
+        config: VideoGenerationConfig,
+        *,
+        force_keyframe: bool,
     ) -> list[StreamingFrame]:
-        """Coded frames in order, the first as a keyframe when asked for; large ones in a worker thread."""
+        """Coded frames in order, the first as a keyframe when asked for; large ones in a worker
+        thread.
+        """
         if not frames or frames[0].image.shape[0] <= INLINE_SIZE:
             return _coded(state, frames, config, force_keyframe)
         return await in_frame_thread(_coded, state, frames, config, force_keyframe)
 
-    def create_web_socket_message(self, frame: StreamingFrame, session_id: str = "", turn_id: str = "") -> str:
+    def create_web_socket_message(
+        self, frame: StreamingFrame, session_id: str = "", turn_id: str = ""
+    ) -> str:
         """The frame as a `response_video` message of docs/protocol.md, as JSON."""
         return frame_text(session_id, turn_id, frame)
 
-    def calculate_sync_state(self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float) -> SyncState:
-        """Where sound and picture stand at the viewer, from the times of what is heard and seen at one moment.
+    def calculate_sync_state(
+        self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float
+    ) -> SyncState:
+        """Where sound and picture stand at the viewer, from the times of what is heard and seen at
+        one moment.
 
-        Frames that are coded from here on are shown as the last such measurements ask. SYNC_ERROR where they are too far apart for that.
+        Frames that are coded from here on are shown as the last such measurements ask. SYNC_ERROR
+        where they are too far apart for that.
         """
         tracker = self._state(session_id).sync
         measured = sync_state(audio_timestamp_ms, video_timestamp_ms)
         if not tracker.report(measured.offset_ms):
             apart = f"{tracker.offset_ms:.0f} ms apart, more than can be corrected; start anew"
-            raise invalid_field("avOffsetMs", f"sound and picture are {apart}", LipSyncErrorCode.SYNC_ERROR)
+            raise invalid_field(
+                "avOffsetMs", f"sound and picture are {apart}", LipSyncErrorCode.SYNC_ERROR
+            )
         return replace(measured, correction_applied_ms=tracker.correction_ms)
 
-    def apply_sync_correction(self, frames: Sequence[StreamingFrame], state: SyncState) -> list[StreamingFrame]:
+    def apply_sync_correction(
+        self, frames: Sequence[StreamingFrame], state: SyncState
+    ) -> list[StreamingFrame]:
         """Frames moved in time so that they meet their sound."""
         return corrected(frames, state)
 
-    def adapt_bitrate(self, session_id: str, bandwidth_kbps: float | None, packet_loss: float | None) -> int:
-        """The target in bit/s after a client's report; `packet_loss` is a share 0..1 of what was sent since its last one."""
+    def adapt_bitrate(
+        self, session_id: str, bandwidth_kbps: float | None, packet_loss: float | None
+    ) -> int:
+        """The target in bit/s after a client's report; `packet_loss` is a share 0..1 of what was
+        sent since its last one.
+        """
         state = self._state(session_id)
         if packet_loss is not None:
             state.metrics.lost(packet_loss)
@@ -86,19 +126,29 @@ class VideoStreamingService:
 
     def adapt_to_queue(self, state: StreamState, fill: float, now: float) -> None:
         """A client that takes less than it is sent gets less, and more again once it takes it."""
-        state.bitrate = after_queue(state.bitrate, fill, now, state.metrics.current_bitrate_bps, state.carried_bps(now))
+        state.bitrate = after_queue(
+            state.bitrate, fill, now, state.metrics.current_bitrate_bps, state.carried_bps(now)
+        )
 
     @overload
-    def skip_frames_for_congestion(self, frames: Sequence[StreamingFrame], level: float) -> list[StreamingFrame]: ...
+    def skip_frames_for_congestion(
+        self, frames: Sequence[StreamingFrame], level: float
+    ) -> list[StreamingFrame]: ...
 
     @overload
-    def skip_frames_for_congestion(self, frames: Sequence[T], level: float, since_keyframe: int = 1) -> list[T]: ...
+    def skip_frames_for_congestion(
+        self, frames: Sequence[T], level: float, since_keyframe: int = 1
+    ) -> list[T]: ...
 
-    def skip_frames_for_congestion(self, frames: Sequence[Any], level: float, since_keyframe: int = 1) -> list[Any]:
-        """Frames to be sent at a congestion of 0..1. Keyframes are never skipped, and what is left decodes.
+    def skip_frames_for_congestion(
+        self, frames: Sequence[Any], level: float, since_keyframe: int = 1
+    ) -> list[Any]:
+        """Frames to be sent at a congestion of 0..1. Keyframes are never skipped, and what is left
+        decodes.
 
-        Best asked before frames are coded: then as many are skipped as `level` asks, but for the one that is due as a keyframe,
-        `since_keyframe` frames after the last one. Of coded H.264 frames fewer can be spared; see `spared`.
+        Best asked before frames are coded: then as many are skipped as `level` asks, but for the
+        one that is due as a keyframe, `since_keyframe` frames after the last one. Of coded H.264
+        frames fewer can be spared; see `spared`.
         """
         if frames and isinstance(frames[0], StreamingFrame):
             return spared(frames, level)
@@ -112,11 +162,19 @@ class VideoStreamingService:
 
 
 def _coded(
-    state: StreamState, frames: Sequence[GeneratedFrame], config: VideoGenerationConfig, force_keyframe: bool
+    state: StreamState,
+    frames: Sequence[GeneratedFrame],
+    config: VideoGenerationConfig,
+    force_keyframe: bool,
 ) -> list[StreamingFrame]:
     coded = []
     for index, frame in enumerate(frames):
-        picture = state.encode(frame.image, config, frame.audio_timestamp_ms, force_keyframe=force_keyframe and index == 0)
+        picture = state.encode(
+            frame.image,
+            config,
+            frame.audio_timestamp_ms,
+            force_keyframe=force_keyframe and index == 0,
+        )
         height, width = frame.image.shape[:2]
         coded.append(
             StreamingFrame(

@@ -1,4 +1,6 @@
-"""Compose, Kubernetes, Prometheus, the gateway and the pages state the same images, ports, probes, models, times and limits."""
+"""Compose, Kubernetes, Prometheus, the gateway and the pages state the same images, ports, probes,
+models, times and limits.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,19 @@ MARGIN_S = 10
 """Beyond the drain: closing connections, and the end of the process."""
 
 BUILT_IN = {"audio2motion", "tpsm", "tpsm_speech"}
-HEALTH_PATHS = {"gateway": "/gateway-health", "orchestrator": "/readyz", "triton": "/v2/health/ready"}
+HEALTH_PATHS = {
+    "gateway": "/gateway-health",
+    "orchestrator": "/readyz",
+    "triton": "/v2/health/ready",
+}
 PORTS = {"gateway": {8000, 8404}, "orchestrator": {8080}, "triton": {8000, 8001, 8002}}
 USERS = {"orchestrator": 10001, "triton": 1000}
 
 
 def load_list(command: list[str]) -> set[str]:
-    return {part.removeprefix("--load-model=") for part in command if part.startswith("--load-model=")}
+    return {
+        part.removeprefix("--load-model=") for part in command if part.startswith("--load-model=")
+    }
 
 
 def pod(workload: Manifest) -> Manifest:
@@ -66,9 +74,13 @@ def test_compose_and_kubernetes_run_the_same_image(component: str) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_ports_are_the_same_everywhere(component: str) -> None:
-    assert {port["containerPort"] for port in container(workloads("base")[component])["ports"]} == PORTS[component]
+    assert {
+        port["containerPort"] for port in container(workloads("base")[component])["ports"]
+    } == PORTS[component]
     service = of_kind("base", "Service")[component]["spec"]["ports"]
-    assert {port["port"] for port in service} == PORTS[component] - {8404}, "the gateway's metrics are for Prometheus alone"
+    assert {port["port"] for port in service} == PORTS[component] - {8404}, (
+        "the gateway's metrics are for Prometheus alone"
+    )
 
 
 @pytest.mark.parametrize("component", ["orchestrator", "triton"])
@@ -78,20 +90,33 @@ def test_compose_exposes_these_ports(component: str) -> None:
 
 def test_the_gateway_listens_on_these_ports() -> None:
     text = text_of("deploy/gateway/haproxy.cfg")
-    assert {int(port) for port in re.findall(r"^\s*bind [^\s:]*:(\d+)", text, re.M)} == PORTS["gateway"]
+    assert {int(port) for port in re.findall(r"^\s*bind [^\s:]*:(\d+)", text, re.M)} == PORTS[
+        "gateway"
+    ]
     assert "backend orchestrators\n" in text, "a rule and a panel name it"
     assert compose()["gateway"]["ports"][0].endswith(":8000")
 
 
 def test_prometheus_scrapes_these_ports() -> None:
-    jobs = {job["job_name"]: job for job in from_package("yaml").safe_load(text_of("deploy/prometheus/prometheus.yml"))["scrape_configs"]}
+    jobs = {
+        job["job_name"]: job
+        for job in from_package("yaml").safe_load(text_of("deploy/prometheus/prometheus.yml"))[
+            "scrape_configs"
+        ]
+    }
     monitors = of_kind("overlays/keda", "PodMonitor")
     assert set(monitors) == set(COMPONENTS) == set(jobs) - {"prometheus"}
     for component, monitor in monitors.items():
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        ports = {port["name"]: port["containerPort"] for port in container(workloads("base")[component])["ports"]}
+        ports = {
+            port["name"]: port["containerPort"]
+            for port in container(workloads("base")[component])["ports"]
+        }
         targets = jobs[component].get("dns_sd_configs") or jobs[component]["static_configs"]
-        assert targets[0].get("port") or int(targets[0]["targets"][0].split(":")[1]) == ports[endpoint["port"]]
+        assert (
+            targets[0].get("port")
+            or int(targets[0]["targets"][0].split(":")[1]) == ports[endpoint["port"]]
+        )
         assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/component"
         assert pod_labels(component)["app.kubernetes.io/component"] == component
         assert selects(monitor["spec"]["selector"]["matchLabels"], pod_labels(component))
@@ -125,11 +150,16 @@ def test_triton_loads_named_models_alone(build: str) -> None:
 
 def test_compose_and_the_image_load_the_same_models() -> None:
     assert set(re.findall(r"--load-model=(\w+)", text_of("deploy/triton/Dockerfile"))) == BUILT_IN
-    assert sorted(compose("compose.gpu.yaml")["triton"]["command"]) == sorted(container(workloads("overlays/gpu")["triton"])["command"])
+    assert sorted(compose("compose.gpu.yaml")["triton"]["command"]) == sorted(
+        container(workloads("overlays/gpu")["triton"])["command"]
+    )
 
 
 def test_engines_are_kept_where_the_models_write_them() -> None:
-    mounts = {mount["name"]: mount["mountPath"] for mount in container(workloads("overlays/gpu")["triton"])["volumeMounts"]}
+    mounts = {
+        mount["name"]: mount["mountPath"]
+        for mount in container(workloads("overlays/gpu")["triton"])["volumeMounts"]
+    }
     assert compose("compose.gpu.yaml")["triton"]["volumes"] == [f"tensorrt:{mounts['tensorrt']}"]
     texts = [file.read_text() for file in ROOT.glob("model_repository/*/configs/tensorrt.pbtxt")]
     caches = {path for text in texts for path in re.findall(r'cache_path" value: "([^"]+)"', text)}
@@ -137,13 +167,18 @@ def test_engines_are_kept_where_the_models_write_them() -> None:
 
 
 def test_kubernetes_waits_for_the_drain() -> None:
-    assert pod(workloads("base")["orchestrator"])["terminationGracePeriodSeconds"] >= int(settings("base")[DRAIN]) + MARGIN_S
+    assert (
+        pod(workloads("base")["orchestrator"])["terminationGracePeriodSeconds"]
+        >= int(settings("base")[DRAIN]) + MARGIN_S
+    )
 
 
 def test_compose_waits_for_the_drain() -> None:
     orchestrator = compose()["orchestrator"]
     grace_s = int(orchestrator["stop_grace_period"].removesuffix("s"))
-    assert grace_s >= float(orchestrator["environment"].get(DRAIN, settings("base")[DRAIN])) + MARGIN_S
+    assert (
+        grace_s >= float(orchestrator["environment"].get(DRAIN, settings("base")[DRAIN])) + MARGIN_S
+    )
 
 
 def test_kubernetes_gives_triton_as_long_to_end_as_compose_does() -> None:
@@ -154,7 +189,11 @@ def test_kubernetes_gives_triton_as_long_to_end_as_compose_does() -> None:
 def test_shared_memory_is_as_large() -> None:
     triton = workloads("base")["triton"]
     volumes = {volume["name"]: volume for volume in pod(triton)["volumes"]}
-    (name,) = (mount["name"] for mount in container(triton)["volumeMounts"] if mount["mountPath"] == "/dev/shm")
+    (name,) = (
+        mount["name"]
+        for mount in container(triton)["volumeMounts"]
+        if mount["mountPath"] == "/dev/shm"
+    )
     memory = volumes[name]["emptyDir"]
     assert memory["medium"] == "Memory"
     assert bytes_of(memory["sizeLimit"]) == bytes_of(compose()["triton"]["shm_size"])
@@ -170,8 +209,15 @@ def test_users_are_those_of_the_images(component: str) -> None:
 def test_every_pod_is_confined(build: str) -> None:
     for workload in workloads(build).values():
         context, inner = pod(workload)["securityContext"], container(workload)["securityContext"]
-        assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
-        assert (inner["readOnlyRootFilesystem"], inner["allowPrivilegeEscalation"], inner["capabilities"]) == (
+        assert (context["runAsNonRoot"], context["seccompProfile"]) == (
+            True,
+            {"type": "RuntimeDefault"},
+        )
+        assert (
+            inner["readOnlyRootFilesystem"],
+            inner["allowPrivilegeEscalation"],
+            inner["capabilities"],
+        ) == (
             True,
             False,
             {"drop": ["ALL"]},
@@ -182,9 +228,24 @@ def test_every_pod_is_confined(build: str) -> None:
 
 def test_only_orchestrators_and_prometheus_reach_triton() -> None:
     ingress = of_kind("base", "NetworkPolicy")["triton"]["spec"]["ingress"]
-    pods = [peer["podSelector"]["matchLabels"] for rule in ingress for peer in rule["from"] if "podSelector" in peer]
-    spaces = [peer["namespaceSelector"]["matchLabels"] for rule in ingress for peer in rule["from"] if "namespaceSelector" in peer]
-    assert pods == [{key: pod_labels("orchestrator")[key] for key in ("app.kubernetes.io/name", "app.kubernetes.io/component")}]
+    pods = [
+        peer["podSelector"]["matchLabels"]
+        for rule in ingress
+        for peer in rule["from"]
+        if "podSelector" in peer
+    ]
+    spaces = [
+        peer["namespaceSelector"]["matchLabels"]
+        for rule in ingress
+        for peer in rule["from"]
+        if "namespaceSelector" in peer
+    ]
+    assert pods == [
+        {
+            key: pod_labels("orchestrator")[key]
+            for key in ("app.kubernetes.io/name", "app.kubernetes.io/component")
+        }
+    ]
     assert spaces == [{"kubernetes.io/metadata.name": "monitoring"}]
     assert "egress" not in of_kind("base", "NetworkPolicy")["triton"]["spec"]
 
@@ -193,8 +254,12 @@ def test_only_orchestrators_and_prometheus_reach_triton() -> None:
 def test_service_budget_and_policy_select_the_pods(component: str) -> None:
     labels = pod_labels(component)
     assert selects(of_kind("base", "Service")[component]["spec"]["selector"], labels)
-    assert selects(of_kind("base", "PodDisruptionBudget")[component]["spec"]["selector"]["matchLabels"], labels)
-    assert selects(of_kind("base", "NetworkPolicy")[component]["spec"]["podSelector"]["matchLabels"], labels)
+    assert selects(
+        of_kind("base", "PodDisruptionBudget")[component]["spec"]["selector"]["matchLabels"], labels
+    )
+    assert selects(
+        of_kind("base", "NetworkPolicy")[component]["spec"]["podSelector"]["matchLabels"], labels
+    )
 
 
 def test_settings_are_those_of_the_service() -> None:
@@ -205,27 +270,41 @@ def test_settings_are_those_of_the_service() -> None:
 
 
 def test_a_bucket_takes_the_place_of_the_volume(tmp_path: Path) -> None:
-    """In an overlay as docs/kubernetes.md shows it, since none of those that are shipped has this component."""
+    """In an overlay as docs/kubernetes.md shows it, since none of those that are shipped has this
+    component.
+    """
     parts = {"resources": "base", "components": "components/bucket"}
-    paths = {key: [os.path.relpath(KUBERNETES / name, tmp_path.resolve())] for key, name in parts.items()}
+    paths = {
+        key: [os.path.relpath(KUBERNETES / name, tmp_path.resolve())] for key, name in parts.items()
+    }
     (tmp_path / "kustomization.yaml").write_text(json.dumps({"kind": "Kustomization"} | paths))
-    built_here = list(from_package("yaml").safe_load_all(accepted("kubectl", "kustomize", str(tmp_path))))
+    built_here = list(
+        from_package("yaml").safe_load_all(accepted("kubectl", "kustomize", str(tmp_path)))
+    )
     assert "PersistentVolumeClaim" not in {each["kind"] for each in built_here}
-    (orchestrator,) = (each for each in built_here if each["kind"] == "Deployment" and each["metadata"]["name"] == "orchestrator")
+    (orchestrator,) = (
+        each
+        for each in built_here
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "orchestrator"
+    )
     assert [volume["name"] for volume in pod(orchestrator)["volumes"]] == ["tmp"]
     assert [mount["name"] for mount in container(orchestrator)["volumeMounts"]] == ["tmp"]
     assert any(text == "my-faces" for text in strings_in([each.get("data") for each in built_here]))
 
 
 def test_the_gateway_knows_the_variables_that_it_is_given() -> None:
-    given = {each["name"] for each in container(workloads("base")["gateway"])["env"]} - {"NAMESPACE"}
+    given = {each["name"] for each in container(workloads("base")["gateway"])["env"]} - {
+        "NAMESPACE"
+    }
     named = set(re.findall(r"\$\{(\w+)", text_of("deploy/gateway/haproxy.cfg")))
     assert given <= named
     assert set(compose()["gateway"]["environment"]) <= named
 
 
 def test_the_gateway_has_a_place_for_every_orchestrator() -> None:
-    places = int(re.search(r"server-template \w+ 1-(\d+)", text_of("deploy/gateway/haproxy.cfg"))[1])  # type: ignore[index]
+    places = int(
+        re.search(r"server-template \w+ 1-(\d+)", text_of("deploy/gateway/haproxy.cfg"))[1]
+    )  # type: ignore[index]
     scaling = of_kind("overlays/keda", "ScaledObject")["orchestrator"]["spec"]
     surge = workloads("base")["orchestrator"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
     assert scaling["maxReplicaCount"] + surge < places
@@ -236,7 +315,10 @@ def test_autoscaling_asks_recording_rules_at_the_thresholds_of_the_page() -> Non
     told = dict(re.findall(r"^\| `([\w:]+)` \|.*\| one more \w+ above ([\d.]+) \|$", page, re.M))
     scaled = of_kind("overlays/keda", "ScaledObject")
     asked = {
-        each["spec"]["triggers"][0]["metadata"]["query"]: each["spec"]["triggers"][0]["metadata"]["threshold"] for each in scaled.values()
+        each["spec"]["triggers"][0]["metadata"]["query"]: each["spec"]["triggers"][0]["metadata"][
+            "threshold"
+        ]
+        for each in scaled.values()
     }
     assert asked == told
     assert set(asked) <= recorded()
@@ -256,14 +338,22 @@ def test_the_operator_gets_the_same_rules_as_prometheus() -> None:
 
 
 def test_compose_mounts_the_shipped_monitoring() -> None:
-    mounts = {name: compose()[name]["volumes"] for name in ("prometheus", "alertmanager", "grafana")}
+    mounts = {
+        name: compose()[name]["volumes"] for name in ("prometheus", "alertmanager", "grafana")
+    }
     for source in (text.split(":")[0] for text in strings_in(mounts) if text.startswith("./")):
         assert (ROOT / source).exists(), source
-    assert any(text.startswith("./deploy/grafana/dashboards:/var/lib/grafana/dashboards") for text in mounts["grafana"])
+    assert any(
+        text.startswith("./deploy/grafana/dashboards:/var/lib/grafana/dashboards")
+        for text in mounts["grafana"]
+    )
 
 
 def test_the_page_states_the_times() -> None:
     page = text_of("docs/kubernetes.md")
     assert f"{DRAIN}={settings('base')[DRAIN]}" in page
-    assert f"terminationGracePeriodSeconds: {pod(workloads('base')['orchestrator'])['terminationGracePeriodSeconds']}" in page
+    assert (
+        "terminationGracePeriodSeconds: "
+        f"{pod(workloads('base')['orchestrator'])['terminationGracePeriodSeconds']}" in page
+    )
     assert DEPLOY.name in page

@@ -1,4 +1,6 @@
-"""Dockerfiles, compose files, gateway and the renderer's distribution, checked without an engine."""
+"""Dockerfiles, compose files, gateway and the renderer's distribution, checked without an
+engine.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,30 @@ SETS = {
 }
 
 
-def config(files: list[str], access: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+def config(
+    files: list[str], access: dict[str, str], *options: str
+) -> subprocess.CompletedProcess[str]:
     """`docker compose config` of some files."""
     named = [part for file in files for part in ("--file", file)]
-    command = [tool("docker-compose"), "--project-directory", str(ROOT), *named, *options, "config", "--quiet"]
-    return subprocess.run(command, cwd=ROOT, env=OUTSIDE | access, capture_output=True, text=True, check=False)
+    command = [
+        tool("docker-compose"),
+        "--project-directory",
+        str(ROOT),
+        *named,
+        *options,
+        "config",
+        "--quiet",
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, env=OUTSIDE | access, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("profile", [(), ("--profile", "monitoring")], ids=["plain", "monitoring"])
 @pytest.mark.parametrize("files", SETS.values(), ids=SETS)
-def test_compose_accepts_every_overlay_and_profile(files: list[str], profile: tuple[str, ...]) -> None:
+def test_compose_accepts_every_overlay_and_profile(
+    files: list[str], profile: tuple[str, ...]
+) -> None:
     done = config(files, WITH_TOKEN, *profile)
     assert done.returncode == 0, done.stderr
 
@@ -49,7 +65,9 @@ def test_without_access_compose_ends_and_says_what_to_set(files: list[str]) -> N
 def test_the_demo_needs_no_token_and_stays_on_loopback_whatever_is_set() -> None:
     command = [tool("docker-compose"), "--file", "compose.demo.yaml", "config"]
     environment = OUTSIDE | {"GATEWAY_ADDRESS": "0.0.0.0"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert set(re.findall(r"host_ip: (\S+)", done.stdout)) == {"127.0.0.1"}
 
@@ -63,12 +81,24 @@ def test_dockerfiles_are_clean() -> None:
 
 
 def test_compose_files_have_no_finding_of_high_severity() -> None:
-    accepted("compose-lint", "check", "--fail-on", "high", "docker-compose.yml", "compose.gpu.yaml", "compose.demo.yaml", cwd=ROOT)
+    accepted(
+        "compose-lint",
+        "check",
+        "--fail-on",
+        "high",
+        "docker-compose.yml",
+        "compose.gpu.yaml",
+        "compose.demo.yaml",
+        cwd=ROOT,
+    )
 
 
 def test_the_gateway_accepts_its_configuration() -> None:
     if re.search(r"version [12]\.", accepted("haproxy", "-v")):
-        pytest.skip("haproxy is older than 3.0, which knows no hash-key: the stack tests check the file in a container")
+        pytest.skip(
+            "haproxy is older than 3.0, which knows no hash-key: the stack tests check the file "
+            "in a container"
+        )
     done = run("haproxy", "-c", "-f", str(DEPLOY / "gateway" / "haproxy.cfg"))
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
@@ -110,16 +140,32 @@ print(np.__version__.split(".")[0])
 def rendering_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution that Triton's image installs, made as its Dockerfile makes it."""
     folder = tmp_path_factory.mktemp("rendering")
-    rendering, model = DEPLOY / "triton" / "rendering", ROOT / "model_repository" / "tpsm" / "1" / "model.py"
-    subprocess.run([sys.executable, rendering / "collect.py", model, ROOT, folder / "package"], check=True)
+    rendering, model = (
+        DEPLOY / "triton" / "rendering",
+        ROOT / "model_repository" / "tpsm" / "1" / "model.py",
+    )
+    subprocess.run(
+        [sys.executable, rendering / "collect.py", model, ROOT, folder / "package"], check=True
+    )
     accepted("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(folder / "package"))
     return next(folder.glob("*.whl"))
 
 
-def test_the_renderer_draws_where_only_numpy_1_and_opencv_are_installed(rendering_wheel: Path, tmp_path: Path) -> None:
+def test_the_renderer_draws_where_only_numpy_1_and_opencv_are_installed(
+    rendering_wheel: Path, tmp_path: Path
+) -> None:
     python = tmp_path / "bare" / "bin" / "python"
     accepted("uv", "venv", "--quiet", "--python", sys.executable, str(tmp_path / "bare"))
-    accepted("uv", "pip", "install", "--quiet", "--python", str(python), "numpy==1.26.4; python_version < '3.13'", "numpy<2.2")
+    accepted(
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "numpy==1.26.4; python_version < '3.13'",
+        "numpy<2.2",
+    )
     accepted(
         "uv",
         "pip",
@@ -133,16 +179,40 @@ def test_the_renderer_draws_where_only_numpy_1_and_opencv_are_installed(renderin
         "requirements/triton.txt",
         cwd=ROOT,
     )
-    accepted("uv", "pip", "install", "--quiet", "--python", str(python), "--no-deps", str(rendering_wheel))
+    accepted(
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--no-deps",
+        str(rendering_wheel),
+    )
     listed = accepted("uv", "pip", "list", "--quiet", "--format", "freeze", "--python", str(python))
-    assert {line.partition("==")[0] for line in listed.splitlines()} == {"lipsync-rendering", "numpy", "opencv-python-headless"}
-    drawn = subprocess.run([python, "-I", "-c", DRAW], cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+    assert {line.partition("==")[0] for line in listed.splitlines()} == {
+        "lipsync-rendering",
+        "numpy",
+        "opencv-python-headless",
+    }
+    drawn = subprocess.run(
+        [python, "-I", "-c", DRAW],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert drawn.returncode == 0, drawn.stderr
 
 
 def test_the_renderer_has_the_version_and_the_bounds_of_the_service() -> None:
     service = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    renderer = tomllib.loads((DEPLOY / "triton" / "rendering" / "pyproject.toml").read_text())["project"]
+    renderer = tomllib.loads((DEPLOY / "triton" / "rendering" / "pyproject.toml").read_text())[
+        "project"
+    ]
     assert renderer["version"] == service["version"]
     upper = {line.split(">=")[0]: line.split(",")[-1] for line in service["dependencies"]}
-    assert all(line.split(",")[-1] == upper[line.split(">=")[0]] for line in renderer["dependencies"])
+    assert all(
+        line.split(",")[-1] == upper[line.split(">=")[0]] for line in renderer["dependencies"]
+    )

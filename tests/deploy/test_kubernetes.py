@@ -1,4 +1,6 @@
-"""The Kubernetes manifests are valid for the versions they are meant for, and a typing mistake in them is found."""
+"""The Kubernetes manifests are valid for the versions they are meant for, and a typing mistake in
+them is found.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,14 @@ def complaints(manifests: str, version: str, folder: Path) -> list[str]:
     file = folder / "manifests.yaml"
     file.write_text(manifests)
     done = run("kubernetes-validate", "--strict", "-k", version, str(file))
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line and not line.startswith("INFO")]
-    return [line for line in lines if not ((kind := UNKNOWN.match(line)) and kind[1] in CUSTOM_KINDS)]
+    lines = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if line and not line.startswith("INFO")
+    ]
+    return [
+        line for line in lines if not ((kind := UNKNOWN.match(line)) and kind[1] in CUSTOM_KINDS)
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -58,11 +66,26 @@ def test_a_typo_in_each_built_in_kind_is_found(build: str, tmp_path: Path) -> No
         assert right in text
         text = text.replace(right, wrong)
     found = "".join(complaints(text, VERSIONS[-1], tmp_path))
-    assert [wrong for wrong in ("maxUnavailabel", "maxSurg", "podSelektor", "mediun", "clusterIp", "volumMode") if wrong not in found] == []
+    assert [
+        wrong
+        for wrong in (
+            "maxUnavailabel",
+            "maxSurg",
+            "podSelektor",
+            "mediun",
+            "clusterIp",
+            "volumMode",
+        )
+        if wrong not in found
+    ] == []
 
 
 def test_an_unknown_kind_is_found(tmp_path: Path) -> None:
-    assert complaints(built_text("base").replace("kind: StatefulSet", "kind: StatefullSet"), VERSIONS[-1], tmp_path)
+    assert complaints(
+        built_text("base").replace("kind: StatefulSet", "kind: StatefullSet"),
+        VERSIONS[-1],
+        tmp_path,
+    )
 
 
 def custom() -> list[Manifest]:
@@ -84,7 +107,9 @@ def test_custom_kinds_follow_their_schemas() -> None:
 def schema_errors(objects: list[Manifest]) -> str:
     """Of the custom resource definitions' JSON schemas: required fields, values and formats."""
     command = [node(), str(NODE / "custom_kinds.js")]
-    done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input=json.dumps(objects), capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""
     return done.stdout
 
@@ -121,20 +146,40 @@ def exceptions() -> list[dict[str, Any]]:
 
 
 def checkov() -> str:
-    """Path of the program, in an environment of its own: it pins other packages. Skips the test where there is none."""
-    found = shutil.which("checkov", path=os.pathsep.join((str(Path(sys.prefix) / "tools" / "checkov" / "bin"), os.environ["PATH"])))
+    """Path of the program, in an environment of its own: it pins other packages. Skips the test
+    where there is none.
+    """
+    found = shutil.which(
+        "checkov",
+        path=os.pathsep.join(
+            (str(Path(sys.prefix) / "tools" / "checkov" / "bin"), os.environ["PATH"])
+        ),
+    )
     if found is None:
         environment = ".venv/tools/checkov"
-        pytest.skip(f"checkov is not installed: python -m venv {environment} && {environment}/bin/pip install -r requirements/checkov.txt")
+        pytest.skip(
+            f"checkov is not installed: python -m venv {environment} && {environment}/bin/pip "
+            "install -r requirements/checkov.txt"
+        )
     return found
 
 
 def findings(folder: Path, framework: str) -> set[tuple[str, str, str]]:
     """Checks of checkov that fail, each with its file and resource; nothing is downloaded."""
     flags = ("--skip-download", "--quiet", "--compact", "--soft-fail", "--output", "json")
-    reports = json.loads(accepted(checkov(), "--directory", str(folder), "--framework", framework, *flags))
-    results = [report["results"] for report in (reports if isinstance(reports, list) else [reports]) if "results" in report]
-    return {(Path(each["file_path"]).name, each["check_id"], each["resource"]) for result in results for each in result["failed_checks"]}
+    reports = json.loads(
+        accepted(checkov(), "--directory", str(folder), "--framework", framework, *flags)
+    )
+    results = [
+        report["results"]
+        for report in (reports if isinstance(reports, list) else [reports])
+        if "results" in report
+    ]
+    return {
+        (Path(each["file_path"]).name, each["check_id"], each["resource"])
+        for result in results
+        for each in result["failed_checks"]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -143,19 +188,37 @@ def of_manifests(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str
     folder = tmp_path_factory.mktemp("manifests")
     for build in BUILDS:
         (folder / f"{build.replace('/', '-')}.yaml").write_text(built_text(build))
-    (folder / PLANTED).write_text(built_text("base").replace("allowPrivilegeEscalation: false", "privileged: true"))
+    (folder / PLANTED).write_text(
+        built_text("base").replace("allowPrivilegeEscalation: false", "privileged: true")
+    )
     return findings(folder, "kubernetes")
 
 
-def unreasoned(found: set[tuple[str, str]], framework: str) -> tuple[set[tuple[str, str]], set[str]]:
+def unreasoned(
+    found: set[tuple[str, str]], framework: str
+) -> tuple[set[tuple[str, str]], set[str]]:
     """Findings without an exception, and exceptions without a finding."""
-    allowed = [(each["check"], resource) for each in exceptions() if each["framework"] == framework for resource in each["resources"]]
-    matches = {(check, name): [each for each in found if each[0] == check and fnmatch.fnmatch(each[1], name)] for check, name in allowed}
+    allowed = [
+        (each["check"], resource)
+        for each in exceptions()
+        if each["framework"] == framework
+        for resource in each["resources"]
+    ]
+    matches = {
+        (check, name): [
+            each for each in found if each[0] == check and fnmatch.fnmatch(each[1], name)
+        ]
+        for check, name in allowed
+    }
     covered = {each for group in matches.values() for each in group}
-    return found - covered, {f"{check} {name}" for (check, name), group in matches.items() if not group}
+    return found - covered, {
+        f"{check} {name}" for (check, name), group in matches.items() if not group
+    }
 
 
-def test_checkov_finds_nothing_in_the_manifests_beyond_reasoned_exceptions(of_manifests: set[tuple[str, str, str]]) -> None:
+def test_checkov_finds_nothing_in_the_manifests_beyond_reasoned_exceptions(
+    of_manifests: set[tuple[str, str, str]],
+) -> None:
     found = {(check, resource) for file, check, resource in of_manifests if file != PLANTED}
     assert unreasoned(found, "kubernetes") == (set(), set())
 
@@ -178,4 +241,8 @@ def test_every_exception_has_a_reason() -> None:
 def test_the_page_names_every_build_and_component() -> None:
     page = (ROOT / "docs" / "kubernetes.md").read_text()
     components = [folder.name for folder in (DEPLOY / "kubernetes" / "components").iterdir()]
-    assert [name for name in (*BUILDS, *(f"components/{each}" for each in components)) if name not in page] == []
+    assert [
+        name
+        for name in (*BUILDS, *(f"components/{each}" for each in components))
+        if name not in page
+    ] == []

@@ -1,4 +1,6 @@
-"""Prometheus' configuration, rules and alerts, Alertmanager's routes and Grafana's dashboard are valid and name metrics that exist."""
+"""Prometheus' configuration, rules and alerts, Alertmanager's routes and Grafana's dashboard are
+valid and name metrics that exist.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_alerts_fire_and_stay_silent_as_their_unit_tests_say() -> None:
 def test_a_wrong_threshold_fails_the_unit_tests(tmp_path: Path) -> None:
     text = RULES.read_text()
     assert text.count("slots_used:ratio > 0.9") == 1
-    (tmp_path / RULES.name).write_text(text.replace("slots_used:ratio > 0.9", "slots_used:ratio > 0.95"))
+    (tmp_path / RULES.name).write_text(
+        text.replace("slots_used:ratio > 0.9", "slots_used:ratio > 0.95")
+    )
     (tmp_path / CASES.name).write_text(CASES.read_text())
     assert run("promtool", "test", "rules", CASES.name, cwd=tmp_path).returncode != 0
 
@@ -68,28 +72,58 @@ def test_alertmanager_accepts_its_configuration_and_routes_every_severity() -> N
     file = str(DEPLOY / "alertmanager" / "alertmanager.yml")
     accepted("amtool", "check-config", file)
     for severity, receiver in {"page": "pager", "ticket": "operators"}.items():
-        assert accepted("amtool", "config", "routes", "test", f"--config.file={file}", f"severity={severity}").strip() == receiver
+        assert (
+            accepted(
+                "amtool",
+                "config",
+                "routes",
+                "test",
+                f"--config.file={file}",
+                f"severity={severity}",
+            ).strip()
+            == receiver
+        )
     assert {rule["labels"]["severity"] for rule in alerts().values()} == {"page", "ticket"}
 
 
-@pytest.mark.parametrize("name", ["LipsyncDefaultModelAway", "LipsyncNoInstance", "LipsyncGatewayEmpty", "LipsyncTritonDown"])
+@pytest.mark.parametrize(
+    "name",
+    ["LipsyncDefaultModelAway", "LipsyncNoInstance", "LipsyncGatewayEmpty", "LipsyncTritonDown"],
+)
 def test_an_outage_is_told_within_a_minute(name: str) -> None:
-    """The target changes right after a scrape, that after an evaluation, and `for` ends right after one."""
+    """The target changes right after a scrape, that after an evaluation, and `for` ends right after
+    one.
+    """
     settings = from_package("yaml").safe_load(PROMETHEUS_FILE.read_text())["global"]
-    scrape_s, evaluation_s = duration_s(settings["scrape_interval"]), duration_s(settings["evaluation_interval"])
-    assert scrape_s + evaluation_s + duration_s(alerts()[name]["for"]) + evaluation_s <= ALERT_WITHIN_S
+    scrape_s, evaluation_s = (
+        duration_s(settings["scrape_interval"]),
+        duration_s(settings["evaluation_interval"]),
+    )
+    assert (
+        scrape_s + evaluation_s + duration_s(alerts()[name]["for"]) + evaluation_s <= ALERT_WITHIN_S
+    )
 
 
 def test_the_monitoring_page_states_every_alert_as_it_is() -> None:
     rows = re.findall(
-        r"^\| `(Lipsync\w+)` \| (\w+) \| `(.*?)`(?: for (\w+))? \| (.*) \|$", (ROOT / "docs" / "monitoring.md").read_text(), re.M
+        r"^\| `(Lipsync\w+)` \| (\w+) \| `(.*?)`(?: for (\w+))? \| (.*) \|$",
+        (ROOT / "docs" / "monitoring.md").read_text(),
+        re.M,
     )
-    told = {name: (severity, query.replace("\\|", "|"), hold, action) for name, severity, query, hold, action in rows}
+    told = {
+        name: (severity, query.replace("\\|", "|"), hold, action)
+        for name, severity, query, hold, action in rows
+    }
     assert told == {name: _as_told(rule) for name, rule in alerts().items()}
 
 
 def _as_told(rule: dict[str, Any]) -> tuple[str, str, str, str]:
-    return rule["labels"]["severity"], one_line(rule["expr"]), rule.get("for", ""), rule["annotations"]["action"]
+    return (
+        rule["labels"]["severity"],
+        one_line(rule["expr"]),
+        rule.get("for", ""),
+        rule["annotations"]["action"],
+    )
 
 
 def test_the_operations_page_lists_the_same_alerts() -> None:
@@ -152,7 +186,9 @@ def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
 
 def test_provisioning_names_the_folder_and_the_data_source_of_the_dashboard() -> None:
     yaml, folder = from_package("yaml"), DEPLOY / "grafana" / "provisioning"
-    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
     (variable,) = dashboard()["templating"]["list"]
     assert (variable["query"], variable["current"]["value"]) == (source["type"], source["uid"])
     (provider,) = yaml.safe_load((folder / "dashboards" / "lipsync.yml").read_text())["providers"]

@@ -1,4 +1,6 @@
-"""Builds the recordings that the audio tests send: tones, speech-like syllables, WAV, Opus and Ogg bytes."""
+"""Builds the recordings that the audio tests send: tones, speech-like syllables, WAV, Opus and Ogg
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def tone(rate: int, seconds: float, hz: float = 440.0, amplitude: float = 0.5) -
 
 
 def syllables(rate: int, seconds: float, level_db: float, seed: int = 0) -> Signal:
-    """Voiced pulses through two formants, four syllables a second with closures between, at an RMS level below full scale."""
+    """Voiced pulses through two formants, four syllables a second with closures between, at an RMS
+    level below full scale.
+    """
     rng = np.random.default_rng(seed)
     t = np.arange(round(rate * seconds)) / rate
     pitch = 110 + 20 * np.sin(2 * np.pi * 0.7 * t)
@@ -33,17 +37,40 @@ def pcm16(signal: Signal) -> bytes:
     return (np.clip(np.round(np.asarray(signal) * 32768), -32768, 32767)).astype("<i2").tobytes()
 
 
-def chunk(data: bytes, rate: int = 16_000, channels: int = 1, kind: AudioFormat = AudioFormat.PCM) -> AudioChunk:
-    return AudioChunk(data=data, timestamp_ms=0.0, sequence_number=0, sample_rate_hz=rate, channels=channels, format=kind)
+def chunk(
+    data: bytes, rate: int = 16_000, channels: int = 1, kind: AudioFormat = AudioFormat.PCM
+) -> AudioChunk:
+    return AudioChunk(
+        data=data,
+        timestamp_ms=0.0,
+        sequence_number=0,
+        sample_rate_hz=rate,
+        channels=channels,
+        format=kind,
+    )
 
 
-def wav_header(rate: int, channels: int, bits: int, data_size: int, *, tag: int = 1, extensible: bool = False) -> bytes:
+def wav_header(
+    rate: int, channels: int, bits: int, data_size: int, *, tag: int = 1, extensible: bool = False
+) -> bytes:
     block = channels * bits // 8
-    fmt = struct.pack("<HHIIHH", 0xFFFE if extensible else tag, channels, rate, rate * block, block, bits)
+    fmt = struct.pack(
+        "<HHIIHH", 0xFFFE if extensible else tag, channels, rate, rate * block, block, bits
+    )
     if extensible:
-        fmt += struct.pack("<HHIH", 22, bits, 0, tag) + bytes.fromhex("000000001000800000aa00389b71")
+        fmt += struct.pack("<HHIH", 22, bits, 0, tag) + bytes.fromhex(
+            "000000001000800000aa00389b71"
+        )
     riff_size = min(0xFFFFFFFF, 4 + 8 + len(fmt) + 8 + data_size)
-    return b"RIFF" + struct.pack("<I", riff_size) + b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", data_size)
+    return (
+        b"RIFF"
+        + struct.pack("<I", riff_size)
+        + b"WAVEfmt "
+        + struct.pack("<I", len(fmt))
+        + fmt
+        + b"data"
+        + struct.pack("<I", data_size)
+    )
 
 
 def encoded_samples(signal: Signal, coding: str) -> tuple[bytes, int, int]:
@@ -57,20 +84,31 @@ def encoded_samples(signal: Signal, coding: str) -> tuple[bytes, int, int]:
         return wide.view(np.uint8).reshape(-1, 4)[:, :3].tobytes(), 24, 1
     if coding == "s32":
         return np.round(signal * (2**31 - 1)).astype("<i4").tobytes(), 32, 1
-    return (signal.astype("<f4").tobytes(), 32, 3) if coding == "f32" else (signal.astype("<f8").tobytes(), 64, 3)
+    return (
+        (signal.astype("<f4").tobytes(), 32, 3)
+        if coding == "f32"
+        else (signal.astype("<f8").tobytes(), 64, 3)
+    )
 
 
 def opus_packets(signal: Signal) -> list[bytes]:
     """20 ms packets of a 48 kHz mono signal."""
     encoder = av.CodecContext.create("libopus", "w")
-    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48_000, "mono", "s16", 64_000
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = (
+        48_000,
+        "mono",
+        "s16",
+        64_000,
+    )
     packets = []
     for start in range(0, len(signal) - 959, 960):
         packets += encoder.encode(_frame(signal[start : start + 960], 48_000, start))
     return [bytes(packet) for packet in packets + encoder.encode(None)]
 
 
-def container_bytes(signal: Signal, rate: int, container: str, codec: str, sample_format: str = "s16") -> bytes:
+def container_bytes(
+    signal: Signal, rate: int, container: str, codec: str, sample_format: str = "s16"
+) -> bytes:
     """A whole file of one codec, as a recorder would write it."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
@@ -84,7 +122,9 @@ def container_bytes(signal: Signal, rate: int, container: str, codec: str, sampl
 
 
 def _frame(signal: Signal, rate: int, pts: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm16(signal), "<i2")[None], format="s16", layout="mono")
+    frame = av.AudioFrame.from_ndarray(
+        np.frombuffer(pcm16(signal), "<i2")[None], format="s16", layout="mono"
+    )
     frame.sample_rate, frame.pts = rate, pts
     return frame
 
@@ -101,7 +141,9 @@ def ogg_pages(data: bytes) -> list[bytes]:
 
 
 def delay_samples(heard: NDArray[np.floating], reference: Signal) -> float:
-    """How many samples `heard` lags `reference`, by the phase of their cross spectrum where both have power."""
+    """How many samples `heard` lags `reference`, by the phase of their cross spectrum where both
+    have power.
+    """
     n = min(len(heard), len(reference))
     window = np.hanning(n)
     cross = np.fft.rfft(heard[:n] * window) * np.conj(np.fft.rfft(reference[:n] * window))

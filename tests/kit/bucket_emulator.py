@@ -14,7 +14,9 @@ BUCKET = "faces"
 
 
 RequestHandler.disable_nagle_algorithm = True
-"""Its answers come in two pieces, of which the second would wait 40 ms for the first one's acknowledgement."""
+"""Its answers come in two pieces, of which the second would wait 40 ms for the first one's
+acknowledgement.
+"""
 
 
 @contextmanager
@@ -37,4 +39,8 @@ def bucket_emulator() -> Iterator[int]:
 
 def bucket_client(port: int) -> storage.Client:
     """A client of whatever listens on that port of this machine."""
-    return storage.Client("lipsync", AnonymousCredentials(), client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"))
+    return storage.Client(
+        "lipsync",
+        AnonymousCredentials(),
+        client_options=ClientOptions(api_endpoint=f"http://127.0.0.1:{port}"),
+    )

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses every connection: it is held, so that nobody else listens there meanwhile."""
+    """A port that refuses every connection: it is held, so that nobody else listens there
+    meanwhile.
+    """
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield int(held.getsockname()[1])

@@ -1,4 +1,6 @@
-"""The stack of docker-compose.yml in an engine of the tests' own, on stand-ins for the public base images."""
+"""The stack of docker-compose.yml in an engine of the tests' own, on stand-ins for the public base
+images.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,14 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [option for file in files for option in ("--file", str(ROOT / file))]
-        self._command = [tool("docker-compose"), "--env-file", str(STAND_INS), "--project-name", "lipsync-test", *options]
+        self._command = [
+            tool("docker-compose"),
+            "--env-file",
+            str(STAND_INS),
+            "--project-name",
+            "lipsync-test",
+            *options,
+        ]
         self._environment = engine.environment | {"GATEWAY_PORT": str(self.port), **settings}
 
     def compose(self, *arguments: str) -> str:
@@ -44,8 +53,12 @@ class Stack:
         return found
 
     def metric(self, container: Mapping[str, Any], name: str, port: int = 8002) -> float:
-        """Sum of the samples of a container's own metrics whose line begins with `name`; its image has curl."""
-        page = self.execute(container, "curl", "--fail", "--silent", f"http://127.0.0.1:{port}/metrics")
+        """Sum of the samples of a container's own metrics whose line begins with `name`; its image
+        has curl.
+        """
+        page = self.execute(
+            container, "curl", "--fail", "--silent", f"http://127.0.0.1:{port}/metrics"
+        )
         return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
 
     def execute(self, container: Mapping[str, Any], *command: str) -> str:
@@ -55,7 +68,9 @@ class Stack:
 
 @contextmanager
 def compose_stack(engine: Engine, *files: str, settings: Mapping[str, str]) -> Iterator[Stack]:
-    """A project that is not started yet; removed at the end with its volumes. Stopping waits for nobody."""
+    """A project that is not started yet; removed at the end with its volumes. Stopping waits for
+    nobody.
+    """
     stack = Stack(engine, files or ("docker-compose.yml",), settings)
     try:
         yield stack

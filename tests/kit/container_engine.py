@@ -1,4 +1,6 @@
-"""A Docker Engine of the tests' own: private socket, folders and bridge; of its firewall rules and bridges none is left."""
+"""A Docker Engine of the tests' own: private socket, folders and bridge; of its firewall rules and
+bridges none is left.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from typing import Final
 import pytest
 from deploy_tools import DEBIAN, DEPLOY, tool
 
-NEEDED: Final = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "ip": "iproute2", "mmdebstrap": "mmdebstrap"}
+NEEDED: Final = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+}
 """Programs, and the Debian packages that bring them."""
 
 BRIDGE: Final = "lipsync0"
@@ -53,19 +61,32 @@ class Engine:
 
     def build_stand_ins(self, cache: Path) -> None:
         """Make the base images of deploy/standin; `cache` keeps what they are made of."""
-        checked([str(DEPLOY / "standin" / "build.sh"), str(cache)], self.environment | {"LIPSYNC": tool("lipsync")})
+        checked(
+            [str(DEPLOY / "standin" / "build.sh"), str(cache)],
+            self.environment | {"LIPSYNC": tool("lipsync")},
+        )
 
 
 def checked(command: list[str], environment: dict[str, str], stdin: str | None = None) -> str:
     """Standard output of a program that has to succeed; its errors are in the failure."""
-    done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-6000:]}"
     return done.stdout
 
 
 @contextmanager
 def container_engine(folder: Path) -> Iterator[Engine]:
-    """An engine with its images in `folder`. Skips the test where none can run beside what is there."""
+    """An engine with its images in `folder`. Skips the test where none can run beside what is
+    there.
+    """
     _skip_where_impossible()
     before = {table: _rules(table) for table in TABLES}
     forwarding = Path("/proc/sys/net/ipv4/ip_forward")
@@ -88,11 +109,16 @@ def container_engine(folder: Path) -> Iterator[Engine]:
 def _skip_where_impossible() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can start a Docker Engine")
-    lacking = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+    lacking = sorted(
+        {package for program, package in NEEDED.items() if shutil.which(program) is None}
+    )
     if lacking:
         pytest.skip(f"no Docker Engine can be started: {DEBIAN} {' '.join(lacking)}")
     if any("DOCKER" in rule for table in TABLES for rule in _rules(table)):
-        pytest.skip("another Docker Engine runs on this machine, whose firewall chains a second one would share")
+        pytest.skip(
+            "another Docker Engine runs on this machine, whose firewall chains a second one "
+            "would share"
+        )
 
 
 @contextmanager
@@ -100,9 +126,18 @@ def _running(folder: Path) -> Iterator[Engine]:
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # runc refuses a root file system behind a link
     engine = Engine(f"unix://{folder / 'docker.sock'}")
-    command = ["dockerd", f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'dockerd.pid'}"]
+    command = [
+        "dockerd",
+        f"--data-root={folder / 'data'}",
+        f"--exec-root={folder / 'exec'}",
+        f"--pidfile={folder / 'dockerd.pid'}",
+    ]
     with (folder / "dockerd.log").open("w") as log:
-        process = subprocess.Popen([*command, f"--host={engine.host}", f"--bridge={BRIDGE}", *LOWERED], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*command, f"--host={engine.host}", f"--bridge={BRIDGE}", *LOWERED],
+            stdout=log,
+            stderr=log,
+        )
     try:
         _await(engine, process, folder / "dockerd.log")
         yield engine
@@ -114,7 +149,10 @@ def _running(folder: Path) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for mount in (folder / "exec" / "netns" / "default", folder / "data"):  # the engine leaves them
+        for mount in (
+            folder / "exec" / "netns" / "default",
+            folder / "data",
+        ):  # the engine leaves them
             subprocess.run(["umount", mount], capture_output=True, check=False)
         shutil.rmtree(folder / "exec")
         assert str(folder) not in Path("/proc/mounts").read_text()
@@ -123,7 +161,9 @@ def _running(folder: Path) -> Iterator[Engine]:
 def _await(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s and process.poll() is None:
-        asked = subprocess.run(["docker", "version"], env=engine.environment, capture_output=True, check=False)
+        asked = subprocess.run(
+            ["docker", "version"], env=engine.environment, capture_output=True, check=False
+        )
         if asked.returncode == 0:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -148,7 +188,9 @@ def _ip(*arguments: str) -> None:
 
 
 def _rules(table: str) -> list[str]:
-    listed = subprocess.run(["iptables", "--wait", "-t", table, "-S"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["iptables", "--wait", "-t", table, "-S"], capture_output=True, text=True, check=False
+    )
     return listed.stdout.splitlines()
 
 
@@ -165,4 +207,6 @@ def _restore(table: str, before: list[str]) -> None:
 
 
 def _iptables(table: str, rule: str) -> None:
-    subprocess.run(["iptables", "--wait", "-t", table, *rule.split()], check=True, capture_output=True)
+    subprocess.run(
+        ["iptables", "--wait", "-t", table, *rule.split()], check=True, capture_output=True
+    )

@@ -27,7 +27,9 @@ class Conversation:
     """A live session, its scripted models, and everything that left it with the time it left."""
 
     tpsm: ScriptedAdapter = field(default_factory=lambda: ScriptedAdapter(TPSM, grey=200))
-    static: ScriptedAdapter = field(default_factory=lambda: ScriptedAdapter(STATIC, grey=50, ahead_frames=0))
+    static: ScriptedAdapter = field(
+        default_factory=lambda: ScriptedAdapter(STATIC, grey=50, ahead_frames=0)
+    )
     inference: ScriptedInference = field(default_factory=lambda: ScriptedInference({"tpsm"}))
     sent: list[tuple[float, Outgoing]] = field(default_factory=list)
     config: VideoGenerationConfig = field(default_factory=VideoGenerationConfig)
@@ -43,8 +45,16 @@ class Conversation:
         self.turns = TurnCounter()
         self.sequence_number = 0
 
-    async def say(self, chunk: AudioChunk | None = None, *, turn_id: str | None = None, face: str | None = "face-1") -> None:
-        chunk = chunk or pcm_chunk(sequence_number=self.sequence_number, timestamp_ms=5000.0 + 100.0 * self.sequence_number)
+    async def say(
+        self,
+        chunk: AudioChunk | None = None,
+        *,
+        turn_id: str | None = None,
+        face: str | None = "face-1",
+    ) -> None:
+        chunk = chunk or pcm_chunk(
+            sequence_number=self.sequence_number, timestamp_ms=5000.0 + 100.0 * self.sequence_number
+        )
         self.sequence_number += 1
         if self.turns.chunk(turn_id, chunk.sequence_number):
             await self.live.accept(self._item(chunk, face))
@@ -67,7 +77,9 @@ class Conversation:
     def _item(self, chunk: AudioChunk | None, face: str | None) -> InboxItem:
         now = asyncio.get_running_loop().time()
         duration_ms = 1000.0 * estimated_duration_s(chunk) if chunk else 0.0
-        return InboxItem(self.turns.ordinal, self.turns.turn_id, self.config, face, chunk, now, duration_ms)
+        return InboxItem(
+            self.turns.ordinal, self.turns.turn_id, self.config, face, chunk, now, duration_ms
+        )
 
     async def run(self, script: Callable[[Conversation], Awaitable[None]]) -> None:
         probes = asyncio.create_task(self.service.probe_failed_models())
@@ -99,7 +111,9 @@ class Conversation:
         return self.of(OutgoingFrame)
 
 
-def play(script: Callable[[Conversation], Awaitable[None]], conversation: Conversation | None = None) -> Conversation:
+def play(
+    script: Callable[[Conversation], Awaitable[None]], conversation: Conversation | None = None
+) -> Conversation:
     conversation = conversation or Conversation()
     run_virtual(conversation.run(script))
     return conversation

@@ -1,4 +1,6 @@
-"""The shipped portrait as an enrolled face, also small in a wide photo or with a mark, and windows to ask an adapter with."""
+"""The shipped portrait as an enrolled face, also small in a wide photo or with a mark, and windows
+to ask an adapter with.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,37 @@ SAMPLE_RATE_HZ = 16_000
 def demo_face() -> FaceModel:
     """As the service loads it."""
     folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
-    return parse_face_model(DEMO_USER, DEMO_FACE, {file.name: file.read_bytes() for file in folder.iterdir()}, "1")
+    return parse_face_model(
+        DEMO_USER, DEMO_FACE, {file.name: file.read_bytes() for file in folder.iterdir()}, "1"
+    )
 
 
 def small_face(side: int = 400, left: int = 300, top: int = 180) -> FaceModel:
     """The same portrait as a part of `side` pixels of a photo of 900 x 700."""
     face = demo_face()
     shrunk = cv2.resize(face.neutral_pose, (side, side), interpolation=cv2.INTER_AREA)
-    photo = cv2.copyMakeBorder(shrunk, top, 700 - side - top, left, 900 - side - left, cv2.BORDER_REPLICATE)
+    photo = cv2.copyMakeBorder(
+        shrunk, top, 700 - side - top, left, 900 - side - left, cv2.BORDER_REPLICATE
+    )
     factor = side / face.neutral_pose.shape[0]
-    points = tuple(Keypoint(point.x * factor + left, point.y * factor + top) for point in face.keypoints)
-    return replace(face, id="small", neutral_pose=np.asarray(photo, np.uint8), resolution=Resolution(900, 700), keypoints=points)
+    points = tuple(
+        Keypoint(point.x * factor + left, point.y * factor + top) for point in face.keypoints
+    )
+    return replace(
+        face,
+        id="small",
+        neutral_pose=np.asarray(photo, np.uint8),
+        resolution=Resolution(900, 700),
+        keypoints=points,
+    )
 
 
 def frame_windows(
-    spec: ModelSpec, silent: Sequence[bool], first_frame: int = 0, rows: NDArray[np.float32] | None = None, columns: int = 80
+    spec: ModelSpec,
+    silent: Sequence[bool],
+    first_frame: int = 0,
+    rows: NDArray[np.float32] | None = None,
+    columns: int = 80,
 ) -> FeatureWindows:
     """Windows of consecutive frames of 20 fps; silence where no rows are given."""
     centres_s = (first_frame + np.arange(len(silent)) + 0.5) / FPS

@@ -1,4 +1,6 @@
-"""Validators and servers for the deployment's files: installed programs, or a skip that says how to get them."""
+"""Validators and servers for the deployment's files: installed programs, or a skip that says how to
+get them.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,30 @@ STOP_S: Final = 30.0
 
 
 def tool(name: str) -> str:
-    """Path of a program from this interpreter's environment or PATH. Skips the test where there is none."""
+    """Path of a program from this interpreter's environment or PATH. Skips the test where there is
+    none.
+    """
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed: {HOW.get(name, 'pip install -r requirements/deploy.txt')}")
+        pytest.skip(
+            f"{name} is not installed: {HOW.get(name, 'pip install -r requirements/deploy.txt')}"
+        )
     return found
 
 
-def run(*command: str, stdin: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, stdin: str | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program found by `tool`; the result has its exit status and both outputs as text."""
-    return subprocess.run([tool(command[0]), *command[1:]], input=stdin, cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [tool(command[0]), *command[1:]],
+        input=stdin,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def accepted(*command: str, stdin: str | None = None, cwd: Path | None = None) -> str:
@@ -52,12 +67,16 @@ def accepted(*command: str, stdin: str | None = None, cwd: Path | None = None) -
 
 def from_package(name: str) -> Any:
     """A module of requirements/deploy.txt. Skips the test where it is not installed."""
-    return pytest.importorskip(name, reason=f"{name} is not installed: pip install -r requirements/deploy.txt")
+    return pytest.importorskip(
+        name, reason=f"{name} is not installed: pip install -r requirements/deploy.txt"
+    )
 
 
 @contextmanager
 def running(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server found by `tool`, its output in `log`; ended by SIGTERM, and by SIGKILL after `STOP_S` seconds."""
+    """A server found by `tool`, its output in `log`; ended by SIGTERM, and by SIGKILL after
+    `STOP_S` seconds.
+    """
     with log.open("w") as output:
         process = subprocess.Popen([tool(command[0]), *command[1:]], stdout=output, stderr=output)
         try:

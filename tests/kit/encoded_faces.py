@@ -1,4 +1,6 @@
-"""A model whose one small, real network sees the face before it can speak, and an inference that counts what it is asked."""
+"""A model whose one small, real network sees the face before it can speak, and an inference that
+counts what it is asked.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ ENCODINGS_BYTES = 2 * 5 * 4
 
 def eye_repository(path: Path, *, seed: int = 7) -> Repository:
     """A repository with the network alone; another seed is another network under the same name."""
-    write_projection(path / EYE / "1" / "model.onnx", rows=4, columns=3, steps=2, parameters=5, seed=seed)
+    write_projection(
+        path / EYE / "1" / "model.onnx", rows=4, columns=3, steps=2, parameters=5, seed=seed
+    )
     (path / EYE / "config.pbtxt").write_text(CONFIG)
     return read_repository(path)
 
@@ -48,7 +52,9 @@ class CountingInference(LocalInference):
     async def ready(self, model: str) -> bool:
         return model in self.also_ready or await super().ready(model)
 
-    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+    async def infer(
+        self, model: str, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
         self.asked[model] += 1
         return await super().infer(model, inputs, deadline=deadline)
 
@@ -71,11 +77,20 @@ class SeenFace:
 
 
 class LookingAdapter(ScriptedAdapter):
-    """Draws grey pictures as soon as its network has seen the face's colours; `takes_s` is how long it looks."""
+    """Draws grey pictures as soon as its network has seen the face's colours; `takes_s` is how long
+    it looks.
+    """
 
     face_models = (EYE,)
 
-    def __init__(self, model: LipSyncModel = LipSyncModel.SADTALKER, *, takes_s: float = 0.0, by_size: bool = False, **fields: Any) -> None:
+    def __init__(
+        self,
+        model: LipSyncModel = LipSyncModel.SADTALKER,
+        *,
+        takes_s: float = 0.0,
+        by_size: bool = False,
+        **fields: Any,
+    ) -> None:
         super().__init__(model, **fields)
         self.spec = dataclasses.replace(self.spec, triton_models=(EYE,))
         self.encoding = FaceEncoding({"seen": ArraySpec("float32", (2, 5))}, by_size=by_size)

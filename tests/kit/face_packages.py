@@ -1,4 +1,6 @@
-"""Face models made up for tests: a mesh of points in the right places on a picture that shows nobody."""
+"""Face models made up for tests: a mesh of points in the right places on a picture that shows
+nobody.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,24 @@ from orchestrator.faces.storage.store import FaceStore
 
 LIPS = {61: (0.4, 0.7), 291: (0.6, 0.7), 78: (0.42, 0.7), 308: (0.58, 0.7)}
 LIPS |= {0: (0.5, 0.67), 13: (0.5, 0.69), 14: (0.5, 0.71), 17: (0.5, 0.73)}
-FACE = {10: (0.5, 0.3), 152: (0.5, 0.85), 234: (0.3, 0.5), 454: (0.7, 0.5), 33: (0.4, 0.5), 263: (0.6, 0.5)}
+FACE = {
+    10: (0.5, 0.3),
+    152: (0.5, 0.85),
+    234: (0.3, 0.5),
+    454: (0.7, 0.5),
+    33: (0.4, 0.5),
+    263: (0.6, 0.5),
+}
 """Top and chin, cheeks, outer corners of the eyes."""
 
 
 def jpeg(width: int = 256, height: int = 256) -> bytes:
     """A smooth gradient."""
-    ramp = np.linspace(40, 200, width * height, dtype=np.float32).reshape(height, width).astype(np.uint8)
+    ramp = (
+        np.linspace(40, 200, width * height, dtype=np.float32)
+        .reshape(height, width)
+        .astype(np.uint8)
+    )
     data: bytes = simplejpeg.encode_jpeg(np.repeat(ramp[..., None], 3, axis=2), 90, "RGB")
     return data
 
@@ -30,7 +43,10 @@ def points(count: int = 478, side: int = 256) -> list[dict[str, Any]]:
     places = np.stack([0.5 + 0.3 * np.cos(turns), 0.5 + 0.4 * np.sin(turns)], axis=1)
     for index, place in (LIPS | FACE).items():
         places[index] = place
-    return [{"x": x * side, "y": y * side, "confidence": 0.9, "landmark": str(i)} for i, (x, y) in enumerate(places.tolist())]
+    return [
+        {"x": x * side, "y": y * side, "confidence": 0.9, "landmark": str(i)}
+        for i, (x, y) in enumerate(places.tolist())
+    ]
 
 
 def metadata(**fields: Any) -> dict[str, Any]:
@@ -40,7 +56,9 @@ def metadata(**fields: Any) -> dict[str, Any]:
 
 
 def package(side: int = 256, **changes: Any) -> dict[str, bytes]:
-    """The files of a good face model; a keyword replaces a file (`keypoints`, `metadata`, `embeddings`, `picture`), None leaves it out."""
+    """The files of a good face model; a keyword replaces a file (`keypoints`, `metadata`,
+    `embeddings`, `picture`), None leaves it out.
+    """
     contents: dict[str, Any] = {
         "metadata": metadata(resolution={"width": side, "height": side}),
         "keypoints": points(side=side),
@@ -48,8 +66,13 @@ def package(side: int = 256, **changes: Any) -> dict[str, bytes]:
         "picture": jpeg(side, side),
     } | changes
     names = {"picture": "neutral_pose.jpg"}
-    files = {names.get(key, f"{key}.json"): value for key, value in contents.items() if value is not None}
-    return {name: value if isinstance(value, bytes) else json.dumps(value).encode() for name, value in files.items()}
+    files = {
+        names.get(key, f"{key}.json"): value for key, value in contents.items() if value is not None
+    }
+    return {
+        name: value if isinstance(value, bytes) else json.dumps(value).encode()
+        for name, value in files.items()
+    }
 
 
 async def put(store: FaceStore, user: str, face: str, files: dict[str, bytes]) -> None:

@@ -1,4 +1,6 @@
-"""Scripted stand-ins for what a test wants to fail on command; everything else in the tests is real."""
+"""Scripted stand-ins for what a test wants to fail on command; everything else in the tests is
+real.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,26 @@ import numpy as np
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
-from orchestrator.core.types import AudioChunk, AudioFormat, FaceModel, LipSyncModel, MelSpec, Resolution
+from orchestrator.core.types import (
+    AudioChunk,
+    AudioFormat,
+    FaceModel,
+    LipSyncModel,
+    MelSpec,
+    Resolution,
+)
 from orchestrator.faces.compatibility import Compatibility
 from orchestrator.inference import Inference, Tensors
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelAdapter, ModelSpec, ModelState
+from orchestrator.models.base import (
+    AudioWindow,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelAdapter,
+    ModelSpec,
+    ModelState,
+)
 from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
@@ -33,12 +51,16 @@ class NothingInputs:
 
 @dataclass
 class ScriptedAdapter:
-    """Draws grey pictures; each call takes the next step of the script: seconds to take, an error to raise, or a shape to answer."""
+    """Draws grey pictures; each call takes the next step of the script: seconds to take, an error
+    to raise, or a shape to answer.
+    """
 
     model: LipSyncModel
     grey: int = 0
     ahead_frames: int = 10
-    script: list[float | LipSyncErrorCode | Exception | tuple[int, ...]] = field(default_factory=list)
+    script: list[float | LipSyncErrorCode | Exception | tuple[int, ...]] = field(
+        default_factory=list
+    )
     windows_seen: list[FeatureWindows] = field(default_factory=list)
     frame_s: float = 0.0
     """What each picture takes besides."""
@@ -48,13 +70,21 @@ class ScriptedAdapter:
         window = AudioWindow(frames=80, ahead_frames=self.ahead_frames)
         triton_models = () if self.model is LipSyncModel.STATIC else (self.model.value,)
         self.spec = ModelSpec(
-            self.model, triton_models, MelSpec(), window, quality=0.5, min_size=0, licences=Licences("ours", "ours", commercial=True)
+            self.model,
+            triton_models,
+            MelSpec(),
+            window,
+            quality=0.5,
+            min_size=0,
+            licences=Licences("ours", "ours", commercial=True),
         )
 
     def prepare(self, face: FaceModel, size: int) -> NothingInputs:
         return NothingInputs(size)
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         step = self.script.pop(0) if self.script else 0.0
         if isinstance(step, LipSyncErrorCode):
             raise LipSyncError(step, f"{self.model.value} was told to fail")
@@ -87,7 +117,15 @@ class ScriptedInference:
 
 def some_face(user_id: str = "user-1", face_id: str = "face-1") -> FaceModel:
     """A face without features, for models that do not look at it."""
-    return FaceModel(face_id, user_id, Resolution(256, 256), (), np.zeros((256, 256, 3), np.uint8), 90.0, "2026-01-01T00:00:00Z")
+    return FaceModel(
+        face_id,
+        user_id,
+        Resolution(256, 256),
+        (),
+        np.zeros((256, 256, 3), np.uint8),
+        90.0,
+        "2026-01-01T00:00:00Z",
+    )
 
 
 class SomeFaces:
@@ -99,26 +137,39 @@ class SomeFaces:
     async def load_face_model(self, user_id: str, model_id: str | None = None) -> FaceModel:
         if model_id not in (None, "face-1", "face-2"):
             message = f"no face model {model_id!r} for user {user_id!r}"
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+            raise LipSyncError(
+                LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
+                message,
+                recoverable=False,
+                details={"field": "faceModelId"},
+            )
         return some_face(user_id, model_id or "face-1")
 
     def validate_compatibility(self, model: FaceModel) -> Compatibility:
         return Compatibility(model.id, self._models, self._models[0], ())
 
-    async def optimize_for_model(self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None) -> Any:
+    async def optimize_for_model(
+        self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None = None
+    ) -> Any:
         return adapter.prepare(face, size)
 
 
 def scripted_service(
-    adapters: Mapping[LipSyncModel, ScriptedAdapter], inference: ScriptedInference, config: ServiceConfig | None = None
+    adapters: Mapping[LipSyncModel, ScriptedAdapter],
+    inference: ScriptedInference,
+    config: ServiceConfig | None = None,
 ) -> FramePipeline:
     """The real service over scripted models."""
     faces: Any = SomeFaces(adapters)
     video = VideoGeneratorService(inference)
-    return FramePipeline(config or ServiceConfig(), adapters, faces, video, VideoStreamingService(), Metrics())
+    return FramePipeline(
+        config or ServiceConfig(), adapters, faces, video, VideoStreamingService(), Metrics()
+    )
 
 
-def pcm_chunk(seconds: float = 0.1, *, sequence_number: int = 0, timestamp_ms: float = 0.0, level: float = 0.3) -> AudioChunk:
+def pcm_chunk(
+    seconds: float = 0.1, *, sequence_number: int = 0, timestamp_ms: float = 0.0, level: float = 0.3
+) -> AudioChunk:
     """16 kHz mono tone."""
     time_s = np.arange(round(16_000 * seconds)) / 16_000
     samples = (level * 32767 * np.sin(2 * np.pi * 220 * time_s)).astype("<i2")

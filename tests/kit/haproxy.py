@@ -34,7 +34,11 @@ def documented_backend() -> str:
     """As the page has it, but for its servers."""
     found = re.search(r"```\n(backend lipsync\n.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
-    return "".join(line for line in found[1].splitlines(keepends=True) if not line.strip().startswith("server "))
+    return "".join(
+        line
+        for line in found[1].splitlines(keepends=True)
+        if not line.strip().startswith("server ")
+    )
 
 
 @contextmanager
@@ -44,7 +48,10 @@ def haproxy(folder: Path, urls: Sequence[str], backend: str) -> Iterator[str]:
     if program is None:
         pytest.skip("no HAProxy found; install it with: apt-get install haproxy")
     with closed_port() as port:
-        servers = "".join(f"    server s{number} {urlsplit(url).netloc} cookie s{number}\n" for number, url in enumerate(urls))
+        servers = "".join(
+            f"    server s{number} {urlsplit(url).netloc} cookie s{number}\n"
+            for number, url in enumerate(urls)
+        )
         file = folder / "haproxy.cfg"
         file.write_text(FRONTEND.format(port=port) + backend + servers)
     process = subprocess.Popen([program, "-db", "-f", str(file)], stderr=subprocess.DEVNULL)

@@ -1,4 +1,6 @@
-"""The whole application in the test's process with a configuration of the test's own, and recordings to send to it."""
+"""The whole application in the test's process with a configuration of the test's own, and
+recordings to send to it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from orchestrator.server.app import build_app
 @asynccontextmanager
 async def http_service(storage: Path, **settings: Any) -> AsyncIterator[str]:
     """Its URL; models run in process, and its machine is not measured."""
-    config = ServiceConfig(storage=storage, chunk_deadline_ms=60_000, **{"capacity_probe": False, **settings})
+    config = ServiceConfig(
+        storage=storage, chunk_deadline_ms=60_000, **{"capacity_probe": False, **settings}
+    )
 
     @asynccontextmanager
     async def in_process() -> AsyncIterator[Inference]:

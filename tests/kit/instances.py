@@ -1,4 +1,6 @@
-"""Several instances of the service, each a process of its own without a Triton: their faces rest, on the same wire."""
+"""Several instances of the service, each a process of its own without a Triton: their faces rest,
+on the same wire.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ RESTING = ("--models", "static", "--default-model", "static")
 
 
 @contextmanager
-def instances(folder: Path, count: int, **settings: str) -> Iterator[list[tuple[str, psutil.Process]]]:
+def instances(
+    folder: Path, count: int, **settings: str
+) -> Iterator[list[tuple[str, psutil.Process]]]:
     """Address and process of each; `settings` are those of the environment without their prefix."""
     environment = PATIENT | {f"LIPSYNC_{key.upper()}": value for key, value in settings.items()}
     with ExitStack() as stack:

@@ -50,16 +50,24 @@ def container(workload: Manifest) -> Manifest:
 
 def settings(build: str) -> dict[str, str]:
     """The orchestrators' environment, without secrets."""
-    (found,) = (each["data"] for name, each in of_kind(build, "ConfigMap").items() if name.startswith("orchestrator-settings"))
+    (found,) = (
+        each["data"]
+        for name, each in of_kind(build, "ConfigMap").items()
+        if name.startswith("orchestrator-settings")
+    )
     return dict(found)
 
 
 def compose(name: str = "docker-compose.yml") -> dict[str, Manifest]:
-    """Services of a Compose file, its variables at their defaults. Skips the test where there is no such file."""
+    """Services of a Compose file, its variables at their defaults. Skips the test where there is no
+    such file.
+    """
     file = ROOT / name
     if not file.exists():
         pytest.skip(f"{name} does not exist")
-    services: dict[str, Manifest] = from_package("yaml").safe_load(_with_defaults(file.read_text()))["services"]
+    services: dict[str, Manifest] = from_package("yaml").safe_load(
+        _with_defaults(file.read_text())
+    )["services"]
     return services
 
 

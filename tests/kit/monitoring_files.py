@@ -14,18 +14,38 @@ from orchestrator.core.metrics import Metrics
 RULES: Final = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARD: Final = DEPLOY / "grafana" / "dashboards" / "lipsync.json"
 
-SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+SUFFIXES: Final = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_sum", "_count"),
+    "gauge": ("",),
+}
 
 NVIDIA: Final = frozenset(
     "nv_inference_" + name
     for name in (
         *("request_success", "request_failure", "count", "exec_count", "pending_request_count"),
-        *(f"{part}_duration_us" for part in ("request", "queue", "compute_input", "compute_infer", "compute_output")),
+        *(
+            f"{part}_duration_us"
+            for part in ("request", "queue", "compute_input", "compute_infer", "compute_output")
+        ),
     )
-) | {"nv_gpu_utilization", "nv_gpu_memory_used_bytes", "nv_gpu_memory_total_bytes", "nv_gpu_power_usage"}
-"""Triton's own; https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/metrics.html"""
+) | {
+    "nv_gpu_utilization",
+    "nv_gpu_memory_used_bytes",
+    "nv_gpu_memory_total_bytes",
+    "nv_gpu_power_usage",
+}
+"""Triton's own;
+https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/metrics.html
+"""
 
-GATEWAY: Final = frozenset({"haproxy_backend_active_servers", "haproxy_frontend_current_sessions", "haproxy_frontend_http_responses_total"})
+GATEWAY: Final = frozenset(
+    {
+        "haproxy_backend_active_servers",
+        "haproxy_frontend_current_sessions",
+        "haproxy_frontend_http_responses_total",
+    }
+)
 """HAProxy's own, of its Prometheus exporter (addons/promex/README in its source)."""
 
 PROMETHEUS: Final = frozenset({"up"})
@@ -74,7 +94,9 @@ def metrics_in(query: str) -> set[str]:
 
 def _selected(node: Any, parser: Any) -> Iterator[str]:
     if isinstance(node, parser.VectorSelector):
-        yield node.name or "".join(matcher.value for matcher in node.matchers.matchers if matcher.name == "__name__")
+        yield node.name or "".join(
+            matcher.value for matcher in node.matchers.matchers if matcher.name == "__name__"
+        )
     if isinstance(node, parser.MatrixSelector):
         yield from _selected(node.vector_selector, parser)
     for part in ("expr", "lhs", "rhs", "param"):

@@ -1,4 +1,6 @@
-"""Prometheus, Alertmanager and a gateway as processes of their own, with the shipped rules and intervals, at addresses of a test."""
+"""Prometheus, Alertmanager and a gateway as processes of their own, with the shipped rules and
+intervals, at addresses of a test.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ frontend metrics
   bind 127.0.0.1:{metrics}
   http-request use-service prometheus-exporter if {{ path /metrics }}
 """
-"""With the proxy names of deploy/gateway/haproxy.cfg, which needs a newer HAProxy than some distributions have."""
+"""With the proxy names of deploy/gateway/haproxy.cfg, which needs a newer HAProxy than some
+distributions have.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,18 @@ class Monitored:
         return {alert["labels"]["alertname"] for alert in found}
 
     async def _asked(self, url: str, parameters: Mapping[str, str]) -> Any:
-        async with aiohttp.ClientSession() as http, http.get(url, params=dict(parameters), raise_for_status=True) as answer:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(url, params=dict(parameters), raise_for_status=True) as answer,
+        ):
             return await answer.json()
 
 
 @contextmanager
 def gateway(folder: Path, orchestrator: str) -> Iterator[tuple[str, str]]:
-    """HAProxy before one orchestrator (`host:port`); its public URL and the address of its metrics."""
+    """HAProxy before one orchestrator (`host:port`); its public URL and the address of its
+    metrics.
+    """
     public, metrics = _free_ports(2)
     config = folder / "haproxy.cfg"
     config.write_text(GATEWAY.format(public=public, metrics=metrics, orchestrator=orchestrator))
@@ -72,13 +81,26 @@ def gateway(folder: Path, orchestrator: str) -> Iterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def monitored(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[Monitored]:
-    """The shipped Prometheus with one address (`host:port`) for each job of `targets`, and its Alertmanager, both ready."""
+    """The shipped Prometheus with one address (`host:port`) for each job of `targets`, and its
+    Alertmanager, both ready.
+    """
     prometheus, alertmanager = _free_ports(2)
     config = folder / "prometheus.yml"
-    config.write_text(json.dumps(_config(dict(targets) | {"prometheus": f"127.0.0.1:{prometheus}"}, f"127.0.0.1:{alertmanager}")))
+    config.write_text(
+        json.dumps(
+            _config(
+                dict(targets) | {"prometheus": f"127.0.0.1:{prometheus}"},
+                f"127.0.0.1:{alertmanager}",
+            )
+        )
+    )
     with ExitStack() as stack:
-        stack.enter_context(running(folder / "alertmanager.log", *_alertmanager(folder, alertmanager)))
-        stack.enter_context(running(folder / "prometheus.log", *_prometheus(folder, config, prometheus)))
+        stack.enter_context(
+            running(folder / "alertmanager.log", *_alertmanager(folder, alertmanager))
+        )
+        stack.enter_context(
+            running(folder / "prometheus.log", *_prometheus(folder, config, prometheus))
+        )
         urls = f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}"
         for url in urls:
             await until(lambda url=url: _is_ready(url))
@@ -86,24 +108,37 @@ async def monitored(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[M
 
 
 def _config(targets: Mapping[str, str], alertmanager: str) -> dict[str, Any]:
-    config: dict[str, Any] = from_package("yaml").safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    config: dict[str, Any] = from_package("yaml").safe_load(
+        (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    )
     config["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
     config["scrape_configs"] = [
-        {"job_name": job["job_name"], "static_configs": [{"targets": [targets[job["job_name"]]]}]} for job in config["scrape_configs"]
+        {"job_name": job["job_name"], "static_configs": [{"targets": [targets[job["job_name"]]]}]}
+        for job in config["scrape_configs"]
     ]
     return config
 
 
 def _prometheus(folder: Path, config: Path, port: int) -> list[str]:
     listen = f"--web.listen-address=127.0.0.1:{port}"
-    return ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", listen]
+    return [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        listen,
+    ]
 
 
 def _alertmanager(folder: Path, port: int) -> list[str]:
     config, storage = DEPLOY / "alertmanager" / "alertmanager.yml", folder / "alertmanager"
     listen = [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
-    return ["prometheus-alertmanager", f"--config.file={config}", f"--storage.path={storage}", *listen]
+    return [
+        "prometheus-alertmanager",
+        f"--config.file={config}",
+        f"--storage.path={storage}",
+        *listen,
+    ]
 
 
 async def _is_ready(url: str) -> bool:

@@ -17,4 +17,8 @@ def busy_picture(index: int, size: int = 512) -> RgbImage:
     """Noise on waves: more than any bitrate here can carry."""
     noise = np.random.default_rng(index).integers(0, 60, (size, size, 3))
     x = np.arange(size)
-    return (noise + 97 + 90 * np.sin((x[None, :, None] + 3 * index) / 17.0)).clip(0, 255).astype(np.uint8)
+    return (
+        (noise + 97 + 90 * np.sin((x[None, :, None] + 3 * index) / 17.0))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )

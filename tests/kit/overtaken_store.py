@@ -1,4 +1,6 @@
-"""A store of one process that is overtaken by another one, between what it saw and what it does about it."""
+"""A store of one process that is overtaken by another one, between what it saw and what it does
+about it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,13 @@ from orchestrator.faces.storage.store import FaceStore
 
 
 class OvertakenStore:
-    """Passes everything on; after it listed the folder `once`, and before anybody hears of it, `meanwhile()` happens, the first time."""
+    """Passes everything on; after it listed the folder `once`, and before anybody hears of it,
+    `meanwhile()` happens, the first time.
+    """
 
-    def __init__(self, store: FaceStore, once: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: FaceStore, once: str, meanwhile: Callable[[], Awaitable[None]]
+    ) -> None:
         self._store = store
         self._once = once
         self._meanwhile = meanwhile

@@ -1,4 +1,6 @@
-"""A real `tritonserver` as others run it: by its usual command, on an address of this machine, with its own health endpoint."""
+"""A real `tritonserver` as others run it: by its usual command, on an address of this machine, with
+its own health endpoint.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ import aiohttp
 from watched_server import settled, until
 
 from orchestrator.inference.embedded import launcher
-from orchestrator.inference.embedded.environment import BACKENDS, MODELS, find_server, prepare_run_folder, server_environment
+from orchestrator.inference.embedded.environment import (
+    BACKENDS,
+    MODELS,
+    find_server,
+    prepare_run_folder,
+    server_environment,
+)
 from orchestrator.inference.embedded.run_lock import Lease
 
 
@@ -51,18 +59,37 @@ class PlainTriton:
         """The same, whether or not it still moves."""
         async with aiohttp.ClientSession() as http, http.get(self.metrics_url) as answer:
             lines = (await answer.text()).splitlines()
-        counted = [line for line in lines if line.startswith("nv_inference_request_success{") and f'model="{model}"' in line]
+        counted = [
+            line
+            for line in lines
+            if line.startswith("nv_inference_request_success{") and f'model="{model}"' in line
+        ]
         return round(sum(float(line.rsplit(" ", 1)[1]) for line in counted))
 
 
 @asynccontextmanager
-async def plain_triton(repository: Path, address: str, ports: tuple[int, int, int], *more: str) -> AsyncIterator[PlainTriton]:
-    """Start on `ports` (gRPC, metrics, HTTP) with NVIDIA's defaults and `more` arguments; wait until ready. RuntimeError where it ends."""
+async def plain_triton(
+    repository: Path, address: str, ports: tuple[int, int, int], *more: str
+) -> AsyncIterator[PlainTriton]:
+    """Start on `ports` (gRPC, metrics, HTTP) with NVIDIA's defaults and `more` arguments; wait
+    until ready. RuntimeError where it ends.
+    """
     lease, files = Lease(), find_server()
     folder = lease.folder()
     prepare_run_folder(files, repository, folder)
-    command = [sys.executable, "-I", "-S", str(launcher.__file__), str(os.getpid()), str(files.server)]
-    process = _started([*command, *_arguments(lease.prefix, address, ports), *more], folder, server_environment(files))
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(launcher.__file__),
+        str(os.getpid()),
+        str(files.server),
+    ]
+    process = _started(
+        [*command, *_arguments(lease.prefix, address, ports), *more],
+        folder,
+        server_environment(files),
+    )
     server = PlainTriton(address, *ports, process)
     try:
         await until(lambda: _ready(server))
@@ -75,7 +102,9 @@ async def plain_triton(repository: Path, address: str, ports: tuple[int, int, in
         lease.release()
 
 
-def _started(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _started(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     """Its log goes into its folder."""
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -87,7 +116,10 @@ def _arguments(prefix: str, address: str, ports: tuple[int, int, int]) -> list[s
         f"--backend-directory={BACKENDS}",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         *(f"--{door}-address={address}" for door in ("grpc", "metrics", "http")),
-        *(f"--{door}-port={port}" for door, port in zip(("grpc", "metrics", "http"), ports, strict=True)),
+        *(
+            f"--{door}-port={port}"
+            for door, port in zip(("grpc", "metrics", "http"), ports, strict=True)
+        ),
     ]
 
 

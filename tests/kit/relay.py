@@ -1,4 +1,6 @@
-"""A stretch of wire between a client and the service that a test can cut: both sides then see the connection break."""
+"""A stretch of wire between a client and the service that a test can cut: both sides then see the
+connection break.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Relay:
     """Passes bytes both ways, each connection in two threads of its own."""
 
     def __init__(self, *urls: str) -> None:
-        """Each connection goes to the first of `urls`; where there are several, to the first that is ready, as a gateway sends it."""
+        """Each connection goes to the first of `urls`; where there are several, to the first that
+        is ready, as a gateway sends it.
+        """
         self._urls = urls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
@@ -43,7 +47,9 @@ class Relay:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Break them, and every other one meanwhile, so that nobody gets through before a test has seen that."""
+        """Break them, and every other one meanwhile, so that nobody gets through before a test has
+        seen that.
+        """
         self._is_away = True
         self.cut()
         try:
@@ -76,11 +82,17 @@ class Relay:
                 self.cut()
                 continue
             for source, sink in ((near, far), (far, near)):
-                self._threads.append(threading.Thread(target=self._pass, args=(source, sink), daemon=True))
+                self._threads.append(
+                    threading.Thread(target=self._pass, args=(source, sink), daemon=True)
+                )
                 self._threads[-1].start()
 
     def _chosen(self) -> str:
-        return self._urls[0] if len(self._urls) == 1 else next(filter(is_ready, self._urls), self._urls[0])
+        return (
+            self._urls[0]
+            if len(self._urls) == 1
+            else next(filter(is_ready, self._urls), self._urls[0])
+        )
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -31,7 +31,9 @@ def motion(viseme: str = "sil", **values: float) -> NDArray[np.float32]:
 
 
 def green_inside(maps: FaceMaps) -> FaceRenderer:
-    """A renderer whose inner mouth is pure green, so that every pixel of it can be told from lips and skin."""
+    """A renderer whose inner mouth is pure green, so that every pixel of it can be told from lips
+    and skin.
+    """
     green = np.broadcast_to(np.array([0, 255, 0], dtype=np.uint8), maps.cavity.shape).copy()
     hidden = np.zeros_like(maps.upper_teeth)
     return FaceRenderer(replace(maps, cavity=green, upper_teeth=hidden, lower_jaw=hidden))

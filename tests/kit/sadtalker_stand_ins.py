@@ -1,4 +1,6 @@
-"""Light stand-ins for SadTalker's photo encoder and renderer, under their real contracts: a frame is the photo's mean colour."""
+"""Light stand-ins for SadTalker's photo encoder and renderer, under their real contracts: a frame
+is the photo's mean colour.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def add_stand_ins(repository: Path) -> None:
 
 
 def _photo() -> bytes:
-    """The mean colour goes into the first three channels of the compressed volume; all else is zero."""
+    """The mean colour goes into the first three channels of the compressed volume; all else is
+    zero.
+    """
     from onnx import TensorProto, helper
 
     nodes = [
@@ -51,7 +55,9 @@ def _photo() -> bytes:
         "feature_shape": [1, 32, 16, 64, 64],
         "points_shape": [1, 15, 3],
     }
-    inputs = [helper.make_tensor_value_info("picture", TensorProto.UINT8, ["N", PICTURE, PICTURE, 3])]
+    inputs = [
+        helper.make_tensor_value_info("picture", TensorProto.UINT8, ["N", PICTURE, PICTURE, 3])
+    ]
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *numbers[shape][1:]])
         for name, shape in (
@@ -96,19 +102,31 @@ def _renderer() -> bytes:
         "source_key_points": ["N", 15, 3],
         "driving_key_points": ["N", "F", 15, 3],
     }
-    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    outputs = [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", "F", PICTURE, PICTURE, 3])]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    outputs = [
+        helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", "F", PICTURE, PICTURE, 3])
+    ]
     return _network(nodes, numbers, inputs, outputs)
 
 
-def _network(nodes: list[object], numbers: dict[str, list[int]], inputs: list[object], outputs: list[object]) -> bytes:
+def _network(
+    nodes: list[object], numbers: dict[str, list[int]], inputs: list[object], outputs: list[object]
+) -> bytes:
     from onnx import checker, helper, numpy_helper
 
-    weights = [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in numbers.items()]
+    weights = [
+        numpy_helper.from_array(np.array(values, np.int64), name)
+        for name, values in numbers.items()
+    ]
     for name, value in (("brighter", BRIGHTER), ("black", 0.0), ("white", 255.0)):
         weights.append(numpy_helper.from_array(np.array(value, np.float32), name))
     used = {name for node in nodes for name in node.input}  # type: ignore[attr-defined]
-    graph = helper.make_graph(nodes, "stand-in", inputs, outputs, [weight for weight in weights if weight.name in used])
+    graph = helper.make_graph(
+        nodes, "stand-in", inputs, outputs, [weight for weight in weights if weight.name in used]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     checker.check_model(model)
     data: bytes = model.SerializeToString()

@@ -1,4 +1,6 @@
-"""Writes the file format of SadTalker's public weights, so that no test needs another package for it."""
+"""Writes the file format of SadTalker's public weights, so that no test needs another package for
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     chunks, end = [], 0
     for key, tensor in tensors.items():
         chunks.append(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        header[key] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [end, end + len(chunks[-1])]}
+        header[key] = {
+            "dtype": TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + len(chunks[-1])],
+        }
         end += len(chunks[-1])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -1,4 +1,6 @@
-"""Audio2Head without its networks: stand-ins whose answers depend on everything they are asked, and sounds to ask with."""
+"""Audio2Head without its networks: stand-ins whose answers depend on everything they are asked, and
+sounds to ask with.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def speech(seconds: float) -> np.ndarray:
     """A voice whose pitch glides, with pauses and a little noise; int16."""
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(3.0 * time_s)) / RATE_HZ
-    voice = sum(np.sin(k * phase) / k for k in range(1, 9)) * np.clip(np.sin(9.0 * time_s) + 0.3, 0.0, 1.0)
+    voice = sum(np.sin(k * phase) / k for k in range(1, 9)) * np.clip(
+        np.sin(9.0 * time_s) + 0.3, 0.0, 1.0
+    )
     noise = np.random.default_rng(5).standard_normal(len(time_s))
     return np.asarray(np.rint(6000 * voice + 40 * noise + 11), np.int16)
 
@@ -37,7 +41,9 @@ def speech(seconds: float) -> np.ndarray:
 def hiss(seconds: float) -> np.ndarray:
     """Sound that swells and sinks and has no pitch, which is soon found out; int16."""
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    return np.asarray(np.rint(6000 * np.sin(2 * np.pi * 7000 * time_s) * (1.2 + np.sin(9.0 * time_s))), np.int16)
+    return np.asarray(
+        np.rint(6000 * np.sin(2 * np.pi * 7000 * time_s) * (1.2 + np.sin(9.0 * time_s))), np.int16
+    )
 
 
 def silence_in(samples: np.ndarray, begin_s: float, end_s: float) -> np.ndarray:
@@ -92,7 +98,9 @@ class Networks:
         contract(model).check(inputs)
         self.asked.append((model, inputs))
         if model == "audio2head_frame":
-            return {"frame": np.stack([self.repaint(row) for row in range(len(inputs["key_points"]))])}
+            return {
+                "frame": np.stack([self.repaint(row) for row in range(len(inputs["key_points"]))])
+            }
         return ANSWERS[model](**inputs)
 
     def of(self, model: str) -> list[Tensors]:
@@ -122,10 +130,17 @@ def embedding(audio: np.ndarray) -> dict[str, Any]:
     return {"embedding": np.tanh(audio.reshape(len(audio), -1) @ MIX)}
 
 
-def pose(embedding: np.ndarray, vector: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> dict[str, Any]:
+def pose(
+    embedding: np.ndarray, vector: np.ndarray, hidden: np.ndarray, cell: np.ndarray
+) -> dict[str, Any]:
     """Depends on all sound so far."""
     following = np.tanh(0.8 * vector + 0.3 * embedding + 0.1 * hidden[:, 0] + 0.05 * cell[:, 1])
-    return {"pose": 0.4 * following[:, :6], "next_vector": following, "next_hidden": 0.5 * hidden + 0.1, "next_cell": 0.9 * cell + 0.1}
+    return {
+        "pose": 0.4 * following[:, :6],
+        "next_vector": following,
+        "next_hidden": 0.5 * hidden + 0.1,
+        "next_cell": 0.9 * cell + 0.1,
+    }
 
 
 def key_points(audio: np.ndarray, boxes: np.ndarray, picture: np.ndarray) -> dict[str, Any]:
@@ -133,7 +148,10 @@ def key_points(audio: np.ndarray, boxes: np.ndarray, picture: np.ndarray) -> dic
     own = np.stack([audio[0, :, 0, :10], audio[0, :, 3, 30:40]], axis=-1) * 0.01
     box = (boxes[0, :, :250].reshape(CHUNK_FRAMES, 10, -1) > 0).mean(axis=2)[..., None]
     points = (own + box + audio[0].mean() * 0.01).astype(np.float32)
-    return {"key_points": points[None], "jacobians": (UPRIGHT + points[..., None] * 0.1)[None].astype(np.float32)}
+    return {
+        "key_points": points[None],
+        "jacobians": (UPRIGHT + points[..., None] * 0.1)[None].astype(np.float32),
+    }
 
 
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -1,4 +1,6 @@
-"""The Python client's session over a line that only writes down what was said: no socket, no service, virtual time."""
+"""The Python client's session over a line that only writes down what was said: no socket, no
+service, virtual time.
+"""
 
 from __future__ import annotations
 
@@ -43,17 +45,31 @@ class ScriptedLine:
 
     async def tell(self, session: ClientSession, kind: str, **fields: Any) -> None:
         """A message of the service to that session."""
-        message = read(msgspec.json.encode({"type": kind, "sessionId": session.id, **fields}).decode())
+        message = read(
+            msgspec.json.encode({"type": kind, "sessionId": session.id, **fields}).decode()
+        )
         assert message is not None
         await session.take(message)
 
-    async def refuse(self, session: ClientSession, code: str, *, recoverable: bool, **details: Any) -> None:
+    async def refuse(
+        self, session: ClientSession, code: str, *, recoverable: bool, **details: Any
+    ) -> None:
         """An error of the service to that session."""
-        await self.tell(session, "error", errorCode=code, errorMessage="no", recoverable=recoverable, details=details)
+        await self.tell(
+            session,
+            "error",
+            errorCode=code,
+            errorMessage="no",
+            recoverable=recoverable,
+            details=details,
+        )
 
     def chunks(self) -> list[tuple[str, int]]:
         """Turn and number of every chunk, in the order in which they were said."""
-        return [(message["turnId"], message["audioChunk"]["sequenceNumber"]) for message in self.of("lipsync_audio")]
+        return [
+            (message["turnId"], message["audioChunk"]["sequenceNumber"])
+            for message in self.of("lipsync_audio")
+        ]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """What was said of one type."""

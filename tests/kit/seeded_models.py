@@ -1,4 +1,6 @@
-"""Model repositories with public networks of seeded weights beside the built-in models: what they say is noise, how is real."""
+"""Model repositories with public networks of seeded weights beside the built-in models: what they
+say is noise, how is real.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,27 @@ SEED = "1"
 EXPORT_TIMEOUT_S = 1800
 
 SeededRepository = Callable[..., Path]
-"""`seeded_repository("wav2lip", "wav2lip")`: a model's name for the exporter, then the Triton models to make; the repository."""
+"""`seeded_repository("wav2lip", "wav2lip")`: a model's name for the exporter, then the Triton
+models to make; the repository.
+"""
 
 
 @pytest.fixture(scope="session")
-def seeded_repository(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> SeededRepository:
-    """Exports each network once and keeps it in pytest's cache until an exporter changes; skips where torch is missing."""
+def seeded_repository(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> SeededRepository:
+    """Exports each network once and keeps it in pytest's cache until an exporter changes; skips
+    where torch is missing.
+    """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     exports = pytestconfig.cache.mkdir("seeded_models")
 
     def build(model: str, *networks: str) -> Path:
         if missing:
-            pytest.skip(f"{' and '.join(missing)} not installed: it exports the seeded networks and comes with the extra 'export'")
+            pytest.skip(
+                f"{' and '.join(missing)} not installed: it exports the seeded networks and comes "
+                "with the extra 'export'"
+            )
         _export(exports, model, networks)
         repository = tmp_path_factory.mktemp("repository")
         for name in BUILT_IN:
@@ -51,14 +62,33 @@ def _export(exports: Path, model: str, networks: tuple[str, ...]) -> None:
     keys = {name: _key(model, name) for name in networks}
     with (exports / f"{model}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stale = [name for name in networks if not (exports / name / "key").is_file() or (exports / name / "key").read_text() != keys[name]]
+        stale = [
+            name
+            for name in networks
+            if not (exports / name / "key").is_file()
+            or (exports / name / "key").read_text() != keys[name]
+        ]
         if not stale:
             return
         for name in stale:
             shutil.rmtree(exports / name, ignore_errors=True)
-        arguments = [model, "--seeded", SEED, "--repository", str(exports), "--networks", ",".join(stale), "--batches", "1"]
+        arguments = [
+            model,
+            "--seeded",
+            SEED,
+            "--repository",
+            str(exports),
+            "--networks",
+            ",".join(stale),
+            "--batches",
+            "1",
+        ]
         done = subprocess.run(
-            [sys.executable, "-m", "export", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S
+            [sys.executable, "-m", "export", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=EXPORT_TIMEOUT_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         for name in stale:
@@ -69,6 +99,10 @@ def _key(model: str, network: str) -> str:
     """Changes with the exporter's source, with the network's configuration and with torch."""
     digest = sha256(" ".join(importlib.metadata.version(name) for name in NEEDED).encode())
     package = ROOT / "export" / "networks" / model.replace("-", "_")
-    for file in (*sorted((ROOT / "export").glob("*.py")), *sorted(package.glob("*.py")), MODEL_REPOSITORY / network / "config.pbtxt"):
+    for file in (
+        *sorted((ROOT / "export").glob("*.py")),
+        *sorted(package.glob("*.py")),
+        MODEL_REPOSITORY / network / "config.pbtxt",
+    ):
         digest.update(file.read_bytes())
     return digest.hexdigest()

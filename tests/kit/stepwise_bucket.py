@@ -1,4 +1,6 @@
-"""A bucket's store that can be stopped before each of its changes: the moments at which others look, write, or the network is gone."""
+"""A bucket's store that can be stopped before each of its changes: the moments at which others
+look, write, or the network is gone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from orchestrator.faces.storage.gcs import BucketFaceStore
 
 
 class StepwiseBucketStore(BucketFaceStore):
-    """Calls `before(n)` in the storage's thread before its nth change of the bucket, counted from `begin`."""
+    """Calls `before(n)` in the storage's thread before its nth change of the bucket, counted from
+    `begin`.
+    """
 
     def __init__(self, bucket: str, client: storage.Client) -> None:
         super().__init__(bucket, client)
@@ -53,8 +57,12 @@ class StepwiseBucketStore(BucketFaceStore):
 
 
 def side_of_whole(face: FaceModel) -> int:
-    """The size of a made-up face of which every file is of that size; AssertionError for a mixture."""
+    """The size of a made-up face of which every file is of that size; AssertionError for a
+    mixture.
+    """
     side = face.resolution.width
     assert face.metadata["resolution"]["width"] == side
-    assert [(point.x, point.y) for point in face.keypoints] == [(point["x"], point["y"]) for point in points(side=side)]
+    assert [(point.x, point.y) for point in face.keypoints] == [
+        (point["x"], point["y"]) for point in points(side=side)
+    ]
     return side

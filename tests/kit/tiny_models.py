@@ -28,10 +28,14 @@ dynamic_batching {{ max_queue_delay_microseconds: 500 }}
 def add_labour(repository: Path, name: str = LABOUR, *, products: int = LABOUR_PRODUCTS) -> None:
     """`light` is `mouth`, late."""
     tiny_onnx.write_labour(repository / name / "1" / "model.onnx", products=products)
-    (repository / name / "config.pbtxt").write_text(CONFIG.format(name=name, given="mouth", answered="light", dims="1, 1"))
+    (repository / name / "config.pbtxt").write_text(
+        CONFIG.format(name=name, given="mouth", answered="light", dims="1, 1")
+    )
 
 
 def add_rows(repository: Path) -> None:
     """`doubled` is twice `rows`, of whatever number."""
     tiny_onnx.write_rows(repository / ROWS / "1" / "model.onnx")
-    (repository / ROWS / "config.pbtxt").write_text(CONFIG.format(name=ROWS, given="rows", answered="doubled", dims="-1, 3"))
+    (repository / ROWS / "config.pbtxt").write_text(
+        CONFIG.format(name=ROWS, given="rows", answered="doubled", dims="-1, 3")
+    )

@@ -1,4 +1,6 @@
-"""An event loop whose clock jumps to the next timer: hours pass in milliseconds, and the same every time."""
+"""An event loop whose clock jumps to the next timer: hours pass in milliseconds, and the same every
+time.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now_s
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:  # type: ignore[override]
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))

@@ -1,4 +1,6 @@
-"""What a test sees of a real server from outside: until something is so, and how many executions a model took."""
+"""What a test sees of a real server from outside: until something is so, and how many executions a
+model took.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ T = TypeVar("T")
 
 
 async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
-    """Waits for a condition, which may be a coroutine function; TimeoutError if it does not come."""
+    """Waits for a condition, which may be a coroutine function; TimeoutError if it does not
+    come.
+    """
     async with asyncio.timeout(within_s):
         while not (await result if asyncio.iscoroutine(result := condition()) else result):  # noqa: ASYNC110 - other processes set no events
             await asyncio.sleep(0.02)
@@ -47,5 +51,7 @@ async def executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
 async def _executions(server: EmbeddedTriton, model: str) -> tuple[int, int]:
     async with open_channel(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name=model), timeout=ANSWER_S)
+        answer = await stub.ModelStatistics(
+            service_pb2.ModelStatisticsRequest(name=model), timeout=ANSWER_S
+        )
     return answer.model_stats[0].inference_count, answer.model_stats[0].execution_count

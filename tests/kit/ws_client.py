@@ -1,4 +1,6 @@
-"""A WebSocket client that speaks the wire as a user's program would: JSON text, base64, 100 ms chunks."""
+"""A WebSocket client that speaks the wire as a user's program would: JSON text, base64, 100 ms
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ PATIENCE_S = 120.0
 
 
 def syllables(seconds: float, sample_rate_hz: int = 16_000) -> bytes:
-    """Something speech-like: a buzz with formants that opens and closes four times a second; s16le."""
+    """Something speech-like: a buzz with formants that opens and closes four times a second;
+    s16le.
+    """
     time_s = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
     buzz = sum(np.sin(2 * np.pi * 120 * harmonic * time_s) / harmonic for harmonic in range(1, 30))
     samples = 0.2 * buzz * np.clip(np.sin(2 * np.pi * 4 * time_s), 0, 1)
@@ -39,7 +43,13 @@ class WsClient:
         await self.socket.send_str(message if isinstance(message, str) else json.dumps(message))
 
     async def say(
-        self, data: bytes, number: int = 0, *, session: str = "session-1", chunk: dict[str, Any] | None = None, **fields: Any
+        self,
+        data: bytes,
+        number: int = 0,
+        *,
+        session: str = "session-1",
+        chunk: dict[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
         audio = {
             "data": base64.b64encode(data).decode(),
@@ -58,7 +68,15 @@ class WsClient:
         }
         await self.send(message | fields)
 
-    async def speak(self, audio: bytes, *, session: str = "session-1", real_time: bool = False, end: bool = True, **fields: Any) -> None:
+    async def speak(
+        self,
+        audio: bytes,
+        *,
+        session: str = "session-1",
+        real_time: bool = False,
+        end: bool = True,
+        **fields: Any,
+    ) -> None:
         """A whole turn of 16 kHz mono PCM in 100 ms chunks."""
         size = round(CHUNK_S * 16_000) * 2
         loop = asyncio.get_running_loop()
@@ -68,7 +86,9 @@ class WsClient:
                 await asyncio.sleep(max(0.0, began_s + (number + 1) * CHUNK_S - loop.time()))
             await self.say(audio[start : start + size], number, session=session, **fields)
         if end:
-            await self.send({"type": "end_utterance", "sessionId": session, "timestamp": FIRST_TIMESTAMP_MS})
+            await self.send(
+                {"type": "end_utterance", "sessionId": session, "timestamp": FIRST_TIMESTAMP_MS}
+            )
 
     async def next(self) -> dict[str, Any]:
         async with asyncio.timeout(self.patience_s):
@@ -80,15 +100,21 @@ class WsClient:
         """Read on until a message of this type whose fields have these values."""
         while True:
             message = await self.next()
-            if message["type"] == kind and all(message.get(name) == value for name, value in fields.items()):
+            if message["type"] == kind and all(
+                message.get(name) == value for name, value in fields.items()
+            ):
                 return message
 
-    def frames(self, turn_id: str | None = None, session: str = "session-1") -> list[dict[str, Any]]:
+    def frames(
+        self, turn_id: str | None = None, session: str = "session-1"
+    ) -> list[dict[str, Any]]:
         """Every frame received, of one session and perhaps one turn."""
         return [
             message
             for message in self.received
-            if message["type"] == "response_video" and message["sessionId"] == session and turn_id in (None, message["turnId"])
+            if message["type"] == "response_video"
+            and message["sessionId"] == session
+            and turn_id in (None, message["turnId"])
         ]
 
 

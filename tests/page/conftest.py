@@ -1,4 +1,6 @@
-"""What the page's tests stand on: a real Chromium, and the real service, both started once per file."""
+"""What the page's tests stand on: a real Chromium, and the real service, both started once per
+file.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,11 @@ def launch(playwright: Playwright, chromium: str) -> Iterator[Callable[..., Brow
     browsers: list[Browser] = []
 
     def start(*flags: str) -> Browser:
-        browsers.append(playwright.chromium.launch(executable_path=chromium, args=[*QUIET_FLAGS, *flags], timeout=PATIENCE_MS))
+        browsers.append(
+            playwright.chromium.launch(
+                executable_path=chromium, args=[*QUIET_FLAGS, *flags], timeout=PATIENCE_MS
+            )
+        )
         return browsers[-1]
 
     yield start

@@ -1,4 +1,6 @@
-"""The browser's client over a real socket: what it says of turns that were given up or refused once a connection was lost."""
+"""The browser's client over a real socket: what it says of turns that were given up or refused once
+a connection was lost.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from playwright.sync_api import Page
 from serving import serve
 
 SPOKEN_ON = 140
-"""Chunks of 100 ms, two turns of which the service still keeps: neither is over before the connection is back, however slow the machine."""
+"""Chunks of 100 ms, two turns of which the service still keeps: neither is over before the
+connection is back, however slow the machine.
+"""
 
 PATIENCE_MS = 60_000
 """For what must happen at all."""
@@ -69,7 +73,9 @@ await client.connect();
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service that needs no Triton: its faces rest, on the same wire."""
-    with serve(tmp_path_factory.mktemp("storage"), "--models", "static", "--default-model", "static") as (url, _process):
+    with serve(
+        tmp_path_factory.mktemp("storage"), "--models", "static", "--default-model", "static"
+    ) as (url, _process):
         yield f"{url}/"
 
 
@@ -81,7 +87,9 @@ def beside(page: Page, service: str) -> Page:
 
 
 def run(page: Page, script: str) -> Any:
-    """What `script` returns; it finds the client, connected, and whatever the client says and hears."""
+    """What `script` returns; it finds the client, connected, and whatever the client says and
+    hears.
+    """
     return page.evaluate(
         f"""async () => {{
           {BESIDE_THE_SERVICE}
@@ -93,7 +101,9 @@ def run(page: Page, script: str) -> Any:
     )
 
 
-def test_a_turn_interrupted_while_the_connection_is_away_makes_room_for_the_next_one(beside: Page) -> None:
+def test_a_turn_interrupted_while_the_connection_is_away_makes_room_for_the_next_one(
+    beside: Page,
+) -> None:
     heard = run(
         beside,
         f"""
@@ -125,7 +135,11 @@ def test_two_turns_interrupted_while_the_connection_is_away_are_both_given_up(be
         return {{ given_up, ends, waited: frames.some(({{ turnId }}) => turnId === "turn-002") }};
         """,
     )
-    assert heard["given_up"] == [["resume_session", None], ["interruption", "turn-001"], ["interruption", "turn-002"]]
+    assert heard["given_up"] == [
+        ["resume_session", None],
+        ["interruption", "turn-001"],
+        ["interruption", "turn-002"],
+    ]
     assert heard["ends"] == [["turn-001", True], ["turn-003", False]]
     assert not heard["waited"]
 
@@ -160,11 +174,19 @@ def test_a_turn_refused_for_good_is_not_said_again_after_a_lost_connection(besid
         return {{ problems, said: said.map((message) => [message.type, message.turnId === turnId]), openTurns: openTurns.length }};
         """,
     )
-    assert heard == {"problems": ["FACE_MODEL_NOT_FOUND"], "said": [["resume_session", True]], "openTurns": 1}
+    assert heard == {
+        "problems": ["FACE_MODEL_NOT_FOUND"],
+        "said": [["resume_session", True]],
+        "openTurns": 1,
+    }
 
 
-@pytest.mark.parametrize(("code", "recoverable"), [("VIDEO_GENERATION_FAILED", False), ("SESSION_LIMIT", True)])
-def test_nothing_is_said_to_a_session_that_ended_by_an_error_but_its_end(beside: Page, code: str, recoverable: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "recoverable"), [("VIDEO_GENERATION_FAILED", False), ("SESSION_LIMIT", True)]
+)
+def test_nothing_is_said_to_a_session_that_ended_by_an_error_but_its_end(
+    beside: Page, code: str, recoverable: bool
+) -> None:
     heard = run(
         beside,
         f"""
@@ -181,10 +203,17 @@ def test_nothing_is_said_to_a_session_that_ended_by_an_error_but_its_end(beside:
         return {{ problems, taken, said: toWhom, isAnother: client.sessionId !== before }};
         """,
     )
-    assert heard == {"problems": [code], "taken": False, "said": [["end_session", True]], "isAnother": True}
+    assert heard == {
+        "problems": [code],
+        "taken": False,
+        "said": [["end_session", True]],
+        "isAnother": True,
+    }
 
 
-def test_the_turn_begun_after_a_refusal_is_spoken_whatever_else_is_said_of_the_refused_one(beside: Page) -> None:
+def test_the_turn_begun_after_a_refusal_is_spoken_whatever_else_is_said_of_the_refused_one(
+    beside: Page,
+) -> None:
     heard = run(
         beside,
         """
@@ -230,4 +259,8 @@ def test_a_session_left_while_it_is_being_resumed_ends(beside: Page) -> None:
         return {{ said: said.slice(0, 2).map(({{ type, sessionId }}) => [type, sessionId === before]), problems, ends }};
         """,
     )
-    assert heard == {"said": [["resume_session", True], ["end_session", True]], "problems": [], "ends": [["turn-001", False]]}
+    assert heard == {
+        "said": [["resume_session", True], ["end_session", True]],
+        "problems": [],
+        "ends": [["turn-001", False]],
+    }

@@ -1,4 +1,6 @@
-"""Between turns, and while pictures stay away, the face on the page is at rest: nobody stands there with an open mouth."""
+"""Between turns, and while pictures stay away, the face on the page is at rest: nobody stands there
+with an open mouth.
+"""
 
 from __future__ import annotations
 
@@ -104,8 +106,13 @@ def interrupt(page: Page, face: str = "demo") -> dict[str, Any]:
 def enrolled(page: Page, service: str) -> str:
     """Id of a visitor's own face; pages opened from now on offer it."""
     photo = simplejpeg.encode_jpeg(np.ascontiguousarray(skimage.data.astronaut()), 92)
-    form: Any = {"consent": "true", "photo": {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}}
-    answer = page.request.post(f"{service}v1/users/visitor-1/face-models", multipart=form, timeout=PATIENCE_MS)
+    form: Any = {
+        "consent": "true",
+        "photo": {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo},
+    }
+    answer = page.request.post(
+        f"{service}v1/users/visitor-1/face-models", multipart=form, timeout=PATIENCE_MS
+    )
     assert answer.ok, answer.text()
     face: str = answer.json()["id"]
     stored = json.dumps({"userId": "visitor-1", "faceModelIds": [face]})
@@ -124,7 +131,9 @@ def long_speech(folder: Path) -> Path:
 
 @pytest.mark.parametrize("size", [256, 512])
 @pytest.mark.parametrize("coding", ["jpeg", "h264"])
-def test_a_face_that_is_interrupted_fades_to_its_resting_picture(page: Page, service: str, coding: str, size: int) -> None:
+def test_a_face_that_is_interrupted_fades_to_its_resting_picture(
+    page: Page, service: str, coding: str, size: int
+) -> None:
     open_page(page, service)
     choose(page, "format", coding)
     choose(page, "size", str(size))
@@ -144,28 +153,42 @@ def test_a_face_that_has_spoken_to_its_end_is_at_rest(page: Page, service: str) 
     assert page.evaluate("window.probe.fromRest('demo')") < SAME
 
 
-def test_a_face_whose_turn_was_lost_is_at_rest_and_the_page_goes_on_saying_why(page: Page, service: str) -> None:
+def test_a_face_whose_turn_was_lost_is_at_rest_and_the_page_goes_on_saying_why(
+    page: Page, service: str
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         page.locator('[data-sample="how-it-works.wav"]').click()
         page.evaluate("window.probe.untilOpen('demo', 12)")
-        page.evaluate("window.lipsync.client._userId = 'somebody-else'")  # the service refuses, as it does once the session is gone
+        page.evaluate(
+            "window.lipsync.client._userId = 'somebody-else'"
+        )  # the service refuses, as it does once the session is gone
         wire.cut()
-        wait_for(page, "window.lipsync.stats.state === 'idle' && window.lipsync.stats.connection === 'open'")
+        wait_for(
+            page,
+            "window.lipsync.stats.state === 'idle' && window.lipsync.stats.connection === 'open'",
+        )
         assert page.evaluate("window.probe.fromRest('demo')") < SAME
         expect(page.locator("#problem")).to_contain_text("connection was lost", timeout=PATIENCE_MS)
 
 
-def test_a_face_whose_pictures_stay_away_rests_and_then_speaks_on(page: Page, service: str, tmp_path: Path) -> None:
+def test_a_face_whose_pictures_stay_away_rests_and_then_speaks_on(
+    page: Page, service: str, tmp_path: Path
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         choose(page, "size", "256")
         page.locator("#audio-file").set_input_files(long_speech(tmp_path))
         page.evaluate("window.probe.untilOpen('demo', 12)")
         with wire.away():
-            wait_for(page, "window.lipsync.stats.state === 'speaking' && window.probe.fromRest('demo') < 0.5")
+            wait_for(
+                page,
+                "window.lipsync.stats.state === 'speaking' && window.probe.fromRest('demo') < 0.5",
+            )
             fades = page.evaluate("window.probe.fades")
-        page.evaluate("dispatchEvent(new Event('online'))")  # as browsers tell it: the page then calls at once
+        page.evaluate(
+            "dispatchEvent(new Event('online'))"
+        )  # as browsers tell it: the page then calls at once
         wait_for(page, "window.lipsync.stats.resumptions === 1")
         page.evaluate("window.probe.untilOpen('demo', 12)")
         assert page.evaluate("window.probe.fades") > fades, "from rest to speech it goes as softly"
@@ -183,7 +206,9 @@ def test_of_several_faces_each_comes_to_its_own_rest(page: Page, service: str) -
     assert interrupt(page)["fromRest"] < SAME
 
 
-def test_a_resting_picture_that_comes_late_is_not_shown_of_a_face_no_longer_chosen(page: Page, service: str) -> None:
+def test_a_resting_picture_that_comes_late_is_not_shown_of_a_face_no_longer_chosen(
+    page: Page, service: str
+) -> None:
     own = enrolled(page, service)
     open_page(page, service)
     page.locator('[data-sample="hello.wav"]').click()
@@ -200,7 +225,9 @@ def test_a_resting_picture_that_comes_late_is_not_shown_of_a_face_no_longer_chos
     assert page.evaluate("window.probe.fromRest('demo')") > OPEN
 
 
-def test_what_is_said_of_a_service_that_is_away_goes_when_it_is_back(page: Page, service: str) -> None:
+def test_what_is_said_of_a_service_that_is_away_goes_when_it_is_back(
+    page: Page, service: str
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         with wire.away():
@@ -211,7 +238,9 @@ def test_what_is_said_of_a_service_that_is_away_goes_when_it_is_back(page: Page,
         expect(page.locator("#problem")).to_be_hidden(timeout=PATIENCE_MS)
 
 
-def test_a_photo_that_loads_slowly_does_not_take_the_place_of_the_resting_picture(page: Page, service: str) -> None:
+def test_a_photo_that_loads_slowly_does_not_take_the_place_of_the_resting_picture(
+    page: Page, service: str
+) -> None:
     open_page(page, service)
     script = """async () => {
       const { Stage } = await import("/demo/stage.js");

@@ -1,4 +1,6 @@
-"""The browser's client in front of several instances: one shuts down, or a connection comes back to another one."""
+"""The browser's client in front of several instances: one shuts down, or a connection comes back to
+another one.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,11 @@ def test_a_spoken_turn_ends_and_those_behind_it_are_spoken_elsewhere(
         """,
         pair[0][1],
     )
-    assert (heard["ends"], heard["problems"], heard["lost"]) == (["turn-001", "turn-002", "turn-003"], [], [])
+    assert (heard["ends"], heard["problems"], heard["lost"]) == (
+        ["turn-001", "turn-002", "turn-003"],
+        [],
+        [],
+    )
     assert heard["times"] == {turn: SECOND for turn in ("turn-001", "turn-002", "turn-003")}
     first, second, third = heard["starts"]
     assert first != second == third
@@ -118,7 +124,12 @@ def test_a_turn_that_begins_while_the_connection_moves_is_spoken(
         """,
         pair[0][1],
     )
-    assert heard == {"problems": [], "lost": [], "times": {"turn-001": SECOND, "turn-002": SECOND}, "instances": 2}
+    assert heard == {
+        "problems": [],
+        "lost": [],
+        "times": {"turn-001": SECOND, "turn-002": SECOND},
+        "instances": 2,
+    }
 
 
 def test_a_turn_whose_instance_is_gone_is_lost_with_the_reason_and_the_next_one_is_spoken(
@@ -139,4 +150,9 @@ def test_a_turn_whose_instance_is_gone_is_lost_with_the_reason_and_the_next_one_
         """,
         pair[0][1],
     )
-    assert heard == {"problems": [], "lost": [["turn-001", "OTHER_INSTANCE"]], "ends": ["turn-002"], "spoken": SECOND}
+    assert heard == {
+        "problems": [],
+        "lost": [["turn-001", "OTHER_INSTANCE"]],
+        "ends": ["turn-002"],
+        "spoken": SECOND,
+    }

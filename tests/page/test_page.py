@@ -1,4 +1,6 @@
-"""The page against the real service in a real browser: what a visitor does, and what they then see and hear."""
+"""The page against the real service in a real browser: what a visitor does, and what they then see
+and hear.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def choose(page: Page, name: str, value: str) -> None:
 
 
 def wait_for_state(page: Page, state: str) -> None:
-    page.wait_for_function("(state) => window.lipsync.stats.state === state", arg=state, timeout=PATIENCE_MS)
+    page.wait_for_function(
+        "(state) => window.lipsync.stats.state === state", arg=state, timeout=PATIENCE_MS
+    )
 
 
 def turn(page: Page) -> dict[str, Any]:
@@ -130,7 +134,9 @@ def test_the_page_asks_nobody_but_the_service(page: Page, service: str) -> None:
     page.on("request", lambda request: asked.append(request.url))
     open_page(page, service)
     page.wait_for_load_state("networkidle")
-    assert {url for url in asked if not url.startswith((service, service.replace("http", "ws")))} == set()
+    assert {
+        url for url in asked if not url.startswith((service, service.replace("http", "ws")))
+    } == set()
 
 
 def test_every_control_has_a_name_for_a_screen_reader(demo: Page) -> None:
@@ -139,7 +145,9 @@ def test_every_control_has_a_name_for_a_screen_reader(demo: Page) -> None:
     assert demo.evaluate(script) == []
 
 
-@pytest.mark.parametrize(("coding", "size", "fps"), [("jpeg", 256, 20), ("h264", 512, 25), ("h264", 256, 15)])
+@pytest.mark.parametrize(
+    ("coding", "size", "fps"), [("jpeg", 256, 20), ("h264", 512, 25), ("h264", 256, 15)]
+)
 def test_a_sample_speaks_to_its_last_frame(
     demo: Page, coding: str, size: int, fps: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -154,7 +162,10 @@ def test_a_sample_speaks_to_its_last_frame(
     wait_for_state(demo, "idle")
     numbers = turn(demo)
     gaps_ms = np.array(demo.evaluate("window.refreshGapsMs"))
-    record_property("turn", {name: value for name, value in numbers.items() if name not in ("offsets", "latencies")})
+    record_property(
+        "turn",
+        {name: value for name, value in numbers.items() if name not in ("offsets", "latencies")},
+    )
     assert numbers["problems"] == []
     whole, spared = numbers["metrics"]["framesGenerated"], numbers["metrics"]["framesDropped"]
     assert whole == pytest.approx(duration_s(SAMPLE) * fps, abs=1)
@@ -166,17 +177,26 @@ def test_a_sample_speaks_to_its_last_frame(
     assert demo.evaluate("document.getElementById('face').width") == size
     assert at_rest < RESTS
     assert speaking > MOVES
-    # A browser that is kept from drawing shows what is newest when it draws again, and no more often than that.
-    assert numbers["avOffsetMs"]["p95"] < MOST_OFFSET_MS + max(0.0, np.percentile(gaps_ms, 95) - SMOOTH_MS)
-    assert numbers["reports"] >= int(1000 * duration_s(SAMPLE) / (1000 + max(gaps_ms.max(), SMOOTH_MS))) - 1
+    # A browser that is kept from drawing shows what is newest when it draws again, and no more
+    # often than that.
+    assert numbers["avOffsetMs"]["p95"] < MOST_OFFSET_MS + max(
+        0.0, np.percentile(gaps_ms, 95) - SMOOTH_MS
+    )
+    assert (
+        numbers["reports"]
+        >= int(1000 * duration_s(SAMPLE) / (1000 + max(gaps_ms.max(), SMOOTH_MS))) - 1
+    )
     assert numbers["metrics"]["avOffsetMs"] is not None
     assert demo.evaluate("window.lipsync.stats.posters") >= 1
     assert demo.problems == []  # type: ignore[attr-defined]
 
 
 def test_a_dropped_recording_speaks_once_the_browser_may_play_it(demo: Page) -> None:
-    # Scripts of the test count as presses to the browser, so it cannot tell by itself that nothing was pressed.
-    demo.evaluate("Object.defineProperty(navigator, 'userActivation', { value: { hasBeenActive: false } })")
+    # Scripts of the test count as presses to the browser, so it cannot tell by itself that nothing
+    # was pressed.
+    demo.evaluate(
+        "Object.defineProperty(navigator, 'userActivation', { value: { hasBeenActive: false } })"
+    )
     drop(demo, SAMPLE, "audio/wav")
     expect(demo.locator("#note")).to_have_text("Press anywhere to hear it.")
     demo.locator("h1").click()
@@ -198,7 +218,9 @@ def test_another_model_taking_over_is_noted(demo: Page) -> None:
     demo.evaluate("window.lipsync.client.switchModel('static')")
     expect(demo.locator("#note")).to_have_text("static draws now, as asked", timeout=PATIENCE_MS)
     expect(demo.locator("#n-model")).to_have_text("static")
-    assert demo.evaluate("window.lipsync.stats.switches") == [{"from": "tpsm", "to": "static", "reason": "REQUESTED"}]
+    assert demo.evaluate("window.lipsync.stats.switches") == [
+        {"from": "tpsm", "to": "static", "reason": "REQUESTED"}
+    ]
 
 
 def test_a_file_that_is_no_sound_is_refused_in_words(demo: Page, tmp_path: Path) -> None:
@@ -213,7 +235,9 @@ def test_the_microphone_moves_the_face(
     launch: Callable[..., Browser], service: str, record_property: Callable[[str, object], None]
 ) -> None:
     microphone = f"--use-file-for-fake-audio-capture={SAMPLE}"
-    browser = launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", microphone)
+    browser = launch(
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", microphone
+    )
     page = browser.new_context().new_page()
     open_page(page, service)
     page.locator("#microphone").click()
@@ -229,14 +253,18 @@ def test_the_microphone_moves_the_face(
     assert numbers["liveLatencyMs"] > 0
 
 
-def test_stop_silences_face_and_stream(demo: Page, record_property: Callable[[str, object], None]) -> None:
+def test_stop_silences_face_and_stream(
+    demo: Page, record_property: Callable[[str, object], None]
+) -> None:
     demo.locator('[data-sample="how-it-works.wav"]').click()
     wait_for_state(demo, "speaking")
     demo.wait_for_function("window.lipsync.stats.turn.framesDrawn > 20", timeout=PATIENCE_MS)
     demo.keyboard.press("Escape")
     wait_for_state(demo, "idle")
     after = demo.evaluate(MOUTH_CHANGE, 1000)
-    demo.wait_for_function("performance.now() - window.lipsync.stats.turn.lastReceivedAt > 2000", timeout=PATIENCE_MS)
+    demo.wait_for_function(
+        "performance.now() - window.lipsync.stats.turn.lastReceivedAt > 2000", timeout=PATIENCE_MS
+    )
     numbers = turn(demo)
     record_property("stoppedAfterMs", numbers["lastReceivedAt"] - numbers["interruptedAt"])
     assert numbers["lastDrawnAt"] <= numbers["interruptedAt"]
@@ -257,7 +285,9 @@ def test_a_second_sample_takes_over_from_the_first(demo: Page) -> None:
     assert numbers["problems"] == []
 
 
-def test_a_dropped_photo_needs_consent_and_one_without_a_face_is_refused_with_reasons(demo: Page, tmp_path: Path) -> None:
+def test_a_dropped_photo_needs_consent_and_one_without_a_face_is_refused_with_reasons(
+    demo: Page, tmp_path: Path
+) -> None:
     photo = tmp_path / "wall.jpg"
     grain = np.random.default_rng(1).integers(90, 160, (480, 480, 3), dtype=np.uint8)
     photo.write_bytes(simplejpeg.encode_jpeg(grain, 85))
@@ -298,42 +328,61 @@ def test_a_face_the_service_no_longer_has_is_not_offered(page: Page, service: st
     expect(page.locator('input[name="face"]')).to_have_count(1)
 
 
-def test_h264_is_greyed_out_with_the_reason_where_the_browser_cannot_decode_it(page: Page, service: str) -> None:
+def test_h264_is_greyed_out_with_the_reason_where_the_browser_cannot_decode_it(
+    page: Page, service: str
+) -> None:
     page.add_init_script("delete window.VideoDecoder")
     open_page(page, service)
     expect(page.locator('input[value="h264"]')).to_be_disabled()
     expect(page.locator("#h264-reason")).to_contain_text("WebCodecs")
 
 
-def test_a_turn_goes_on_after_a_dropped_connection(page: Page, service: str, record_property: Callable[[str, object], None]) -> None:
+def test_a_turn_goes_on_after_a_dropped_connection(
+    page: Page, service: str, record_property: Callable[[str, object], None]
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         page.locator('[data-sample="how-it-works.wav"]').click()
         wait_for_state(page, "speaking")
         page.wait_for_function("window.lipsync.stats.turn.framesDrawn > 20", timeout=PATIENCE_MS)
         with wire.away():
-            page.wait_for_function("window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS)
+            page.wait_for_function(
+                "window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS
+            )
         page.wait_for_function("window.lipsync.stats.resumptions === 1", timeout=PATIENCE_MS)
         drawn = turn(page)["framesDrawn"]
         wait_for_state(page, "idle")
         numbers = turn(page)
-        record_property("turn", {name: value for name, value in numbers.items() if name not in ("offsets", "latencies")})
+        record_property(
+            "turn",
+            {
+                name: value
+                for name, value in numbers.items()
+                if name not in ("offsets", "latencies")
+            },
+        )
         assert numbers["problems"] == []
         assert numbers["sequenceGaps"] == 0
         assert numbers["framesDrawn"] > drawn + 20
-        assert numbers["metrics"]["framesGenerated"] == pytest.approx(duration_s(PAGE / "samples" / "how-it-works.wav") * 25, abs=1)
+        assert numbers["metrics"]["framesGenerated"] == pytest.approx(
+            duration_s(PAGE / "samples" / "how-it-works.wav") * 25, abs=1
+        )
         page.locator('[data-sample="hello.wav"]').click()
         wait_for_state(page, "speaking")
         wait_for_state(page, "idle")
         assert turn(page)["framesReceived"] == pytest.approx(duration_s(SAMPLE) * 25, abs=1)
 
 
-def test_a_session_that_the_service_let_go_of_is_told_and_the_next_turn_speaks(page: Page, service: str) -> None:
+def test_a_session_that_the_service_let_go_of_is_told_and_the_next_turn_speaks(
+    page: Page, service: str
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         page.locator('[data-sample="how-it-works.wav"]').click()
         wait_for_state(page, "speaking")
-        page.evaluate("window.lipsync.client._userId = 'somebody-else'")  # the service refuses, as it does once the session is gone
+        page.evaluate(
+            "window.lipsync.client._userId = 'somebody-else'"
+        )  # the service refuses, as it does once the session is gone
         wire.cut()
         expect(page.locator("#problem")).to_contain_text("connection was lost")
         wait_for_state(page, "idle")
@@ -364,16 +413,25 @@ def test_a_queued_turn_counts_its_own_time_and_each_turn_ends_once(demo: Page) -
         }"""
     )
     assert said["ends"] == ["turn-001", "turn-002"]
-    assert said["frames"] == {"turn-001": list(range(0, 1000, 50)), "turn-002": list(range(0, 1000, 50))}
+    assert said["frames"] == {
+        "turn-001": list(range(0, 1000, 50)),
+        "turn-002": list(range(0, 1000, 50)),
+    }
 
 
-def test_the_model_wished_for_while_the_connection_is_away_draws_once_it_is_back(page: Page, service: str) -> None:
+def test_the_model_wished_for_while_the_connection_is_away_draws_once_it_is_back(
+    page: Page, service: str
+) -> None:
     with relay(service) as wire:
         open_page(page, wire.url)
         page.locator('[data-sample="how-it-works.wav"]').click()
         wait_for_state(page, "speaking")
         with wire.away():
-            page.wait_for_function("window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS)
+            page.wait_for_function(
+                "window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS
+            )
             page.evaluate("window.lipsync.client.switchModel('static')")
-        page.wait_for_function("window.lipsync.stats.switches.some(({ to }) => to === 'static')", timeout=PATIENCE_MS)
+        page.wait_for_function(
+            "window.lipsync.stats.switches.some(({ to }) => to === 'static')", timeout=PATIENCE_MS
+        )
         wait_for_state(page, "idle")

@@ -32,15 +32,21 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[str]:
-    """Address of a service with a token for `demo`, whose shipped face it opens, that lets the other site in."""
+    """Address of a service with a token for `demo`, whose shipped face it opens, that lets the
+    other site in.
+    """
     storage: Path = tmp_path_factory.mktemp("guarded")
     configuration = storage / "lipsync.toml"
-    configuration.write_text(f'allowed_origins = ["{elsewhere}"]\n[auth.tokens]\n"{TOKEN}" = "demo"\n')
+    configuration.write_text(
+        f'allowed_origins = ["{elsewhere}"]\n[auth.tokens]\n"{TOKEN}" = "demo"\n'
+    )
     with serve(storage, "--config", str(configuration)) as (url, _):
         yield f"{url}/"
 
 
-def test_a_page_without_a_token_says_that_one_is_wanted_and_stops_calling(page: Page, guarded: str) -> None:
+def test_a_page_without_a_token_says_that_one_is_wanted_and_stops_calling(
+    page: Page, guarded: str
+) -> None:
     page.goto(guarded)
     expect(page.locator("#problem")).to_contain_text("asks for a token", timeout=PATIENCE_MS)
     assert page.evaluate("window.lipsync.client.state") == "closed"
@@ -73,7 +79,9 @@ SPEAK = """async ([service, token]) => {
 }"""
 
 
-def test_the_module_works_from_a_site_that_the_operator_named(page: Page, guarded: str, elsewhere: str) -> None:
+def test_the_module_works_from_a_site_that_the_operator_named(
+    page: Page, guarded: str, elsewhere: str
+) -> None:
     page.goto(elsewhere)
     assert page.evaluate(SPEAK, [guarded, TOKEN]) == {"frames": 20, "problems": []}
 
@@ -91,12 +99,20 @@ def test_a_site_that_the_operator_named_sends_its_token_in_the_header_deletes_an
     page.goto(elsewhere)
     faces = "v1/users/demo/face-models"
     assert page.evaluate(CALL, [guarded, TOKEN, "GET", faces, None]) == [200, None]
-    assert page.evaluate(CALL, [guarded, TOKEN, "DELETE", f"{faces}/none", None]) == [404, "FACE_MODEL_NOT_FOUND"]
-    assert page.evaluate(CALL, [guarded, TOKEN, "POST", "v1/benchmark", "{}"]) == [400, "INVALID_MESSAGE"]
+    assert page.evaluate(CALL, [guarded, TOKEN, "DELETE", f"{faces}/none", None]) == [
+        404,
+        "FACE_MODEL_NOT_FOUND",
+    ]
+    assert page.evaluate(CALL, [guarded, TOKEN, "POST", "v1/benchmark", "{}"]) == [
+        400,
+        "INVALID_MESSAGE",
+    ]
     assert page.evaluate(CALL, [guarded, "nope", "GET", faces, None]) == [401, "UNAUTHORIZED"]
 
 
-def test_a_refused_token_rejects_the_connection_and_is_told(page: Page, guarded: str, elsewhere: str) -> None:
+def test_a_refused_token_rejects_the_connection_and_is_told(
+    page: Page, guarded: str, elsewhere: str
+) -> None:
     page.goto(elsewhere)
     answer = page.evaluate(SPEAK, [guarded, "nope"])
     assert answer["problems"] == ["UNAUTHORIZED"]

@@ -1,4 +1,6 @@
-"""The page's pure parts with a clock that the test moves: which frame is drawn when, and how sound is cut and coded."""
+"""The page's pure parts with a clock that the test moves: which frame is drawn when, and how sound
+is cut and coded.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def files() -> Iterator[str]:
     """The page's folder over HTTP: modules do not load from `file:`."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_QuietHandler, directory=str(PAGE))) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_QuietHandler, directory=str(PAGE))
+    ) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -59,12 +63,16 @@ def test_each_frame_is_drawn_at_the_refresh_nearest_to_its_time(module_page: Pag
     assert run_player(module_page, script) == [[0, 0, 0], [40, 40, 0], [80, 80, 0], [120, 120, 0]]
 
 
-def test_a_picture_shown_early_has_a_positive_offset_and_one_shown_late_a_negative_one(module_page: Page) -> None:
+def test_a_picture_shown_early_has_a_positive_offset_and_one_shown_late_a_negative_one(
+    module_page: Page,
+) -> None:
     script = "fill(100, 200); return [player.tick(95, 16).offsetMs, player.tick(230, 16).offsetMs];"
     assert run_player(module_page, script) == [5, -30]
 
 
-def test_a_frame_is_shown_when_the_service_says_and_its_offset_is_that_of_its_sound(module_page: Page) -> None:
+def test_a_frame_is_shown_when_the_service_says_and_its_offset_is_that_of_its_sound(
+    module_page: Page,
+) -> None:
     script = """
     player.push({ mediaMs: 112, audioMs: 100, image: null });
     return [player.tick(100, 16).drawn, player.tick(112, 16).offsetMs];
@@ -84,16 +92,23 @@ def test_a_binary_message_comes_apart_as_it_was_put_together(module_page: Page) 
 
 
 def test_an_early_frame_waits(module_page: Page) -> None:
-    assert run_player(module_page, "fill(100); return [player.tick(50, 16).drawn, player.size];") == [None, 1]
+    assert run_player(
+        module_page, "fill(100); return [player.tick(50, 16).drawn, player.size];"
+    ) == [None, 1]
 
 
 def test_frames_whose_time_has_passed_give_way_to_the_newest_one_due(module_page: Page) -> None:
-    script = "fill(0, 40, 80, 120); const t = player.tick(90, 16); return [t.drawn.mediaMs, t.skipped, player.size, released];"
+    script = (
+        "fill(0, 40, 80, 120); const t = player.tick(90, 16); return [t.drawn.mediaMs, "
+        "t.skipped, player.size, released];"
+    )
     assert run_player(module_page, script) == [80, 2, 1, [0, 40, 80]]
 
 
 def test_a_frame_later_than_a_syllable_is_not_drawn_at_all(module_page: Page) -> None:
-    script = "fill(0); const t = player.tick(300, 16); return [t.drawn, t.skipped, drawn, released];"
+    script = (
+        "fill(0); const t = player.tick(300, 16); return [t.drawn, t.skipped, drawn, released];"
+    )
     assert run_player(module_page, script) == [None, 1, [], [0]]
 
 
@@ -103,7 +118,9 @@ def test_frames_decoded_out_of_order_are_drawn_in_order(module_page: Page) -> No
 
 
 def test_clearing_the_player_frees_every_waiting_picture(module_page: Page) -> None:
-    assert run_player(module_page, "fill(0, 40); player.clear(); return [player.size, released];") == [0, [0, 40]]
+    assert run_player(
+        module_page, "fill(0, 40); player.clear(); return [player.size, released];"
+    ) == [0, [0, 40]]
 
 
 CLOCK = """
@@ -141,8 +158,13 @@ def test_the_clock_takes_a_jump_at_once(module_page: Page) -> None:
     assert run_clock(module_page, script) == pytest.approx(900)
 
 
-def test_the_clock_subtracts_the_output_latency_where_there_is_no_timestamp(module_page: Page) -> None:
-    script = "context.currentTime = 2; context.getOutputTimestamp = undefined; clock.read(1000); return clock.heardAt(1000) * 1000;"
+def test_the_clock_subtracts_the_output_latency_where_there_is_no_timestamp(
+    module_page: Page,
+) -> None:
+    script = (
+        "context.currentTime = 2; context.getOutputTimestamp = undefined; clock.read(1000); "
+        "return clock.heardAt(1000) * 1000;"
+    )
     assert run_clock(module_page, script) == pytest.approx(1970)
 
 

@@ -25,11 +25,15 @@ def _patient_storage(patient_storage: None) -> None:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[str]]:
-    """Opens a service with the settings that are given. The machine may be slow: deadlines are generous, and it is not measured."""
+    """Opens a service with the settings that are given. The machine may be slow: deadlines are
+    generous, and it is not measured.
+    """
 
     @asynccontextmanager
     async def serve(**settings: Any) -> AsyncIterator[str]:
-        config = ServiceConfig(storage=tmp_path, chunk_deadline_ms=60_000, capacity_probe=False, **settings)
+        config = ServiceConfig(
+            storage=tmp_path, chunk_deadline_ms=60_000, capacity_probe=False, **settings
+        )
 
         @asynccontextmanager
         async def in_process() -> AsyncIterator[Inference]:
@@ -43,7 +47,9 @@ def serving(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[str]]:
 
 
 @pytest_asyncio.fixture
-async def service_url(serving: Callable[..., AbstractAsyncContextManager[str]]) -> AsyncIterator[str]:
+async def service_url(
+    serving: Callable[..., AbstractAsyncContextManager[str]],
+) -> AsyncIterator[str]:
     """`http://127.0.0.1:port` of a running service."""
     async with serving() as url:
         yield url

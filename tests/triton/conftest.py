@@ -1,4 +1,6 @@
-"""A real `tritonserver` for the tests of this folder: the shipped models, and one that does what a test tells it."""
+"""A real `tritonserver` for the tests of this folder: the shipped models, and one that does what a
+test tells it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ PATIENCE_S = {
     "limits.LOAD_S": 240.0,
     "sharing.REGISTER_TIMEOUT_S": 30.0,
 }
-"""A server that ended, a process that was stopped or died, and an error are noticed without them."""
+"""A server that ended, a process that was stopped or died, and an error are noticed without them. 
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +54,9 @@ def wheel() -> None:
 
 @contextlib.contextmanager
 def patience() -> Iterator[None]:
-    """Meanwhile a supervisor in this process waits as long as a slow machine takes, instead of mending what is not broken."""
+    """Meanwhile a supervisor in this process waits as long as a slow machine takes, instead of
+    mending what is not broken.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, seconds in PATIENCE_S.items():
             patch.setattr(f"orchestrator.inference.{name}", seconds)
@@ -66,12 +71,16 @@ def _patient_supervisor() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Builds a repository of its own: the shipped configurations; a network with random weights where none was trained yet."""
+    """Builds a repository of its own: the shipped configurations; a network with random weights
+    where none was trained yet.
+    """
 
     def make() -> Path:
         path = tmp_path_factory.mktemp("model_repository")
         for name in ("audio2motion", "tpsm", "tpsm_speech"):
-            shutil.copytree(MODEL_REPOSITORY / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                MODEL_REPOSITORY / name, path / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         shutil.copytree(Path(__file__).parent / "models" / "painter", path / "painter")
         network = path / "audio2motion" / "1" / "model.onnx"
         if not network.exists():
@@ -90,14 +99,18 @@ def repository(make_repository: Callable[[], Path]) -> Repository:
 async def embedded_triton(repository: Repository) -> AsyncIterator[EmbeddedTriton]:
     """One server for all tests that do not break it."""
     async with contextlib.AsyncExitStack() as stack:
-        with patience():  # here, since a fixture of the session begins before those of its first file
+        with (
+            patience()
+        ):  # here, since a fixture of the session begins before those of its first file
             server = await stack.enter_async_context(EmbeddedTriton(repository.path, MODELS))
         assert all(server.has_ready(model) for model in MODELS), server.health()
         yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def inference(embedded_triton: EmbeddedTriton, repository: Repository) -> AsyncIterator[TritonInference]:
+async def inference(
+    embedded_triton: EmbeddedTriton, repository: Repository
+) -> AsyncIterator[TritonInference]:
     async with TritonInference([embedded_triton], repository) as door:
         yield door
 

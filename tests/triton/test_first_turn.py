@@ -1,4 +1,6 @@
-"""A face is at the renderer before its first frame: no request of a first turn is refused for want of its maps."""
+"""A face is at the renderer before its first frame: no request of a first turn is refused for want
+of its maps.
+"""
 
 from __future__ import annotations
 
@@ -33,20 +35,30 @@ async def service(make_repository: Callable[[], Path]) -> AsyncIterator[LiveServ
 
 
 async def refused(service: LiveService) -> int:
-    """Requests that the renderer and the ensemble failed since the server's start, of whatever reason."""
+    """Requests that the renderer and the ensemble failed since the server's start, of whatever
+    reason.
+    """
     async with aiohttp.ClientSession() as http, http.get(service.server.metrics_url) as answer:
         lines = (await answer.text()).splitlines()
-    failures = [line for line in lines if line.startswith("nv_inference_request_failure") and 'model="tpsm' in line]
+    failures = [
+        line
+        for line in lines
+        if line.startswith("nv_inference_request_failure") and 'model="tpsm' in line
+    ]
     assert failures
     return round(sum(float(line.rsplit(" ", 1)[1]) for line in failures))
 
 
-async def test_the_shipped_face_is_sent_to_the_renderer_before_the_service_listens(service: LiveService) -> None:
+async def test_the_shipped_face_is_sent_to_the_renderer_before_the_service_listens(
+    service: LiveService,
+) -> None:
     face = Tpsm().prepare(demo_face(), 256)
     await _draw(service.inference, face.digest, rows=1)
 
 
-async def test_first_turns_of_the_shipped_and_of_stored_faces_are_not_refused(service: LiveService) -> None:
+async def test_first_turns_of_the_shipped_and_of_stored_faces_are_not_refused(
+    service: LiveService,
+) -> None:
     for size in (256, 512, 128):
         for face in ("demo", "red"):
             config = {"resolution": {"width": size, "height": size}}
@@ -60,7 +72,12 @@ async def test_an_instance_that_was_started_again_has_the_faces_of_its_predecess
 ) -> None:
     face = Tpsm().prepare(demo_face(), 128)
     (request,) = Tpsm().introduction(face).values()
-    assert await service.inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 1
+    assert (
+        await service.inference.infer_everywhere(
+            "tpsm", request, deadline=time.monotonic() + ANSWER_S
+        )
+        == 1
+    )
     pid = service.server.health().pid
     assert pid is not None
     os.kill(stubs_of(pid, "tpsm")[0], signal.SIGKILL)
@@ -70,7 +87,9 @@ async def test_an_instance_that_was_started_again_has_the_faces_of_its_predecess
     assert service.server.restarts == 0
 
 
-async def test_the_maps_go_with_the_server(make_repository: Callable[[], Path], tmp_path: Path) -> None:
+async def test_the_maps_go_with_the_server(
+    make_repository: Callable[[], Path], tmp_path: Path
+) -> None:
     async with live_service(make_repository(), MODELS, tmp_path) as running:
         pid = running.server.health().pid
         assert _shared_maps(pid)

@@ -1,4 +1,6 @@
-"""Triton is hurt in mid-word: no frame is missing, the client is told, and `tpsm` comes back within the turn."""
+"""Triton is hurt in mid-word: no frame is missing, the client is told, and `tpsm` comes back within
+the turn.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ STEADY_FRAMES = 20
 """Of the model that is back, one after the other."""
 
 GIVE_UP_S = 300.0
-"""It is to take five seconds; how long it takes a machine that has other things to do says nothing."""
+"""It is to take five seconds; how long it takes a machine that has other things to do says nothing.
+"""
 
 
 def kill_a_stub(service: psutil.Process) -> None:
@@ -59,7 +62,10 @@ async def test_the_stream_goes_on_and_the_model_comes_back(
     async with connect(url) as client, asyncio.timeout(GIVE_UP_S):
         over = asyncio.Event()
         speaking = asyncio.create_task(speak_until(over, client))
-        await until_drawn(client, lambda models: models.count("tpsm") >= HURT_AFTER_FRAMES and models[-1] == "tpsm")
+        await until_drawn(
+            client,
+            lambda models: models.count("tpsm") >= HURT_AFTER_FRAMES and models[-1] == "tpsm",
+        )
         hurt(service)
         if hurt is kill_a_stub:  # which the other one may make up for
             drawn = len(client.frames())
@@ -67,7 +73,9 @@ async def test_the_stream_goes_on_and_the_model_comes_back(
         else:
             await client.until("model_switched", **{"from": "tpsm", "to": "static"})
             await client.until("model_switched", **{"from": "static", "to": "tpsm"})
-        await until_drawn(client, lambda models: models[-STEADY_FRAMES:] == STEADY_FRAMES * ["tpsm"])
+        await until_drawn(
+            client, lambda models: models[-STEADY_FRAMES:] == STEADY_FRAMES * ["tpsm"]
+        )
         over.set()
         chunks = await speaking
         end = await client.until("response_end")
@@ -97,8 +105,13 @@ async def until_drawn(client: WsClient, is_so: Callable[[list[str]], bool]) -> N
         await client.next()
 
 
-@pytest.mark.parametrize(("hurt", "told"), [(kill_every_stub, "tpsm is ready again"), (kill_the_server, "tritonserver serves again: ")])
-def test_the_log_tells_the_fault_and_its_end(tmp_path: Path, hurt: Callable[[psutil.Process], None], told: str) -> None:
+@pytest.mark.parametrize(
+    ("hurt", "told"),
+    [(kill_every_stub, "tpsm is ready again"), (kill_the_server, "tritonserver serves again: ")],
+)
+def test_the_log_tells_the_fault_and_its_end(
+    tmp_path: Path, hurt: Callable[[psutil.Process], None], told: str
+) -> None:
     with serve(tmp_path) as (_, service):
         hurt(service)
         log = tmp_path / "serve.log"

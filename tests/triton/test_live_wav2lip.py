@@ -1,4 +1,6 @@
-"""Wav2Lip with seeded weights in conversations through the real server: whole turns, two at once, and in mid-turn."""
+"""Wav2Lip with seeded weights in conversations through the real server: whole turns, two at once,
+and in mid-turn.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,36 @@ from itertools import groupby, pairwise
 import numpy as np
 import pytest
 import pytest_asyncio
-from live_service import MARKS, LiveService, kept_busy, live_service, picture_of, talk, turn_of, turns_at_once, until_drawn_by, until_shared
+from live_service import (
+    MARKS,
+    LiveService,
+    kept_busy,
+    live_service,
+    picture_of,
+    talk,
+    turn_of,
+    turns_at_once,
+    until_drawn_by,
+    until_shared,
+)
 from seeded_models import SeededRepository
 from ws_client import connect, syllables
 
 INSTANCES = 2
 BUSY_ROWS = 16
-"""Rows of a request that keeps an instance busy while both sessions ask: as many as one execution takes, so that it shares none."""
+"""Rows of a request that keeps an instance busy while both sessions ask: as many as one execution
+takes, so that it shares none.
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def service(seeded_repository: SeededRepository, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveService]:
+async def service(
+    seeded_repository: SeededRepository, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LiveService]:
     repository = seeded_repository("wav2lip", "wav2lip")
-    async with live_service(repository, ("audio2motion", "tpsm", "wav2lip"), tmp_path_factory.mktemp("storage")) as running:
+    async with live_service(
+        repository, ("audio2motion", "tpsm", "wav2lip"), tmp_path_factory.mktemp("storage")
+    ) as running:
         yield running
 
 
@@ -28,7 +47,9 @@ async def service(seeded_repository: SeededRepository, tmp_path_factory: pytest.
 async def test_a_turn_has_all_its_frames(service: LiveService, size: int) -> None:
     async with connect(service.url) as client:
         resolution = {"resolution": {"width": size, "height": size}}
-        await client.speak(syllables(2.0 if size == 256 else 0.5), modelPreference="wav2lip", config=resolution)
+        await client.speak(
+            syllables(2.0 if size == 256 else 0.5), modelPreference="wav2lip", config=resolution
+        )
         end = await client.until("response_end")
     frames = client.frames()
     assert [frame["sequenceNumber"] for frame in frames] == list(range(40 if size == 256 else 10))
@@ -37,9 +58,14 @@ async def test_a_turn_has_all_its_frames(service: LiveService, size: int) -> Non
     assert end["metrics"]["modelSwitches"] == 0
 
 
-async def test_what_two_sessions_ask_of_busy_instances_is_one_execution_and_each_keeps_its_face(service: LiveService) -> None:
+async def test_what_two_sessions_ask_of_busy_instances_is_one_execution_and_each_keeps_its_face(
+    service: LiveService,
+) -> None:
     alone = {face: await turn_of(service, "wav2lip", 0.5, faceModelId=face) for face in MARKS}
-    inputs = {"mel": np.zeros((BUSY_ROWS, 16, 80), np.float32), "face": np.zeros((BUSY_ROWS, 96, 96, 3), np.uint8)}
+    inputs = {
+        "mel": np.zeros((BUSY_ROWS, 16, 80), np.float32),
+        "face": np.zeros((BUSY_ROWS, 96, 96, 3), np.uint8),
+    }
 
     async def ask() -> dict[str, list[np.ndarray]]:
         async with kept_busy(service, "wav2lip", inputs, INSTANCES):
@@ -48,8 +74,16 @@ async def test_what_two_sessions_ask_of_busy_instances_is_one_execution_and_each
     together, _ = await until_shared(service, ("wav2lip",), ask, lambda saved: saved["wav2lip"] > 0)
     for face in MARKS:
         assert len(together[face]) == len(alone[face]) == 10
-        assert max(np.abs(one - other).mean() for one, other in zip(together[face], alone[face], strict=True)) < 1.0
-    assert min(np.abs(red - blue).mean() for red, blue in zip(*together.values(), strict=True)) > 20.0
+        assert (
+            max(
+                np.abs(one - other).mean()
+                for one, other in zip(together[face], alone[face], strict=True)
+            )
+            < 1.0
+        )
+    assert (
+        min(np.abs(red - blue).mean() for red, blue in zip(*together.values(), strict=True)) > 20.0
+    )
 
 
 @pytest.mark.parametrize("other", ["tpsm", "static"])
@@ -64,7 +98,11 @@ async def test_a_turn_may_change_to_it_and_back(service: LiveService, other: str
         end = await client.until("response_end")
     frames = client.frames()
     assert [frame["sequenceNumber"] for frame in frames] == list(range(48))
-    assert [model for model, _ in groupby(frame["model"] for frame in frames)] == [other, "wav2lip", other]
+    assert [model for model, _ in groupby(frame["model"] for frame in frames)] == [
+        other,
+        "wav2lip",
+        other,
+    ]
     switched = [message for message in client.received if message["type"] == "model_switched"]
     assert [(message["from"], message["to"], message["reason"]) for message in switched] == [
         (other, "wav2lip", "REQUESTED"),
@@ -75,5 +113,7 @@ async def test_a_turn_may_change_to_it_and_back(service: LiveService, other: str
 
 
 def largest_step(pictures: list[np.ndarray]) -> float:
-    """Between neighbouring frames, in grey levels, where no mouth is and no lid: hair and background."""
+    """Between neighbouring frames, in grey levels, where no mouth is and no lid: hair and
+    background.
+    """
     return max(float(np.abs(after - before)[:70].mean()) for before, after in pairwise(pictures))

@@ -1,4 +1,6 @@
-"""Public networks beside the built-in model: loaded behind it, one by one, and nothing that befalls them befalls it."""
+"""Public networks beside the built-in model: loaded behind it, one by one, and nothing that befalls
+them befalls it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ StubsOf = Callable[[int, str], list[int]]
 
 @pytest.fixture(scope="module")
 def crowded(make_repository: Callable[[], Path]) -> Path:
-    """A repository with a network that takes its time, one with an axis of any length, a damaged one and a folder without one."""
+    """A repository with a network that takes its time, one with an axis of any length, a damaged
+    one and a folder without one.
+    """
     path = make_repository()
     add_labour(path)
     add_rows(path)
@@ -68,32 +72,59 @@ async def draw(inference: TritonInference) -> None:
     await inference.infer("tpsm", canary, deadline=time.monotonic() + GENEROUS_S)
 
 
-async def test_each_model_is_ready_or_says_why_not(server: EmbeddedTriton, inference: TritonInference) -> None:
+async def test_each_model_is_ready_or_says_why_not(
+    server: EmbeddedTriton, inference: TritonInference
+) -> None:
     health = server.health()
     assert [health.models[name] for name in (*BUILT_IN, ROWS, LABOUR)] == [""] * 4
     assert "model.onnx" in health.models["broken"]
     assert "missing" in health.models["absent"], "an export that is still being written is none"
     assert (health.restarts, health.state) == (0, TritonState.RUNNING)
-    lights = await inference.infer(LABOUR, mouths(0.25, 0.75), deadline=time.monotonic() + GENEROUS_S)
+    lights = await inference.infer(
+        LABOUR, mouths(0.25, 0.75), deadline=time.monotonic() + GENEROUS_S
+    )
     np.testing.assert_allclose(lights["light"].ravel(), [0.25, 0.75], atol=1e-5)
 
 
-async def test_a_heavy_model_leaves_the_cores_to_the_others(server: EmbeddedTriton, stubs_of: StubsOf) -> None:
-    niceness = {model: [os.getpriority(os.PRIO_PROCESS, pid) for pid in stubs_of(server.health().pid, model)] for model in (ROWS, LABOUR)}
+async def test_a_heavy_model_leaves_the_cores_to_the_others(
+    server: EmbeddedTriton, stubs_of: StubsOf
+) -> None:
+    niceness = {
+        model: [
+            os.getpriority(os.PRIO_PROCESS, pid) for pid in stubs_of(server.health().pid, model)
+        ]
+        for model in (ROWS, LABOUR)
+    }
     assert niceness[LABOUR][0] > niceness[ROWS][0]
 
 
 async def test_requests_of_a_heavy_model_that_run_late_are_no_fault_of_it(
-    server: EmbeddedTriton, inference: TritonInference, stubs_of: StubsOf, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedTriton,
+    inference: TritonInference,
+    stubs_of: StubsOf,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(supervisor, "WORKING_LOOK_S", 0.1)
     before, stub = server.health(), stubs_of(server.health().pid, LABOUR)
     outcomes = await asyncio.gather(
-        *(inference.infer(LABOUR, mouths(*[0.5] * 4), deadline=time.monotonic() + 0.1) for _ in range(4)), return_exceptions=True
+        *(
+            inference.infer(LABOUR, mouths(*[0.5] * 4), deadline=time.monotonic() + 0.1)
+            for _ in range(4)
+        ),
+        return_exceptions=True,
     )
-    assert [outcome.code for outcome in outcomes if isinstance(outcome, InferenceError)] == [LipSyncErrorCode.TIMEOUT] * 4
-    await until(lambda: bool(server._tasks) and any("look into" in task.get_name() for task in server._tasks), GENEROUS_S)
-    await until(lambda: not any("look into" in task.get_name() for task in server._tasks), GENEROUS_S)
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, InferenceError)] == [
+        LipSyncErrorCode.TIMEOUT
+    ] * 4
+    await until(
+        lambda: (
+            bool(server._tasks) and any("look into" in task.get_name() for task in server._tasks)
+        ),
+        GENEROUS_S,
+    )
+    await until(
+        lambda: not any("look into" in task.get_name() for task in server._tasks), GENEROUS_S
+    )
     await draw(inference)
     assert server.health() == before
     assert stubs_of(server.health().pid, LABOUR) == stub
@@ -116,7 +147,9 @@ async def test_a_heavy_model_that_is_gone_is_loaded_again_behind_the_others(
     await inference.infer(LABOUR, mouths(0.5), deadline=time.monotonic() + GENEROUS_S)
 
 
-async def test_after_a_restart_the_built_in_models_are_back_before_the_others(server: EmbeddedTriton) -> None:
+async def test_after_a_restart_the_built_in_models_are_back_before_the_others(
+    server: EmbeddedTriton,
+) -> None:
     os.kill(server.health().pid, signal.SIGKILL)
     await until(lambda: not server.has_ready("tpsm"), GENEROUS_S)
     assert not server.has_ready(LABOUR)
@@ -126,7 +159,9 @@ async def test_after_a_restart_the_built_in_models_are_back_before_the_others(se
     assert server.restarts == 1
 
 
-async def test_a_network_that_does_not_fit_into_memory_is_not_loaded(crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_network_that_does_not_fit_into_memory_is_not_loaded(
+    crowded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestrator.inference.embedded.readiness.free_bytes", lambda: 100 << 20)
     async with EmbeddedTriton(crowded, ("painter",), later=(ROWS, LABOUR)) as server:
         await until(lambda: "memory" in server.health().models[LABOUR], GENEROUS_S)

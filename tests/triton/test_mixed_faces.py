@@ -1,4 +1,6 @@
-"""Sessions with differently tinted faces, batched together by the real server: each gets its own, frame for frame."""
+"""Sessions with differently tinted faces, batched together by the real server: each gets its own,
+frame for frame.
+"""
 
 from __future__ import annotations
 

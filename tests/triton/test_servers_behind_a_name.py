@@ -1,4 +1,6 @@
-"""Every address of a name in `triton_url` is a server: work is shared out equally, and servers come and go without a restart."""
+"""Every address of a name in `triton_url` is a server: work is shared out equally, and servers come
+and go without a restart.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def ports() -> tuple[int, int, int]:
     with socket.socket() as first, socket.socket() as second, socket.socket() as third:
         for each in (first, second, third):
             each.bind(("", 0))
-        grpc_port, metrics_port, http_port = (int(each.getsockname()[1]) for each in (first, second, third))
+        grpc_port, metrics_port, http_port = (
+            int(each.getsockname()[1]) for each in (first, second, third)
+        )
         return grpc_port, metrics_port, http_port
 
 
@@ -77,7 +81,9 @@ def served(make_repository: Callable[[], Path]) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tritons(served: Path, ports: tuple[int, int, int]) -> AsyncIterator[list[PlainTriton]]:
     async with AsyncExitStack() as stack:
-        yield await asyncio.gather(*(stack.enter_async_context(plain_triton(served, host, ports)) for host in HOSTS))
+        yield await asyncio.gather(
+            *(stack.enter_async_context(plain_triton(served, host, ports)) for host in HOSTS)
+        )
 
 
 @asynccontextmanager
@@ -97,11 +103,17 @@ async def load(inference: TritonInference) -> None:
     await asyncio.gather(*(work(inference) for _ in range(CLIENTS)))
 
 
-async def shares_of_a_load(inference: TritonInference, tritons: Sequence[PlainTriton]) -> np.ndarray:
-    """Requests that each server answered, by model and server; one that the machine stops for a while gets fewer."""
+async def shares_of_a_load(
+    inference: TritonInference, tritons: Sequence[PlainTriton]
+) -> np.ndarray:
+    """Requests that each server answered, by model and server; one that the machine stops for a
+    while gets fewer.
+    """
     before = [[await each.successes(model) for each in tritons] for model in MODELS]
     await load(inference)
-    return np.array([[await each.successes(model) for each in tritons] for model in MODELS]) - before
+    return (
+        np.array([[await each.successes(model) for each in tritons] for model in MODELS]) - before
+    )
 
 
 async def test_every_server_of_a_name_gets_an_equal_share_of_each_models_requests(
@@ -109,7 +121,9 @@ async def test_every_server_of_a_name_gets_an_equal_share_of_each_models_request
 ) -> None:
     async with asking(served, f"triton:{ports[0]}", Directory(HOSTS)) as inference:
         assert len(inference.metrics_urls()) == len(HOSTS)
-        await inference.infer_everywhere("audio2motion", WINDOW, deadline=time.monotonic() + ANSWER_S)
+        await inference.infer_everywhere(
+            "audio2motion", WINDOW, deadline=time.monotonic() + ANSWER_S
+        )
         rounds = [await shares_of_a_load(inference, tritons) for _ in range(TRIES)]
     assert (rounds[0].sum(axis=1) == CLIENTS * REQUESTS).all()
     assert min(np.abs(shares / shares.mean() - 1.0).max() for shares in rounds) <= 0.1, rounds
@@ -129,16 +143,29 @@ async def test_servers_come_and_go_under_load_and_no_request_fails(
         taken = [await each.successes("tpsm") for each in tritons]
         assert taken[2] - before[2] >= CLIENTS * REQUESTS
         assert sum(taken) - sum(before) == 2 * CLIENTS * REQUESTS
-        assert inference.metrics_urls() == [f"http://{HOSTS[2]}:{external_server.METRICS_PORT}/metrics"]
+        assert inference.metrics_urls() == [
+            f"http://{HOSTS[2]}:{external_server.METRICS_PORT}/metrics"
+        ]
 
 
-async def test_a_server_that_is_killed_and_leaves_the_name_costs_no_request(served: Path, ports: tuple[int, int, int]) -> None:
+async def test_a_server_that_is_killed_and_leaves_the_name_costs_no_request(
+    served: Path, ports: tuple[int, int, int]
+) -> None:
     hosts, others = ("127.0.0.5", "127.0.0.6"), (ports[0] + 1, ports[1] + 1, ports[2] + 1)
-    async with plain_triton(served, hosts[0], others) as doomed, plain_triton(served, hosts[1], others) as kept:
+    async with (
+        plain_triton(served, hosts[0], others) as doomed,
+        plain_triton(served, hosts[1], others) as kept,
+    ):
         directory = Directory(hosts)
         async with asking(served, f"triton:{others[0]}", directory) as inference:
             busy = asyncio.create_task(load(inference))
-            await until(lambda: any(link.busy for server, link in inference._links._links.items() if server.url == doomed.url))
+            await until(
+                lambda: any(
+                    link.busy
+                    for server, link in inference._links._links.items()
+                    if server.url == doomed.url
+                )
+            )
             doomed.process.kill()
             directory.addresses = [hosts[1]]
             await busy
@@ -161,7 +188,9 @@ async def test_a_server_without_what_a_request_refers_to_gets_the_next_request(
             assert [url for url in after if after[url] > before[url]] == [unaware]
 
 
-async def test_a_name_of_this_machine_is_asked_of_the_system(served: Path, ports: tuple[int, int, int]) -> None:
+async def test_a_name_of_this_machine_is_asked_of_the_system(
+    served: Path, ports: tuple[int, int, int]
+) -> None:
     own = (ports[0] + 2, ports[1] + 2, ports[2] + 2)
     async with (
         plain_triton(served, "127.0.0.1", own) as server,
@@ -177,7 +206,12 @@ async def test_speech_goes_on_while_servers_come_and_go(
     tritons: list[PlainTriton], served: Path, ports: tuple[int, int, int], tmp_path: Path
 ) -> None:
     directory = Directory(HOSTS[:2])
-    config = ServiceConfig(storage=tmp_path, model_repository=served, triton_url=f"triton:{ports[0]}", chunk_deadline_ms=PATIENT_MS)
+    config = ServiceConfig(
+        storage=tmp_path,
+        model_repository=served,
+        triton_url=f"triton:{ports[0]}",
+        chunk_deadline_ms=PATIENT_MS,
+    )
 
     @asynccontextmanager
     async def by_name() -> AsyncIterator[Inference]:
@@ -198,7 +232,9 @@ async def test_speech_goes_on_while_servers_come_and_go(
 async def turn(url: str, session: str) -> set[str]:
     """The models that drew a turn without a hole."""
     async with connect(url) as client:
-        speaking = asyncio.create_task(client.speak(syllables(TURN_S), session=session, real_time=True))
+        speaking = asyncio.create_task(
+            client.speak(syllables(TURN_S), session=session, real_time=True)
+        )
         await client.until("response_end")
         await speaking
     frames = client.frames(session=session)
@@ -208,4 +244,9 @@ async def turn(url: str, session: str) -> set[str]:
 
 async def are_asked(servers: Sequence[PlainTriton], before: Sequence[int]) -> bool:
     """Each since its count."""
-    return all([await server.successes_now("tpsm") > then for server, then in zip(servers, before, strict=False)])
+    return all(
+        [
+            await server.successes_now("tpsm") > then
+            for server, then in zip(servers, before, strict=False)
+        ]
+    )

@@ -1,4 +1,6 @@
-"""A renderer that is far from real time speaks whole turns where a chunk may take that long, and gives way where it may not."""
+"""A renderer that is far from real time speaks whole turns where a chunk may take that long, and
+gives way where it may not.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,15 @@ from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models import ADAPTERS
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
+from orchestrator.models.base import (
+    AudioWindow,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+    ModelState,
+)
 from orchestrator.server.app import build_app
 
 FRAMES = 5
@@ -40,7 +50,9 @@ class Grey:
 
 
 class Labourer:
-    """Grey pictures, as light as a network says that takes a quarter of a second of CPU for each."""
+    """Grey pictures, as light as a network says that takes a quarter of a second of CPU for
+    each.
+    """
 
     spec = ModelSpec(
         model=LipSyncModel.own("labourer"),
@@ -55,18 +67,26 @@ class Labourer:
     def prepare(self, face: FaceModel, size: int) -> Grey:
         return Grey(size)
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: Grey, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: Grey, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         mouths = np.linspace(0.2, 0.8, len(windows), dtype=np.float32).reshape(-1, 1, 1)
         lights = (await infer(LABOUR, {"mouth": mouths}))["light"]
-        return np.broadcast_to(np.uint8(255 * lights)[..., None], (len(windows), face.size, face.size, 3)), state
+        return np.broadcast_to(
+            np.uint8(255 * lights)[..., None], (len(windows), face.size, face.size, 3)
+        ), state
 
     def canary(self) -> dict[str, Tensors]:
         return {LABOUR: {"mouth": np.zeros((1, 1, 1), np.float32)}}
 
 
 @pytest.fixture
-def open_service(make_repository: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenService:
-    """The whole service with the embedded Triton; takes the time that a chunk may have, gives its URL."""
+def open_service(
+    make_repository: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> OpenService:
+    """The whole service with the embedded Triton; takes the time that a chunk may have, gives its
+    URL.
+    """
     monkeypatch.setitem(ADAPTERS, Labourer.spec.model, Labourer())
     repository = make_repository()
     add_labour(repository)
@@ -82,7 +102,12 @@ def open_service(make_repository: Callable[[], Path], tmp_path: Path, monkeypatc
 
     @asynccontextmanager
     async def service(chunk_deadline_ms: int) -> AsyncIterator[str]:
-        config = ServiceConfig(storage=tmp_path, model_repository=repository, chunk_deadline_ms=chunk_deadline_ms, capacity_probe=False)
+        config = ServiceConfig(
+            storage=tmp_path,
+            model_repository=repository,
+            chunk_deadline_ms=chunk_deadline_ms,
+            capacity_probe=False,
+        )
         async with TestServer(build_app(config, inference)) as server:
             yield str(server.make_url("")).rstrip("/")
 
@@ -97,16 +122,32 @@ async def test_every_frame_comes_however_long_each_takes(open_service: OpenServi
     async with open_service(60_000) as url:
         for coding in ("jpeg", "h264"):
             async with connect(url) as client:
-                await client.speak(syllables(FRAMES / 20), modelPreference="labourer", turnId=coding, config=config(coding))
+                await client.speak(
+                    syllables(FRAMES / 20),
+                    modelPreference="labourer",
+                    turnId=coding,
+                    config=config(coding),
+                )
                 end = await client.until("response_end")
             frames = client.frames(coding)
             assert [frame["sequenceNumber"] for frame in frames] == list(range(FRAMES))
-            assert {(frame["model"], frame["format"], frame["width"]) for frame in frames} == {("labourer", coding, 256)}
-            assert (end["metrics"]["framesGenerated"], end["metrics"]["framesDropped"]) == (FRAMES, 0)
-            assert not [message for message in client.received if message["type"] in ("error", "model_switched")]
+            assert {(frame["model"], frame["format"], frame["width"]) for frame in frames} == {
+                ("labourer", coding, 256)
+            }
+            assert (end["metrics"]["framesGenerated"], end["metrics"]["framesDropped"]) == (
+                FRAMES,
+                0,
+            )
+            assert not [
+                message
+                for message in client.received
+                if message["type"] in ("error", "model_switched")
+            ]
 
 
-async def test_a_model_that_is_too_slow_for_live_speech_gives_way_for_good(open_service: OpenService) -> None:
+async def test_a_model_that_is_too_slow_for_live_speech_gives_way_for_good(
+    open_service: OpenService,
+) -> None:
     async with open_service(150) as url:
         async with connect(url) as client:
             await client.speak(syllables(2.0), modelPreference="labourer", turnId="late")

@@ -1,4 +1,6 @@
-"""Sound to pictures in one request: the same frames, batches of several sessions, and two requests where the ensemble is missing."""
+"""Sound to pictures in one request: the same frames, batches of several sessions, and two requests
+where the ensemble is missing.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ async def test_a_fresh_clone_starts_without_loading_anything_twice(server: Embed
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-async def test_one_request_brings_what_two_bring(speaking: TritonInference, face: TpsmFace, count: int) -> None:
+async def test_one_request_brings_what_two_bring(
+    speaking: TritonInference, face: TpsmFace, count: int
+) -> None:
     await taught(speaking, face)
     one, two = Asked(speaking), Asked(speaking, two_by_two=True)
     together, _ = await Tpsm().generate(one, windows(count), face, None)
@@ -88,12 +92,18 @@ async def test_one_request_brings_what_two_bring(speaking: TritonInference, face
     np.testing.assert_array_equal(together, apart)
 
 
-async def test_speech_of_several_sessions_is_fused(server: EmbeddedTriton, speaking: TritonInference, face: TpsmFace) -> None:
+async def test_speech_of_several_sessions_is_fused(
+    server: EmbeddedTriton, speaking: TritonInference, face: TpsmFace
+) -> None:
     await taught(speaking, face)
     before = {model: (await executions(server, model))[1] for model in ("audio2motion", "tpsm")}
-    drawn = await asyncio.gather(*(Tpsm().generate(Asked(speaking), windows(2, seed), face, None) for seed in range(32)))
+    drawn = await asyncio.gather(
+        *(Tpsm().generate(Asked(speaking), windows(2, seed), face, None) for seed in range(32))
+    )
     for model, then in before.items():
-        assert (await executions(server, model))[1] - then < 32, f"no two requests to {model} were fused"
+        assert (await executions(server, model))[1] - then < 32, (
+            f"no two requests to {model} were fused"
+        )
     alone, _ = await Tpsm().generate(Asked(speaking), windows(2, 7), face, None)
     assert np.abs(drawn[7][0].astype(int) - alone).max() <= 1
 
@@ -114,13 +124,20 @@ async def test_a_server_without_the_ensemble_is_not_asked_for_it(
     assert SPEECH in repository.models
     await taught(inference, face)
     with pytest.raises(NotServed):
-        await inference.infer(SPEECH, {"mel": windows(1).rows, **_one_moment(face)}, deadline=time.monotonic() + ANSWER_S)
+        await inference.infer(
+            SPEECH,
+            {"mel": windows(1).rows, **_one_moment(face)},
+            deadline=time.monotonic() + ANSWER_S,
+        )
     frames, _ = await Tpsm().generate(Asked(inference), windows(2), face, None)
     assert frames.shape == (2, 128, 128, 3)
 
 
 async def test_it_comes_and_goes_with_its_members(
-    server: EmbeddedTriton, speaking: TritonInference, face: TpsmFace, stubs_of: Callable[[int, str], list[int]]
+    server: EmbeddedTriton,
+    speaking: TritonInference,
+    face: TpsmFace,
+    stubs_of: Callable[[int, str], list[int]],
 ) -> None:
     await taught(speaking, face)
     pid = server.health().pid
@@ -132,7 +149,9 @@ async def test_it_comes_and_goes_with_its_members(
     asked = Asked(speaking)
     await Tpsm().generate(asked, windows(2), face, None)
     assert asked.models == [SPEECH]
-    assert (server.restarts, stubs_of(pid, "tpsm")) == (0, renderers), "the other member was left alone"
+    assert (server.restarts, stubs_of(pid, "tpsm")) == (0, renderers), (
+        "the other member was left alone"
+    )
 
 
 def _one_moment(face: TpsmFace) -> dict[str, NDArray[Any]]:

@@ -39,7 +39,9 @@ async def server(make_repository: Callable[[], Path]) -> AsyncIterator[EmbeddedT
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def speaking(server: EmbeddedTriton) -> AsyncIterator[TritonInference]:
-    """A client that was answered before the fault and so has an open channel and registered memory."""
+    """A client that was answered before the fault and so has an open channel and registered
+    memory.
+    """
     async with TritonInference([server], read_repository(server._path)) as inference:
         await until(lambda: answered(inference))
         yield inference
@@ -54,7 +56,11 @@ async def answered(inference: TritonInference) -> bool:
     if not (await inference.ready("audio2motion") and await inference.ready("tpsm")):
         return False
     try:
-        await inference.infer("audio2motion", {"mel": np.zeros((1, 88, 80), np.float32)}, deadline=time.monotonic() + 1)
+        await inference.infer(
+            "audio2motion",
+            {"mel": np.zeros((1, 88, 80), np.float32)},
+            deadline=time.monotonic() + 1,
+        )
         await inference.infer("tpsm", canary(), deadline=time.monotonic() + 1)
     except LipSyncError:
         return False
@@ -69,7 +75,11 @@ async def healed(server: EmbeddedTriton, speaking: TritonInference) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 @pytest.mark.parametrize("model", ["audio2motion", "tpsm"])
 async def test_a_backend_process_that_is_gone_is_replaced(
-    server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf, model: str, number: signal.Signals
+    server: EmbeddedTriton,
+    speaking: TritonInference,
+    stubs_of: StubsOf,
+    model: str,
+    number: signal.Signals,
 ) -> None:
     victims = stubs_of(server.health().pid, model)
     os.kill(victims[0], number)
@@ -78,7 +88,11 @@ async def test_a_backend_process_that_is_gone_is_replaced(
     await until(lambda: not set(victims) & set(stubs_of(server.health().pid, model)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=["killed", "stopped", "told to end"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM],
+    ids=["killed", "stopped", "told to end"],
+)
 async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
     server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf, number: signal.Signals
 ) -> None:
@@ -95,15 +109,22 @@ async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
     await until(lambda: not any(alive(orphan) for orphan in orphans))
 
 
-async def test_a_dead_instance_is_named_in_the_health_report(server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf) -> None:
+async def test_a_dead_instance_is_named_in_the_health_report(
+    server: EmbeddedTriton, speaking: TritonInference, stubs_of: StubsOf
+) -> None:
     os.kill(stubs_of(server.health().pid, "tpsm")[0], signal.SIGKILL)
     await until(lambda: not server.has_ready("tpsm"))
-    assert "backend process" in server.health().models["tpsm"] or "starting again" in server.health().models["tpsm"]
+    assert (
+        "backend process" in server.health().models["tpsm"]
+        or "starting again" in server.health().models["tpsm"]
+    )
     await healed(server, speaking)
     assert server.health().models == {"audio2motion": "", "tpsm": ""}
 
 
-async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_repository: Callable[[], Path]) -> None:
+async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(
+    make_repository: Callable[[], Path],
+) -> None:
     path = make_repository()
     (path / "audio2motion" / "1" / "model.onnx").write_bytes(b"no network")
     async with EmbeddedTriton(path, ("audio2motion", "painter", "absent")) as server:
@@ -113,7 +134,9 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(make_reposi
         assert "not in the model repository" in server.health().models["absent"]
 
 
-async def test_a_model_that_is_exported_later_is_loaded_then(make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_is_exported_later_is_loaded_then(
+    make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (supervisor, background_loader):
         monkeypatch.setattr(module, "RETRY_FIRST_S", 0.1)
     path = make_repository()
@@ -126,9 +149,15 @@ async def test_a_model_that_is_exported_later_is_loaded_then(make_repository: Ca
         assert server.restarts == 0
 
 
-async def test_a_complaint_about_a_sound_model_changes_nothing(server: EmbeddedTriton, speaking: TritonInference) -> None:
+async def test_a_complaint_about_a_sound_model_changes_nothing(
+    server: EmbeddedTriton, speaking: TritonInference
+) -> None:
     before = server.health()
-    late = InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"tpsm: Stub process 'tpsm_0_0' {DEAD_INSTANCE}.", model="tpsm")
+    late = InferenceError(
+        LipSyncErrorCode.MODEL_LOAD_FAILED,
+        f"tpsm: Stub process 'tpsm_0_0' {DEAD_INSTANCE}.",
+        model="tpsm",
+    )
     for _ in range(3):
         server.report_failure("tpsm", late)
         assert await answered(speaking)
@@ -137,7 +166,10 @@ async def test_a_complaint_about_a_sound_model_changes_nothing(server: EmbeddedT
 
 async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]) -> None:
     async with EmbeddedTriton(make_repository(), ("painter",)) as server:
-        processes = [psutil.Process(server.health().pid), *psutil.Process(server.health().pid).children()]
+        processes = [
+            psutil.Process(server.health().pid),
+            *psutil.Process(server.health().pid).children(),
+        ]
         prefix = server._lease.prefix
         assert list(SHM.glob(f"{prefix}*"))
     await until(lambda: not any(alive(process.pid) for process in processes))
@@ -158,11 +190,15 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_orchestrator_takes_the_server_with_it_and_the_next_one_cleans_up(make_repository: Callable[[], Path]) -> None:
+async def test_a_killed_orchestrator_takes_the_server_with_it_and_the_next_one_cleans_up(
+    make_repository: Callable[[], Path],
+) -> None:
     root = str(ROOT)
     command = [sys.executable, "-c", PARENT, str(make_repository())]
     pipe = asyncio.subprocess.PIPE
-    parent = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=os.environ | {"PYTHONPATH": root})
+    parent = await asyncio.create_subprocess_exec(
+        *command, stdout=pipe, env=os.environ | {"PYTHONPATH": root}
+    )
     assert parent.stdout is not None
     pid, prefix = (await parent.stdout.readline()).decode().split()
     family = [int(pid), *(child.pid for child in psutil.Process(int(pid)).children())]

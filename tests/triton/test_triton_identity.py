@@ -1,4 +1,6 @@
-"""What the embedded server loaded is known by its bytes; files that changed under it are not taken for it."""
+"""What the embedded server loaded is known by its bytes; files that changed under it are not taken
+for it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from orchestrator.inference.model_contract import Repository
 from orchestrator.inference.triton.inference import TritonInference
 
 
-async def test_a_served_network_has_the_identity_of_its_file_until_that_changes(inference: TritonInference, repository: Repository) -> None:
+async def test_a_served_network_has_the_identity_of_its_file_until_that_changes(
+    inference: TritonInference, repository: Repository
+) -> None:
     expected = await LocalInference(repository).identity("audio2motion")
     assert expected is not None
     assert await inference.identity("audio2motion") == expected

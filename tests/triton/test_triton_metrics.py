@@ -1,4 +1,6 @@
-"""A real server's own account of its work is read: requests, waits, batches, memory of backend processes."""
+"""A real server's own account of its work is read: requests, waits, batches, memory of backend
+processes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ async def test_what_a_server_did_between_two_looks(
         watch = TritonWatch(inference, (), told.append)
         await executions(embedded_triton, "audio2motion")  # all is counted
         await watch.look(http)
-        await asyncio.gather(*(inference.infer("audio2motion", question, deadline=time.monotonic() + 60) for _ in range(10)))
+        await asyncio.gather(
+            *(
+                inference.infer("audio2motion", question, deadline=time.monotonic() + 60)
+                for _ in range(10)
+            )
+        )
         await executions(embedded_triton, "audio2motion")
         await watch.look(http)
     load = told[1].models["audio2motion"]

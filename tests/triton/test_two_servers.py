@@ -1,4 +1,6 @@
-"""Two Tritons behind one service: they share the work, and one that dies under load costs nobody a frame."""
+"""Two Tritons behind one service: they share the work, and one that dies under load costs nobody a
+frame.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ TURN_S = 6.0
 BUILT_IN = ("audio2motion", "tpsm", "tpsm_speech")
 
 
-async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callable[[], Path], tmp_path: Path) -> None:
+async def test_a_server_killed_under_load_costs_no_frame(
+    make_repository: Callable[[], Path], tmp_path: Path
+) -> None:
     first, second = make_repository(), make_repository()
     async with EmbeddedTriton(first, BUILT_IN) as doomed, EmbeddedTriton(second, BUILT_IN) as other:
         # a thread of its own starts the program: this loop has the servers to look after
@@ -33,7 +37,9 @@ async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callab
         url, _ = await asyncio.to_thread(service.__enter__)
         try:
             before = [await _executions(server) for server in (doomed, other)]
-            turns = [asyncio.create_task(_turn(url, f"session-{number}")) for number in range(SESSIONS)]
+            turns = [
+                asyncio.create_task(_turn(url, f"session-{number}")) for number in range(SESSIONS)
+            ]
             for server, then in zip((doomed, other), before, strict=True):
                 await until(lambda server=server, then=then: _was_asked(server, then))
             pid = doomed.health().pid
@@ -45,7 +51,9 @@ async def test_a_server_killed_under_load_costs_no_frame(make_repository: Callab
     assert models == [{"tpsm"}] * SESSIONS
 
 
-async def test_a_face_is_sent_to_every_server_that_is_there(make_repository: Callable[[], Path]) -> None:
+async def test_a_face_is_sent_to_every_server_that_is_there(
+    make_repository: Callable[[], Path],
+) -> None:
     face, paths = Tpsm().prepare(demo_face(), 128), (make_repository(), make_repository())
     (request,) = Tpsm().introduction(face).values()
     picture = {name: request[name] for name in ("motion", "face")}
@@ -54,19 +62,27 @@ async def test_a_face_is_sent_to_every_server_that_is_there(make_repository: Cal
         EmbeddedTriton(paths[1], BUILT_IN) as second,
         TritonInference([first, second], read_repository(paths[0])) as inference,
     ):
-        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 2
+        assert (
+            await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S)
+            == 2
+        )
         for _ in range(4):  # in turns
             await inference.infer("tpsm", picture, deadline=time.monotonic() + ANSWER_S)
         doomed = first.health().pid
         assert doomed is not None
         os.kill(doomed, signal.SIGKILL)
-        assert await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S) == 1
+        assert (
+            await inference.infer_everywhere("tpsm", request, deadline=time.monotonic() + ANSWER_S)
+            == 1
+        )
 
 
 async def _turn(url: str, session: str) -> set[str]:
     """The models that drew a turn without a hole."""
     async with connect(url) as client:
-        speaking = asyncio.create_task(client.speak(syllables(TURN_S), session=session, real_time=True))
+        speaking = asyncio.create_task(
+            client.speak(syllables(TURN_S), session=session, real_time=True)
+        )
         await client.until("response_end")
         await speaking
     frames = client.frames(session=session)
@@ -82,4 +98,8 @@ async def _was_asked(server: EmbeddedTriton, executions: float) -> bool:
 async def _executions(server: EmbeddedTriton) -> float:
     async with aiohttp.ClientSession() as http, http.get(server.metrics_url) as answer:
         lines = (await answer.text()).splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nv_inference_exec_count{"))
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in lines
+        if line.startswith("nv_inference_exec_count{")
+    )

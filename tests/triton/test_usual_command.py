@@ -1,4 +1,6 @@
-"""A checkout served by `tritonserver` as NVIDIA's container starts it: default control mode, strict readiness, one bad model ends it."""
+"""A checkout served by `tritonserver` as NVIDIA's container starts it: default control mode, strict
+readiness, one bad model ends it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ async def test_the_written_repository_is_ready_by_the_usual_command(tmp_path: Pa
     ):
         assert [await inference.ready(name) for name in BUILT_IN] == [True] * len(BUILT_IN)
         mel = np.zeros((1, 88, 80), np.float32)
-        answer = await inference.infer("audio2motion", {"mel": mel}, deadline=time.monotonic() + ANSWER_S)
+        answer = await inference.infer(
+            "audio2motion", {"mel": mel}, deadline=time.monotonic() + ANSWER_S
+        )
         assert answer["motion"].shape == (1, 16, 7)
 
 
@@ -47,5 +51,7 @@ async def test_a_clean_checkout_is_ready_by_the_load_list_and_ends_the_server_wi
             pass
     capsys.readouterr()
     assert main(["models", "--model-repository", str(checkout), "--load-arguments"]) == 0
-    async with plain_triton(checkout, "127.0.0.1", free(), *capsys.readouterr().out.split()) as server:
+    async with plain_triton(
+        checkout, "127.0.0.1", free(), *capsys.readouterr().out.split()
+    ) as server:
         assert server.process.poll() is None

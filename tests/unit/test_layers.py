@@ -1,4 +1,6 @@
-"""The imports point one way, without circles, and each outside library is touched where the design says."""
+"""The imports point one way, without circles, and each outside library is touched where the design
+says.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def _imports(path: Path) -> set[str]:
 
 
 def _own_imports(module: str) -> set[str]:
-    return {name for name in _imports(MODULES[module]) if name in MODULES} - {module, "orchestrator"}
+    return {name for name in _imports(MODULES[module]) if name in MODULES} - {
+        module,
+        "orchestrator",
+    }
 
 
 def _package(module: str) -> str:
@@ -86,7 +91,12 @@ def test_no_imports_form_a_circle() -> None:
 
 
 def test_the_client_needs_nothing_but_the_protocol_and_the_core() -> None:
-    needed = {_package(name) for module in MODULES if module.startswith("orchestrator.client") for name in _own_imports(module)}
+    needed = {
+        _package(name)
+        for module in MODULES
+        if module.startswith("orchestrator.client")
+        for name in _own_imports(module)
+    }
     assert needed == {"core", "protocol", "client"}
 
 
@@ -117,7 +127,9 @@ def test_only_its_places_import_a_library(library: str, places: tuple[str, ...])
 def test_nothing_that_serves_or_measures_imports_scipy() -> None:
     folders = ("orchestrator", "model_repository", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    found = [path for path in files if any(name.split(".")[0] == "scipy" for name in _imports(path))]
+    found = [
+        path for path in files if any(name.split(".")[0] == "scipy" for name in _imports(path))
+    ]
     assert files and not found
 
 
@@ -129,7 +141,16 @@ def test_the_protocol_is_reached_through_its_package_only() -> None:
 
 def test_the_unit_tests_mirror_the_packages() -> None:
     unit = ROOT / "tests" / "unit"
-    folders = {path.relative_to(unit) for path in unit.rglob("*") if path.is_dir() and path.name != "__pycache__"}
+    folders = {
+        path.relative_to(unit)
+        for path in unit.rglob("*")
+        if path.is_dir() and path.name != "__pycache__"
+    }
     ours = {folder for folder in folders if folder.parts[0] in ORDER}
-    assert {folder.parts[0] for folder in folders} - set(ORDER) <= {"benchmarks", "docs", "export", "tools"}
+    assert {folder.parts[0] for folder in folders} - set(ORDER) <= {
+        "benchmarks",
+        "docs",
+        "export",
+        "tools",
+    }
     assert not [str(folder) for folder in ours if not (PACKAGE / folder / "__init__.py").exists()]

@@ -1,4 +1,6 @@
-"""Paints the demo portrait anew and stores it with its landmarks: `python -m tools.demo_portrait`."""
+"""Paints the demo portrait anew and stores it with its landmarks: `python -m
+tools.demo_portrait`.
+"""
 
 from __future__ import annotations
 
@@ -42,36 +44,59 @@ def main() -> None:
         id=DEMO_FACE,
         user_id=DEMO_USER,
         resolution=Resolution(SIDE, SIDE),
-        keypoints=tuple(Keypoint(round(float(x), 2), round(float(y), 2), 1.0, str(number)) for number, (x, y) in enumerate(points)),
+        keypoints=tuple(
+            Keypoint(round(float(x), 2), round(float(y), 2), 1.0, str(number))
+            for number, (x, y) in enumerate(points)
+        ),
         neutral_pose=picture,
         quality_score=100.0,
         created_at=CREATED_AT,
         embeddings=(_shape_vector(points),),
-        metadata={"version": "1", "displayName": "Mira", "licence": "as this repository; drawn by code in tools/demo_portrait"},
+        metadata={
+            "version": "1",
+            "displayName": "Mira",
+            "licence": "as this repository; drawn by code in tools/demo_portrait",
+        },
     )
     folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
     folder.mkdir(parents=True, exist_ok=True)
-    jpeg = simplejpeg.encode_jpeg(picture, quality=QUALITY, colorspace="RGB", colorsubsampling="444")
+    jpeg = simplejpeg.encode_jpeg(
+        picture, quality=QUALITY, colorspace="RGB", colorsubsampling="444"
+    )
     for name, data in serialise_face_model(face, jpeg).items():
         (folder / name).write_bytes(data)
-    (SHIPPED_FACES / active_model_key(DEMO_USER)).write_text(json.dumps({"activeModelId": DEMO_FACE}) + "\n")
+    (SHIPPED_FACES / active_model_key(DEMO_USER)).write_text(
+        json.dumps({"activeModelId": DEMO_FACE}) + "\n"
+    )
 
 
 def corrected(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The detector's points with lips and lids put where they were painted; it errs by a pixel or two on them."""
+    """The detector's points with lips and lids put where they were painted; it errs by a pixel or
+    two on them.
+    """
     points = points.copy()
     line = spline(LIP_LINE, closed=False)
     for row in (UPPER_LIP_INNER, LOWER_LIP_INNER):
         inner = list(row)
-        points[inner, 0] = np.interp(np.linspace(-1, 1, len(inner)), (-1, 1), (line[0, 0] + 3, line[-1, 0] - 3))
+        points[inner, 0] = np.interp(
+            np.linspace(-1, 1, len(inner)), (-1, 1), (line[0, 0] + 3, line[-1, 0] - 3)
+        )
         points[inner, 1] = np.interp(points[inner, 0], line[:, 0], line[:, 1])
-    for side, upper, lower in ((-1.0, RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (1.0, LEFT_EYE_UPPER, LEFT_EYE_LOWER)):
+    for side, upper, lower in (
+        (-1.0, RIGHT_EYE_UPPER, RIGHT_EYE_LOWER),
+        (1.0, LEFT_EYE_UPPER, LEFT_EYE_LOWER),
+    ):
         outline = spline(eye_at(side, EYE), closed=True)
         _to_lids(points, outline, upper, lower)
     return points
 
 
-def _to_lids(points: NDArray[np.float64], outline: NDArray[np.float64], upper: tuple[int, ...], lower: tuple[int, ...]) -> None:
+def _to_lids(
+    points: NDArray[np.float64],
+    outline: NDArray[np.float64],
+    upper: tuple[int, ...],
+    lower: tuple[int, ...],
+) -> None:
     """Spread each lid's points evenly between the painted corners."""
     first, last = int(outline[:, 0].argmin()), int(outline[:, 0].argmax())
     ways = (np.roll(outline, -first, axis=0), np.roll(outline, -last, axis=0))

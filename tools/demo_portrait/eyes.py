@@ -37,23 +37,58 @@ def paint_eye(canvas: Picture, side: float) -> None:
 
 def paint_brow(canvas: Picture, side: float) -> None:
     """A soft shape and the hairs that make it."""
-    shape = aside(side, (36, 318), (56, 307), (88, 298), (118, 301), (148, 321), (118, 311), (88, 309), (58, 319), (40, 328))
+    shape = aside(
+        side,
+        (36, 318),
+        (56, 307),
+        (88, 298),
+        (118, 301),
+        (148, 321),
+        (118, 311),
+        (88, 309),
+        (58, 319),
+        (40, 328),
+    )
     paint(canvas, HAIR, mask_of(shape, 3.0), 0.62)
     rng = np.random.default_rng(5)
     for place in np.linspace(0.0, 1.0, 90):
         x = 37 + 106 * place
-        y = float(np.interp(x, (36, 56, 88, 116, 146), (323, 313, 304, 306, 321)) + rng.normal(0, 2.0))
-        lean = float(np.interp(place, (0, 0.25, 0.6, 1), (0.35, 1.0, 1.45, 2.0)) + rng.normal(0, 0.08))
+        y = float(
+            np.interp(x, (36, 56, 88, 116, 146), (323, 313, 304, 306, 321)) + rng.normal(0, 2.0)
+        )
+        lean = float(
+            np.interp(place, (0, 0.25, 0.6, 1), (0.35, 1.0, 1.45, 2.0)) + rng.normal(0, 0.08)
+        )
         length = float(np.interp(place, (0, 0.4, 1), (10, 14, 9)) * rng.uniform(0.8, 1.15))
         end = (x + length * np.sin(lean), y - length * 0.7 * np.cos(lean))
         middle = ((x + end[0]) / 2 - 1.0, (y + 2 + end[1]) / 2 - 1.0)
-        strand(canvas, aside(side, (x, y + 2), middle, end), mixed(HAIR_DARK, HAIR, float(rng.random())), 1.9, 0.46)
+        strand(
+            canvas,
+            aside(side, (x, y + 2), middle, end),
+            mixed(HAIR_DARK, HAIR, float(rng.random())),
+            1.9,
+            0.46,
+        )
 
 
 def _eyeball(canvas: Picture, side: float, opening: Mask) -> None:
-    paint(canvas, gradient((0, 352), (0, 388), ((200, 190, 186), (243, 238, 234), (236, 229, 223))), opening)
-    shade(canvas, (0.86, 0.80, 0.80), mask_of(eye_at(side, ((-44, 8), (-30, 0), (-26, 8), (-32, 14))), 4), opening)
-    shade(canvas, (0.86, 0.82, 0.80), mask_of(eye_at(side, ((46, 0), (30, -6), (28, 6), (32, 14))), 4), opening)
+    paint(
+        canvas,
+        gradient((0, 352), (0, 388), ((200, 190, 186), (243, 238, 234), (236, 229, 223))),
+        opening,
+    )
+    shade(
+        canvas,
+        (0.86, 0.80, 0.80),
+        mask_of(eye_at(side, ((-44, 8), (-30, 0), (-26, 8), (-32, 14))), 4),
+        opening,
+    )
+    shade(
+        canvas,
+        (0.86, 0.82, 0.80),
+        mask_of(eye_at(side, ((46, 0), (30, -6), (28, 6), (32, 14))), 4),
+        opening,
+    )
     x, y = eye_at(side, [(-37.0, 6.0)])[0]
     paint(canvas, (226, 160, 148), ellipse_of(x, y, 5, 4, 1.5), 0.8, opening)
 
@@ -76,13 +111,38 @@ def _lids(canvas: Picture, side: float, opening: Mask) -> None:
     def at(*path: tuple[float, float]) -> Path:
         return eye_at(side, path)
 
-    cast = at((-46, 4), (-18, -24), (2, -29), (22, -25), (46, 2), (36, -2), (20, -8), (2, -11), (-18, -8), (-34, 2))
+    cast = at(
+        (-46, 4),
+        (-18, -24),
+        (2, -29),
+        (22, -25),
+        (46, 2),
+        (36, -2),
+        (20, -8),
+        (2, -11),
+        (-18, -8),
+        (-34, 2),
+    )
     shade(canvas, (0.48, 0.45, 0.45), mask_of(cast, 2.5), opening)
-    paint(canvas, (158, 100, 78), stroke_of(at((-37, -9), (-20, -25), (2, -31), (24, -27), (41, -13)), (1.0, 2.6, 3.2, 2.8, 1.0), 1.3), 0.6)
+    paint(
+        canvas,
+        (158, 100, 78),
+        stroke_of(
+            at((-37, -9), (-20, -25), (2, -31), (24, -27), (41, -13)),
+            (1.0, 2.6, 3.2, 2.8, 1.0),
+            1.3,
+        ),
+        0.6,
+    )
     paint(canvas, SKIN_LIGHT, stroke_of(at((-22, -19), (2, -25), (24, -20)), (2, 4, 2), 2.2), 0.5)
     rim = at((42, 3), (30, 12.5), (10, 17.5), (-12, 17.5), (-32, 12.5))
     paint(canvas, (172, 108, 88), stroke_of(rim, (2.4, 2.0, 1.5, 1.3, 1.0), 0.9), 0.65)
-    paint(canvas, (248, 212, 192), stroke_of(at((34, 12), (10, 19.5), (-14, 19.5)), (1.2, 2.4, 1.2), 1.2), 0.5)
+    paint(
+        canvas,
+        (248, 212, 192),
+        stroke_of(at((34, 12), (10, 19.5), (-14, 19.5)), (1.2, 2.4, 1.2), 1.2),
+        0.5,
+    )
 
 
 def _catchlights(canvas: Picture, x: float, y: float, opening: Mask) -> None:
@@ -94,7 +154,15 @@ def _catchlights(canvas: Picture, x: float, y: float, opening: Mask) -> None:
 def _lashes(canvas: Picture, side: float) -> None:
     line = eye_at(side, ((-43, 7), (-35, -4), (-18, -17), (2, -22), (22, -18), (39, -6), (49, -3)))
     paint(canvas, LASH, stroke_of(line, (1.6, 3.2, 4.4, 5.0, 5.2, 4.4, 1.0), 0.8), 0.92)
-    hairs = (((16, -18.5), (22, -26)), ((24, -16), (33, -23)), ((30, -12), (41, -18)), ((36, -7), (48, -12)), ((41, -2), (53, -6)))
+    hairs = (
+        ((16, -18.5), (22, -26)),
+        ((24, -16), (33, -23)),
+        ((30, -12), (41, -18)),
+        ((36, -7), (48, -12)),
+        ((41, -2), (53, -6)),
+    )
     for start, end in hairs:
         middle = ((start[0] + end[0]) / 2 + 2, (start[1] + end[1]) / 2 + 2)
-        paint(canvas, LASH, stroke_of(eye_at(side, (start, middle, end)), (3.2, 1.8, 0.4), 0.7), 0.6)
+        paint(
+            canvas, LASH, stroke_of(eye_at(side, (start, middle, end)), (3.2, 1.8, 0.4), 0.7), 0.6
+        )

@@ -1,4 +1,5 @@
-"""Copy what a Triton model imports of `orchestrator`, followed through the imports, beside this folder's pyproject.toml.
+"""Copy what a Triton model imports of `orchestrator`, followed through the imports, beside this
+folder's pyproject.toml.
 
     python collect.py model_repository/tpsm/1/model.py . TARGET
 
@@ -18,7 +19,8 @@ PACKAGE: Final = "orchestrator"
 
 
 def closure(model: Path, root: Path) -> set[Path]:
-    """Files below `root` that `model` needs, their packages' `__init__.py` included; paths are relative to `root`.
+    """Files below `root` that `model` needs, their packages' `__init__.py` included; paths are
+    relative to `root`.
 
     ModuleNotFoundError where an imported module of the package has no file.
     """
@@ -32,7 +34,9 @@ def closure(model: Path, root: Path) -> set[Path]:
 
 
 def collect(model: Path, root: Path, target: Path) -> None:
-    """Write the closure of `model` and the project file that makes a distribution of it into the folder `target`."""
+    """Write the closure of `model` and the project file that makes a distribution of it into the
+    folder `target`.
+    """
     for file in closure(model, root):
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / file, target / file)

@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.networks.audio2head.hourglass3d import Hourglass3d
-from export.networks.audio2head.key_points import KEY_POINTS, KeyPoints, identity_bias, soft_key_points
+from export.networks.audio2head.key_points import (
+    KEY_POINTS,
+    KeyPoints,
+    identity_bias,
+    soft_key_points,
+)
 from export.networks.audio2head.layers import AntiAliasDown
 from orchestrator.models.audio2head.chunks import CHUNK_FRAMES
 
@@ -17,7 +22,9 @@ INPUT_MAPS = AUDIO_MAPS + 3 + 1
 
 
 class Audio2Kp(nn.Module):
-    """Audio, picture and pose pictures as maps over frames, a 3-D hourglass, and key points frame by frame."""
+    """Audio, picture and pose pictures as maps over frames, a 3-D hourglass, and key points frame
+    by frame.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +48,9 @@ class Audio2Kp(nn.Module):
         return self.embedding(audio.reshape(-1, 1, 4, 41))
 
     def features(self, audio_maps: Tensor, pose: Tensor, picture: Tensor) -> Tensor:
-        """`[B, 38, 64, 64, 64]` of embedded audio, pose pictures `[B, 64, 256, 256]` (0 or 255) and the picture `[B, 3, 256, 256]`."""
+        """`[B, 38, 64, 64, 64]` of embedded audio, pose pictures `[B, 64, 256, 256]` (0 or 255) and
+        the picture `[B, 3, 256, 256]`.
+        """
         audio = functional.interpolate(audio_maps, scale_factor=2.0, mode="nearest")
         audio = audio.reshape(-1, CHUNK_FRAMES, AUDIO_MAPS, 64, 64).permute(0, 2, 1, 3, 4)
         identity = self.down_id(picture)[:, :, None].expand(-1, 3, CHUNK_FRAMES, 64, 64)
@@ -55,9 +64,14 @@ class Audio2Kp(nn.Module):
 
     def forward(self, audio: Tensor, pose: Tensor, picture: Tensor) -> KeyPoints:
         """Key points `[B, 64, 10, 2]` and jacobians `[B, 64, 10, 2, 2]`."""
-        return frame_by_frame(soft_key_points(*self.maps(self.features(self.embed(audio), pose, picture))))
+        return frame_by_frame(
+            soft_key_points(*self.maps(self.features(self.embed(audio), pose, picture)))
+        )
 
 
 def frame_by_frame(points: KeyPoints) -> KeyPoints:
     """Key points of `[B * 64]` frames with an axis of their own for the frames of a chunk."""
-    return KeyPoints(points.value.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2), points.jacobian.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2, 2))
+    return KeyPoints(
+        points.value.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2),
+        points.jacobian.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2, 2),
+    )

@@ -14,7 +14,9 @@ POSE = 6
 
 
 class PoseState(NamedTuple):
-    """What the pose carries from frame to frame; at first zeros, and the picture's embedding as the vector."""
+    """What the pose carries from frame to frame; at first zeros, and the picture's embedding as the
+    vector.
+    """
 
     hidden: Tensor
     """`[2, B, 256]`."""
@@ -37,7 +39,9 @@ class Embedding(nn.Module):
 
 
 class Audio2Pose(nn.Module):
-    """An LSTM that hears its own last output beside the audio; its first is the picture's embedding."""
+    """An LSTM that hears its own last output beside the audio; its first is the picture's
+    embedding.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +66,9 @@ class Audio2Pose(nn.Module):
         return self.output(output[:, 0]), PoseState(hidden, cell, output[:, 0])
 
     def forward(self, picture: Tensor, audio: Tensor) -> Tensor:
-        """Poses `[B, T + 1, 6]`, -1..1, of pictures `[B, 3, 256, 256]` and blocks `[B, T, 4, 41]`."""
+        """Poses `[B, T + 1, 6]`, -1..1, of pictures `[B, 3, 256, 256]` and blocks `[B, T, 4,
+        41]`.
+        """
         pose, state = self.start(self.em_img(picture))
         poses = [pose]
         embedded = self.embed_audio(audio.flatten(0, 1)).reshape(*audio.shape[:2], EMBEDDING)

@@ -1,4 +1,6 @@
-"""Where every pixel of the frame comes from: key point motions blended by a network (upstream `modules/dense_motion.py`)."""
+"""Where every pixel of the frame comes from: key point motions blended by a network (upstream
+`modules/dense_motion.py`).
+"""
 
 from __future__ import annotations
 
@@ -42,24 +44,34 @@ class DenseMotionNetwork(nn.Module):
         self.down = AntiAliasDown(3)
 
     def forward(self, small: Tensor, source: KeyPoints, driving: KeyPoints) -> Motion:
-        """Motion of a quarter-size picture `[B, 3, 64, 64]` from the source's key points to the frame's."""
+        """Motion of a quarter-size picture `[B, 3, 64, 64]` from the source's key points to the
+        frame's.
+        """
         grids = motion_grids(MOTION_SIZE, source, driving)
         warped = warp_by_each(small, grids)
         heat = heat_difference(MOTION_SIZE, source, driving)
-        features = self.hourglass(torch.cat([heat[:, :, None], warped], dim=2).reshape(-1, 4 * MOTIONS, MOTION_SIZE, MOTION_SIZE))
+        features = self.hourglass(
+            torch.cat([heat[:, :, None], warped], dim=2).reshape(
+                -1, 4 * MOTIONS, MOTION_SIZE, MOTION_SIZE
+            )
+        )
         mask = torch.softmax(self.mask(features), dim=1)
         flow = (grids * mask[..., None]).sum(dim=1)
         return Motion(flow, torch.sigmoid(self.occlusion(features)), mask, warped)
 
 
 def heat_difference(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, size, size]`; the first map is zero."""
+    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, size, size]`;
+    the first map is zero.
+    """
     spots = _spots(size, driving.value) - _spots(size, source.value)
     return torch.cat([torch.zeros_like(spots[:, :1]), spots], dim=1)
 
 
 def motion_grids(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Each motion's source places, `[B, 11, size, size, 2]`: the identity, then key point by key point its affine change."""
+    """Each motion's source places, `[B, 11, size, size, 2]`: the identity, then key point by key
+    point its affine change.
+    """
     grid = coordinate_grid(size, size).to(source.value.device)
     affine = torch.matmul(source.jacobian, inverse_2x2(driving.jacobian))[:, :, None, None]
     offset = grid - driving.value[:, :, None, None]
@@ -69,14 +81,20 @@ def motion_grids(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
 
 def warp_by_each(picture: Tensor, grids: Tensor) -> Tensor:
     """`[B, 3, 64, 64]` sampled by each of `[B, 11, 64, 64, 2]`, as `[B, 11, 3, 64, 64]`."""
-    repeated = picture[:, None].expand(-1, MOTIONS, 3, MOTION_SIZE, MOTION_SIZE).reshape(-1, 3, MOTION_SIZE, MOTION_SIZE)
+    repeated = (
+        picture[:, None]
+        .expand(-1, MOTIONS, 3, MOTION_SIZE, MOTION_SIZE)
+        .reshape(-1, 3, MOTION_SIZE, MOTION_SIZE)
+    )
     warped = sample(repeated, grids.reshape(-1, MOTION_SIZE, MOTION_SIZE, 2))
     return warped.reshape(-1, MOTIONS, 3, MOTION_SIZE, MOTION_SIZE)
 
 
 def sample(picture: Tensor, flow: Tensor) -> Tensor:
     """`[B, C, H, W]` at the places `[B, h, w, 2]`, bilinear, zero outside."""
-    return functional.grid_sample(picture, flow, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return functional.grid_sample(
+        picture, flow, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
 
 
 def _spots(size: int, value: Tensor) -> Tensor:

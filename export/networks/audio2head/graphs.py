@@ -1,4 +1,5 @@
-"""Audio2Head's networks as they are served: bytes at the borders, what depends on the picture alone apart, state in and out.
+"""Audio2Head's networks as they are served: bytes at the borders, what depends on the picture alone
+apart, state in and out.
 
 Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
@@ -23,14 +24,22 @@ class PictureGraph(nn.Module):
         self.detector, self.generator, self.audio2pose = detector, generator, audio2pose
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """RGB bytes `[B, 256, 256, 3]` to features `[B, 256, 64, 64]`, small picture `[B, 3, 64, 64]`, key points `[B, 10, 2]`,
-        jacobians `[B, 10, 2, 2]`, the LSTM's first vector `[B, 256]` and the first pose `[B, 6]`, -1..1.
+        """RGB bytes `[B, 256, 256, 3]` to features `[B, 256, 64, 64]`, small picture `[B, 3, 64,
+        64]`, key points `[B, 10, 2]`, jacobians `[B, 10, 2, 2]`, the LSTM's first vector `[B, 256]`
+        and the first pose `[B, 6]`, -1..1.
         """
         rgb = planes(picture)
         features, small = self.generator.encode(rgb)
         points = self.detector(rgb)
         vector = self.audio2pose.em_img(rgb)
-        return features, small, points.value, points.jacobian, vector, self.audio2pose.output(vector)
+        return (
+            features,
+            small,
+            points.value,
+            points.jacobian,
+            vector,
+            self.audio2pose.output(vector),
+        )
 
 
 class EmbeddingGraph(nn.Module):
@@ -52,9 +61,15 @@ class PoseGraph(nn.Module):
         super().__init__()
         self.audio2pose = audio2pose
 
-    def forward(self, embedding: Tensor, vector: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
-        """Embedding `[B, 256]` and the state (vector `[B, 256]`, hidden and cell `[B, 2, 256]`) to the pose `[B, 6]` and the next state."""
-        state = PoseState(hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous(), vector)
+    def forward(
+        self, embedding: Tensor, vector: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Embedding `[B, 256]` and the state (vector `[B, 256]`, hidden and cell `[B, 2, 256]`) to
+        the pose `[B, 6]` and the next state.
+        """
+        state = PoseState(
+            hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous(), vector
+        )
         pose, state = self.audio2pose.step(embedding, state)
         return pose, state.vector, state.hidden.transpose(0, 1), state.cell.transpose(0, 1)
 
@@ -67,8 +82,8 @@ class KeyPointGraph(nn.Module):
         self.audio2kp = audio2kp
 
     def forward(self, audio: Tensor, boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, 64, 4, 41]`, pose pictures `[B, 64, 256, 256]` (0 or 255) and RGB bytes `[B, 256, 256, 3]` to key points
-        `[B, 64, 10, 2]` and jacobians `[B, 64, 10, 2, 2]`.
+        """`[B, 64, 4, 41]`, pose pictures `[B, 64, 256, 256]` (0 or 255) and RGB bytes `[B, 256,
+        256, 3]` to key points `[B, 64, 10, 2]` and jacobians `[B, 64, 10, 2, 2]`.
         """
         points = self.audio2kp(audio, boxes.to(torch.float32), planes(picture))
         return points.value, points.jacobian
@@ -82,7 +97,13 @@ class FrameGraph(nn.Module):
         self.generator = generator
 
     def forward(
-        self, features: Tensor, small: Tensor, source_points: Tensor, source_jacobians: Tensor, points: Tensor, jacobians: Tensor
+        self,
+        features: Tensor,
+        small: Tensor,
+        source_points: Tensor,
+        source_jacobians: Tensor,
+        points: Tensor,
+        jacobians: Tensor,
     ) -> Tensor:
         """What `PictureGraph` gave, and a frame's key points, to RGB bytes `[B, 256, 256, 3]`."""
         source, driving = KeyPoints(source_points, source_jacobians), KeyPoints(points, jacobians)

@@ -1,4 +1,6 @@
-"""A hourglass over frames, height and width, all three halved together (upstream `modules/util.py`, 3-D)."""
+"""A hourglass over frames, height and width, all three halved together (upstream `modules/util.py`,
+3-D).
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Encoder3d(nn.Module):
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(DownBlock3d(fine, coarse) for fine, coarse in pairwise(widths))
+        self.down_blocks = nn.ModuleList(
+            DownBlock3d(fine, coarse) for fine, coarse in pairwise(widths)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of every size, the input first."""
@@ -66,8 +70,13 @@ class Decoder3d(nn.Module):
         super().__init__()
         outputs = [finest, *widths[1:-1]]
         inputs = [2 * width for width in widths[1:-1]] + [widths[-1]]
-        self.res_blocks = nn.ModuleList(nn.Sequential(Residual3d(width), nn.BatchNorm3d(width), nn.ReLU()) for width in widths[-2::-1])
-        self.up_blocks = nn.ModuleList(UpBlock3d(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True))
+        self.res_blocks = nn.ModuleList(
+            nn.Sequential(Residual3d(width), nn.BatchNorm3d(width), nn.ReLU())
+            for width in widths[-2::-1]
+        )
+        self.up_blocks = nn.ModuleList(
+            UpBlock3d(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True)
+        )
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """`[B, finest + inputs, T, H, W]`."""
@@ -88,5 +97,7 @@ class Hourglass3d(nn.Module):
         self.outputs = base + inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs, T, H, W]` to `[B, base + inputs, T, H, W]`; all three are multiples of 2^blocks."""
+        """`[B, inputs, T, H, W]` to `[B, base + inputs, T, H, W]`; all three are multiples of
+        2^blocks.
+        """
         return self.decoder(self.encoder(x))

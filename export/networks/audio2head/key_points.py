@@ -25,7 +25,8 @@ class KeyPoints(NamedTuple):
 
 
 def soft_key_points(logits: Tensor, jacobian_maps: Tensor) -> KeyPoints:
-    """Key points of `logits` `[B, 10, 58, 58]` and `jacobian_maps` `[B, 40, 58, 58]` (four a key point, row major).
+    """Key points of `logits` `[B, 10, 58, 58]` and `jacobian_maps` `[B, 40, 58, 58]` (four a key
+    point, row major).
 
     Both are means over the map, weighted by its softmax at temperature 0.1, which stays in float32.
     """
@@ -38,7 +39,9 @@ def soft_key_points(logits: Tensor, jacobian_maps: Tensor) -> KeyPoints:
 
 
 def identity_bias() -> Tensor:
-    """`[40]`: what the jacobians' bias starts from, the identity for each key point, so that they can be inverted."""
+    """`[40]`: what the jacobians' bias starts from, the identity for each key point, so that they
+    can be inverted.
+    """
     return torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(KEY_POINTS)
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from export.networks.audio2head.key_points import KEY_POINTS, KeyPoints, identity_bias, soft_key_points
+from export.networks.audio2head.key_points import (
+    KEY_POINTS,
+    KeyPoints,
+    identity_bias,
+    soft_key_points,
+)
 from export.networks.audio2head.layers import AntiAliasDown, Hourglass
 
 
 class KpDetector(nn.Module):
-    """A hourglass on the quarter-size picture, then one map per key point and four per jacobian, without padding."""
+    """A hourglass on the quarter-size picture, then one map per key point and four per jacobian,
+    without padding.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +30,9 @@ class KpDetector(nn.Module):
             self.jacobian.bias.copy_(identity_bias())
 
     def maps(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[B, 10, 58, 58]` and jacobian entries `[B, 40, 58, 58]` of pictures `[B, 3, 256, 256]`, RGB 0..1."""
+        """Logits `[B, 10, 58, 58]` and jacobian entries `[B, 40, 58, 58]` of pictures `[B, 3, 256,
+        256]`, RGB 0..1.
+        """
         features = self.predictor(self.down(picture))
         return self.kp(features), self.jacobian(features)
 

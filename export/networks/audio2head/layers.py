@@ -1,4 +1,6 @@
-"""The blocks that Audio2Head's picture networks share; they come from the First Order Motion Model (Siarohin et al., NeurIPS 2019)."""
+"""The blocks that Audio2Head's picture networks share; they come from the First Order Motion Model
+(Siarohin et al., NeurIPS 2019).
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,26 @@ DOWN_FACTOR: Final = 4
 
 
 class AntiAliasDown(nn.Module):
-    """A quarter of the size: every fourth pixel of the picture behind a 13 x 13 Gaussian, whose kernel is a buffer."""
+    """A quarter of the size: every fourth pixel of the picture behind a 13 x 13 Gaussian, whose
+    kernel is a buffer.
+    """
 
     weight: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("weight", gaussian_kernel().expand(channels, 1, KERNEL_SIZE, KERNEL_SIZE).clone())
+        self.register_buffer(
+            "weight", gaussian_kernel().expand(channels, 1, KERNEL_SIZE, KERNEL_SIZE).clone()
+        )
 
     def forward(self, picture: Tensor) -> Tensor:
-        """`[B, channels, H, W]` to `[B, channels, H/4, W/4]`; outside the picture counts as zero."""
-        return functional.conv2d(picture, self.weight, stride=DOWN_FACTOR, padding=KERNEL_SIZE // 2, groups=self.channels)
+        """`[B, channels, H, W]` to `[B, channels, H/4, W/4]`; outside the picture counts as
+        zero.
+        """
+        return functional.conv2d(
+            picture, self.weight, stride=DOWN_FACTOR, padding=KERNEL_SIZE // 2, groups=self.channels
+        )
 
 
 class ConvBlock(nn.Module):
@@ -79,7 +89,9 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(DownBlock(fine, coarse) for fine, coarse in pairwise(widths))
+        self.down_blocks = nn.ModuleList(
+            DownBlock(fine, coarse) for fine, coarse in pairwise(widths)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of every size, the input first."""
@@ -96,7 +108,9 @@ class Decoder(nn.Module):
         super().__init__()
         outputs = [finest, *widths[1:-1]]
         inputs = [2 * width for width in widths[1:-1]] + [widths[-1]]
-        self.up_blocks = nn.ModuleList(UpBlock(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True))
+        self.up_blocks = nn.ModuleList(
+            UpBlock(i, o) for i, o in zip(inputs[::-1], outputs[::-1], strict=True)
+        )
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """`[B, finest + inputs, H, W]`."""
@@ -122,7 +136,9 @@ class Hourglass(nn.Module):
 
 
 def hourglass_widths(inputs: int, base: int, widest: int, blocks: int) -> list[int]:
-    """Channels of every size, finest first: the input's, then doubling from twice the base up to the widest."""
+    """Channels of every size, finest first: the input's, then doubling from twice the base up to
+    the widest.
+    """
     return [inputs, *(min(widest, base * 2 ** (block + 1)) for block in range(blocks))]
 
 
@@ -137,7 +153,8 @@ def gaussian_kernel() -> Tensor:
 def coordinate_grid(height: int, width: int) -> Tensor:
     """`[height, width, 2]` of (x, y) with both ends at -1 and 1.
 
-    The picture samplers do not count that way (`align_corners=False`); the checkpoints were trained with this mismatch.
+    The picture samplers do not count that way (`align_corners=False`); the checkpoints were trained
+    with this mismatch.
     """
     y = 2.0 * torch.arange(height, dtype=torch.float32) / (height - 1) - 1.0
     x = 2.0 * torch.arange(width, dtype=torch.float32) / (width - 1) - 1.0

@@ -1,4 +1,6 @@
-"""What is exported of Audio2Head: one declaration per served network, with names, example inputs and tolerances."""
+"""What is exported of Audio2Head: one declaration per served network, with names, example inputs
+and tolerances.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +13,45 @@ from export.base import ExportSpec, Graph
 from export.networks.audio2head.audio2kp import Audio2Kp
 from export.networks.audio2head.audio2pose import Audio2Pose
 from export.networks.audio2head.generator import Generator
-from export.networks.audio2head.graphs import EmbeddingGraph, FrameGraph, KeyPointGraph, PictureGraph, PoseGraph
+from export.networks.audio2head.graphs import (
+    EmbeddingGraph,
+    FrameGraph,
+    KeyPointGraph,
+    PictureGraph,
+    PoseGraph,
+)
 from export.networks.audio2head.kp_detector import KpDetector
 
 
 def picture_export(
-    kp_detector: KpDetector, generator: Generator, audio2pose: Audio2Pose, batch: int, random: torch.Generator
+    kp_detector: KpDetector,
+    generator: Generator,
+    audio2pose: Audio2Pose,
+    batch: int,
+    random: torch.Generator,
 ) -> ExportSpec:
     """`audio2head_picture`: once per face."""
     graph = PictureGraph(kp_detector, generator, audio2pose).eval()
     names = ("features", "small_picture", "key_points", "jacobians", "vector", "pose")
     inputs = {"picture": _picture(batch, random)}
-    return ExportSpec("audio2head_picture", graph, inputs, dict.fromkeys(names, 1e-4), full_precision=("detector",))
+    return ExportSpec(
+        "audio2head_picture",
+        graph,
+        inputs,
+        dict.fromkeys(names, 1e-4),
+        full_precision=("detector",),
+    )
 
 
 def embedding_export(audio2pose: Audio2Pose, batch: int, random: torch.Generator) -> ExportSpec:
     """`audio2head_embedding`: every video frame, all of a request at once."""
     audio = _uniform((batch, 4, 41), -20.0, 20.0, random)
-    return ExportSpec("audio2head_embedding", EmbeddingGraph(audio2pose).eval(), {"audio": audio}, {"embedding": 1e-4})
+    return ExportSpec(
+        "audio2head_embedding",
+        EmbeddingGraph(audio2pose).eval(),
+        {"audio": audio},
+        {"embedding": 1e-4},
+    )
 
 
 def pose_export(audio2pose: Audio2Pose, batch: int, random: torch.Generator) -> ExportSpec:
@@ -52,11 +75,19 @@ def key_point_export(audio2kp: Audio2Kp, batch: int, random: torch.Generator) ->
         "picture": _picture(batch, random),
     }
     outputs = {"key_points": 1e-4, "jacobians": 1e-4}
-    return ExportSpec("audio2head_key_points", KeyPointGraph(audio2kp).eval(), inputs, outputs, full_precision=("audio2kp",))
+    return ExportSpec(
+        "audio2head_key_points",
+        KeyPointGraph(audio2kp).eval(),
+        inputs,
+        outputs,
+        full_precision=("audio2kp",),
+    )
 
 
 def frame_export(generator: Generator, batch: int, random: torch.Generator) -> ExportSpec:
-    """`audio2head_frame`: every video frame; a value beside a whole number may be truncated to either grey level."""
+    """`audio2head_frame`: every video frame; a value beside a whole number may be truncated to
+    either grey level.
+    """
     source = _uniform((batch, 10, 2), -0.7, 0.7, random)
     inputs = {
         "features": _uniform((batch, 256, 64, 64), 0.0, 1.0, random),
@@ -67,7 +98,9 @@ def frame_export(generator: Generator, batch: int, random: torch.Generator) -> E
         "jacobians": _jacobians(batch, random),
     }
     module = FrameGraph(generator).eval()
-    return ExportSpec("audio2head_frame", module, inputs, {"frame": 1.0}, full_precision=("dense_motion_network",))
+    return ExportSpec(
+        "audio2head_frame", module, inputs, {"frame": 1.0}, full_precision=("dense_motion_network",)
+    )
 
 
 GRAPHS: Final = (

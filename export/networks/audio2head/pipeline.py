@@ -1,4 +1,6 @@
-"""Picture and speech to frames, stage after stage: the whole model in PyTorch, as upstream's program chains it."""
+"""Picture and speech to frames, stage after stage: the whole model in PyTorch, as upstream's
+program chains it.
+"""
 
 from __future__ import annotations
 
@@ -40,17 +42,25 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 
 def network_picture(picture: NDArray[np.uint8]) -> Tensor:
-    """RGB `[256, 256, 3]` as the networks take it, `[1, 3, 256, 256]`, 0..1; multiplied as scikit-image does it, not divided."""
+    """RGB `[256, 256, 3]` as the networks take it, `[1, 3, 256, 256]`, 0..1; multiplied as
+    scikit-image does it, not divided.
+    """
     return torch.from_numpy(picture * np.float32(1 / 255)).permute(2, 0, 1)[None].contiguous()
 
 
-def poses(networks: Audio2Head, picture: Tensor, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+def poses(
+    networks: Audio2Head, picture: Tensor, blocks: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Denormalised poses `[frames + 1, 6]` of audio blocks `[frames, 4, 41]`."""
     return denormalised(networks.audio2pose(picture, torch.from_numpy(blocks)[None])[0].numpy())
 
 
 def chunk_key_points(
-    networks: Audio2Head, picture: Tensor, blocks: NDArray[np.float32], boxes: NDArray[np.uint8], chunk: Chunk
+    networks: Audio2Head,
+    picture: Tensor,
+    blocks: NDArray[np.float32],
+    boxes: NDArray[np.uint8],
+    chunk: Chunk,
 ) -> KeyPoints:
     """Key points `[1, 64, 10, 2]` of a chunk with pose pictures `[64, 256, 256]` (0 or 255)."""
     audio = torch.from_numpy(chunk_audio(blocks, chunk))[None]
@@ -58,13 +68,24 @@ def chunk_key_points(
 
 
 def frames(networks: Audio2Head, picture: Tensor, driving: KeyPoints) -> NDArray[np.uint8]:
-    """RGB frames `[n, 256, 256, 3]` of key points `[n, 10, 2]`; the source's share is computed once."""
+    """RGB frames `[n, 256, 256, 3]` of key points `[n, 10, 2]`; the source's share is computed
+    once.
+    """
     source = networks.kp_detector(picture)
     features, small = networks.generator.encode(picture)
     rendered: list[NDArray[np.uint8]] = []
-    for value, jacobian in zip(driving.value.split(FRAMES_PER_CALL), driving.jacobian.split(FRAMES_PER_CALL), strict=True):
-        features_n, small_n, source_value, source_jacobian = repeated(len(value), features, small, *source)
-        frame, _ = networks.generator.render(features_n, small_n, KeyPoints(source_value, source_jacobian), KeyPoints(value, jacobian))
+    for value, jacobian in zip(
+        driving.value.split(FRAMES_PER_CALL), driving.jacobian.split(FRAMES_PER_CALL), strict=True
+    ):
+        features_n, small_n, source_value, source_jacobian = repeated(
+            len(value), features, small, *source
+        )
+        frame, _ = networks.generator.render(
+            features_n,
+            small_n,
+            KeyPoints(source_value, source_jacobian),
+            KeyPoints(value, jacobian),
+        )
         rendered.append(frame_bytes(frame))
     return np.concatenate(rendered)
 

@@ -1,4 +1,6 @@
-"""ResNet-34 with the tensor names of torchvision (He et al., CVPR 2016), for any number of input channels."""
+"""ResNet-34 with the tensor names of torchvision (He et al., CVPR 2016), for any number of input
+channels.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ WIDTHS: Final = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where size or width changes."""
+    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where size or width
+    changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -22,7 +26,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, inputs, H, W]` to `[B, outputs, H/stride, W/stride]`."""

@@ -13,7 +13,10 @@ from export.weights import WeightsSource
 
 ORIGIN: Final = "github.com/wangsuzhen/Audio2Head, audio2head.pth.tar (about 756 MB)"
 
-LICENCE: Final = "unstated; the code has no licence either, and the weights were trained on VoxCeleb (videos of celebrities)"
+LICENCE: Final = (
+    "unstated; the code has no licence either, and the weights were trained on VoxCeleb (videos "
+    "of celebrities)"
+)
 
 
 def _source(network: str, section: str) -> WeightsSource:
@@ -31,13 +34,22 @@ NETWORKS: Final = {
     "generator": PublicNetwork(
         _source("Audio2Head's renderer", "generator"),
         Generator,
-        gains={"dense_motion_network.mask.weight": 8.0, "dense_motion_network.occlusion.weight": 6.0, "final.weight": 2.0},
+        gains={
+            "dense_motion_network.mask.weight": 8.0,
+            "dense_motion_network.occlusion.weight": 6.0,
+            "final.weight": 2.0,
+        },
         constants=frozenset({"dense_motion_network.down.weight"}),
     ),
     "audio2kp": PublicNetwork(
         _source("Audio2Head's audio-to-key-points network", "audio2kp"),
         Audio2Kp,
-        gains={"embedding.0.weight": 0.06, "embedding.3.weight": 16.0, "kp.weight": 0.03, "jacobian.weight": 0.012},
+        gains={
+            "embedding.0.weight": 0.06,
+            "embedding.3.weight": 16.0,
+            "kp.weight": 0.03,
+            "jacobian.weight": 0.012,
+        },
         constants=frozenset({"down_id.weight", "down_pose.weight", "jacobian.bias"}),
     ),
     "audio2pose": PublicNetwork(

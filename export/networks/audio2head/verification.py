@@ -21,7 +21,15 @@ from export.reference import Reference
 from orchestrator.models.audio2head.chunks import chunk_poses, chunks
 from orchestrator.models.audio2head.features import feature_rows, frame_blocks, normalised
 from orchestrator.models.audio2head.harvest_pitch import harvest
-from orchestrator.models.audio2head.pose_boxes import EDGES, SIZE, THICKNESS, WHITE, box_picture, box_points, denormalised
+from orchestrator.models.audio2head.pose_boxes import (
+    EDGES,
+    SIZE,
+    THICKNESS,
+    WHITE,
+    box_picture,
+    box_points,
+    denormalised,
+)
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 
@@ -64,7 +72,10 @@ def pose_box_outputs(reference: Reference) -> Outputs:
     yield "pose_boxes.pose", poses
     yield "pose_boxes.box_points", np.stack([box_points(pose) for pose in poses])
     yield "pose_boxes.box_bits", bits(np.stack([box_picture(pose) for pose in poses]))
-    yield "pose_boxes.box_bits_opencv_ge_4_13", bits(np.stack([clipped_box_picture(pose) for pose in poses]))
+    yield (
+        "pose_boxes.box_bits_opencv_ge_4_13",
+        bits(np.stack([clipped_box_picture(pose) for pose in poses])),
+    )
 
 
 def constant_outputs(networks: Audio2Head) -> Outputs:
@@ -74,7 +85,10 @@ def constant_outputs(networks: Audio2Head) -> Outputs:
     assert audio_bias is not None
     yield "const.kp_detector.down.weight", networks.kp_detector.down.weight.numpy()
     yield "const.kp_detector.jacobian.bias", detector_bias.detach().numpy()
-    yield "const.generator.dense_motion_network.down.weight", networks.generator.dense_motion_network.down.weight.numpy()
+    yield (
+        "const.generator.dense_motion_network.down.weight",
+        networks.generator.dense_motion_network.down.weight.numpy(),
+    )
     yield "const.audio2kp.down_id.weight", networks.audio2kp.down_id.weight.numpy()
     yield "const.audio2kp.down_pose.weight_row0", networks.audio2kp.down_pose.weight[:1].numpy()
     yield "const.audio2kp.jacobian.bias", audio_bias.detach().numpy()
@@ -102,7 +116,10 @@ def generator_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
     """Frames and motion between seeded key points."""
     pictures, value = tensor(reference, "source_image"), tensor(reference, "kp_source")
     source = KeyPoints(value, torch.eye(2) + tensor(reference, "kp_source_jac"))
-    driving = KeyPoints(value + tensor(reference, "kp_driving_delta"), torch.eye(2) + tensor(reference, "kp_driving_jac"))
+    driving = KeyPoints(
+        value + tensor(reference, "kp_driving_delta"),
+        torch.eye(2) + tensor(reference, "kp_driving_jac"),
+    )
     prediction, motion = networks.generator(pictures, source, driving)
     yield "generator.prediction", prediction.numpy()
     yield "generator.occlusion_map", motion.occlusion.numpy()
@@ -118,7 +135,9 @@ def audio2kp_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
     pose = (tensor(reference, "pose64") > POSE_THRESHOLD).float() * 255
     audio_maps = network.embed(tensor(reference, "audio64"))
     yield "audio2kp.audio_embedding", audio_maps.numpy()
-    logits, jacobian_maps = network.maps(network.features(audio_maps, pose, tensor(reference, "source_image")[:1]))
+    logits, jacobian_maps = network.maps(
+        network.features(audio_maps, pose, tensor(reference, "source_image")[:1])
+    )
     yield "audio2kp.pred_feature", logits.numpy()
     points = frame_by_frame(soft_key_points(logits, jacobian_maps))
     yield "audio2kp.value", points.value.numpy()
@@ -126,9 +145,11 @@ def audio2kp_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
 
 
 def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
-    """Upstream's whole program in two halves: speech to poses, and the recorded poses to every frame.
+    """Upstream's whole program in two halves: speech to poses, and the recorded poses to every
+    frame.
 
-    A corner is truncated to whole pixels, so that the last bit of a pose could change a picture, and with it everything behind it.
+    A corner is truncated to whole pixels, so that the last bit of a pose could change a picture,
+    and with it everything behind it.
     """
     signal = normalised(reference.records["raw.wav_int16"])
     blocks = frame_blocks(feature_rows(signal, harvest(signal)))
@@ -139,11 +160,15 @@ def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
     yield "e2e_program.box_bits_chunk0", bits(chunk_poses(boxes, chosen[0]))
     kept: list[KeyPoints] = []
     for index, chunk in enumerate(chosen):
-        points = pipeline.chunk_key_points(networks, picture, blocks, chunk_poses(boxes, chunk), chunk)
+        points = pipeline.chunk_key_points(
+            networks, picture, blocks, chunk_poses(boxes, chunk), chunk
+        )
         yield f"e2e_program.kp_value_chunk{index}", points.value.numpy()
         yield f"e2e_program.kp_jacobian_chunk{index}", points.jacobian.numpy()
         kept.append(KeyPoints(*(part[0, chunk.kept.start : chunk.kept.stop] for part in points)))
-    frames = pipeline.frames(networks, picture, KeyPoints(*(torch.cat(part) for part in zip(*kept, strict=True))))
+    frames = pipeline.frames(
+        networks, picture, KeyPoints(*(torch.cat(part) for part in zip(*kept, strict=True)))
+    )
     yield "e2e_program.frames_u8", frames
     yield "e2e_program.frame0_u8", frames[0]
     yield "e2e_program.frame50_u8", frames[50]
@@ -155,12 +180,20 @@ def tensor(reference: Reference, name: str) -> Tensor:
 
 
 def clipped_box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """`box_picture` as OpenCV draws it since 4.13: a thick line's ends are first moved, in whole pixels, to its thickness off the picture.
+    """`box_picture` as OpenCV draws it since 4.13: a thick line's ends are first moved, in whole
+    pixels, to its thickness off the picture.
 
-    Where a line leaves the picture its slope changes a little. Kept to show by how much; the network is never shown it.
+    Where a line leaves the picture its slope changes a little. Kept to show by how much; the
+    network is never shown it.
     """
-    points, near = box_points(pose), (-THICKNESS, -THICKNESS, SIZE + 2 * THICKNESS, SIZE + 2 * THICKNESS)
-    lines = [*zip(points, np.roll(points, -1, axis=0), strict=True), *((points[first], points[second]) for first, second in EDGES)]
+    points, near = (
+        box_points(pose),
+        (-THICKNESS, -THICKNESS, SIZE + 2 * THICKNESS, SIZE + 2 * THICKNESS),
+    )
+    lines = [
+        *zip(points, np.roll(points, -1, axis=0), strict=True),
+        *((points[first], points[second]) for first, second in EDGES),
+    ]
     picture = np.zeros((SIZE, SIZE), np.uint8)
     for begin, end in lines:
         visible, begin, end = cv2.clipLine(near, begin.tolist(), end.tolist())

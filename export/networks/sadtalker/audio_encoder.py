@@ -1,4 +1,6 @@
-"""16 mel frames (200 ms) of speech to 512 numbers; Wav2Lip's audio encoder (Prajwal et al., 2020)."""
+"""16 mel frames (200 ms) of speech to 512 numbers; Wav2Lip's audio encoder (Prajwal et al.,
+2020).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from torch.nn import functional
 EMBEDDING: Final = 512
 _Stride = int | tuple[int, int]
 
-# Outputs, kernel, stride, padding; a layer of as many inputs as outputs and kernel 3 adds its input.
+# Outputs, kernel, stride, padding; a layer of as many inputs as outputs and kernel 3 adds its
+# input.
 LAYERS: Final[tuple[tuple[int, int, _Stride, int], ...]] = (
     *((32, 3, 1, 1),) * 3,
     (64, 3, (3, 1), 1),
@@ -27,9 +30,13 @@ LAYERS: Final[tuple[tuple[int, int, _Stride, int], ...]] = (
 class ConvNormAdd(nn.Module):
     """Convolution and batch norm, the input added where `residual`, then ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: _Stride, padding: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: _Stride, padding: int
+    ) -> None:
         super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs))
+        self.conv_block = nn.Sequential(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs)
+        )
         self.residual = inputs == outputs and kernel == 3
 
     def forward(self, x: Tensor) -> Tensor:

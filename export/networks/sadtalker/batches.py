@@ -1,4 +1,6 @@
-"""How upstream lays a clip's frames out in batches, and its camera path; a live service needs neither."""
+"""How upstream lays a clip's frames out in batches, and its camera path; a live service needs
+neither.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from numpy.typing import NDArray
 
 
 def batched(frames: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """`[t, ...]` to `[batch, steps, ...]`: each row holds consecutive frames, the last frame fills up."""
+    """`[t, ...]` to `[batch, steps, ...]`: each row holds consecutive frames, the last frame fills
+    up.
+    """
     steps = -(-len(frames) // batch)
     index = np.arange(batch * steps).clip(max=len(frames) - 1)
     return frames[index].reshape(batch, steps, *frames.shape[1:])
@@ -21,6 +25,10 @@ def camera_path(stops_degrees: Sequence[float], frames: int) -> NDArray[np.float
     if len(stops_degrees) == 1:
         return np.full(frames, stops_degrees[0], np.float32)
     step = float(np.abs(np.diff(stops_degrees)).sum()) / (frames - 1)
-    path = [np.arange(start, end, np.copysign(step, end - start)) for start, end in pairwise(stops_degrees) if start != end]
+    path = [
+        np.arange(start, end, np.copysign(step, end - start))
+        for start, end in pairwise(stops_degrees)
+        if start != end
+    ]
     angles = np.concatenate(path) if path else np.array(stops_degrees[:1], np.float64)
     return angles[np.arange(frames).clip(max=len(angles) - 1)].astype(np.float32)

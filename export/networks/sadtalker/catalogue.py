@@ -23,4 +23,6 @@ NETWORKS: Final[dict[str, Callable[[], nn.Module]]] = {
     "audio2pose": AudioToPose,
     "face_3drecon": FaceReconstruction,
 }
-"""In the public file a network's keys have its name and a dot before them; the mapping nets have files of their own."""
+"""In the public file a network's keys have its name and a dot before them; the mapping nets have
+files of their own.
+"""

@@ -31,7 +31,9 @@ class Motion:
     """How one frame takes from the photo."""
 
     mask: Tensor
-    """`[B, 16, D, H, W]`: the share of each key point's translation, the still background first; before the cut."""
+    """`[B, 16, D, H, W]`: the share of each key point's translation, the still background first;
+    before the cut.
+    """
     flow: Tensor
     """`[B, D, H, W, 3]`: the grid to sample the photo's volume at."""
     occlusion: Tensor
@@ -50,7 +52,9 @@ class DenseMotion(nn.Module):
         self.occlusion = nn.Conv2d(112 * DEPTH, 1, 7, padding=3)
 
     def compressed(self, feature: Tensor) -> Tensor:
-        """The photo's volume `[B, 32, D, H, W]` as `[B, 4, D, H, W]`; depends on the photo alone."""
+        """The photo's volume `[B, 32, D, H, W]` as `[B, 4, D, H, W]`; depends on the photo
+        alone.
+        """
         return functional.relu(self.norm(self.compress(feature)))
 
     def forward(self, compressed: Tensor, source: Tensor, driving: Tensor) -> Motion:
@@ -58,11 +62,17 @@ class DenseMotion(nn.Module):
         shifts = _after_background(source - driving)
         decoded = self.hourglass(self.evidence(compressed, source, driving, shifts))
         mask = functional.softmax(self.mask(decoded), dim=1)
-        occlusion = torch.sigmoid(self.occlusion(decoded.reshape(-1, 112 * DEPTH, *spatial_sizes(decoded)[1:])))
+        occlusion = torch.sigmoid(
+            self.occlusion(decoded.reshape(-1, 112 * DEPTH, *spatial_sizes(decoded)[1:]))
+        )
         return Motion(mask, _flow(mask, shifts), occlusion)
 
-    def evidence(self, compressed: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:
-        """`[B, 80, D, H, W]`: for each translation a heat map and the photo's volume warped by it."""
+    def evidence(
+        self, compressed: Tensor, source: Tensor, driving: Tensor, shifts: Tensor
+    ) -> Tensor:
+        """`[B, 80, D, H, W]`: for each translation a heat map and the photo's volume warped by
+        it.
+        """
         grid = identity_grid(compressed)
         heat = _after_background(_heat(driving, grid) - _heat(source, grid))
         seen = torch.cat((heat[:, :, None], translated(compressed, shifts)), dim=2)
@@ -85,7 +95,9 @@ def _flow(mask: Tensor, shifts: Tensor) -> Tensor:
     depth, height, width = spatial_sizes(mask)
     flat = mask.reshape(-1, MOTIONS, depth * height * width).transpose(1, 2)
     kept = torch.where(flat < MASK_CUT, torch.zeros_like(flat), flat)
-    moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(mask).reshape(-1, 3)
+    moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(
+        mask
+    ).reshape(-1, 3)
     return moved.reshape(-1, depth, height, width, 3)
 
 

@@ -16,7 +16,9 @@ EXPRESSION: Final = 64
 
 
 class AudioToExpression(nn.Module):
-    """Frames are independent of each other; what comes out is the expression itself, not a difference."""
+    """Frames are independent of each other; what comes out is the expression itself, not a
+    difference.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,6 +26,8 @@ class AudioToExpression(nn.Module):
         self.mapping1 = nn.Linear(EMBEDDING + EXPRESSION + 1, EXPRESSION)
 
     def forward(self, mel: Tensor, reference: Tensor, blink: Tensor) -> Tensor:
-        """Mel windows `[N, 1, 80, 16]`, the photo's expression `[N, 64]`, closing of the lids `[N, 1]` to `[N, 64]`."""
+        """Mel windows `[N, 1, 80, 16]`, the photo's expression `[N, 64]`, closing of the lids `[N,
+        1]` to `[N, 64]`.
+        """
         embedding = self.audio_encoder(mel).flatten(1)
         return self.mapping1(torch.cat((embedding, reference, blink), dim=1))

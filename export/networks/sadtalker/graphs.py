@@ -1,4 +1,5 @@
-"""The networks as they are served: pictures as bytes, names a person can read, what depends on the photo alone split off.
+"""The networks as they are served: pictures as bytes, names a person can read, what depends on the
+photo alone split off.
 
 Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
@@ -38,7 +39,9 @@ class PhotoGraph(nn.Module):
         self.renderer, self.extractor = renderer, extractor
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bytes `[B, 256, 256, 3]` to feature volume, compressed volume and canonical key points."""
+        """Bytes `[B, 256, 256, 3]` to feature volume, compressed volume and canonical key
+        points.
+        """
         unit = unit_picture(picture)
         photo = self.renderer.encode(unit)
         return photo.feature, photo.compressed, self.extractor(unit).reshape(-1, KEY_POINTS, 3)
@@ -51,14 +54,19 @@ class RendererGraph(nn.Module):
         super().__init__()
         self.renderer = renderer
 
-    def forward(self, feature: Tensor, compressed: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of the photo and `[B, N, 15, 3]` of the frames.
+    def forward(
+        self, feature: Tensor, compressed: Tensor, source: Tensor, driving: Tensor
+    ) -> Tensor:
+        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of the photo and `[B, N, 15,
+        3]` of the frames.
 
         Returns bytes `[B, N, 256, 256, 3]`.
         """
         frames = driving.shape[1]
         photo = EncodedPhoto(_for_each_frame(feature, frames), _for_each_frame(compressed, frames))
-        pictures, _ = self.renderer(photo, _for_each_frame(source, frames), driving.reshape(-1, KEY_POINTS, 3))
+        pictures, _ = self.renderer(
+            photo, _for_each_frame(source, frames), driving.reshape(-1, KEY_POINTS, 3)
+        )
         return byte_pictures(pictures, frames)
 
 
@@ -100,8 +108,12 @@ class PoseGraph(nn.Module):
         self.audio_encoder, self.decoder = network.audio_encoder, network.netG.decoder
 
     def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Mel `[B, 32, 16, 80]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]` to `[B, 32, 6]`."""
-        return self.decoder(self.audio_encoder(mel.transpose(2, 3)[:, :, None]), noise, style[:, 0], reference).reshape(-1, FRAMES, POSE)
+        """Mel `[B, 32, 16, 80]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]`
+        to `[B, 32, 6]`.
+        """
+        return self.decoder(
+            self.audio_encoder(mel.transpose(2, 3)[:, :, None]), noise, style[:, 0], reference
+        ).reshape(-1, FRAMES, POSE)
 
 
 class ReconstructionGraph(nn.Module):
@@ -117,7 +129,9 @@ class ReconstructionGraph(nn.Module):
 
 
 def fold_spectral_norms(renderer: FaceRenderer) -> FaceRenderer:
-    """Replaces the spectral-norm convolutions by plain ones, in place: the state dict is no longer upstream's."""
+    """Replaces the spectral-norm convolutions by plain ones, in place: the state dict is no longer
+    upstream's.
+    """
     for parent in list(renderer.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, SpectralConv2d):

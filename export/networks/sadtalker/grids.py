@@ -1,8 +1,10 @@
-"""Coordinates and warps of volumes, written without a 5-D sampler so that every runtime has the operators.
+"""Coordinates and warps of volumes, written without a 5-D sampler so that every runtime has the
+operators.
 
-All follow upstream's two conventions at once: grids reach from -1 at the first cell's centre to 1 at the last one's, but samples
-are taken as `grid_sample(align_corners=False)` does, where -1 and 1 are the outer edges. An identity grid is therefore no
-identity warp; the checkpoints were trained with it.
+All follow upstream's two conventions at once: grids reach from -1 at the first cell's centre to 1
+at the last one's, but samples are taken as `grid_sample(align_corners=False)` does, where -1 and 1
+are the outer edges. An identity grid is therefore no identity warp; the checkpoints were trained
+with it.
 """
 
 from __future__ import annotations
@@ -22,26 +24,36 @@ def axis_coordinates(size: int, like: Tensor) -> Tensor:
 
 def identity_grid(volume: Tensor) -> Tensor:
     """`[D, H, W, 3]` of (x, y, z) for a volume `[B, C, D, H, W]`."""
-    z, y, x = torch.meshgrid(*(axis_coordinates(size, volume) for size in spatial_sizes(volume)), indexing="ij")
+    z, y, x = torch.meshgrid(
+        *(axis_coordinates(size, volume) for size in spatial_sizes(volume)), indexing="ij"
+    )
     return torch.stack((x, y, z), dim=-1)
 
 
 def translated(volume: Tensor, shifts: Tensor) -> Tensor:
-    """A volume `[B, C, D, H, W]` sampled at the identity grid plus each of `shifts` `[B, K, 3]` (x, y, z): `[B, K, C, D, H, W]`.
+    """A volume `[B, C, D, H, W]` sampled at the identity grid plus each of `shifts` `[B, K, 3]` (x,
+    y, z): `[B, K, C, D, H, W]`.
 
-    A translation separates, so trilinear sampling with zeros outside is one small matrix product per axis.
+    A translation separates, so trilinear sampling with zeros outside is one small matrix product
+    per axis.
     """
     depth, height, width = spatial_sizes(volume)
-    along_x, along_y, along_z = (_interpolation(size, shifts[..., axis]) for axis, size in enumerate((width, height, depth)))
+    along_x, along_y, along_z = (
+        _interpolation(size, shifts[..., axis]) for axis, size in enumerate((width, height, depth))
+    )
     moved = torch.matmul(volume[:, None], along_x.transpose(-1, -2)[:, :, None, None])
     moved = torch.matmul(along_y[:, :, None, None], moved)
     count, channels = int(shifts.shape[1]), int(volume.shape[1])
     flat = moved.reshape(-1, count, channels, depth, height * width)
-    return torch.matmul(along_z[:, :, None], flat).reshape(-1, count, channels, depth, height, width)
+    return torch.matmul(along_z[:, :, None], flat).reshape(
+        -1, count, channels, depth, height, width
+    )
 
 
 def _interpolation(size: int, shift: Tensor) -> Tensor:
-    """Weights `[B, K, size, size]` of the cells (last axis) that each output reads; shifts `[B, K]`."""
+    """Weights `[B, K, size, size]` of the cells (last axis) that each output reads; shifts `[B,
+    K]`.
+    """
     positions = _position(axis_coordinates(size, shift) + shift[..., None], size)
     cells = torch.arange(size, dtype=shift.dtype, device=shift.device)
     return (1.0 - (positions[..., None] - cells).abs()).clamp(min=0.0)
@@ -53,7 +65,8 @@ def _position(coordinate: Tensor, size: int) -> Tensor:
 
 
 def warped(volume: Tensor, grid: Tensor) -> Tensor:
-    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D, H, W, 3]` with zeros outside: `[B, C, D, H, W]`.
+    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D, H, W, 3]` with zeros outside: `[B, C, D,
+    H, W]`.
 
     Trilinear: the eight cells around each point are gathered and weighted.
     """
@@ -71,8 +84,12 @@ def warped(volume: Tensor, grid: Tensor) -> Tensor:
     return total.transpose(1, 2).reshape(-1, channels, *sizes)
 
 
-def _corner(positions: list[Tensor], sizes: tuple[int, ...], corner: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    """Number of one of the eight cells around each position, `[B, N]`, and its weight; 0 outside. Axes are (x, y, z)."""
+def _corner(
+    positions: list[Tensor], sizes: tuple[int, ...], corner: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    """Number of one of the eight cells around each position, `[B, N]`, and its weight; 0 outside.
+    Axes are (x, y, z).
+    """
     index, weight = torch.zeros_like(positions[0]), torch.ones_like(positions[0])
     for position, size, step in reversed(list(zip(positions, sizes, corner, strict=True))):
         cell = position.floor() + step

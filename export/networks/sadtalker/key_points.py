@@ -1,4 +1,5 @@
-"""Canonical 3-D key points of a photo; unsupervised, so they mean what the renderer learned with them.
+"""Canonical 3-D key points of a photo; unsupervised, so they mean what the renderer learned with
+them.
 
 Architecture: face-vid2vid; upstream `src/facerender/modules/keypoint_detector.py`.
 """
@@ -35,12 +36,15 @@ class KeyPointExtractor(nn.Module):
         """Centres of gravity of the 15 attention maps."""
         logits = self.kp(self.predictor(self.down(picture)))
         attention = functional.softmax(logits.flatten(2) / TEMPERATURE, dim=2)
-        # Summed in pairs: a matrix product over 65536 cells is four times as far from the exact sum.
+        # Summed in pairs: a matrix product over 65536 cells is four times as far from the exact
+        # sum.
         return (attention[..., None] * identity_grid(logits).reshape(-1, 3)).sum(dim=2)
 
 
 class QuarterSize(nn.Module):
-    """Blurs with a 13x13 Gaussian of sigma 1.5 and keeps every fourth pixel; `weight` is computed, not learned."""
+    """Blurs with a 13x13 Gaussian of sigma 1.5 and keeps every fourth pixel; `weight` is computed,
+    not learned.
+    """
 
     weight: Tensor
 
@@ -48,7 +52,9 @@ class QuarterSize(nn.Module):
         super().__init__()
         profile = np.exp(-(np.arange(-6.0, 7.0) ** 2) / (2.0 * 1.5**2))
         kernel = np.outer(profile, profile) / profile.sum() ** 2
-        self.register_buffer("weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1))))
+        self.register_buffer(
+            "weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1)))
+        )
 
     def forward(self, picture: Tensor) -> Tensor:
         """`[B, 3, H, W]` to `[B, 3, H/4, W/4]`."""
@@ -56,14 +62,20 @@ class QuarterSize(nn.Module):
 
 
 class KeyPointHourglass(nn.Module):
-    """`[B, 3, 64, 64]` down to 2x2, unfolded into 16 layers of depth, and up to `[B, 32, 16, 64, 64]`."""
+    """`[B, 3, 64, 64]` down to 2x2, unfolded into 16 layers of depth, and up to `[B, 32, 16, 64,
+    64]`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         inputs, outputs = (3, *WIDTHS[:-1]), (*reversed(WIDTHS[:-1]), 32)
-        self.down_blocks = nn.Sequential(OrderedDict((f"down{i}", Down2d(inputs[i], WIDTHS[i])) for i in range(5)))
+        self.down_blocks = nn.Sequential(
+            OrderedDict((f"down{i}", Down2d(inputs[i], WIDTHS[i])) for i in range(5))
+        )
         self.conv = nn.Conv2d(WIDTHS[-1], WIDTHS[-1] * DEPTH, 1)
-        self.up_blocks = nn.Sequential(OrderedDict((f"up{i}", Up3d(WIDTHS[4 - i], outputs[i])) for i in range(5)))
+        self.up_blocks = nn.Sequential(
+            OrderedDict((f"up{i}", Up3d(WIDTHS[4 - i], outputs[i])) for i in range(5))
+        )
 
     def forward(self, picture: Tensor) -> Tensor:
         """Features of the volume in front of the camera."""

@@ -1,7 +1,7 @@
 """3DMM coefficients of a moment to head pose and key points.
 
-Architecture: PIRenderer's mapping net (Ren et al., ICCV 2021) with face-vid2vid's pose bins; upstream
-`src/facerender/modules/mapping.py` and `make_animation.py`.
+Architecture: PIRenderer's mapping net (Ren et al., ICCV 2021) with face-vid2vid's pose bins;
+upstream `src/facerender/modules/mapping.py` and `make_animation.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class HeadMotion:
 
 
 class CoefficientMapping(nn.Module):
-    """Coefficient window `[B, C, 27]` (C of 70, or 73 with the crop's numbers) to the head motion at its middle."""
+    """Coefficient window `[B, C, 27]` (C of 70, or 73 with the crop's numbers) to the head motion
+    at its middle.
+    """
 
     def __init__(self, coefficients: int) -> None:
         super().__init__()
@@ -53,7 +55,9 @@ class CoefficientMapping(nn.Module):
         for encoder in (self.encoder0, self.encoder1, self.encoder2):
             x = encoder(x) + x[:, :, 3:-3]
         x = x.mean(dim=2)
-        return HeadMotion(self.fc_yaw(x), self.fc_pitch(x), self.fc_roll(x), self.fc_t(x), self.fc_exp(x))
+        return HeadMotion(
+            self.fc_yaw(x), self.fc_pitch(x), self.fc_roll(x), self.fc_t(x), self.fc_exp(x)
+        )
 
 
 def _dilated() -> nn.Sequential:
@@ -69,7 +73,8 @@ def degrees(logits: Tensor) -> Tensor:
 def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     """`[B, 3, 3]` = Rx(pitch) Ry(yaw) Rz(roll) of angles `[B]` in degrees."""
     (sin_y, cos_y), (sin_x, cos_x), (sin_z, cos_z) = (
-        (torch.sin(angle), torch.cos(angle)) for angle in (value * RADIANS_PER_DEGREE for value in (yaw, pitch, roll))
+        (torch.sin(angle), torch.cos(angle))
+        for angle in (value * RADIANS_PER_DEGREE for value in (yaw, pitch, roll))
     )
     one, zero = torch.ones_like(sin_x), torch.zeros_like(sin_x)
     about_x = _matrix((one, zero, zero), (zero, cos_x, -sin_x), (zero, sin_x, cos_x))
@@ -82,10 +87,13 @@ def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def moved_key_points(canonical: Tensor, motion: HeadMotion, view_degrees: Tensor | None = None) -> Tensor:
+def moved_key_points(
+    canonical: Tensor, motion: HeadMotion, view_degrees: Tensor | None = None
+) -> Tensor:
     """Canonical key points `[B, 15, 3]` turned, shifted and expressed: `[B, 15, 3]`.
 
-    `view_degrees` `[B, 3]` (yaw, pitch, roll) replaces the predicted angles. Only the vertical translation counts.
+    `view_degrees` `[B, 3]` (yaw, pitch, roll) replaces the predicted angles. Only the vertical
+    translation counts.
     """
     angles = (degrees(motion.yaw), degrees(motion.pitch), degrees(motion.roll))
     if view_degrees is not None:

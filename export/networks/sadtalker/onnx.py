@@ -1,4 +1,6 @@
-"""What is exported of SadTalker: one declaration per served network, with names, example inputs and tolerances."""
+"""What is exported of SadTalker: one declaration per served network, with names, example inputs and
+tolerances.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,25 @@ from export.networks.sadtalker.reconstruction import FaceReconstruction
 from export.networks.sadtalker.renderer import FaceRenderer
 
 FRAME_TOLERANCE: Final = 4.0
-"""Grey levels: the network drops every share of motion below a thousandth, so one right at it may stay or go. In one of nine frames
-of seeded noise that moved 22 of 196,608 values by 2 or 3 levels; all others are within one."""
+"""Grey levels: the network drops every share of motion below a thousandth, so one right at it may
+stay or go. In one of nine frames of seeded noise that moved 22 of 196,608 values by 2 or 3 levels;
+all others are within one.
+"""
 
 
-def photo_export(renderer: FaceRenderer, extractor: KeyPointExtractor, batch: int, random: torch.Generator) -> ExportSpec:
+def photo_export(
+    renderer: FaceRenderer, extractor: KeyPointExtractor, batch: int, random: torch.Generator
+) -> ExportSpec:
     """`sadtalker_photo`: once per face; folds the renderer's spectral norms in place."""
     outputs = {"feature_volume": 1e-4, "compressed_volume": 1e-4, "canonical_key_points": 1e-4}
     module = PhotoGraph(fold_spectral_norms(renderer), extractor).eval()
-    return ExportSpec("sadtalker_photo", module, {"picture": _bytes(256, batch, random)}, outputs, full_precision=("extractor",))
+    return ExportSpec(
+        "sadtalker_photo",
+        module,
+        {"picture": _bytes(256, batch, random)},
+        outputs,
+        full_precision=("extractor",),
+    )
 
 
 def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator) -> ExportSpec:
@@ -57,7 +69,9 @@ def renderer_export(renderer: FaceRenderer, batch: int, random: torch.Generator)
     )
 
 
-def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random: torch.Generator) -> ExportSpec:
+def key_point_export(
+    name: str, mapping: CoefficientMapping, batch: int, random: torch.Generator
+) -> ExportSpec:
     """`sadtalker_key_points`, or `_full` with the crop's numbers: every frame."""
     first = mapping.first[0]
     assert isinstance(first, nn.Conv1d)
@@ -68,14 +82,18 @@ def key_point_export(name: str, mapping: CoefficientMapping, batch: int, random:
     return ExportSpec(name, KeyPointGraph(mapping).eval(), inputs, {"key_points": 1e-5})
 
 
-def expression_export(network: AudioToExpression, batch: int, random: torch.Generator) -> ExportSpec:
+def expression_export(
+    network: AudioToExpression, batch: int, random: torch.Generator
+) -> ExportSpec:
     """`sadtalker_expression`: every frame."""
     inputs = {
         "mel": _uniform((batch, 16, 80), -4.0, 4.0, random),
         "reference_expression": _uniform((batch, 64), -1.0, 1.0, random),
         "blink": _uniform((batch, 1), 0.0, 1.0, random),
     }
-    return ExportSpec("sadtalker_expression", ExpressionGraph(network).eval(), inputs, {"expression": 1e-4})
+    return ExportSpec(
+        "sadtalker_expression", ExpressionGraph(network).eval(), inputs, {"expression": 1e-4}
+    )
 
 
 def pose_export(network: AudioToPose, batch: int, random: torch.Generator) -> ExportSpec:
@@ -89,18 +107,30 @@ def pose_export(network: AudioToPose, batch: int, random: torch.Generator) -> Ex
     return ExportSpec("sadtalker_pose", PoseGraph(network).eval(), inputs, {"motion": 1e-5})
 
 
-def reconstruction_export(network: FaceReconstruction, batch: int, random: torch.Generator) -> ExportSpec:
+def reconstruction_export(
+    network: FaceReconstruction, batch: int, random: torch.Generator
+) -> ExportSpec:
     """`sadtalker_reconstruction`: once per face."""
     return ExportSpec(
-        "sadtalker_reconstruction", ReconstructionGraph(network).eval(), {"face": _bytes(224, batch, random)}, {"coefficients": 1e-4}
+        "sadtalker_reconstruction",
+        ReconstructionGraph(network).eval(),
+        {"face": _bytes(224, batch, random)},
+        {"coefficients": 1e-4},
     )
 
 
 GRAPHS: Final = (
     Graph("sadtalker_expression", ("audio2exp",), expression_export),
     Graph("sadtalker_pose", ("audio2pose",), pose_export),
-    Graph("sadtalker_key_points", ("mapping70",), partial(key_point_export, "sadtalker_key_points")),
-    Graph("sadtalker_key_points_full", ("mapping73",), partial(key_point_export, "sadtalker_key_points_full"), optional=True),
+    Graph(
+        "sadtalker_key_points", ("mapping70",), partial(key_point_export, "sadtalker_key_points")
+    ),
+    Graph(
+        "sadtalker_key_points_full",
+        ("mapping73",),
+        partial(key_point_export, "sadtalker_key_points_full"),
+        optional=True,
+    ),
     Graph("sadtalker_reconstruction", ("face_3drecon",), reconstruction_export),
     Graph("sadtalker_photo", ("generator", "kp_extractor"), photo_export, batches=(1, 3)),
     Graph("sadtalker_renderer", ("generator",), renderer_export, batches=(1, 2)),
@@ -110,7 +140,9 @@ GRAPHS: Final = (
 
 def _bytes(size: int, batch: int, random: torch.Generator) -> Tensor:
     """Coarse blocks: fine noise averages out in deep networks and would hide mistakes."""
-    blocks = torch.randint(0, 256, (batch, size // 16, size // 16, 3), dtype=torch.uint8, generator=random)
+    blocks = torch.randint(
+        0, 256, (batch, size // 16, size // 16, 3), dtype=torch.uint8, generator=random
+    )
     return blocks.repeat_interleave(16, dim=1).repeat_interleave(16, dim=2)
 
 

@@ -1,7 +1,8 @@
 """Speech, a style and chance to 32 frames of head motion.
 
-Architecture: SadTalker's PoseVAE; upstream `src/audio2pose_models/{audio2pose,cvae,networks,audio_encoder,discriminator}.py`.
-The VAE's encoder and the discriminator are here because the checkpoint holds them; speaking needs neither.
+Architecture: SadTalker's PoseVAE; upstream
+`src/audio2pose_models/{audio2pose,cvae,networks,audio_encoder,discriminator}.py`. The VAE's encoder
+and the discriminator are here because the checkpoint holds them; speaking needs neither.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class AudioToPose(nn.Module):
         self.netD_motion = MotionDiscriminator()
 
     def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Mel `[B, 32, 1, 80, 16]`, `[B, 64]`, style numbers `[B]`, the photo's pose `[B, 6]` to motion `[B, 32, 6]`."""
+        """Mel `[B, 32, 1, 80, 16]`, `[B, 64]`, style numbers `[B]`, the photo's pose `[B, 6]` to
+        motion `[B, 32, 6]`.
+        """
         return self.netG.decoder(self.audio_encoder(mel), noise, style, reference)
 
 
@@ -64,15 +67,21 @@ class PoseEncoder(nn.Module):
         super().__init__()
         self.classbias = nn.Parameter(torch.zeros(STYLES, LATENT))
         self.resunet = PoseUNet()
-        self.MLP = nn.Sequential(OrderedDict(L0=nn.Linear(POSE + 2 * FRAMES * POSE + LATENT, 128), A0=nn.ReLU()))
+        self.MLP = nn.Sequential(
+            OrderedDict(L0=nn.Linear(POSE + 2 * FRAMES * POSE + LATENT, 128), A0=nn.ReLU())
+        )
         self.linear_means, self.linear_logvar = nn.Linear(128, LATENT), nn.Linear(128, LATENT)
         self.linear_audio = nn.Linear(EMBEDDING, POSE)
 
     def forward(self, motion: Tensor, audio: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Motion `[B, 32, 6]`, audio `[B, 32, 512]`, style numbers `[B]`, pose `[B, 6]` to `[B, 64]`."""
+        """Motion `[B, 32, 6]`, audio `[B, 32, 512]`, style numbers `[B]`, pose `[B, 6]` to `[B,
+        64]`.
+        """
         seen = self.resunet(motion[:, None]).flatten(1)
         heard = self.linear_audio(audio).flatten(1)
-        return self.linear_means(self.MLP(torch.cat((reference, seen, heard, self.classbias[style]), dim=1)))
+        return self.linear_means(
+            self.MLP(torch.cat((reference, seen, heard, self.classbias[style]), dim=1))
+        )
 
 
 class PoseDecoder(nn.Module):
@@ -93,7 +102,9 @@ class PoseDecoder(nn.Module):
         self.linear_audio = nn.Linear(EMBEDDING, POSE)
 
     def forward(self, audio: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Audio `[B, 32, 512]`, noise `[B, 64]`, style numbers `[B]`, pose `[B, 6]` to motion `[B, 32, 6]`."""
+        """Audio `[B, 32, 512]`, noise `[B, 64]`, style numbers `[B]`, pose `[B, 6]` to motion `[B,
+        32, 6]`.
+        """
         heard = self.linear_audio(audio).flatten(1)
         drawn = self.MLP(torch.cat((reference, noise + self.classbias[style], heard), dim=1))
         return self.pose_linear(self.resunet(drawn.reshape(-1, 1, FRAMES, POSE))[:, 0])
@@ -105,7 +116,9 @@ class MotionDiscriminator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         last = nn.Conv1d(1024, 1, 3)
-        self.seq = nn.Sequential(JudgedConv(POSE, 256, 4), JudgedConv(256, 512, 4), JudgedConv(512, 1024, 3), last)
+        self.seq = nn.Sequential(
+            JudgedConv(POSE, 256, 4), JudgedConv(256, 512, 4), JudgedConv(512, 1024, 3), last
+        )
 
 
 class JudgedConv(nn.Module):

@@ -16,7 +16,12 @@ class PoseUNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.input_layer = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1))
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1),
+        )
         self.input_skip = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1))
         self.residual_conv_1 = Residual(32, 64, _TIME_HALVED)
         self.residual_conv_2 = Residual(64, 128, _TIME_HALVED)
@@ -51,7 +56,9 @@ class Residual(nn.Module):
             nn.ReLU(),
             nn.Conv2d(outputs, outputs, 3, padding=1),
         )
-        self.conv_skip = nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.BatchNorm2d(outputs))
+        self.conv_skip = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.BatchNorm2d(outputs)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, T, 6]` to `[B, D, T or T/2, 6]`."""

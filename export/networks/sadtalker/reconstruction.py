@@ -1,7 +1,7 @@
 """3DMM coefficients of an aligned photo; done once, at enrolment.
 
-Architecture: ResNet-50 v1.5 (He et al., 2016) with the heads of Deep3DFaceRecon (Deng et al., 2019); upstream
-`src/face3d/models/networks.py`.
+Architecture: ResNet-50 v1.5 (He et al., 2016) with the heads of Deep3DFaceRecon (Deng et al.,
+2019); upstream `src/face3d/models/networks.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ STAGES: Final = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
 class FaceReconstruction(nn.Module):
-    """Aligned face `[B, 3, 224, 224]`, RGB 0..1, to the 257 coefficients `[B, 257]` in the order of `HEADS`."""
+    """Aligned face `[B, 3, 224, 224]`, RGB 0..1, to the 257 coefficients `[B, 257]` in the order of
+    `HEADS`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +49,9 @@ class ResNet50(nn.Module):
 
     def forward(self, face: Tensor) -> Tensor:
         """The last stage's map."""
-        x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(face))), 3, stride=2, padding=1)
+        x = functional.max_pool2d(
+            functional.relu(self.bn1(self.conv1(face))), 3, stride=2, padding=1
+        )
         for number in range(1, len(STAGES) + 1):
             x = self.get_submodule(f"layer{number}")(x)
         return x
@@ -59,11 +63,17 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = (
+            nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
         self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
         self.downsample: nn.Module = nn.Identity()
         if inputs != 4 * width:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride=stride, bias=False), nn.BatchNorm2d(4 * width))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, 4 * width, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(4 * width),
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, 4 width, H / stride, W / stride]`."""

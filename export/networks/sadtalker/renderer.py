@@ -1,6 +1,7 @@
 """The face renderer: a photo's volume, encoded once, moved and painted for each frame.
 
-Architecture: face-vid2vid (Wang et al., CVPR 2021) with a SPADE decoder; upstream `src/facerender/modules/generator.py`.
+Architecture: face-vid2vid (Wang et al., CVPR 2021) with a SPADE decoder; upstream
+`src/facerender/modules/generator.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class FaceRenderer(nn.Module):
         self.first = ConvNorm2d(3, 64)
         self.down_blocks = nn.ModuleList((Down2d(64, 128), Down2d(128, 256)))
         self.second = nn.Conv2d(256, 512, 1)
-        self.resblocks_3d = nn.Sequential(OrderedDict((f"3dr{index}", Residual3d(32)) for index in range(6)))
+        self.resblocks_3d = nn.Sequential(
+            OrderedDict((f"3dr{index}", Residual3d(32)) for index in range(6))
+        )
         self.third = ConvNorm2d(512, 256, slope=0.01)
         self.fourth = nn.Conv2d(256, 256, 1)
         self.decoder = SpadeDecoder()
@@ -51,7 +54,9 @@ class FaceRenderer(nn.Module):
         feature = self.resblocks_3d(x.reshape(-1, 32, DEPTH, *spatial_sizes(x)))
         return EncodedPhoto(feature, self.dense_motion_network.compressed(feature))
 
-    def forward(self, photo: EncodedPhoto, source: Tensor, driving: Tensor) -> tuple[Tensor, Motion]:
+    def forward(
+        self, photo: EncodedPhoto, source: Tensor, driving: Tensor
+    ) -> tuple[Tensor, Motion]:
         """Key points `[B, 15, 3]` of photo and frame to the frame `[B, 3, 4H, 4W]`, RGB 0..1."""
         motion = self.dense_motion_network(photo.compressed, source, driving)
         moved = warped(photo.feature, motion.flow)

@@ -1,6 +1,7 @@
 """Paints the frame: each layer's scale and shift is read from the warped photo.
 
-Architecture: SPADE (Park et al., CVPR 2019); upstream `src/facerender/modules/generator.py` and `util.py`.
+Architecture: SPADE (Park et al., CVPR 2019); upstream `src/facerender/modules/generator.py` and
+`util.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ SLOPE: Final = 0.2
 
 
 class SpectralConv2d(nn.Module):
-    """Convolution stored as spectral norm trained it: the weight is `weight_orig` over its largest singular value."""
+    """Convolution stored as spectral norm trained it: the weight is `weight_orig` over its largest
+    singular value.
+    """
 
     weight_u: Tensor
     weight_v: Tensor

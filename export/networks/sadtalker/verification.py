@@ -66,7 +66,10 @@ def heavy_outputs(reference: Reference) -> Outputs:
     yield "const.kp_extractor.down.weight", extractor.state_dict()["down.weight"].numpy()
     yield "kp_extractor.value", extractor(inputs["source_image"]).numpy()
     layers = reference.manifest["cases"]["spectral_norm"]["layers"]
-    yield "spectral_norm.sigma", np.array([_sigma(networks("generator"), layer) for layer in layers], np.float32)
+    yield (
+        "spectral_norm.sigma",
+        np.array([_sigma(networks("generator"), layer) for layer in layers], np.float32),
+    )
     yield from _renderer(networks("generator"), inputs)
     yield from end_to_end(reference, networks)
 
@@ -78,25 +81,41 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
 def _mappings(networks: SeededNetworks, inputs: dict[str, Tensor]) -> Outputs:
     for width in (70, 73):
         motion: HeadMotion = networks(f"mapping{width}")(inputs[f"semantics{width}"])
-        named = {"yaw": motion.yaw, "pitch": motion.pitch, "roll": motion.roll, "t": motion.translation, "exp": motion.expression}
+        named = {
+            "yaw": motion.yaw,
+            "pitch": motion.pitch,
+            "roll": motion.roll,
+            "t": motion.translation,
+            "exp": motion.expression,
+        }
         for name, value in named.items():
             yield f"mapping{width}.{name}", value.numpy()
 
 
 def _key_point_motion(inputs: dict[str, Tensor]) -> Outputs:
     motion = HeadMotion(*(inputs[f"he_{name}"] for name in ("yaw", "pitch", "roll", "t", "exp")))
-    angles = {"yaw": degrees(motion.yaw), "pitch": degrees(motion.pitch), "roll": degrees(motion.roll)}
+    angles = {
+        "yaw": degrees(motion.yaw),
+        "pitch": degrees(motion.pitch),
+        "roll": degrees(motion.roll),
+    }
     for name, value in angles.items():
         yield f"keypoint_transformation.degree_{name}", value.numpy()
     yield "keypoint_transformation.rotation", rotation(**angles).numpy()
     canonical = inputs["kp_canonical"]
     yield "keypoint_transformation.value", moved_key_points(canonical, motion).numpy()
-    yield "keypoint_transformation.value_free", moved_key_points(canonical, motion, inputs["degrees_in"]).numpy()
+    yield (
+        "keypoint_transformation.value_free",
+        moved_key_points(canonical, motion, inputs["degrees_in"]).numpy(),
+    )
 
 
 def _expression(networks: SeededNetworks, inputs: dict[str, Tensor]) -> Outputs:
     network, mel = networks("audio2exp"), inputs["mel"].flatten(0, 1)
-    yield "audio2exp.audio_embedding", network.get_submodule("audio_encoder")(mel).flatten(1).numpy()
+    yield (
+        "audio2exp.audio_embedding",
+        network.get_submodule("audio_encoder")(mel).flatten(1).numpy(),
+    )
     expression = network(mel, inputs["ref_exp"].flatten(0, 1), inputs["ratio"].flatten(0, 1))
     yield "audio2exp.exp", expression.reshape(inputs["ref_exp"].shape).numpy()
 
@@ -106,7 +125,10 @@ def _pose(networks: SeededNetworks, inputs: dict[str, Tensor]) -> Outputs:
     embedding = network.get_submodule("audio_encoder")(inputs["mel32"])
     yield "audio2pose.audio_embedding", embedding.numpy()
     heard = embedding.expand(2, -1, -1)
-    yield "audio2pose.motion", network.get_submodule("netG.decoder")(heard, inputs["z"], style, pose).numpy()
+    yield (
+        "audio2pose.motion",
+        network.get_submodule("netG.decoder")(heard, inputs["z"], style, pose).numpy(),
+    )
     mean = network.get_submodule("netG.encoder")(inputs["pose_motion_gt"], heard, style, pose)
     yield "audio2pose_cvae_encoder.mu", mean.numpy()
 
@@ -135,14 +157,21 @@ def _renderer(renderer: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
     assert isinstance(renderer, FaceRenderer)
     seen: dict[str, Tensor] = {}
     hooks = [_watch(renderer.get_submodule(path), key, seen) for key, path in STAGES.items()]
-    hooks.append(_watch_input(renderer.get_submodule("dense_motion_network.hourglass"), "act_hg_in", seen))
+    hooks.append(
+        _watch_input(renderer.get_submodule("dense_motion_network.hourglass"), "act_hg_in", seen)
+    )
     hooks.append(_watch_input(renderer.get_submodule("third"), "act_deformed", seen))
     photo = renderer.encode(inputs["source_image"])
     source = inputs["kp_source"]
     frame, motion = renderer(photo, source, source + inputs["kp_driving_delta"])
     for hook in hooks:
         hook.remove()
-    seen |= {"prediction": frame, "occlusion_map": motion.occlusion, "mask": motion.mask, "deformation": motion.flow}
+    seen |= {
+        "prediction": frame,
+        "occlusion_map": motion.occlusion,
+        "mask": motion.mask,
+        "deformation": motion.flow,
+    }
     seen["act_feature3d"] = photo.feature
     for key, value in seen.items():
         yield f"generator.{key}", value.numpy()

@@ -1,4 +1,6 @@
-"""The records that no network has a part in: audio and picture preparation, and the layout of coefficients."""
+"""The records that no network has a part in: audio and picture preparation, and the layout of
+coefficients.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,26 @@ from numpy.typing import NDArray
 from export.networks.sadtalker.batches import batched, camera_path
 from export.networks.sadtalker.speech import mel_of_file, seeded_speech
 from export.reference import Reference
-from orchestrator.models.sadtalker.coefficients import coefficient_windows, driving_rows, still_window
-from orchestrator.models.sadtalker.face import STANDARD_POINTS, aligned_face, alignment, cut, face_square, network_picture
-from orchestrator.models.sadtalker.features import SAMPLES_PER_FRAME, blink_ratio, frame_count, mel_windows, reference_rows
+from orchestrator.models.sadtalker.coefficients import (
+    coefficient_windows,
+    driving_rows,
+    still_window,
+)
+from orchestrator.models.sadtalker.face import (
+    STANDARD_POINTS,
+    aligned_face,
+    alignment,
+    cut,
+    face_square,
+    network_picture,
+)
+from orchestrator.models.sadtalker.features import (
+    SAMPLES_PER_FRAME,
+    blink_ratio,
+    frame_count,
+    mel_windows,
+    reference_rows,
+)
 
 Outputs = Iterator[tuple[str, NDArray[Any]]]
 
@@ -23,7 +42,11 @@ SPEECH_FRAMES = 50
 GIVEN = ("source_coeff73", "lm68_crop", "lm68_align", "indiv_mels_idx")
 """Records that are inputs of others: what a face tracker would find, and which rows were kept."""
 
-LAYOUTS = (("crop", 70, 1.3, False, 2), ("full_still", 73, 1.0, True, 2), ("crop_still", 70, 1.0, True, 1))
+LAYOUTS = (
+    ("crop", 70, 1.3, False, 2),
+    ("full_still", 73, 1.0, True, 2),
+    ("crop_still", 70, 1.0, True, 1),
+)
 """Name, numbers per row, expression scale, whether the head is still, batch."""
 
 BLINKING_ROWS = (0, 20, 21, 43, 49)
@@ -47,7 +70,10 @@ def _audio(reference: Reference) -> Outputs:
     for frames in (50, 200):
         yield f"raw.blink_ratio_{frames}", blink_ratio(frames, Random(reference.seed))
     samples = reference.records["raw.length_frames"][:, 0].tolist()
-    yield "raw.length_frames", np.array([(n, frame_count(n) * SAMPLES_PER_FRAME, frame_count(n)) for n in samples])
+    yield (
+        "raw.length_frames",
+        np.array([(n, frame_count(n) * SAMPLES_PER_FRAME, frame_count(n)) for n in samples]),
+    )
     source = reference.records["raw.source_coeff73"][0]
     rows = reference_rows(source, SPEECH_FRAMES, reference.inputs["ref_blink_coeff"])
     yield "raw.refblink_ref", rows[list(BLINKING_ROWS)]
@@ -57,7 +83,10 @@ def _layouts(reference: Reference) -> Outputs:
     generated, source = reference.inputs["coeff_seq"], reference.records["raw.source_coeff73"][0]
     for name, width, scale, still, batch in LAYOUTS:
         rows = driving_rows(generated, source, width=width, expression_scale=scale, still=still)
-        yield f"raw.sem_{name}.source_semantics", np.repeat(still_window(source[:width])[None], batch, axis=0)
+        yield (
+            f"raw.sem_{name}.source_semantics",
+            np.repeat(still_window(source[:width])[None], batch, axis=0),
+        )
         yield f"raw.sem_{name}.target_semantics", batched(coefficient_windows(rows), batch)
     for name, stops in (("crop", (-20.0, 30.0, 10.0)), ("full_still", (5.0,))):
         yield f"raw.sem_{name}.yaw", batched(camera_path(stops, len(generated)), 2)

@@ -1,1 +1,3 @@
-"""Thin-Plate-Spline Motion Model (Zhao and Zhang, CVPR 2022; config vox-256): one picture moved by key points of other pictures."""
+"""Thin-Plate-Spline Motion Model (Zhao and Zhang, CVPR 2022; config vox-256): one picture moved by
+key points of other pictures.
+"""

@@ -1,4 +1,6 @@
-"""The upstream demo as a loop: one source picture, a video of driving pictures, three ways to carry the motion over."""
+"""The upstream demo as a loop: one source picture, a video of driving pictures, three ways to carry
+the motion over.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class MotionMode(Enum):
     STANDARD = "standard"
     """As they are: the face takes the driving face's shape as well."""
     RELATIVE = "relative"
-    """The source's own, moved by what changed since the first driving picture; the default upstream."""
+    """The source's own, moved by what changed since the first driving picture; the default
+    upstream.
+    """
     AVD = "avd"
     """A network keeps the source's identity and takes the driving pose."""
 
@@ -61,21 +65,31 @@ def render(networks: Networks, source: SourceFace, points: Tensor) -> tuple[Tens
 
 
 @torch.no_grad()
-def animate(networks: Networks, source: SourceFace, driving: Iterable[Tensor], mode: MotionMode) -> Iterator[NDArray[np.float32]]:
-    """Frames `[256, 256, 3]`, RGB 0..1, one per driving picture `[1, 3, 256, 256]`; the first of them is the reference."""
+def animate(
+    networks: Networks, source: SourceFace, driving: Iterable[Tensor], mode: MotionMode
+) -> Iterator[NDArray[np.float32]]:
+    """Frames `[256, 256, 3]`, RGB 0..1, one per driving picture `[1, 3, 256, 256]`; the first of
+    them is the reference.
+    """
     initial: Tensor | None = None
     for picture in driving:
         points = networks.key_points(picture)
         initial = points if initial is None else initial
-        frame, _ = render(networks, source, carry_over(networks, source.points, points, initial, mode))
+        frame, _ = render(
+            networks, source, carry_over(networks, source.points, points, initial, mode)
+        )
         yield frame[0].permute(1, 2, 0).numpy()
 
 
-def carry_over(networks: Networks, source: Tensor, driving: Tensor, initial: Tensor, mode: MotionMode) -> Tensor:
+def carry_over(
+    networks: Networks, source: Tensor, driving: Tensor, initial: Tensor, mode: MotionMode
+) -> Tensor:
     """Key points `[1, 50, 2]` that the source face shall have."""
     if mode is MotionMode.STANDARD:
         return driving
     if mode is MotionMode.AVD:
         return networks.avd(source, driving)
     scale = motion_scale(source[0].numpy(), initial[0].numpy())
-    return torch.from_numpy(relative_points(source.numpy(), driving.numpy(), initial.numpy(), scale))
+    return torch.from_numpy(
+        relative_points(source.numpy(), driving.numpy(), initial.numpy(), scale)
+    )

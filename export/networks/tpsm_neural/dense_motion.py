@@ -1,4 +1,5 @@
-"""From key points to a dense flow: which of the splines moves which pixel, and what the source does not show.
+"""From key points to a dense flow: which of the splines moves which pixel, and what the source does
+not show.
 
 Source: `modules/dense_motion.py` and `modules/util.py` (`Hourglass`, `AntiAliasInterpolation2d`) of
 yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256.
@@ -16,7 +17,13 @@ from torch.nn import functional
 
 from export.networks.tpsm_neural.blocks import DownBlock, UpBlock
 from export.networks.tpsm_neural.key_points import KEY_POINTS, POINTS_PER_SPLINE, SPLINES
-from export.networks.tpsm_neural.splines import apply_affine, apply_splines, coordinate_grid, fit_splines, heat_maps
+from export.networks.tpsm_neural.splines import (
+    apply_affine,
+    apply_splines,
+    coordinate_grid,
+    fit_splines,
+    heat_maps,
+)
 
 GRIDS: Final = SPLINES + 1
 """The background's grid first, then the splines'."""
@@ -42,7 +49,9 @@ class DenseMotion(NamedTuple):
 
 
 class GaussianDown(nn.Module):
-    """Quarter size without aliasing: blur (sigma 1.5, 13x13, zero padding), then every fourth pixel from the first."""
+    """Quarter size without aliasing: blur (sigma 1.5, 13x13, zero padding), then every fourth pixel
+    from the first.
+    """
 
     sigma: Final = 1.5
     radius: Final = 6
@@ -52,7 +61,9 @@ class GaussianDown(nn.Module):
         super().__init__()
         row = np.exp(-np.square(np.arange(-self.radius, self.radius + 1)) / (2 * self.sigma**2))
         kernel = np.outer(row, row) / np.square(row.sum())
-        self.register_buffer("weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1))))
+        self.register_buffer(
+            "weight", torch.from_numpy(np.tile(kernel.astype(np.float32), (3, 1, 1, 1)))
+        )
 
     def forward(self, picture: Tensor) -> Tensor:
         return functional.conv2d(picture, self.weight, stride=4, padding=self.radius, groups=3)
@@ -63,7 +74,9 @@ class HourglassEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(DownBlock(inside, outside) for inside, outside in pairwise(ENCODER_CHANNELS))
+        self.down_blocks = nn.ModuleList(
+            DownBlock(inside, outside) for inside, outside in pairwise(ENCODER_CHANNELS)
+        )
 
     def forward(self, maps: Tensor) -> list[Tensor]:
         sizes = [maps]
@@ -78,8 +91,14 @@ class HourglassDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         skips = (0, *ENCODER_CHANNELS[-2:0:-1])
-        inputs = [before + skip for before, skip in zip((ENCODER_CHANNELS[-1], *DECODER_CHANNELS), skips, strict=False)]
-        self.up_blocks = nn.ModuleList(UpBlock(inside, outside) for inside, outside in zip(inputs, DECODER_CHANNELS, strict=True))
+        inputs = [
+            before + skip
+            for before, skip in zip((ENCODER_CHANNELS[-1], *DECODER_CHANNELS), skips, strict=False)
+        ]
+        self.up_blocks = nn.ModuleList(
+            UpBlock(inside, outside)
+            for inside, outside in zip(inputs, DECODER_CHANNELS, strict=True)
+        )
 
     def forward(self, sizes: list[Tensor]) -> list[Tensor]:
         results, maps = [], sizes[-1]
@@ -112,10 +131,20 @@ class DenseMotionNetwork(nn.Module):
         self.maps = nn.Conv2d(channels[0], GRIDS, 7, padding=3)
         self.up = nn.ModuleList(UpBlock(inside, outside) for inside, outside in pairwise(channels))
         occlusion_inputs = (DECODER_CHANNELS[-2] + ENCODER_CHANNELS[1], *channels)
-        self.occlusion = nn.ModuleList(nn.Conv2d(inputs, 1, 7, padding=3) for inputs in occlusion_inputs)
+        self.occlusion = nn.ModuleList(
+            nn.Conv2d(inputs, 1, 7, padding=3) for inputs in occlusion_inputs
+        )
 
-    def forward(self, source: Tensor, driving_points: Tensor, source_points: Tensor, background: Tensor | None = None) -> DenseMotion:
-        """Source `[B, 3, 256, 256]`, key points `[B, 50, 2]`, background matrix `[B, 3, 3]` or none for a still background."""
+    def forward(
+        self,
+        source: Tensor,
+        driving_points: Tensor,
+        source_points: Tensor,
+        background: Tensor | None = None,
+    ) -> DenseMotion:
+        """Source `[B, 3, 256, 256]`, key points `[B, 50, 2]`, background matrix `[B, 3, 3]` or none
+        for a still background.
+        """
         small = self.down(source)
         grid = coordinate_grid(small.shape[2], small.shape[3], small)
         grids = transformations(driving_points, source_points, grid, background)
@@ -129,21 +158,33 @@ class DenseMotionNetwork(nn.Module):
     def _occlusion(self, results: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         double = self.up[0](results[-1])
         levels = (results[-2], results[-1], double, self.up[1](double))
-        first, second, third, fourth = (torch.sigmoid(conv(level)) for conv, level in zip(self.occlusion, levels, strict=True))
+        first, second, third, fourth = (
+            torch.sigmoid(conv(level)) for conv, level in zip(self.occlusion, levels, strict=True)
+        )
         return first, second, third, fourth
 
 
-def transformations(driving_points: Tensor, source_points: Tensor, grid: Tensor, background: Tensor | None) -> Tensor:
-    """Every grid from driving to source coordinates: points `[B, 50, 2]`, pixels `[H, W, 2]` -> `[B, 11, H, W, 2]`."""
+def transformations(
+    driving_points: Tensor, source_points: Tensor, grid: Tensor, background: Tensor | None
+) -> Tensor:
+    """Every grid from driving to source coordinates: points `[B, 50, 2]`, pixels `[H, W, 2]` ->
+    `[B, 11, H, W, 2]`.
+    """
     shape = (-1, SPLINES, POINTS_PER_SPLINE, 2)
     splines = fit_splines(driving_points.reshape(shape), source_points.reshape(shape))
     moved = apply_splines(splines, grid)
-    still = torch.zeros_like(moved[:, :1]) + grid if background is None else apply_affine(background, grid)
+    still = (
+        torch.zeros_like(moved[:, :1]) + grid
+        if background is None
+        else apply_affine(background, grid)
+    )
     return torch.cat((still, moved), dim=1)
 
 
 def deform(small: Tensor, grids: Tensor) -> Tensor:
-    """The small source `[B, 3, H, W]` seen through each grid `[B, 11, H, W, 2]`: `[B, 11, 3, H, W]`."""
+    """The small source `[B, 3, H, W]` seen through each grid `[B, 11, H, W, 2]`: `[B, 11, 3, H,
+    W]`.
+    """
     picture = [int(size) for size in small.shape[1:]]
     pictures = small[:, None].expand(-1, GRIDS, *picture).reshape(-1, *picture)
     return sample(pictures, grids.reshape(-1, *picture[1:], 2)).reshape(-1, GRIDS, *picture)
@@ -151,4 +192,6 @@ def deform(small: Tensor, grids: Tensor) -> Tensor:
 
 def sample(maps: Tensor, grid: Tensor) -> Tensor:
     """Bilinear values of `[B, C, H, W]` at `[B, h, w, 2]`; zero outside."""
-    return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return functional.grid_sample(
+        maps, grid, mode="bilinear", padding_mode="zeros", align_corners=True
+    )

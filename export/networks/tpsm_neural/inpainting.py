@@ -1,7 +1,9 @@
-"""Paints the moved picture: features of the source are warped at four sizes, and gaps are filled in.
+"""Paints the moved picture: features of the source are warped at four sizes, and gaps are filled
+in.
 
-Source: `modules/inpainting_network.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256. The second, detached copies
-of warped features that upstream computes feed a training loss only and are left out.
+Source: `modules/inpainting_network.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256.
+The second, detached copies of warped features that upstream computes feed a training loss only and
+are left out.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ class SourceEncoding(NamedTuple):
 
 
 class InpaintingNetwork(nn.Module):
-    """Source picture `[B, 3, 256, 256]` and dense motion -> picture `[B, 3, 256, 256]`, RGB 0..1."""
+    """Source picture `[B, 3, 256, 256]` and dense motion -> picture `[B, 3, 256, 256]`, RGB
+    0..1.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.first = ConvNormReLU(3, 64, kernel_size=7)
-        self.down_blocks = nn.ModuleList((DownBlock(64, 128), DownBlock(128, 256), DownBlock(256, 512)))
+        self.down_blocks = nn.ModuleList(
+            (DownBlock(64, 128), DownBlock(128, 256), DownBlock(256, 512))
+        )
         self.up_blocks = nn.ModuleList((UpBlock(512, 256), UpBlock(512, 128), UpBlock(256, 64)))
-        self.resblock = nn.ModuleList(ResidualBlock(channels) for channels in (512, 512, 512, 512, 256, 256))
+        self.resblock = nn.ModuleList(
+            ResidualBlock(channels) for channels in (512, 512, 512, 512, 256, 256)
+        )
         self.final = nn.Conv2d(64, 3, 7, padding=3)
 
     def encode(self, source: Tensor) -> SourceEncoding:
@@ -70,7 +78,9 @@ def warp(maps: Tensor, deformation: Tensor) -> Tensor:
     scale = int(maps.shape[2]) / int(deformation.shape[1])
     if scale != 1.0:
         channels_first = deformation.permute(0, 3, 1, 2)
-        resized = functional.interpolate(channels_first, scale_factor=scale, mode="bilinear", align_corners=True)
+        resized = functional.interpolate(
+            channels_first, scale_factor=scale, mode="bilinear", align_corners=True
+        )
         deformation = resized.permute(0, 2, 3, 1)
     return sample(maps, deformation)
 

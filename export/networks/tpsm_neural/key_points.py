@@ -1,7 +1,9 @@
-"""Networks that give TPSM its key points and the motion of the background; coordinates are (x, y) in -1..1.
+"""Networks that give TPSM its key points and the motion of the background; coordinates are (x, y)
+in -1..1.
 
-Source: `modules/keypoint_detector.py`, `modules/bg_motion_predictor.py` and `modules/avd_network.py` of
-yoyo-nb/Thin-Plate-Spline-Motion-Model; the last follows "Motion Representations for Articulated Animation" (CVPR 2021).
+Source: `modules/keypoint_detector.py`, `modules/bg_motion_predictor.py` and
+`modules/avd_network.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model; the last follows "Motion
+Representations for Articulated Animation" (CVPR 2021).
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class KeyPointDetector(nn.Module):
 
 
 class BackgroundPredictor(nn.Module):
-    """Source and driving picture, each `[B, 3, 256, 256]` -> affine matrix `[B, 3, 3]` from driving to source coordinates.
+    """Source and driving picture, each `[B, 3, 256, 256]` -> affine matrix `[B, 3, 3]` from driving
+    to source coordinates.
 
     Upstream's demo leaves it out and takes the background as still.
     """
@@ -46,12 +49,16 @@ class BackgroundPredictor(nn.Module):
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         rows = self.bg_encoder(torch.cat((source, driving), dim=1)).reshape(-1, 2, 3)
-        last = torch.zeros_like(rows[:, :1]) + torch.tensor([0.0, 0.0, 1.0], dtype=rows.dtype, device=rows.device)
+        last = torch.zeros_like(rows[:, :1]) + torch.tensor(
+            [0.0, 0.0, 1.0], dtype=rows.dtype, device=rows.device
+        )
         return torch.cat((rows, last), dim=1)
 
 
 class AvdNetwork(nn.Module):
-    """Mixes the identity of the source with the pose of the driving picture: two times `[B, 50, 2]` -> `[B, 50, 2]`."""
+    """Mixes the identity of the source with the pose of the driving picture: two times `[B, 50, 2]`
+    -> `[B, 50, 2]`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +67,9 @@ class AvdNetwork(nn.Module):
         self.decoder = _perceptron(2 * BOTTLENECK, 1024, 512, 256, KEY_POINTS * 2)
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
-        codes = torch.cat((self.pose_encoder(driving.flatten(1)), self.id_encoder(source.flatten(1))), dim=1)
+        codes = torch.cat(
+            (self.pose_encoder(driving.flatten(1)), self.id_encoder(source.flatten(1))), dim=1
+        )
         return self.decoder(codes).reshape(-1, KEY_POINTS, 2)
 
 

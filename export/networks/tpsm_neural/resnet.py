@@ -1,6 +1,8 @@
-"""ResNet-18, the backbone of TPSM's key point and background networks, with torchvision's names of parts.
+"""ResNet-18, the backbone of TPSM's key point and background networks, with torchvision's names of
+parts.
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, and torchvision's `resnet18`.
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, and torchvision's
+`resnet18`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
-        self.downsample = nn.Sequential() if stride == 1 else _projection(channels_in, channels_out, stride)
+        self.downsample = (
+            nn.Sequential() if stride == 1 else _projection(channels_in, channels_out, stride)
+        )
 
     def forward(self, maps: Tensor) -> Tensor:
         inner = functional.relu(self.bn1(self.conv1(maps)))
@@ -45,7 +49,9 @@ class ResNet18(nn.Module):
         self.fc = nn.Linear(512, outputs)
 
     def stages(self, picture: Tensor) -> Iterator[Tensor]:
-        """The outputs named in `STAGES`; for 256x256 pixels 64x64 down to 8x8, then `[B, 512, 1, 1]` and `[B, outputs]`."""
+        """The outputs named in `STAGES`; for 256x256 pixels 64x64 down to 8x8, then `[B, 512, 1,
+        1]` and `[B, outputs]`.
+        """
         maps = functional.relu(self.bn1(self.conv1(picture)))
         yield (maps := functional.max_pool2d(maps, 3, 2, padding=1))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -59,4 +65,6 @@ class ResNet18(nn.Module):
 
 
 def _projection(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+    )

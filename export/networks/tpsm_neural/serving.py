@@ -1,7 +1,9 @@
-"""TPSM's networks as they are served: RGB bytes at the borders, the source encoded once per face, a chunk's frames in one item.
+"""TPSM's networks as they are served: RGB bytes at the borders, the source encoded once per face, a
+chunk's frames in one item.
 
-Features travel in half precision: 16 MB per face instead of 31, at the cost of one grey level in about one value of 200.
-Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+Features travel in half precision: 16 MB per face instead of 31, at the cost of one grey level in
+about one value of 200. Bytes are cast at the graphs' very borders: TensorRT has them as inputs and
+outputs only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from export.networks.tpsm_neural.key_points import KEY_POINTS, BackgroundPredict
 
 
 class ServedKeyPoints(nn.Module):
-    """`picture [B, 256, 256, 3]` bytes to `points [B, 50, 2]`; for the source and for every driving picture."""
+    """`picture [B, 256, 256, 3]` bytes to `points [B, 50, 2]`; for the source and for every driving
+    picture.
+    """
 
     def __init__(self, detector: KeyPointDetector) -> None:
         super().__init__()
@@ -37,7 +41,8 @@ class ServedSource(nn.Module):
 
 
 class ServedFrames(nn.Module):
-    """The source's picture, points and features, and `driving_points [B, N, 50, 2]`, to `frames [B, N, 256, 256, 3]` bytes.
+    """The source's picture, points and features, and `driving_points [B, N, 50, 2]`, to `frames [B,
+    N, 256, 256, 3]` bytes.
 
     The N frames of an item share the source, so that it travels once per request.
     """
@@ -60,14 +65,21 @@ class ServedFrames(nn.Module):
         """Splines, grids and flow stay in single precision whatever the features are."""
         frames = driving_points.shape[1]
         source = _repeat(_from_bytes(picture), frames)
-        levels = (_repeat(level.float(), frames) for level in (features_256, features_128, features_64, features_32))
-        motion = self.dense_motion(source, driving_points.reshape(-1, KEY_POINTS, 2), _repeat(source_points, frames))
+        levels = (
+            _repeat(level.float(), frames)
+            for level in (features_256, features_128, features_64, features_32)
+        )
+        motion = self.dense_motion(
+            source, driving_points.reshape(-1, KEY_POINTS, 2), _repeat(source_points, frames)
+        )
         rendered = self.inpainting.render(source, SourceEncoding(*levels), motion)
         return _to_bytes(rendered, frames)
 
 
 class ServedBackground(nn.Module):
-    """`source` and `driving [B, 256, 256, 3]` bytes to `matrix [B, 3, 3]`; upstream's demo does without it."""
+    """`source` and `driving [B, 256, 256, 3]` bytes to `matrix [B, 3, 3]`; upstream's demo does
+    without it.
+    """
 
     def __init__(self, predictor: BackgroundPredictor) -> None:
         super().__init__()
@@ -90,5 +102,7 @@ def _to_bytes(picture: Tensor, frames: int) -> Tensor:
 
 def _repeat(values: Tensor, frames: int) -> Tensor:
     """`[B, ...]` -> `[B * frames, ...]`, each item `frames` times in a row."""
-    rest = [int(size) for size in values.shape[1:]]  # plain numbers while tracing too, so that the graph knows its shapes
+    rest = [
+        int(size) for size in values.shape[1:]
+    ]  # plain numbers while tracing too, so that the graph knows its shapes
     return values[:, None].expand(-1, frames, *rest).reshape(-1, *rest)

@@ -1,4 +1,6 @@
-"""Where TPSM's networks lie in the public checkpoint `vox.pth.tar`, and what may be done with them."""
+"""Where TPSM's networks lie in the public checkpoint `vox.pth.tar`, and what may be done with
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from export.weights import WeightsSource
 
 ORIGIN: Final = "github.com/yoyo-nb/Thin-Plate-Spline-Motion-Model, vox.pth.tar (about 335 MiB)"
 
-LICENCE: Final = "unstated; the code is MIT, the weights were trained on VoxCeleb (videos of celebrities)"
+LICENCE: Final = (
+    "unstated; the code is MIT, the weights were trained on VoxCeleb (videos of celebrities)"
+)
 
 
 def _source(network: str, section: str) -> WeightsSource:
@@ -20,14 +24,23 @@ def _source(network: str, section: str) -> WeightsSource:
 
 
 NETWORKS: Final = {
-    "kp_detector": PublicNetwork(_source("TPSM's key point detector", "kp_detector"), KeyPointDetector),
-    "dense_motion_network": PublicNetwork(
-        _source("TPSM's dense motion network", "dense_motion_network"), DenseMotionNetwork, constants=frozenset({"down.weight"})
+    "kp_detector": PublicNetwork(
+        _source("TPSM's key point detector", "kp_detector"), KeyPointDetector
     ),
-    "inpainting_network": PublicNetwork(_source("TPSM's inpainting network", "inpainting_network"), InpaintingNetwork),
+    "dense_motion_network": PublicNetwork(
+        _source("TPSM's dense motion network", "dense_motion_network"),
+        DenseMotionNetwork,
+        constants=frozenset({"down.weight"}),
+    ),
+    "inpainting_network": PublicNetwork(
+        _source("TPSM's inpainting network", "inpainting_network"), InpaintingNetwork
+    ),
     "avd_network": PublicNetwork(_source("TPSM's AVD network", "avd_network"), AvdNetwork),
     "bg_predictor": PublicNetwork(
-        _source("TPSM's background predictor", "bg_predictor"), BackgroundPredictor, gains={"bg_encoder.fc.weight": 0.3}
+        _source("TPSM's background predictor", "bg_predictor"),
+        BackgroundPredictor,
+        gains={"bg_encoder.fc.weight": 0.3},
     ),
 }
-"""By section of the file; other public files (taichi, ted, mgif) have other shapes and are refused."""
+"""By section of the file; other public files (taichi, ted, mgif) have other shapes and are refused.
+"""

@@ -1,7 +1,9 @@
-"""Thin-plate splines, affine background and heat maps of TPSM's key points, in operations that ONNX and TensorRT have.
+"""Thin-plate splines, affine background and heat maps of TPSM's key points, in operations that ONNX
+and TensorRT have.
 
-Source: sections 3.1 and 3.2 of Zhao and Zhang, "Thin-Plate Spline Motion Model for Image Animation" (CVPR 2022), and
-`modules/util.py` upstream. Coordinates are (x, y) in -1..1 with pixel centres at both ends (`align_corners=True`).
+Source: sections 3.1 and 3.2 of Zhao and Zhang, "Thin-Plate Spline Motion Model for Image Animation"
+(CVPR 2022), and `modules/util.py` upstream. Coordinates are (x, y) in -1..1 with pixel centres at
+both ends (`align_corners=True`).
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ RIDGE: Final = 0.01
 """Added to the whole diagonal of the 8x8 systems: splines need not meet their points exactly."""
 
 SMALLEST_SQUARE: Final = 1e-9
-"""Under the logarithm. As a maximum, since graph optimisers take the sum of upstream, `r2 + 1e-9`, for `r2`."""
+"""Under the logarithm. As a maximum, since graph optimisers take the sum of upstream, `r2 + 1e-9`,
+for `r2`.
+"""
 
 HEAT_VARIANCE: Final = 0.01
 """Of the Gaussians around key points, in squared coordinates."""
 
 
 class Splines(NamedTuple):
-    """Maps from driving to source coordinates: z -> theta [z, 1] + sum_i weights_i U(|z - centres_i|^2)."""
+    """Maps from driving to source coordinates: z -> theta [z, 1] + sum_i weights_i U(|z -
+    centres_i|^2).
+    """
 
     theta: Tensor
     """Affine part, `[B, K, 2, 3]`."""
@@ -34,7 +40,10 @@ class Splines(NamedTuple):
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """(x, y) of every pixel, `[height, width, 2]`, on the device and in the dtype of `like`."""
-    height, width = int(height), int(width)  # plain numbers while tracing too: the grid is then a constant of the graph
+    height, width = (
+        int(height),
+        int(width),
+    )  # plain numbers while tracing too: the grid is then a constant of the graph
     x = 2 * torch.arange(width, dtype=like.dtype, device=like.device) / (width - 1) - 1
     y = 2 * torch.arange(height, dtype=like.dtype, device=like.device) / (height - 1) - 1
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)
@@ -46,7 +55,10 @@ def fit_splines(driving: Tensor, source: Tensor) -> Splines:
     affine = torch.cat((driving, torch.ones_like(driving[..., :1])), dim=-1)
     bending = _radial(_square_distances(driving, driving))
     corner = torch.zeros_like(affine[..., :3, :])
-    system = torch.cat((torch.cat((bending, affine), -1), torch.cat((affine.transpose(-1, -2), corner), -1)), dim=-2)
+    system = torch.cat(
+        (torch.cat((bending, affine), -1), torch.cat((affine.transpose(-1, -2), corner), -1)),
+        dim=-2,
+    )
     system = system + RIDGE * torch.eye(points + 3, dtype=driving.dtype, device=driving.device)
     solution = solve(system, torch.cat((source, torch.zeros_like(source[..., :3, :])), dim=-2))
     return Splines(solution[..., points:, :].transpose(-1, -2), solution[..., :points, :], driving)
@@ -54,7 +66,11 @@ def fit_splines(driving: Tensor, source: Tensor) -> Splines:
 
 def apply_splines(splines: Splines, grid: Tensor) -> Tensor:
     """Where the grid's points `[H, W, 2]` lie in the source: `[B, K, H, W, 2]`."""
-    height, width, splines_per_face = int(grid.shape[0]), int(grid.shape[1]), int(splines.theta.shape[1])
+    height, width, splines_per_face = (
+        int(grid.shape[0]),
+        int(grid.shape[1]),
+        int(splines.theta.shape[1]),
+    )
     points = grid.reshape(1, 1, -1, 2)
     moved = points @ splines.theta[..., :2].transpose(-1, -2) + splines.theta[..., None, :, 2]
     moved = moved + _radial(_square_distances(points, splines.centres)) @ splines.weights
@@ -69,7 +85,8 @@ def apply_affine(matrix: Tensor, grid: Tensor) -> Tensor:
 
 
 def heat_maps(driving: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """Gaussians around driving points minus those around source points, both `[B, N, 2]`: `[B, N+1, H, W]`.
+    """Gaussians around driving points minus those around source points, both `[B, N, 2]`: `[B, N+1,
+    H, W]`.
 
     The first map stands for the background and is zero.
     """
@@ -78,24 +95,32 @@ def heat_maps(driving: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
 
 def solve(system: Tensor, right: Tensor) -> Tensor:
-    """X of `system @ X = right`: `[..., N, N]`, `[..., N, M]` -> `[..., N, M]`, unrolled over the N columns.
+    """X of `system @ X = right`: `[..., N, N]`, `[..., N, M]` -> `[..., N, M]`, unrolled over the N
+    columns.
 
-    QR by Gram-Schmidt, each column made orthogonal twice: as accurate as LAPACK in float32. ONNX has no inverse, and
-    elimination without pivoting loses digits where the points of a spline lie close together.
+    QR by Gram-Schmidt, each column made orthogonal twice: as accurate as LAPACK in float32. ONNX
+    has no inverse, and elimination without pivoting loses digits where the points of a spline lie
+    close together.
     """
     basis, upper = _orthogonalise(system)
     target = basis.transpose(-1, -2) @ right
     last = system.shape[-1] - 1
     rows = target[..., last:, :] / upper[last][..., last:, :]
     for row in range(last - 1, -1, -1):
-        column_part = torch.cat([upper[column][..., row : row + 1, :] for column in range(row + 1, last + 1)], dim=-1)
-        value = (target[..., row : row + 1, :] - column_part @ rows) / upper[row][..., row : row + 1, :]
+        column_part = torch.cat(
+            [upper[column][..., row : row + 1, :] for column in range(row + 1, last + 1)], dim=-1
+        )
+        value = (target[..., row : row + 1, :] - column_part @ rows) / upper[row][
+            ..., row : row + 1, :
+        ]
         rows = torch.cat((value, rows), dim=-2)
     return rows
 
 
 def _orthogonalise(system: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Orthonormal columns `[..., N, N]`, and for each column of the triangle its upper part `[..., column + 1, 1]`."""
+    """Orthonormal columns `[..., N, N]`, and for each column of the triangle its upper part `[...,
+    column + 1, 1]`.
+    """
     basis, upper = system[..., :0], []
     for column in range(system.shape[-1]):
         rest = system[..., column : column + 1]

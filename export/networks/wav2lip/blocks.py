@@ -1,4 +1,5 @@
-"""The convolution blocks all Wav2Lip networks are made of; the attribute names are upstream's state-dict keys.
+"""The convolution blocks all Wav2Lip networks are made of; the attribute names are upstream's
+state-dict keys.
 
 Source of the architecture: Rudrabha/Wav2Lip, `models/conv.py`.
 """
@@ -23,9 +24,20 @@ class ConvBlock(nn.Module):
     `[B, inputs, H, W]` to `[B, outputs, H', W']`; a residual block keeps the shape.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: Pair = 1, padding: Pair = 1, *, residual: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: Pair = 1,
+        padding: Pair = 1,
+        *,
+        residual: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs))
+        self.conv_block = nn.Sequential(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs)
+        )
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,12 +47,23 @@ class ConvBlock(nn.Module):
 
 
 class UpConvBlock(nn.Module):
-    """Transposed convolution, batch norm, ReLU: `[B, inputs, H, W]` to `[B, outputs, 2H, 2W]` with the defaults."""
+    """Transposed convolution, batch norm, ReLU: `[B, inputs, H, W]` to `[B, outputs, 2H, 2W]` with
+    the defaults.
+    """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 2, padding: int = 1, output_padding: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 2,
+        padding: int = 1,
+        output_padding: int = 1,
+    ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding), nn.BatchNorm2d(outputs)
+            nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding),
+            nn.BatchNorm2d(outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +72,17 @@ class UpConvBlock(nn.Module):
 
 
 class PlainConvBlock(nn.Module):
-    """Convolution and leaky ReLU without normalisation: `[B, inputs, H, W]` to `[B, outputs, H', W']`."""
+    """Convolution and leaky ReLU without normalisation: `[B, inputs, H, W]` to `[B, outputs, H',
+    W']`.
+    """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: Pair = 1, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: Pair = 1, padding: int = 0
+    ) -> None:
         super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(LEAK))
+        self.conv_block = nn.Sequential(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(LEAK)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolved and activated."""

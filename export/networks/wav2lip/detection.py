@@ -1,6 +1,7 @@
 """From S3FD's raw answers to face boxes: priors, decoding, thresholds, non-maximum suppression.
 
-Source: 1adrianb/face-alignment, `detection/sfd/bbox.py` and `detect.py`, as vendored by Rudrabha/Wav2Lip.
+Source: 1adrianb/face-alignment, `detection/sfd/bbox.py` and `detect.py`, as vendored by
+Rudrabha/Wav2Lip.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def priors(rows: Tensor, columns: Tensor, stride: int) -> Tensor:
 
 
 def decode(offsets: Tensor, prior_boxes: Tensor) -> Tensor:
-    """Corners `[..., 4]` (left, top, right, bottom) in pixels from the box head's `offsets [..., 4]`.
+    """Corners `[..., 4]` (left, top, right, bottom) in pixels from the box head's `offsets [...,
+    4]`.
 
     Float32 in upstream's order of operations, so that the results are the same bit for bit.
     """
@@ -50,7 +52,9 @@ def decode(offsets: Tensor, prior_boxes: Tensor) -> Tensor:
 
 
 def suppress(candidates: NDArray[Any]) -> list[int]:
-    """Indices of `candidates [n, 5]` (box, score) that stay, best first: none overlaps a better one by more than `MAX_OVERLAP`."""
+    """Indices of `candidates [n, 5]` (box, score) that stay, best first: none overlaps a better one
+    by more than `MAX_OVERLAP`.
+    """
     left, top, right, bottom, score = candidates.T
     areas = (right - left + 1) * (bottom - top + 1)
     order, kept = score.argsort()[::-1], []
@@ -65,7 +69,9 @@ def suppress(candidates: NDArray[Any]) -> list[int]:
 
 
 def candidates(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float32]:
-    """Boxes with scores `[n, 5]` of one image's raw levels (batch of 1), above `CANDIDATE_SCORE`."""
+    """Boxes with scores `[n, 5]` of one image's raw levels (batch of 1), above
+    `CANDIDATE_SCORE`.
+    """
     found = []
     for level, (classes, offsets) in enumerate(levels):
         scores = torch.softmax(classes[0], dim=0)[1]
@@ -76,7 +82,9 @@ def candidates(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float32]:
 
 
 def faces(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.int64]:
-    """Face boxes `[n, 4]` (left, top, right, bottom) in whole pixels, best first; the first is the one upstream takes."""
+    """Face boxes `[n, 4]` (left, top, right, bottom) in whole pixels, best first; the first is the
+    one upstream takes.
+    """
     boxes = candidates(levels)
     boxes = boxes[suppress(boxes)]
     clipped = np.clip(boxes[boxes[:, 4] > FACE_SCORE, :4], 0, None)

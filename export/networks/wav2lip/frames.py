@@ -1,6 +1,8 @@
-"""Upstream's way from face boxes and pictures to the network and back, for comparison with its recorded outputs.
+"""Upstream's way from face boxes and pictures to the network and back, for comparison with its
+recorded outputs.
 
-Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8. The live path's own is `orchestrator.models.wav2lip.face`.
+Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8. The live path's own is
+`orchestrator.models.wav2lip.face`.
 """
 
 from __future__ import annotations
@@ -36,20 +38,29 @@ class Padding(NamedTuple):
     right: int = 0
 
 
-def padded(face: NDArray[np.int64], shape: tuple[int, ...], padding: Padding | None = None) -> NDArray[np.int64]:
-    """A detected face `[4]` (left, top, right, bottom) grown by `padding` and clipped to a frame of `shape`."""
+def padded(
+    face: NDArray[np.int64], shape: tuple[int, ...], padding: Padding | None = None
+) -> NDArray[np.int64]:
+    """A detected face `[4]` (left, top, right, bottom) grown by `padding` and clipped to a frame of
+    `shape`.
+    """
     more = padding or Padding()
     left, top, right, bottom = (int(value) for value in face)
     return np.array(
-        (max(0, left - more.left), max(0, top - more.top), min(shape[1], right + more.right), min(shape[0], bottom + more.bottom))
+        (
+            max(0, left - more.left),
+            max(0, top - more.top),
+            min(shape[1], right + more.right),
+            min(shape[0], bottom + more.bottom),
+        )
     )
 
 
 def smoothed(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Boxes `[n, 4]`, each the mean of itself and the next four, truncated.
 
-    As upstream does it: in place, so that the windows near the end average smoothed boxes; and with fewer boxes than a window
-    the slice's start is negative and counts from the end.
+    As upstream does it: in place, so that the windows near the end average smoothed boxes; and with
+    fewer boxes than a window the slice's start is negative and counts from the end.
     """
     smooth = boxes.copy()
     for index in range(len(smooth)):
@@ -59,25 +70,38 @@ def smoothed(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def network_faces(frames: list[Picture], boxes: list[Box]) -> NDArray[np.float32]:
-    """Generator inputs `[n, 6, 96, 96]`, 0..1: the crop with its lower half zeroed, then the crop."""
-    cuts = (frame[box.top : box.bottom, box.left : box.right] for frame, box in zip(frames, boxes, strict=True))
+    """Generator inputs `[n, 6, 96, 96]`, 0..1: the crop with its lower half zeroed, then the
+    crop.
+    """
+    cuts = (
+        frame[box.top : box.bottom, box.left : box.right]
+        for frame, box in zip(frames, boxes, strict=True)
+    )
     crops = np.stack([_resized(cut, (FACE_SIZE, FACE_SIZE)) for cut in cuts])
     masked = crops.copy()
     masked[:, FACE_SIZE // 2 :] = 0
-    faces: NDArray[np.float32] = (np.concatenate((masked, crops), axis=3) / 255.0).transpose(0, 3, 1, 2).astype(np.float32)
+    faces: NDArray[np.float32] = (
+        (np.concatenate((masked, crops), axis=3) / 255.0).transpose(0, 3, 1, 2).astype(np.float32)
+    )
     return faces
 
 
 def pasted(frame: Picture, patch: NDArray[np.float32], box: Box) -> Picture:
-    """A copy of `frame` with the generator's `patch [3, 96, 96]`, 0..1, truncated to bytes, over the whole box."""
+    """A copy of `frame` with the generator's `patch [3, 96, 96]`, 0..1, truncated to bytes, over
+    the whole box.
+    """
     result = frame.copy()
     picture = (patch.transpose(1, 2, 0) * 255.0).astype(np.uint8)
-    result[box.top : box.bottom, box.left : box.right] = _resized(picture, (box.right - box.left, box.bottom - box.top))
+    result[box.top : box.bottom, box.left : box.right] = _resized(
+        picture, (box.right - box.left, box.bottom - box.top)
+    )
     return result
 
 
 def frame_index(video_frame: int, frames: int, *, still: bool) -> int:
-    """Which source picture shows behind a video frame: a still one always, a video from its start again and again."""
+    """Which source picture shows behind a video frame: a still one always, a video from its start
+    again and again.
+    """
     return 0 if still else video_frame % frames
 
 

@@ -31,7 +31,9 @@ class Generator(nn.Module):
         return self.decode(self.audio_encoder(mel), self.encode_face(face))
 
     def encode_face(self, face: Tensor) -> list[Tensor]:
-        """Features of the seven encoder stages, from `[B, 16, 96, 96]` down to `[B, 512, 1, 1]`; they do not depend on the audio."""
+        """Features of the seven encoder stages, from `[B, 16, 96, 96]` down to `[B, 512, 1, 1]`;
+        they do not depend on the audio.
+        """
         features = []
         for stage in self.face_encoder_blocks:
             face = stage(face)
@@ -39,9 +41,11 @@ class Generator(nn.Module):
         return features
 
     def decode_stages(self, audio: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
-        """Results of the seven decoder stages for `audio [B, 512, 1, 1]`, from `[B, 512, 1, 1]` up to `[B, 64, 96, 96]`.
+        """Results of the seven decoder stages for `audio [B, 512, 1, 1]`, from `[B, 512, 1, 1]` up
+        to `[B, 64, 96, 96]`.
 
-        Each stage but the first reads the one before it followed by the encoder's features of the same size.
+        Each stage but the first reads the one before it followed by the encoder's features of the
+        same size.
         """
         stages = [self.face_decoder_blocks[0](audio)]
         for stage, skip in zip(self.face_decoder_blocks[1:], reversed(features[1:]), strict=True):
@@ -57,9 +61,19 @@ class Generator(nn.Module):
 def _face_encoder() -> list[nn.Sequential]:
     """Each stage halves the picture: 96, 48, 24, 12, 6, 3, 1."""
     stages = [nn.Sequential(ConvBlock(6, 16, kernel=7, padding=3))]
-    for inputs, outputs, extra in ((16, 32, 2), (32, 64, 3), (64, 128, 2), (128, 256, 2), (256, 512, 1)):
-        stages.append(nn.Sequential(ConvBlock(inputs, outputs, stride=2), *residuals(outputs, extra)))
-    stages.append(nn.Sequential(ConvBlock(512, 512, padding=0), ConvBlock(512, 512, kernel=1, padding=0)))
+    for inputs, outputs, extra in (
+        (16, 32, 2),
+        (32, 64, 3),
+        (64, 128, 2),
+        (128, 256, 2),
+        (256, 512, 1),
+    ):
+        stages.append(
+            nn.Sequential(ConvBlock(inputs, outputs, stride=2), *residuals(outputs, extra))
+        )
+    stages.append(
+        nn.Sequential(ConvBlock(512, 512, padding=0), ConvBlock(512, 512, kernel=1, padding=0))
+    )
     return stages
 
 
@@ -83,7 +97,9 @@ def _face_decoder() -> list[nn.Sequential]:
     """Inputs count the encoder's features joined to the stage before."""
     stages = [
         nn.Sequential(ConvBlock(512, 512, kernel=1, padding=0)),
-        nn.Sequential(UpConvBlock(1024, 512, stride=1, padding=0, output_padding=0), *residuals(512, 1)),
+        nn.Sequential(
+            UpConvBlock(1024, 512, stride=1, padding=0, output_padding=0), *residuals(512, 1)
+        ),
     ]
     for inputs, outputs in ((1024, 512), (768, 384), (512, 256), (320, 128), (160, 64)):
         stages.append(nn.Sequential(UpConvBlock(inputs, outputs), *residuals(outputs, 2)))

@@ -1,4 +1,6 @@
-"""What is exported of Wav2Lip: one declaration per served network, with names, example inputs and tolerances."""
+"""What is exported of Wav2Lip: one declaration per served network, with names, example inputs and
+tolerances.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,41 @@ from export.networks.wav2lip.syncnet import SyncNet
 GREY_LEVEL: Final = 1.0
 """Tolerance of byte pictures: a value beside a whole number may be truncated to either level."""
 
-DETECTOR_OUTPUTS: Final = tuple(f"{kind}_{stride}" for stride in (4, 8, 16, 32, 64, 128) for kind in ("classes", "boxes"))
+DETECTOR_OUTPUTS: Final = tuple(
+    f"{kind}_{stride}" for stride in (4, 8, 16, 32, 64, 128) for kind in ("classes", "boxes")
+)
 """Named by the level's stride in pixels."""
 
 
 def mouth_export(generator: Generator, batch: int, random: torch.Generator) -> ExportSpec:
     """`wav2lip`: every frame; the rows that the live path does not show are the face's own."""
     inputs = {"mel": _mel(batch, random), "face": _bytes(random, batch, FACE_SIZE, FACE_SIZE, 3)}
-    return ExportSpec("wav2lip", ServedMouth(folded(generator)).eval(), inputs, {"patch": GREY_LEVEL})
+    return ExportSpec(
+        "wav2lip", ServedMouth(folded(generator)).eval(), inputs, {"patch": GREY_LEVEL}
+    )
 
 
 def syncnet_export(syncnet: SyncNet, batch: int, random: torch.Generator) -> ExportSpec:
     """`wav2lip_syncnet`: a score of how well a mouth fits the sound."""
-    inputs = {"mel": _mel(batch, random), "faces": _bytes(random, batch, 5, FACE_SIZE, FACE_SIZE, 3)}
+    inputs = {
+        "mel": _mel(batch, random),
+        "faces": _bytes(random, batch, 5, FACE_SIZE, FACE_SIZE, 3),
+    }
     outputs = dict.fromkeys(("sync", "audio_embedding", "face_embedding"), 1e-5)
     return ExportSpec("wav2lip_syncnet", ServedSyncNet(syncnet).eval(), inputs, outputs)
 
 
-def quality_export(discriminator: QualityDiscriminator, batch: int, random: torch.Generator) -> ExportSpec:
+def quality_export(
+    discriminator: QualityDiscriminator, batch: int, random: torch.Generator
+) -> ExportSpec:
     """`wav2lip_quality`: a score of how real a mouth looks."""
     module = ServedQualityDiscriminator(discriminator).eval()
-    return ExportSpec("wav2lip_quality", module, {"face": _bytes(random, batch, FACE_SIZE, FACE_SIZE, 3)}, {"real": 1e-5})
+    return ExportSpec(
+        "wav2lip_quality",
+        module,
+        {"face": _bytes(random, batch, FACE_SIZE, FACE_SIZE, 3)},
+        {"real": 1e-5},
+    )
 
 
 def detector_export(detector: S3fd, batch: int, random: torch.Generator) -> ExportSpec:
@@ -56,7 +72,14 @@ def detector_export(detector: S3fd, batch: int, random: torch.Generator) -> Expo
         free[name] = {2: f"rows_{name}", 3: f"columns_{name}"}
     inputs = {"picture": _bytes(random, batch, 128, 160, 3)}
     ranges = {"height": AxisRange(64, 360, 720), "width": AxisRange(64, 640, 1280)}
-    return ExportSpec("wav2lip_s3fd", ServedFaceDetector(detector).eval(), inputs, dict.fromkeys(DETECTOR_OUTPUTS, 1e-4), free, ranges)
+    return ExportSpec(
+        "wav2lip_s3fd",
+        ServedFaceDetector(detector).eval(),
+        inputs,
+        dict.fromkeys(DETECTOR_OUTPUTS, 1e-4),
+        free,
+        ranges,
+    )
 
 
 GRAPHS: Final = (
@@ -68,7 +91,9 @@ GRAPHS: Final = (
 
 
 def folded(generator: Generator) -> Generator:
-    """A copy whose batch norms are folded into the transposed convolutions too; the exporter folds only the plain ones."""
+    """A copy whose batch norms are folded into the transposed convolutions too; the exporter folds
+    only the plain ones.
+    """
     copied = copy.deepcopy(generator).eval()
     for block in copied.modules():
         if isinstance(block, UpConvBlock):

@@ -1,4 +1,5 @@
-"""Wav2Lip's visual quality discriminator: does a mouth look real? Used in training only; kept so that its checkpoint loads.
+"""Wav2Lip's visual quality discriminator: does a mouth look real? Used in training only; kept so
+that its checkpoint loads.
 
 Source of the architecture: Rudrabha/Wav2Lip, `models/wav2lip.py`.
 """
@@ -11,7 +12,9 @@ from export.networks.wav2lip.blocks import PlainConvBlock
 
 
 class QualityDiscriminator(nn.Module):
-    """`frames [B, 3, T, 96, 96]`, BGR, 0..1, to the probability `[T * B, 1]` that each is real, all first frames first."""
+    """`frames [B, 3, T, 96, 96]`, BGR, 0..1, to the probability `[T * B, 1]` that each is real, all
+    first frames first.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,10 +33,21 @@ def _stages() -> list[nn.Sequential]:
     """48x96, 48x48, 24x24, 12x12, 6x6, 3x3, 1x1."""
     return [
         nn.Sequential(PlainConvBlock(3, 32, 7, padding=3)),
-        nn.Sequential(PlainConvBlock(32, 64, 5, stride=(1, 2), padding=2), PlainConvBlock(64, 64, 5, padding=2)),
-        nn.Sequential(PlainConvBlock(64, 128, 5, stride=2, padding=2), PlainConvBlock(128, 128, 5, padding=2)),
-        nn.Sequential(PlainConvBlock(128, 256, 5, stride=2, padding=2), PlainConvBlock(256, 256, 5, padding=2)),
-        nn.Sequential(PlainConvBlock(256, 512, 3, stride=2, padding=1), PlainConvBlock(512, 512, 3, padding=1)),
-        nn.Sequential(PlainConvBlock(512, 512, 3, stride=2, padding=1), PlainConvBlock(512, 512, 3, padding=1)),
+        nn.Sequential(
+            PlainConvBlock(32, 64, 5, stride=(1, 2), padding=2),
+            PlainConvBlock(64, 64, 5, padding=2),
+        ),
+        nn.Sequential(
+            PlainConvBlock(64, 128, 5, stride=2, padding=2), PlainConvBlock(128, 128, 5, padding=2)
+        ),
+        nn.Sequential(
+            PlainConvBlock(128, 256, 5, stride=2, padding=2), PlainConvBlock(256, 256, 5, padding=2)
+        ),
+        nn.Sequential(
+            PlainConvBlock(256, 512, 3, stride=2, padding=1), PlainConvBlock(512, 512, 3, padding=1)
+        ),
+        nn.Sequential(
+            PlainConvBlock(512, 512, 3, stride=2, padding=1), PlainConvBlock(512, 512, 3, padding=1)
+        ),
         nn.Sequential(PlainConvBlock(512, 512, 3), PlainConvBlock(512, 512, 1)),
     ]

@@ -1,6 +1,8 @@
-"""S3FD, the face detector upstream crops with: six feature levels, each with a class and a box head.
+"""S3FD, the face detector upstream crops with: six feature levels, each with a class and a box
+head.
 
-Source of the architecture: Zhang et al., ICCV 2017 (arXiv:1708.05237); 1adrianb/face-alignment, `detection/sfd/net_s3fd.py`.
+Source of the architecture: Zhang et al., ICCV 2017 (arXiv:1708.05237); 1adrianb/face-alignment,
+`detection/sfd/net_s3fd.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 VGG_GROUPS: Final = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))
-"""(inputs, outputs, convolutions) of each group of 3x3 convolutions, with a 2x2 max pool after each group."""
+"""(inputs, outputs, convolutions) of each group of 3x3 convolutions, with a 2x2 max pool after each
+group.
+"""
 
 HEADS: Final = (
     ("conv3_3_norm", 256, 4),
@@ -22,11 +26,15 @@ HEADS: Final = (
     ("conv6_2", 512, 2),
     ("conv7_2", 256, 2),
 )
-"""(source, its channels, class channels) of each level; the first level has three votes for background."""
+"""(source, its channels, class channels) of each level; the first level has three votes for
+background.
+"""
 
 
 class L2Norm(nn.Module):
-    """Scales each pixel's vector over the channels to length `weight`: `[B, C, H, W]` to the same."""
+    """Scales each pixel's vector over the channels to length `weight`: `[B, C, H, W]` to the
+    same.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,18 +46,33 @@ class L2Norm(nn.Module):
 
 
 class S3fd(nn.Module):
-    """`image [B, 3, H, W]` (RGB minus 104, 117, 123) to per level raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]`."""
+    """`image [B, 3, H, W]` (RGB minus 104, 117, 123) to per level raw classes `[B, 2, h, w]` and
+    boxes `[B, 4, h, w]`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         for group, (inputs, outputs, count) in enumerate(VGG_GROUPS, start=1):
             for index in range(1, count + 1):
-                self.add_module(f"conv{group}_{index}", nn.Conv2d(inputs if index == 1 else outputs, outputs, 3, padding=1))
+                self.add_module(
+                    f"conv{group}_{index}",
+                    nn.Conv2d(inputs if index == 1 else outputs, outputs, 3, padding=1),
+                )
         self.fc6 = nn.Conv2d(512, 1024, 3, padding=3)
         self.fc7 = nn.Conv2d(1024, 1024, 1)
-        self.conv6_1, self.conv6_2 = nn.Conv2d(1024, 256, 1), nn.Conv2d(256, 512, 3, stride=2, padding=1)
-        self.conv7_1, self.conv7_2 = nn.Conv2d(512, 128, 1), nn.Conv2d(128, 256, 3, stride=2, padding=1)
-        self.conv3_3_norm, self.conv4_3_norm, self.conv5_3_norm = L2Norm(256), L2Norm(512), L2Norm(512)
+        self.conv6_1, self.conv6_2 = (
+            nn.Conv2d(1024, 256, 1),
+            nn.Conv2d(256, 512, 3, stride=2, padding=1),
+        )
+        self.conv7_1, self.conv7_2 = (
+            nn.Conv2d(512, 128, 1),
+            nn.Conv2d(128, 256, 3, stride=2, padding=1),
+        )
+        self.conv3_3_norm, self.conv4_3_norm, self.conv5_3_norm = (
+            L2Norm(256),
+            L2Norm(512),
+            L2Norm(512),
+        )
         for source, channels, classes in HEADS:
             self.add_module(f"{source}_mbox_conf", nn.Conv2d(channels, classes, 3, padding=1))
             self.add_module(f"{source}_mbox_loc", nn.Conv2d(channels, 4, 3, padding=1))
@@ -59,7 +82,9 @@ class S3fd(nn.Module):
         levels = []
         for (source, _, _), features in zip(HEADS, self._sources(image), strict=True):
             classes = self.get_submodule(f"{source}_mbox_conf")(features)
-            levels.append((_two_classes(classes), self.get_submodule(f"{source}_mbox_loc")(features)))
+            levels.append(
+                (_two_classes(classes), self.get_submodule(f"{source}_mbox_loc")(features))
+            )
         return levels
 
     def _sources(self, x: Tensor) -> list[Tensor]:

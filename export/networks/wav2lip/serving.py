@@ -1,4 +1,5 @@
-"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of pictures inside the graph.
+"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of
+pictures inside the graph.
 
 Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
@@ -19,18 +20,23 @@ from export.networks.wav2lip.syncnet import SyncNet
 FACE_SIZE: Final = 96
 
 FIRST_PAINTED_ROW: Final = 39
-"""Rows of a patch above it are not computed by `ServedMouth`; the live path shows none of them (its mask begins at row 42)."""
+"""Rows of a patch above it are not computed by `ServedMouth`; the live path shows none of them (its
+mask begins at row 42).
+"""
 
 DECODER_CROPS: Final = {4: 3, 5: 8, 6: 18}
 """First row that a decoder stage reads of the stage before.
 
-A transposed convolution on rows from i gives exact rows from 2i, each 3x3 convolution after it spoils one more at the cut: a
-stage is exact from 2i + 2. The output block's input begins there, at 38, and it spoils one row itself.
+A transposed convolution on rows from i gives exact rows from 2i, each 3x3 convolution after it
+spoils one more at the cut: a stage is exact from 2i + 2. The output block's input begins there, at
+38, and it spoils one row itself.
 """
 
 
 class ServedGenerator(nn.Module):
-    """`mel [B, 16, 80]` (oldest frame first) and `face [B, 96, 96, 3]` (RGB bytes) to `patch [B, 96, 96, 3]` (RGB bytes)."""
+    """`mel [B, 16, 80]` (oldest frame first) and `face [B, 96, 96, 3]` (RGB bytes) to `patch [B,
+    96, 96, 3]` (RGB bytes).
+    """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -43,7 +49,9 @@ class ServedGenerator(nn.Module):
 
 
 class ServedFaceEncoder(nn.Module):
-    """`face [B, 96, 96, 3]` (RGB bytes) to seven features; the same for every frame of a still face."""
+    """`face [B, 96, 96, 3]` (RGB bytes) to seven features; the same for every frame of a still
+    face.
+    """
 
     upper_half: Tensor
 
@@ -74,7 +82,9 @@ class ServedDecoder(nn.Module):
 
 
 class ServedMouth(nn.Module):
-    """The same tensors as `ServedGenerator`, a quarter cheaper: rows above `FIRST_PAINTED_ROW` are the face's own."""
+    """The same tensors as `ServedGenerator`, a quarter cheaper: rows above `FIRST_PAINTED_ROW` are
+    the face's own.
+    """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -85,11 +95,15 @@ class ServedMouth(nn.Module):
         """The rows that it paints equal `ServedGenerator`'s."""
         audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
         painted = to_levels(lower_picture(self.generator, audio, self.encoder(face)))
-        return torch.cat((face.to(torch.float32)[:, :FIRST_PAINTED_ROW], painted), dim=1).to(torch.uint8)
+        return torch.cat((face.to(torch.float32)[:, :FIRST_PAINTED_ROW], painted), dim=1).to(
+            torch.uint8
+        )
 
 
 class ServedSyncNet(nn.Module):
-    """`mel [B, 16, 80]` and `faces [B, 5, 96, 96, 3]` (RGB bytes) to `sync [B, 1]`, 0..1, and both embeddings `[B, 512]`."""
+    """`mel [B, 16, 80]` and `faces [B, 5, 96, 96, 3]` (RGB bytes) to `sync [B, 1]`, 0..1, and both
+    embeddings `[B, 512]`.
+    """
 
     def __init__(self, syncnet: SyncNet) -> None:
         super().__init__()
@@ -104,7 +118,9 @@ class ServedSyncNet(nn.Module):
 
 
 class ServedQualityDiscriminator(nn.Module):
-    """`face [B, 96, 96, 3]` (RGB bytes) to `real [B, 1]`, the probability that its mouth is not painted."""
+    """`face [B, 96, 96, 3]` (RGB bytes) to `real [B, 1]`, the probability that its mouth is not
+    painted.
+    """
 
     def __init__(self, discriminator: QualityDiscriminator) -> None:
         super().__init__()
@@ -116,7 +132,9 @@ class ServedQualityDiscriminator(nn.Module):
 
 
 class ServedFaceDetector(nn.Module):
-    """`picture [B, H, W, 3]` (RGB bytes) to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` of six levels, classes first."""
+    """`picture [B, H, W, 3]` (RGB bytes) to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` of
+    six levels, classes first.
+    """
 
     offsets: Tensor
 
@@ -142,11 +160,15 @@ def to_levels(picture: Tensor) -> Tensor:
 
 
 def lower_picture(generator: Generator, audio: Tensor, features: Sequence[Tensor]) -> Tensor:
-    """`generator.decode` from row `FIRST_PAINTED_ROW` on: each stage is run on the rows that the next ones need."""
+    """`generator.decode` from row `FIRST_PAINTED_ROW` on: each stage is run on the rows that the
+    next ones need.
+    """
     top, x = 0, generator.face_decoder_blocks[0](audio)
     for index, skip in enumerate(reversed(features[1:]), start=1):
         crop = DECODER_CROPS.get(index, 0)
         joined = torch.cat((x[:, :, crop - top :], skip[:, :, crop:]), dim=1)
         x, top = generator.face_decoder_blocks[index](joined), 2 * crop
     first = FIRST_PAINTED_ROW - 1
-    return generator.output_block(torch.cat((x[:, :, first - top :], features[0][:, :, first:]), dim=1))[:, :, 1:]
+    return generator.output_block(
+        torch.cat((x[:, :, first - top :], features[0][:, :, first:]), dim=1)
+    )[:, :, 1:]

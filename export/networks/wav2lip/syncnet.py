@@ -13,9 +13,11 @@ from export.networks.wav2lip.blocks import ConvBlock, residuals
 
 
 class SyncNet(nn.Module):
-    """`mel [B, 1, 80, 16]` and `window [B, 15, 48, 96]` to an audio and a face embedding, `[B, 512]` each, of length 1.
+    """`mel [B, 1, 80, 16]` and `window [B, 15, 48, 96]` to an audio and a face embedding, `[B,
+    512]` each, of length 1.
 
-    The window is the lower half of five consecutive BGR frames, 0..1, joined along the channels; the mel starts at the first.
+    The window is the lower half of five consecutive BGR frames, 0..1, joined along the channels;
+    the mel starts at the first.
     """
 
     def __init__(self) -> None:
@@ -48,7 +50,9 @@ def _face_encoder() -> list[ConvBlock]:
 
 
 def _audio_encoder() -> list[ConvBlock]:
-    """The generator's with one more residual block at 256 channels: their weights are not interchangeable."""
+    """The generator's with one more residual block at 256 channels: their weights are not
+    interchangeable.
+    """
     return [
         ConvBlock(1, 32),
         *residuals(32, 2),

@@ -21,8 +21,16 @@ from orchestrator.audio.features.decibel_mel import decibel_mel
 from orchestrator.audio.features.log_mel import filter_bank
 from orchestrator.models.wav2lip.features import MEL, chunk_starts
 
-RECORDED_CHUNKS: Final = ((331, 25.0), (331, 30.0), (331, 29.97), (331, 24.0), (90, 60.0), (16, 25.0))
-"""(mel frames, frames per second) of the records `chunks.0` to `chunks.5`, the same for every seed."""
+RECORDED_CHUNKS: Final = (
+    (331, 25.0),
+    (331, 30.0),
+    (331, 29.97),
+    (331, 24.0),
+    (90, 60.0),
+    (16, 25.0),
+)
+"""(mel frames, frames per second) of the records `chunks.0` to `chunks.5`, the same for every seed.
+"""
 
 RECORDED_BOX: Final = Box(top=20, bottom=110, left=35, right=120)
 """Where the recorded pipeline crops its frame, the same for every seed."""
@@ -54,7 +62,9 @@ def mel_outputs(reference: Reference) -> Outputs:
 
 
 def frame_outputs(reference: Reference) -> Outputs:
-    """Windows of mel, and smoothed face boxes; the unsmoothed ones are an input that only the records hold."""
+    """Windows of mel, and smoothed face boxes; the unsmoothed ones are an input that only the
+    records hold.
+    """
     for index, (mel_frames, fps) in enumerate(RECORDED_CHUNKS):
         yield f"chunks.{index}", chunk_starts(mel_frames, fps)
     boxes = reference.records["boxes.in"]
@@ -64,14 +74,21 @@ def frame_outputs(reference: Reference) -> Outputs:
 
 
 def detection_outputs(reference: Reference) -> Outputs:
-    """Twelve candidates of one level; their offsets, cells and scores are inputs that only the records hold."""
-    offsets, recorded = reference.records["s3fd.decode.loc"], reference.records["s3fd.decode.priors"]
+    """Twelve candidates of one level; their offsets, cells and scores are inputs that only the
+    records hold.
+    """
+    offsets, recorded = (
+        reference.records["s3fd.decode.loc"],
+        reference.records["s3fd.decode.priors"],
+    )
     prior_boxes = _priors_of_cells(recorded)
     boxes = decode(torch.from_numpy(offsets), prior_boxes)
     yield "s3fd.decode.loc", offsets
     yield "s3fd.decode.priors", prior_boxes.numpy()
     yield "s3fd.decode.boxes", boxes.numpy()
-    candidates = np.concatenate((boxes[0].numpy(), reference.records["s3fd.nms.dets"][:, 4:]), axis=1)
+    candidates = np.concatenate(
+        (boxes[0].numpy(), reference.records["s3fd.nms.dets"][:, 4:]), axis=1
+    )
     yield "s3fd.nms.dets", candidates
     yield "s3fd.nms.keep", np.array(suppress(candidates))
 

@@ -1,6 +1,8 @@
-"""The face renderer as a Triton Python-backend model: tensors in and out, all drawing in `orchestrator.rendering`.
+"""The face renderer as a Triton Python-backend model: tensors in and out, all drawing in
+`orchestrator.rendering`.
 
-Tensors cross by DLPack: with numpy 2 the embedded server's `as_numpy()` and `Tensor(name, array)` return garbage with status OK.
+Tensors cross by DLPack: with numpy 2 the embedded server's `as_numpy()` and `Tensor(name, array)`
+return garbage with status OK.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ KEPT_BYTES = 32 << 20
 
 
 class TritonPythonModel:
-    """One instance; a client is asked for a face's maps where none of the server's instances was sent them."""
+    """One instance; a client is asked for a face's maps where none of the server's instances was
+    sent them.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Make room for faces; `args` names nothing that is needed."""
@@ -40,9 +44,15 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
-        motion, steps, moments, faces, maps = (_array(request, name) for name in ("motion", "steps", "moments", "face", "maps"))
+        motion, steps, moments, faces, maps = (
+            _array(request, name) for name in ("motion", "steps", "moments", "face", "maps")
+        )
         try:
-            frames = self._shelf.draw(motion, faces, maps) if steps is None else self._shelf.speak(steps, moments, faces)
+            frames = (
+                self._shelf.draw(motion, faces, maps)
+                if steps is None
+                else self._shelf.speak(steps, moments, faces)
+            )
         except UnknownFaceError as error:
             return _refusal(str(error), pb_utils.TritonError.NOT_FOUND)
         except ValueError as error:
@@ -60,7 +70,9 @@ def _refusal(message: str, code: int) -> pb_utils.InferenceResponse:
 
 
 def _keep_freed_memory() -> None:
-    """Frames come and go by the half megabyte; memory handed back to the kernel faults in anew for each one: 80 faults, 0.15 ms."""
+    """Frames come and go by the half megabyte; memory handed back to the kernel faults in anew for
+    each one: 80 faults, 0.15 ms.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

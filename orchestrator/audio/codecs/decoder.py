@@ -1,4 +1,6 @@
-"""Decodes a turn's chunks to mono samples, whatever the client sends, and holds the turn to one kind of audio."""
+"""Decodes a turn's chunks to mono samples, whatever the client sends, and holds the turn to one
+kind of audio.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MAX_CHUNK_S = 2.1
 
 
 class AudioDecoder:
-    """One turn's decoder. A chunk that raises leaves it as it was, and the next chunk is decoded."""
+    """One turn's decoder. A chunk that raises leaves it as it was, and the next chunk is
+    decoded.
+    """
 
     def __init__(self, max_chunk_s: float = MAX_CHUNK_S) -> None:
         self._max_chunk_s = max_chunk_s
@@ -33,11 +37,14 @@ class AudioDecoder:
     def decode(self, chunk: AudioChunk) -> Samples:
         """The chunk's samples, mono, at `sample_rate_hz`.
 
-        A WAV header's and an Opus stream's own rate and channel count win over the message's. Raises `LipSyncError` naming
-        `audioChunk.data`, `.sampleRate`, `.channels` or `.format`.
+        A WAV header's and an Opus stream's own rate and channel count win over the message's.
+        Raises `LipSyncError` naming `audioChunk.data`, `.sampleRate`, `.channels` or `.format`.
         """
         if self._format not in (None, chunk.format):
-            raise invalid_field("audioChunk.format", f"is {chunk.format.value!r}, but the turn began as {self._format.value!r}")
+            raise invalid_field(
+                "audioChunk.format",
+                f"is {chunk.format.value!r}, but the turn began as {self._format.value!r}",
+            )
         if not chunk.data:
             raise invalid_field("audioChunk.data", "is empty")
         samples = self._decode_as(chunk)
@@ -65,14 +72,21 @@ class AudioDecoder:
         """What lies beyond the announced size is metadata at the file's end: no samples."""
         if self._layout is None:
             raise invalid_field("audioChunk.data", "does not begin with a WAV header")
-        return WavPart(self._layout, data[: self._wav_bytes_to_come], max(0, self._wav_bytes_to_come - len(data)))
+        return WavPart(
+            self._layout,
+            data[: self._wav_bytes_to_come],
+            max(0, self._wav_bytes_to_come - len(data)),
+        )
 
     def _decode_layout(self, data: bytes, layout: PcmLayout) -> Samples:
         check_layout(layout)
         self._check_unchanged(layout)
         duration_s = len(data) / layout.frame_bytes / layout.sample_rate_hz
         if duration_s > self._max_chunk_s:
-            raise invalid_field("audioChunk.data", f"holds {duration_s:.2f} s of audio; send at most {self._max_chunk_s:g} s")
+            raise invalid_field(
+                "audioChunk.data",
+                f"holds {duration_s:.2f} s of audio; send at most {self._max_chunk_s:g} s",
+            )
         samples = mono_samples(data, layout)
         self._layout = layout
         return samples
@@ -81,24 +95,33 @@ class AudioDecoder:
         if self._layout is None:
             return
         if layout.sample_rate_hz != self._layout.sample_rate_hz:
-            raise _changed("audioChunk.sampleRate", layout.sample_rate_hz, self._layout.sample_rate_hz)
+            raise _changed(
+                "audioChunk.sampleRate", layout.sample_rate_hz, self._layout.sample_rate_hz
+            )
         if layout.channels != self._layout.channels:
             raise _changed("audioChunk.channels", layout.channels, self._layout.channels)
 
 
 def _changed(field: str, now: int, before: int) -> LipSyncError:
-    return invalid_field(field, f"is {now}, but the turn began with {before}; it may change with the next turn")
+    return invalid_field(
+        field, f"is {now}, but the turn began with {before}; it may change with the next turn"
+    )
 
 
 def estimated_duration_s(chunk: AudioChunk) -> float:
-    """How long a chunk plays, from its size and headers alone: for buffer limits and for chunks dropped undecoded.
+    """How long a chunk plays, from its size and headers alone: for buffer limits and for chunks
+    dropped undecoded.
 
-    Exact for PCM, WAV with a header and bare Opus packets; Ogg pages count their bytes at 32 kbit/s. Never raises.
+    Exact for PCM, WAV with a header and bare Opus packets; Ogg pages count their bytes at 32
+    kbit/s. Never raises.
     """
     if chunk.format is AudioFormat.OPUS:
         samples = 0 if chunk.data[:4] == b"OggS" else packet_samples(chunk.data)
         return samples / OPUS_RATE_HZ if samples else len(chunk.data) / 4000
-    layout, size = PcmLayout(max(MIN_SAMPLE_RATE_HZ, chunk.sample_rate_hz), max(1, chunk.channels)), len(chunk.data)
+    layout, size = (
+        PcmLayout(max(MIN_SAMPLE_RATE_HZ, chunk.sample_rate_hz), max(1, chunk.channels)),
+        len(chunk.data),
+    )
     if chunk.format is AudioFormat.WAV and is_wav(chunk.data):
         try:
             part = read_wav(chunk.data)

@@ -1,4 +1,6 @@
-"""Splits a run of Ogg pages (RFC 3533) into packets; small enough to check every length a client sends."""
+"""Splits a run of Ogg pages (RFC 3533) into packets; small enough to check every length a client
+sends.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class OggPage:
 
 
 def read_pages(data: bytes) -> list[OggPage]:
-    """All pages of `data`; raises `LipSyncError` on `audioChunk.data` for anything but whole, intact pages."""
+    """All pages of `data`; raises `LipSyncError` on `audioChunk.data` for anything but whole,
+    intact pages.
+    """
     pages, offset = [], 0
     while offset < len(data):
         page, offset = _read_page(data, offset)
@@ -82,9 +86,11 @@ def _check_crc(page: bytes, expected: int) -> None:
 
 
 def page_crc(page: bytes) -> int:
-    """Ogg's CRC of a whole page (polynomial 0x04c11db7, most significant bit first), its own CRC field taken as zero.
+    """Ogg's CRC of a whole page (polynomial 0x04c11db7, most significant bit first), its own CRC
+    field taken as zero.
 
-    zlib's CRC-32 has the same polynomial with all bits mirrored, so mirrored bytes give the mirrored checksum.
+    zlib's CRC-32 has the same polynomial with all bits mirrored, so mirrored bytes give the
+    mirrored checksum.
     """
     zeroed = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(zeroed.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -1,4 +1,6 @@
-"""Plans which Opus packets of an Ogg stream to decode and what to trim from each (RFC 7845), before anything is decoded."""
+"""Plans which Opus packets of an Ogg stream to decode and what to trim from each (RFC 7845), before
+anything is decoded.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from orchestrator.audio.codecs.opus_packet import packet_samples
 from orchestrator.core.errors import LipSyncError, invalid_field
 
 _MAX_OPEN_PACKET_BYTES = 61_440
-"""The packet size that RFC 7845 section 6 asks readers to accept; only comment headers with pictures are longer."""
+"""The packet size that RFC 7845 section 6 asks readers to accept; only comment headers with
+pictures are longer.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,13 @@ class OggOpusPosition:
     """Position at the end of the newest page, 48 kHz; None before the first page of audio."""
 
 
-def plan_pages(position: OggOpusPosition, pages: Sequence[OggPage]) -> tuple[list[OpusPiece], OggOpusPosition]:
+def plan_pages(
+    position: OggOpusPosition, pages: Sequence[OggPage]
+) -> tuple[list[OpusPiece], OggOpusPosition]:
     """The pieces to decode for `pages` and the position after them.
 
-    A stream may begin without its head pages (joined in the middle), repeat them, or be followed by another stream.
-    Raises `LipSyncError` on `audioChunk.data`.
+    A stream may begin without its head pages (joined in the middle), repeat them, or be followed by
+    another stream. Raises `LipSyncError` on `audioChunk.data`.
     """
     pieces: list[OpusPiece] = []
     for page in pages:
@@ -102,17 +108,26 @@ def _checked_head(head: bytes) -> bytes:
 
 
 def _begun(position: OggOpusPosition, page: OggPage) -> OggOpusPosition:
-    """Applies a waiting head, unless its stream has long begun and the head was merely sent again."""
+    """Applies a waiting head, unless its stream has long begun and the head was merely sent
+    again.
+    """
     head = position.head
     if head is None:
         return position
     if page.sequence > position.audio_sequence >= 0:
         return replace(position, head=None)
     gain_db = int.from_bytes(head[16:18], "little", signed=True) / 256
-    return replace(position, skip_samples=int.from_bytes(head[10:12], "little"), gain=10 ** (gain_db / 20), granule=None)
+    return replace(
+        position,
+        skip_samples=int.from_bytes(head[10:12], "little"),
+        gain=10 ** (gain_db / 20),
+        granule=None,
+    )
 
 
-def _plan_audio(position: OggOpusPosition, page: OggPage, packets: Sequence[bytes]) -> tuple[list[OpusPiece], OggOpusPosition]:
+def _plan_audio(
+    position: OggOpusPosition, page: OggPage, packets: Sequence[bytes]
+) -> tuple[list[OpusPiece], OggOpusPosition]:
     counts = [packet_samples(packet) for packet in packets]
     if 0 in counts:
         raise _bad("holds a damaged Opus packet")
@@ -122,12 +137,16 @@ def _plan_audio(position: OggOpusPosition, page: OggPage, packets: Sequence[byte
         pieces.append(OpusPiece(packet, min(skip, count), trim, position.gain, restarts))
         skip, restarts = skip - min(skip, count), False
     granule = page.granule if page.granule >= 0 else position.granule
-    position = replace(position, head=None, skip_samples=skip, audio_sequence=page.sequence, granule=granule)
+    position = replace(
+        position, head=None, skip_samples=skip, audio_sequence=page.sequence, granule=granule
+    )
     return pieces, position
 
 
 def _trims(position: OggOpusPosition, page: OggPage, counts: Sequence[int]) -> list[int]:
-    """Samples to drop from each packet's end: on the last page the granule position says where the audio stops."""
+    """Samples to drop from each packet's end: on the last page the granule position says where the
+    audio stops.
+    """
     if not page.is_last or page.granule < 0:
         return [0] * len(counts)
     surplus = max(0, (position.granule or 0) + sum(counts) - page.granule)

@@ -1,4 +1,6 @@
-"""Decodes Opus, as bare packets or Ogg pages, to 48 kHz mono; the only file that holds a libopus decoder."""
+"""Decodes Opus, as bare packets or Ogg pages, to 48 kHz mono; the only file that holds a libopus
+decoder.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ class OpusDecoder:
     def decode(self, data: bytes, max_duration_s: float) -> Samples:
         """48 kHz mono samples of one bare packet or of a run of whole Ogg pages.
 
-        Ogg's encoder delay and padding are cut off as its headers say; bare packets carry no such note and keep theirs.
-        Raises `LipSyncError` on `audioChunk.data`. A cut Ogg page is always noticed; a bare packet that was cut may still
-        decode, since Opus packets carry neither length nor checksum.
+        Ogg's encoder delay and padding are cut off as its headers say; bare packets carry no such
+        note and keep theirs. Raises `LipSyncError` on `audioChunk.data`. A cut Ogg page is always
+        noticed; a bare packet that was cut may still decode, since Opus packets carry neither
+        length nor checksum.
         """
         if data[:4] == CAPTURE:
             pieces, position = plan_pages(self._position, read_pages(data))
@@ -46,8 +49,14 @@ class OpusDecoder:
             frames = self._codec.decode(av.Packet(piece.packet))
         except av.FFmpegError as error:
             raise invalid_field("audioChunk.data", "holds a damaged Opus packet") from error
-        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames]) if frames else np.zeros(0, np.float32)
-        kept: Samples = samples[piece.skip_samples : len(samples) - piece.trim_samples] * np.float32(piece.gain)
+        samples = (
+            np.concatenate([frame.to_ndarray()[0] for frame in frames])
+            if frames
+            else np.zeros(0, np.float32)
+        )
+        kept: Samples = samples[
+            piece.skip_samples : len(samples) - piece.trim_samples
+        ] * np.float32(piece.gain)
         return kept
 
 
@@ -65,6 +74,11 @@ def _new_codec() -> Any:
 def _check_duration(pieces: Sequence[OpusPiece], max_duration_s: float) -> None:
     counts = [packet_samples(piece.packet) for piece in pieces]
     if 0 in counts:
-        raise invalid_field("audioChunk.data", "is not an Opus packet; send one packet or whole Ogg pages per chunk")
+        raise invalid_field(
+            "audioChunk.data", "is not an Opus packet; send one packet or whole Ogg pages per chunk"
+        )
     if sum(counts) > max_duration_s * OPUS_RATE_HZ:
-        raise invalid_field("audioChunk.data", f"holds {sum(counts) / OPUS_RATE_HZ:.2f} s of audio; send at most {max_duration_s:g} s")
+        raise invalid_field(
+            "audioChunk.data",
+            f"holds {sum(counts) / OPUS_RATE_HZ:.2f} s of audio; send at most {max_duration_s:g} s",
+        )

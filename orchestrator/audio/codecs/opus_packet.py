@@ -1,4 +1,6 @@
-"""Reads what an Opus packet says about itself, so that lengths are known and bounded before anything is decoded."""
+"""Reads what an Opus packet says about itself, so that lengths are known and bounded before
+anything is decoded.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ MAX_PACKET_SAMPLES = 5_760
 
 
 def packet_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in one packet by its first bytes (RFC 6716, section 3.1); 0 when they are not valid."""
+    """Samples at 48 kHz in one packet by its first bytes (RFC 6716, section 3.1); 0 when they are
+    not valid.
+    """
     if not packet:
         return 0
     config, code = packet[0] >> 3, packet[0] & 3

@@ -1,4 +1,6 @@
-"""Turns raw sample bytes of any width into mono float samples; the one place that knows sample encodings."""
+"""Turns raw sample bytes of any width into mono float samples; the one place that knows sample
+encodings.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MAX_CHANNELS = 2
 
 
 class SampleCoding(Enum):
-    """How one sample is stored; little endian throughout, 8-bit integers are unsigned as WAV has them."""
+    """How one sample is stored; little endian throughout, 8-bit integers are unsigned as WAV has
+    them.
+    """
 
     U8 = "u8"
     S16 = "s16"
@@ -54,20 +58,27 @@ class PcmLayout:
 def check_layout(layout: PcmLayout) -> None:
     """Raises `LipSyncError` naming the field when the rate or the channel count is not served."""
     if not MIN_SAMPLE_RATE_HZ <= layout.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
-        raise invalid_field("audioChunk.sampleRate", f"is {layout.sample_rate_hz}; send {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz")
+        raise invalid_field(
+            "audioChunk.sampleRate",
+            f"is {layout.sample_rate_hz}; send {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz",
+        )
     if not 1 <= layout.channels <= MAX_CHANNELS:
-        raise invalid_field("audioChunk.channels", f"is {layout.channels}; send 1 or {MAX_CHANNELS}")
+        raise invalid_field(
+            "audioChunk.channels", f"is {layout.channels}; send 1 or {MAX_CHANNELS}"
+        )
 
 
 def mono_samples(data: bytes, layout: PcmLayout) -> Samples:
-    """Mono samples at the layout's rate, full scale 1.0, channels averaged, out-of-range floats clipped.
+    """Mono samples at the layout's rate, full scale 1.0, channels averaged, out-of-range floats
+    clipped.
 
     Raises `LipSyncError` on `audioChunk.data` when a sample is cut off or is not a finite number.
     """
     if len(data) % layout.frame_bytes:
         raise invalid_field(
             "audioChunk.data",
-            f"{len(data)} bytes are not whole {layout.frame_bytes}-byte sample frames ({layout.channels} x {layout.coding.value})",
+            f"{len(data)} bytes are not whole {layout.frame_bytes}-byte sample frames "
+            f"({layout.channels} x {layout.coding.value})",
         )
     samples = _decoded(data, layout.coding)
     if layout.channels == 1:

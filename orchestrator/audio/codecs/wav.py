@@ -1,4 +1,6 @@
-"""Reads the RIFF/WAVE headers that text-to-speech engines really send: streaming sizes, extensible formats, lost tails."""
+"""Reads the RIFF/WAVE headers that text-to-speech engines really send: streaming sizes, extensible
+formats, lost tails.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class WavPart:
     layout: PcmLayout
     samples: bytes
     bytes_to_come: int
-    """Sample bytes announced beyond those present; practically infinite where the header does not tell."""
+    """Sample bytes announced beyond those present; practically infinite where the header does not
+    tell.
+    """
 
 
 def is_wav(data: bytes) -> bool:
@@ -41,14 +45,18 @@ def is_wav(data: bytes) -> bool:
 def read_wav(data: bytes) -> WavPart:
     """The layout and sample bytes of a WAV file or of its beginning.
 
-    A data size of 0, 0xFFFFFFFF or more than is present means "to the end of what came": streaming writers cannot know it.
-    A complete file may be followed by bare samples all the same (a header for the first chunk alone), so nothing bounds those.
-    Raises `LipSyncError` naming the field for a cut-off header, an unknown coding, a rate or channel count not served.
+    A data size of 0, 0xFFFFFFFF or more than is present means "to the end of what came": streaming
+    writers cannot know it. A complete file may be followed by bare samples all the same (a header
+    for the first chunk alone), so nothing bounds those. Raises `LipSyncError` naming the field for
+    a cut-off header, an unknown coding, a rate or channel count not served.
     """
     layout: PcmLayout | None = None
     offset = 12
     while offset + 8 <= len(data):
-        name, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        name, size = (
+            data[offset : offset + 4],
+            int.from_bytes(data[offset + 4 : offset + 8], "little"),
+        )
         body = offset + 8
         if name == b"fmt ":
             layout = _layout(data[body : body + size])
@@ -74,7 +82,10 @@ def _layout(fmt: bytes) -> PcmLayout:
         tag = _extensible_tag(fmt)
     coding = _CODINGS.get((tag, bits))
     if coding is None:
-        raise _bad(f"WAV coding {tag:#06x} with {bits} bits is not served; send 8, 16, 24 or 32-bit integers or 32 or 64-bit floats")
+        raise _bad(
+            f"WAV coding {tag:#06x} with {bits} bits is not served; send 8, 16, 24 or 32-bit "
+            "integers or 32 or 64-bit floats"
+        )
     layout = PcmLayout(rate, channels, coding)
     check_layout(layout)
     return layout

@@ -22,7 +22,8 @@ LIMIT: Final = 4.0
 
 
 def decibel_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
-    """Frames `[1 + n // hop_length, n_mels]` of a whole signal; frame i is centred on sample `i * hop_length`.
+    """Frames `[1 + n // hop_length, n_mels]` of a whole signal; frame i is centred on sample `i *
+    hop_length`.
 
     The edges are mirrored. A signal too short to be mirrored is lengthened by silence.
     """
@@ -41,7 +42,9 @@ def emphasise(samples: Samples) -> NDArray[np.float64]:
 def decibel_mel_frames(windows: NDArray[np.float64], spec: MelSpec) -> NDArray[np.float32]:
     """Frames `[n, n_mels]` of pre-emphasised windows `[n, win_length]`."""
     magnitude = np.abs(np.fft.rfft(windows * _hann(spec.win_length), n=spec.n_fft, axis=-1))
-    decibels = 20.0 * np.log10(np.maximum(MAGNITUDE_FLOOR, magnitude @ filter_bank(spec).T)) - REFERENCE_DB
+    decibels = (
+        20.0 * np.log10(np.maximum(MAGNITUDE_FLOOR, magnitude @ filter_bank(spec).T)) - REFERENCE_DB
+    )
     scaled = 2.0 * LIMIT * (decibels + RANGE_DB) / RANGE_DB - LIMIT
     frames: NDArray[np.float32] = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
     return frames

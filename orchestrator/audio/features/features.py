@@ -1,4 +1,6 @@
-"""What a stretch of sound sounds like: mel spectrogram, MFCCs, energy and pitch on one grid of 10 ms."""
+"""What a stretch of sound sounds like: mel spectrogram, MFCCs, energy and pitch on one grid of 10
+ms.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from orchestrator.core.types import MelSpec, Samples
 MFCC_COUNT: Final = 13
 
 TOP_DB: Final = 80.0
-"""MFCCs see no band further than this below the loudest one of the stretch, as librosa's `power_to_db`."""
+"""MFCCs see no band further than this below the loudest one of the stretch, as librosa's
+`power_to_db`.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +43,12 @@ class AudioFeatures:
     @property
     def nbytes(self) -> int:
         """All arrays."""
-        return self.mel_spectrogram.nbytes + self.mfcc.nbytes + self.energy.nbytes + self.pitch_hz.nbytes
+        return (
+            self.mel_spectrogram.nbytes
+            + self.mfcc.nbytes
+            + self.energy.nbytes
+            + self.pitch_hz.nbytes
+        )
 
 
 def audio_features(samples: Samples, timestamp_ms: float, spec: MelSpec) -> AudioFeatures:
@@ -56,10 +65,14 @@ def audio_features(samples: Samples, timestamp_ms: float, spec: MelSpec) -> Audi
 
 
 def mfcc(mel: NDArray[np.float32], count: int = MFCC_COUNT) -> NDArray[np.float32]:
-    """Mel-frequency cepstral coefficients `[frames, count]` of natural-log mel power: orthonormal DCT-II of decibels, as librosa's."""
+    """Mel-frequency cepstral coefficients `[frames, count]` of natural-log mel power: orthonormal
+    DCT-II of decibels, as librosa's.
+    """
     decibels = mel * np.float32(10.0 / np.log(10.0))
     decibels = np.maximum(decibels, decibels.max(initial=-np.inf) - np.float32(TOP_DB))
-    coefficients: NDArray[np.float32] = (decibels @ cosine_basis(decibels.shape[-1], count)).astype(np.float32)
+    coefficients: NDArray[np.float32] = (decibels @ cosine_basis(decibels.shape[-1], count)).astype(
+        np.float32
+    )
     return coefficients
 
 

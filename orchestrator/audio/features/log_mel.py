@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from orchestrator.core.types import MelSpec, Samples
 
-__all__ = ["SAMPLE_RATE_HZ", "MelSpec", "analysis_window", "filter_bank", "log_mel", "log_mel_frames", "signal_windows"]
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "MelSpec",
+    "analysis_window",
+    "filter_bank",
+    "log_mel",
+    "log_mel_frames",
+    "signal_windows",
+]
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -24,10 +32,14 @@ def filter_bank(spec: MelSpec) -> NDArray[np.float32]:
     Equal to `librosa.filters.mel(htk=False, norm="slaney")` (Slaney, Auditory Toolbox, 1998).
     """
     frequencies = np.linspace(0.0, SAMPLE_RATE_HZ / 2, spec.n_fft // 2 + 1)
-    edges = _mel_to_hz(np.linspace(_hz_to_mel(spec.fmin_hz), _hz_to_mel(spec.fmax_hz), spec.n_mels + 2))
+    edges = _mel_to_hz(
+        np.linspace(_hz_to_mel(spec.fmin_hz), _hz_to_mel(spec.fmax_hz), spec.n_mels + 2)
+    )
     rising = (frequencies[None, :] - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - frequencies[None, :]) / np.diff(edges)[1:, None]
-    weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    weights = (
+        np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    )
     bank: NDArray[np.float32] = weights.astype(np.float32)
     return bank
 
@@ -41,7 +53,9 @@ def analysis_window(spec: MelSpec) -> NDArray[np.float32]:
 
 
 def signal_windows(signal: NDArray[Number], spec: MelSpec) -> NDArray[Number]:
-    """Views `[frames, win_length]` of a signal, `hop_length` samples apart; frame 0 begins at its first sample."""
+    """Views `[frames, win_length]` of a signal, `hop_length` samples apart; frame 0 begins at its
+    first sample.
+    """
     return np.lib.stride_tricks.sliding_window_view(signal, spec.win_length)[:: spec.hop_length]
 
 
@@ -57,17 +71,25 @@ def log_mel_frames(windows: NDArray[np.float32], spec: MelSpec) -> NDArray[np.fl
 def log_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
     """Log-mel `[frames, n_mels]` of a whole signal; frame i is centred on sample `i * hop_length`.
 
-    There are `1 + n // hop_length` frames; samples outside the signal count as zero, as in librosa's
-    `center=True, pad_mode="constant"`.
+    There are `1 + n // hop_length` frames; samples outside the signal count as zero, as in
+    librosa's `center=True, pad_mode="constant"`.
     """
     half = spec.win_length // 2
     padded = np.pad(samples, (half, half))
-    return log_mel_frames(np.ascontiguousarray(signal_windows(padded, spec), dtype=np.float32), spec)
+    return log_mel_frames(
+        np.ascontiguousarray(signal_windows(padded, spec), dtype=np.float32), spec
+    )
 
 
 def _hz_to_mel(hz: float) -> float:
-    return hz / (200.0 / 3.0) if hz < 1000.0 else 15.0 + float(np.log(hz / 1000.0)) / (np.log(6.4) / 27.0)
+    return (
+        hz / (200.0 / 3.0)
+        if hz < 1000.0
+        else 15.0 + float(np.log(hz / 1000.0)) / (np.log(6.4) / 27.0)
+    )
 
 
 def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(mel < 15.0, mel * (200.0 / 3.0), 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0)))
+    return np.where(
+        mel < 15.0, mel * (200.0 / 3.0), 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0))
+    )

@@ -29,11 +29,14 @@ _QUIET: Final = 1e-7
 def pitch_hz(samples: Samples, hop_length: int) -> NDArray[np.float32]:
     """Pitch `[1 + n // hop_length]` in Hz at every `hop_length` samples, 0 where there is none.
 
-    Source: A. de Cheveigné, H. Kawahara, "YIN, a fundamental frequency estimator for speech and music", 2002, steps 2 to 5.
+    Source: A. de Cheveigné, H. Kawahara, "YIN, a fundamental frequency estimator for speech and
+    music", 2002, steps 2 to 5.
     """
     before = _SPAN // 2
     padded = np.pad(samples.astype(np.float64), (before, _SPAN))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _SPAN)[: len(samples) + 1 : hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _SPAN)[
+        : len(samples) + 1 : hop_length
+    ]
     aperiodicity = _aperiodicity(frames)
     dips = (aperiodicity[:, 1:-1] < THRESHOLD) & (aperiodicity[:, 1:-1] <= aperiodicity[:, 2:])
     dips[:, : _SHORTEST - 1] = False
@@ -47,7 +50,9 @@ def _aperiodicity(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """YIN's cumulative mean normalised difference `[n, lags]`, lag 0 first."""
     size = _TRANSFORM_SAMPLES
     head = np.fft.rfft(frames[:, :WINDOW_SAMPLES], n=size, axis=1)
-    shared = np.fft.irfft(np.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[:, : _LONGEST + 1]
+    shared = np.fft.irfft(np.fft.rfft(frames, n=size, axis=1) * head.conj(), n=size, axis=1)[
+        :, : _LONGEST + 1
+    ]
     energy = np.pad(np.cumsum(np.square(frames), axis=1), ((0, 0), (1, 0)))
     shifted = energy[:, WINDOW_SAMPLES : WINDOW_SAMPLES + _LONGEST + 1] - energy[:, : _LONGEST + 1]
     difference = np.maximum(0.0, shifted[:, :1] + shifted - 2.0 * shared)

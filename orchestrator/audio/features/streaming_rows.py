@@ -1,4 +1,6 @@
-"""The rows of numbers a model hears, made from a turn's samples when they are first asked for, each only once."""
+"""The rows of numbers a model hears, made from a turn's samples when they are first asked for, each
+only once.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,14 @@ from orchestrator.core.types import FeatureSpec, MelScale, MelSpec, Samples
 
 
 class FeatureRows:
-    """Rows of one kind; row i of a mel spectrogram is centred on sample `i * hop_length`, of a waveform begins there."""
+    """Rows of one kind; row i of a mel spectrogram is centred on sample `i * hop_length`, of a
+    waveform begins there.
+    """
 
     def __init__(self, spec: FeatureSpec, first_sample: int) -> None:
-        """`first_sample` is the oldest that is still known of the turn; rows that would see earlier ones cannot be made."""
+        """`first_sample` is the oldest that is still known of the turn; rows that would see earlier
+        ones cannot be made.
+        """
         self._spec = spec
         first = -(-(first_sample + behind_samples(spec)) // spec.hop_length)
         self._rows = RowHistory(columns(spec), first)
@@ -31,7 +37,9 @@ class FeatureRows:
         end = (samples.end - spec.reach_samples) // spec.hop_length + 1
         if end > begin:
             behind = behind_samples(spec)
-            heard = samples.rows(begin * spec.hop_length - behind, (end - 1) * spec.hop_length + spec.reach_samples)
+            heard = samples.rows(
+                begin * spec.hop_length - behind, (end - 1) * spec.hop_length + spec.reach_samples
+            )
             self._rows.append(feature_rows(heard[:, 0], spec))
 
     def can_go_on(self, samples: RowHistory) -> bool:
@@ -62,7 +70,9 @@ def behind_samples(spec: FeatureSpec) -> int:
     """Samples that row i sees before sample `i * hop_length`."""
     if not isinstance(spec, MelSpec):
         return 0
-    return spec.reach_samples + (1 if spec.scale is MelScale.DECIBEL else 0)  # pre-emphasis looks one sample back
+    return spec.reach_samples + (
+        1 if spec.scale is MelScale.DECIBEL else 0
+    )  # pre-emphasis looks one sample back
 
 
 def silence_value(spec: FeatureSpec) -> float:
@@ -73,7 +83,9 @@ def silence_value(spec: FeatureSpec) -> float:
 
 
 def feature_rows(samples: Samples, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Rows `[n, columns]` of consecutive samples that begin `behind_samples` before the first row's place."""
+    """Rows `[n, columns]` of consecutive samples that begin `behind_samples` before the first row's
+    place.
+    """
     if not isinstance(spec, MelSpec):
         return samples.reshape(-1, spec.hop_length)
     if spec.scale is MelScale.NATURAL_LOG:

@@ -1,4 +1,6 @@
-"""Which sounds are said when, as far as lips tell them apart: the viseme head of our own network."""
+"""Which sounds are said when, as far as lips tell them apart: the viseme head of our own
+network.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ NETWORK: Final = "audio2viseme"
 WINDOW_FRAMES: Final = 88
 WINDOW_STEPS: Final = 16
 LOOK_AHEAD_FRAMES: Final = 6
-"""The contract of `model_repository/audio2viseme/config.pbtxt`: 16 steps of 10 ms for 88 mel frames, the last 6 of them look-ahead."""
+"""The contract of `model_repository/audio2viseme/config.pbtxt`: 16 steps of 10 ms for 88 mel
+frames, the last 6 of them look-ahead.
+"""
 
 STEP_MS: Final = 10.0
 BATCH: Final = 16
@@ -49,38 +53,57 @@ class PhonemeDetector:
         self._model: Any = None
 
     def detect(self, mel: NDArray[np.float32], floor: float) -> list[Phoneme]:
-        """Sounds of log-mel frames `[frames, 80]` in order, without the silences; `floor` is the logarithm of digital silence."""
+        """Sounds of log-mel frames `[frames, 80]` in order, without the silences; `floor` is the
+        logarithm of digital silence.
+        """
         if self._model is None:
             contract = read_model(self._config)
             if not contract.present:
-                raise FileNotFoundError(f"{contract.file} is missing; make it with: python -m export audio2motion")
-            from orchestrator.inference.local.inference import open_model  # takes ONNX Runtime along, which sessions do without
+                raise FileNotFoundError(
+                    f"{contract.file} is missing; make it with: python -m export audio2motion"
+                )
+            from orchestrator.inference.local.inference import (
+                open_model,
+            )  # takes ONNX Runtime along, which sessions do without
 
             self._model = open_model(contract)
         windows = mel_windows(mel, floor)
-        answers = [self._model.run({"mel": windows[at : at + BATCH]})["visemes"] for at in range(0, len(windows), BATCH)]
+        answers = [
+            self._model.run({"mel": windows[at : at + BATCH]})["visemes"]
+            for at in range(0, len(windows), BATCH)
+        ]
         return phonemes(np.concatenate(answers).reshape(-1, len(NAMES))[: len(mel)])
 
 
 def mel_windows(mel: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
-    """Windows `[n, 88, 80]` whose steps, one after the other, are the frames of `mel`; silence around it."""
+    """Windows `[n, 88, 80]` whose steps, one after the other, are the frames of `mel`; silence
+    around it.
+    """
     before = WINDOW_FRAMES - LOOK_AHEAD_FRAMES - WINDOW_STEPS
     count = -(-len(mel) // WINDOW_STEPS)
-    padded = np.full((before + count * WINDOW_STEPS + LOOK_AHEAD_FRAMES, mel.shape[1]), floor, np.float32)
+    padded = np.full(
+        (before + count * WINDOW_STEPS + LOOK_AHEAD_FRAMES, mel.shape[1]), floor, np.float32
+    )
     padded[before : before + len(mel)] = mel
     starts = WINDOW_STEPS * np.arange(count)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_FRAMES, axis=0)[starts].transpose(0, 2, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_FRAMES, axis=0)[
+        starts
+    ].transpose(0, 2, 1)
     return np.ascontiguousarray(windows)
 
 
 def phonemes(probabilities: NDArray[np.float32]) -> list[Phoneme]:
-    """Sounds from probabilities `[steps, 15]`: stretches of the likeliest one, the shortest given to their neighbours."""
+    """Sounds from probabilities `[steps, 15]`: stretches of the likeliest one, the shortest given
+    to their neighbours.
+    """
     names = probabilities.argmax(axis=1)
     for begin, end in _stretches(names):
         if end - begin < SHORTEST_STEPS:
             neighbours = [int(names[at]) for at in (begin - 1, end) if 0 <= at < len(names)]
             if neighbours:
-                names[begin:end] = max(neighbours, key=lambda name: float(probabilities[begin:end, name].mean()))
+                names[begin:end] = max(
+                    neighbours, key=lambda name: float(probabilities[begin:end, name].mean())
+                )
     found = []
     for begin, end in _stretches(names):
         if NAMES[names[begin]] != SILENCE:

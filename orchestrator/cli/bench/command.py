@@ -19,7 +19,12 @@ from orchestrator.audio.files import read_audio
 from orchestrator.cli.bench.load_client import Load, run_load
 from orchestrator.cli.bench.render_cost import render_cost_ms
 from orchestrator.cli.bench.report import Measured, report
-from orchestrator.cli.bench.service_process import UNLIMITED, ServiceProcess, cpu_seconds, running_service
+from orchestrator.cli.bench.service_process import (
+    UNLIMITED,
+    ServiceProcess,
+    cpu_seconds,
+    running_service,
+)
 from orchestrator.cli.configuration import settings
 from orchestrator.cli.terminal import explain
 from orchestrator.core.config import ConfigError
@@ -51,15 +56,35 @@ def _speech(file: Path | None) -> Samples:
 
 
 def _serve_arguments(options: argparse.Namespace) -> list[str]:
-    named = {name: getattr(options, name) for name in ("storage", "bucket", "model_repository", "config")}
-    given = [text for name, value in named.items() if value is not None for text in (f"--{name.replace('_', '-')}", str(value))]
+    named = {
+        name: getattr(options, name) for name in ("storage", "bucket", "model_repository", "config")
+    }
+    given = [
+        text
+        for name, value in named.items()
+        if value is not None
+        for text in (f"--{name.replace('_', '-')}", str(value))
+    ]
     return [*given, "--commercial-safe"] if options.commercial_safe else given
 
 
-async def _measure(service: ServiceProcess, options: argparse.Namespace, speech: Samples) -> Measured:
-    load = Load(service.url, options.sessions, options.seconds, options.size, options.fps, options.format, token=service.token)
+async def _measure(
+    service: ServiceProcess, options: argparse.Namespace, speech: Samples
+) -> Measured:
+    load = Load(
+        service.url,
+        options.sessions,
+        options.seconds,
+        options.size,
+        options.fps,
+        options.format,
+        token=service.token,
+    )
     first = replace(load, sessions=1, seconds=WARM_UP_S)
-    print(f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...", file=sys.stderr)
+    print(
+        f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...",
+        file=sys.stderr,
+    )
     (warm_up,) = await run_load(first, speech)
     idle_before = cpu_seconds(service.pid)
     await asyncio.sleep(IDLE_S)
@@ -75,7 +100,9 @@ async def _measure(service: ServiceProcess, options: argparse.Namespace, speech:
         reports=reports,
         elapsed_s=elapsed_s,
         cpu_s=_difference(before, after),
-        idle_share={part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()},
+        idle_share={
+            part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()
+        },
         client_cpu_s=client_cpu_s,
         stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
         render_cost_ms=await render_cost_ms(options.size),
@@ -90,19 +117,31 @@ def _stages(url: str) -> dict[tuple[str, str], tuple[float, float]]:
     """Sum and count of `lipsync_stage_seconds` by stage and model."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the service is on this machine
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # the service is on this machine
     with direct.open(f"{url}/metrics", timeout=10.0) as response:
         text = response.read().decode()
     values: dict[tuple[str, str, str], float] = {}
     for family in text_string_to_metric_families(text):
         if family.name == "lipsync_stage_seconds":
             for sample in family.samples:
-                values[sample.name.rpartition("_")[2], sample.labels["stage"], sample.labels["model"]] = sample.value
-    return {key[1:]: (value, values["count", key[1], key[2]]) for key, value in values.items() if key[0] == "sum"}
+                values[
+                    sample.name.rpartition("_")[2], sample.labels["stage"], sample.labels["model"]
+                ] = sample.value
+    return {
+        key[1:]: (value, values["count", key[1], key[2]])
+        for key, value in values.items()
+        if key[0] == "sum"
+    }
 
 
 def _stages_since(
-    before: Mapping[tuple[str, str], tuple[float, float]], after: Mapping[tuple[str, str], tuple[float, float]]
+    before: Mapping[tuple[str, str], tuple[float, float]],
+    after: Mapping[tuple[str, str], tuple[float, float]],
 ) -> dict[tuple[str, str], tuple[float, float]]:
     none = (0.0, 0.0)
-    return {key: (total - before.get(key, none)[0], count - before.get(key, none)[1]) for key, (total, count) in after.items()}
+    return {
+        key: (total - before.get(key, none)[0], count - before.get(key, none)[1])
+        for key, (total, count) in after.items()
+    }

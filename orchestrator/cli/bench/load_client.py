@@ -1,6 +1,8 @@
-"""Clients that speak in real time and watch what comes back: every frame, when it came, and whether one is missing.
+"""Clients that speak in real time and watch what comes back: every frame, when it came, and whether
+one is missing.
 
-They share one process and one event loop and decode no pictures, so that they take little from the machine they measure.
+They share one process and one event loop and decode no pictures, so that they take little from the
+machine they measure.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from orchestrator.core.types import Samples
 CHUNK_S: Final = 0.1
 
 STAGGER_S: Final = 0.137
-"""Between the starts of two sessions; no divisor of a chunk, so that chunks of different sessions do not arrive together."""
+"""Between the starts of two sessions; no divisor of a chunk, so that chunks of different sessions
+do not arrive together.
+"""
 
 ALL_STARTED_S: Final = 1.0
-"""A multiple of a chunk, after which the starts begin over: however many they are, all sessions speak at once."""
+"""A multiple of a chunk, after which the starts begin over: however many they are, all sessions
+speak at once.
+"""
 
 PATIENCE_S: Final = 15.0
 """After the last chunk; a turn that is not complete by then counts as it stands."""
@@ -106,7 +112,10 @@ async def run_load(load: Load, speech: Samples) -> list[SessionReport]:
     headers = {"Authorization": f"Bearer {load.token}"} if load.token else {}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as http:
         look_ahead_s = await _look_ahead_s(http, load.url)
-        clients = [_Client(load, index, _excerpt(speech, load, index), look_ahead_s) for index in range(load.sessions)]
+        clients = [
+            _Client(load, index, _excerpt(speech, load, index), look_ahead_s)
+            for index in range(load.sessions)
+        ]
         async with asyncio.TaskGroup() as tasks:
             for client in clients:
                 tasks.create_task(client.run(http), name=client.session_id)
@@ -128,7 +137,9 @@ def _excerpt(speech: Samples, load: Load, index: int) -> Samples:
 
 
 class _Client:
-    """One session: one turn of speech, sent as a microphone would, chunk by chunk once it is spoken."""
+    """One session: one turn of speech, sent as a microphone would, chunk by chunk once it is
+    spoken.
+    """
 
     def __init__(self, load: Load, index: int, speech: Samples, look_ahead_s: float) -> None:
         self.session_id = f"load-{index}-{time.time_ns()}"
@@ -136,13 +147,17 @@ class _Client:
         self._delay_s = index * STAGGER_S % ALL_STARTED_S
         self._chunks = _messages(self.session_id, load, speech)
         self._sent_s: list[float] = []
-        self.report = SessionReport(expected_frames=math.ceil(len(speech) / SAMPLE_RATE_HZ * load.fps - 1e-3))
+        self.report = SessionReport(
+            expected_frames=math.ceil(len(speech) / SAMPLE_RATE_HZ * load.fps - 1e-3)
+        )
 
     async def run(self, http: aiohttp.ClientSession) -> None:
         """Connect, speak and listen; troubles end up in the report."""
         await asyncio.sleep(self._delay_s)
         try:
-            async with http.ws_connect(f"{self._load.url}/v1/ws", max_msg_size=0, compress=0) as socket:
+            async with http.ws_connect(
+                f"{self._load.url}/v1/ws", max_msg_size=0, compress=0
+            ) as socket:
                 speaking = asyncio.create_task(self._speak(socket), name=f"speak {self.session_id}")
                 try:
                     async with asyncio.timeout(self._load.seconds + PATIENCE_S):
@@ -161,7 +176,9 @@ class _Client:
             self._sent_s.append(loop.time())
             await socket.send_str(message)
         self._sent_s.append(loop.time())
-        await socket.send_str(_text({"type": "end_utterance", "sessionId": self.session_id, "timestamp": _now_ms()}))
+        await socket.send_str(
+            _text({"type": "end_utterance", "sessionId": self.session_id, "timestamp": _now_ms()})
+        )
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         loop = asyncio.get_running_loop()
@@ -190,7 +207,9 @@ class _Client:
         report.latencies_ms.append((now_s - self._ready_s(message.sequence_number)) * 1000.0)
 
     def _ready_s(self, frame: int) -> float:
-        """When the chunk was sent that holds the last sample the frame needs: look-ahead past its centre, or the end."""
+        """When the chunk was sent that holds the last sample the frame needs: look-ahead past its
+        centre, or the end.
+        """
         needed_s = (frame + 0.5) / self._load.fps + self._look_ahead_s
         return self._sent_s[min(math.ceil(needed_s / CHUNK_S - 1e-6) - 1, len(self._sent_s) - 1)]
 
@@ -200,12 +219,22 @@ def _messages(session_id: str, load: Load, speech: Samples) -> list[str]:
     step, began_ms = round(CHUNK_S * SAMPLE_RATE_HZ), _now_ms()
     pcm = np.rint(speech * 32767.0).astype("<i2")
     return [
-        _text(_audio(session_id, load, pcm[start : start + step].tobytes(), number, began_ms + round(1000.0 * CHUNK_S * number)))
+        _text(
+            _audio(
+                session_id,
+                load,
+                pcm[start : start + step].tobytes(),
+                number,
+                began_ms + round(1000.0 * CHUNK_S * number),
+            )
+        )
         for number, start in enumerate(range(0, len(pcm), step))
     ]
 
 
-def _audio(session_id: str, load: Load, data: bytes, number: int, timestamp_ms: int) -> dict[str, Any]:
+def _audio(
+    session_id: str, load: Load, data: bytes, number: int, timestamp_ms: int
+) -> dict[str, Any]:
     return {
         "type": "lipsync_audio",
         "sessionId": session_id,

@@ -1,4 +1,6 @@
-"""What drawing one frame costs by itself: the renderer alone, in this process, on speech-like motion."""
+"""What drawing one frame costs by itself: the renderer alone, in this process, on speech-like
+motion.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ FRAMES_PER_VISEME: Final = 3
 
 async def render_cost_ms(size: int) -> float:
     """CPU milliseconds per frame of the demo face at `size`."""
-    face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(DEMO_USER, DEMO_FACE)
+    face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(
+        DEMO_USER, DEMO_FACE
+    )
     cv2.setNumThreads(1)
     renderer = FaceRenderer(prepare_face(face, size).maps)
     rows = _motion()
@@ -45,10 +49,18 @@ def _round_ms(renderer: FaceRenderer, rows: NDArray[np.float32]) -> float:
 
 
 def _motion() -> NDArray[np.float32]:
-    """`[FRAMES, 11]`: the visemes one after another, each flowing into the next, with blinks and sway."""
+    """`[FRAMES, 11]`: the visemes one after another, each flowing into the next, with blinks and
+    sway.
+    """
     corners = np.array(list(VISEMES.values()), np.float32)
     places = np.arange(FRAMES) / FRAMES_PER_VISEME % len(corners)
-    mouth = np.stack([np.interp(places, np.arange(len(corners) + 1), np.append(column, column[0])) for column in corners.T], axis=1)
+    mouth = np.stack(
+        [
+            np.interp(places, np.arange(len(corners) + 1), np.append(column, column[0]))
+            for column in corners.T
+        ],
+        axis=1,
+    )
     idle = idle_motion(np.arange(FRAMES) / FPS, 1)
     motion: NDArray[np.float32] = np.concatenate([mouth, idle], axis=1).astype(np.float32)
     return motion

@@ -50,19 +50,27 @@ class Measured:
 def report(measured: Measured) -> str:
     """All tables."""
     load = measured.load
-    heading = f"{load.sessions} sessions of {load.seconds:g} s, {load.size}x{load.size}, {load.fps:g} fps, {load.video_format}"
+    heading = (
+        f"{load.sessions} sessions of {load.seconds:g} s, {load.size}x{load.size}, {load.fps:g} "
+        f"fps, {load.video_format}"
+    )
     tables = (_completeness, _latencies, _cpu, _stages, _verdict)
     return "\n\n".join([heading, *(each(measured) for each in tables)])
 
 
 def _completeness(measured: Measured) -> str:
     reports = measured.reports
-    expected, complete = sum(each.expected_frames for each in reports), sum(each.complete for each in reports)
+    expected, complete = (
+        sum(each.expected_frames for each in reports),
+        sum(each.complete for each in reports),
+    )
     models = ", ".join(sorted(set().union(*(each.models for each in reports)))) or "nobody"
     first_ms = measured.warm_up.first_frame_ms
     lines = [
-        f"frames  {measured.frames} of {expected}, {complete} of {len(reports)} sessions complete, drawn by {models}",
-        f"start   listening after {measured.service.start_s:.1f} s, {first_ms:.0f} ms more from the very first chunk to its first frame",
+        f"frames  {measured.frames} of {expected}, {complete} of {len(reports)} sessions "
+        f"complete, drawn by {models}",
+        f"start   listening after {measured.service.start_s:.1f} s, {first_ms:.0f} ms more from "
+        "the very first chunk to its first frame",
     ]
     for number, each in enumerate(reports):
         lines += [f"session {number}: {trouble}" for trouble in each.troubles]
@@ -71,7 +79,11 @@ def _completeness(measured: Measured) -> str:
 
 def _latencies(measured: Measured) -> str:
     frames = all_latencies_ms(measured.reports)
-    firsts = [report.first_frame_ms for report in measured.reports if not math.isnan(report.first_frame_ms)]
+    firsts = [
+        report.first_frame_ms
+        for report in measured.reports
+        if not math.isnan(report.first_frame_ms)
+    ]
     rows = [("seen by clients, ms", "p50", "p95", "p99", "worst")]
     rows.append(("look-ahead sent -> frame", *_percentiles(frames)))
     rows.append(("first chunk -> first frame", *_percentiles(firsts)))
@@ -91,17 +103,28 @@ def _cpu(measured: Measured) -> str:
     rows += [(part, *_cpu_cells(measured, [part])) for part in parts]
     rows.append(("whole service", *_cpu_cells(measured, parts)))
     busy = measured.client_cpu_s / measured.elapsed_s
-    return table(rows, right=(1, 2, 3)) + f"\nthe clients took {100.0 * busy:.0f} % of one core themselves"
+    return (
+        table(rows, right=(1, 2, 3))
+        + f"\nthe clients took {100.0 * busy:.0f} % of one core themselves"
+    )
 
 
 def _cpu_cells(measured: Measured, parts: Sequence[str]) -> tuple[str, str, str]:
     idle_share = sum(measured.idle_share.get(part, 0.0) for part in parts)
-    return f"{_cpu_ms(measured, parts):.2f}", f"{100.0 * idle_share:.1f}", f"{_cpu_ms(measured, parts, idle=False):.2f}"
+    return (
+        f"{_cpu_ms(measured, parts):.2f}",
+        f"{100.0 * idle_share:.1f}",
+        f"{_cpu_ms(measured, parts, idle=False):.2f}",
+    )
 
 
 def _cpu_ms(measured: Measured, parts: Sequence[str], *, idle: bool = True) -> float:
     """CPU milliseconds per frame, with or without what the service uses anyhow."""
-    spent_s = sum(measured.cpu_s[part] - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s) for part in parts)
+    spent_s = sum(
+        measured.cpu_s[part]
+        - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s)
+        for part in parts
+    )
     return 1000.0 * spent_s / max(1, measured.frames)
 
 
@@ -121,10 +144,28 @@ def _verdict(measured: Measured) -> str:
     cpu_target_ms = BATCHED_CPU_TARGET_MS if sessions >= BATCHED_FROM else CPU_TARGET_MS
     rows = [
         ("target", "measured", "limit", ""),
-        (f"sessions with p95 within {P95_TARGET_MS:g} ms", f"{within}", f"{sessions}", _mark(within == sessions)),
-        ("first frame, p95", f"{first_ms:.0f} ms", f"{FIRST_FRAME_TARGET_MS:g} ms", _mark(first_ms <= FIRST_FRAME_TARGET_MS)),
-        ("CPU of the service, per frame", f"{service_ms:.2f} ms", *_limit(size, service_ms, cpu_target_ms)),
-        (f"drawing at {size} px, CPU per frame", f"{drawing_ms:.2f} ms", *_limit(size, drawing_ms, RENDER_TARGET_MS)),
+        (
+            f"sessions with p95 within {P95_TARGET_MS:g} ms",
+            f"{within}",
+            f"{sessions}",
+            _mark(within == sessions),
+        ),
+        (
+            "first frame, p95",
+            f"{first_ms:.0f} ms",
+            f"{FIRST_FRAME_TARGET_MS:g} ms",
+            _mark(first_ms <= FIRST_FRAME_TARGET_MS),
+        ),
+        (
+            "CPU of the service, per frame",
+            f"{service_ms:.2f} ms",
+            *_limit(size, service_ms, cpu_target_ms),
+        ),
+        (
+            f"drawing at {size} px, CPU per frame",
+            f"{drawing_ms:.2f} ms",
+            *_limit(size, drawing_ms, RENDER_TARGET_MS),
+        ),
     ]
     return table(rows, right=(1, 2))
 

@@ -1,4 +1,6 @@
-"""The real service as a child process, and where its CPU time goes: orchestrator, `tritonserver`, backend processes."""
+"""The real service as a child process, and where its CPU time goes: orchestrator, `tritonserver`,
+backend processes.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,14 @@ from orchestrator.faces.storage.layout import DEMO_USER
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"
 UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
-"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what drawing does. And nobody else measures
-beside it, or refuses what it asks for."""
+"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what
+drawing does. And nobody else measures beside it, or refuses what it asks for.
+"""
 
-UNLIMITED: Final = {"LIPSYNC_MAX_CONCURRENT_SESSIONS": "4096", "LIPSYNC_MAX_SESSIONS_PER_USER": "4096"}
+UNLIMITED: Final = {
+    "LIPSYNC_MAX_CONCURRENT_SESSIONS": "4096",
+    "LIPSYNC_MAX_SESSIONS_PER_USER": "4096",
+}
 """The machine's limit is looked for, not the configuration's."""
 
 NOTHING: Final[Mapping[str, str]] = {}
@@ -43,12 +49,17 @@ class ServiceProcess:
     start_s: float
     """From its start to its listening."""
     token: str
-    """Opens the demo user's faces and sessions, whomever the configuration lets in; nobody else knows it."""
+    """Opens the demo user's faces and sessions, whomever the configuration lets in; nobody else
+    knows it.
+    """
 
 
 @contextmanager
-def running_service(arguments: Sequence[str], settings: Mapping[str, str] = NOTHING) -> Iterator[ServiceProcess]:
-    """`lipsync serve` with these arguments and with `settings` in its environment, on a free port, stopped on leaving.
+def running_service(
+    arguments: Sequence[str], settings: Mapping[str, str] = NOTHING
+) -> Iterator[ServiceProcess]:
+    """`lipsync serve` with these arguments and with `settings` in its environment, on a free port,
+    stopped on leaving.
 
     It lets in nobody but whoever has its token.
 
@@ -56,9 +67,16 @@ def running_service(arguments: Sequence[str], settings: Mapping[str, str] = NOTH
     """
     began, token = time.monotonic(), secrets.token_hex(16)
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
-    environment = {**os.environ, **UNAIDED, **settings, "LIPSYNC_AUTH_TOKENS": f"{token}={DEMO_USER}"}
+    environment = {
+        **os.environ,
+        **UNAIDED,
+        **settings,
+        "LIPSYNC_AUTH_TOKENS": f"{token}={DEMO_USER}",
+    }
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        )
         try:
             assert process.stdout is not None
             url = _url(process.stdout, log)
@@ -73,7 +91,9 @@ def _url(output: IO[str], log: IO[bytes]) -> str:
             return line.removeprefix(_GREETING).split("/  ")[0]
     log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
     tail = log.read().decode(errors="replace").strip()
-    raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"the service did not start: {tail}", recoverable=False)
+    raise LipSyncError(
+        LipSyncErrorCode.MODEL_LOAD_FAILED, f"the service did not start: {tail}", recoverable=False
+    )
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -88,7 +108,8 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(pid: int) -> dict[str, float]:
-    """CPU time so far of each part of the service under process `pid`: itself, the server, and each model's backend processes.
+    """CPU time so far of each part of the service under process `pid`: itself, the server, and each
+    model's backend processes.
 
     User and system time together, in steps of the kernel's 10 ms.
     """

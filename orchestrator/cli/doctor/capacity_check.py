@@ -1,4 +1,6 @@
-"""How many faces can speak at once here: the probe that the service makes at its start, for `lipsync doctor`."""
+"""How many faces can speak at once here: the probe that the service makes at its start, for
+`lipsync doctor`.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,30 @@ from orchestrator.video.generator import VideoGeneratorService
 
 
 async def live_faces(config: ServiceConfig) -> Check:
-    """Through a server like the one that would be used; one elsewhere spends CPU and GPU that are not seen from here."""
+    """Through a server like the one that would be used; one elsewhere spends CPU and GPU that are
+    not seen from here.
+    """
     name = "live faces"
     if config.triton_urls:
         return Check(
-            name, State.NOTE, f"not known: {config.triton_url} draws", "set max_concurrent_sessions by `lipsync bench --sessions N`"
+            name,
+            State.NOTE,
+            f"not known: {config.triton_url} draws",
+            "set max_concurrent_sessions by `lipsync bench --sessions N`",
         )
     try:
         capacity = await _measured(config)
     except (ConfigError, LipSyncError, ContractError, OSError, TimeoutError, KeyError) as error:
         return Check(name, State.NOTE, f"not measured: {error}")
-    cost = f"{config.default_model.value} takes {capacity.cpu_ms_per_frame:.1f} ms of {capacity.cores:g} cores a frame"
-    return Check(name, State.OK, f"{capacity.faces} can speak at once at {capacity.fps:g} frames a second ({cost})")
+    cost = (
+        f"{config.default_model.value} takes {capacity.cpu_ms_per_frame:.1f} ms of "
+        f"{capacity.cores:g} cores a frame"
+    )
+    return Check(
+        name,
+        State.OK,
+        f"{capacity.faces} can speak at once at {capacity.fps:g} frames a second ({cost})",
+    )
 
 
 async def _measured(config: ServiceConfig) -> Capacity:
@@ -39,4 +53,8 @@ async def _measured(config: ServiceConfig) -> Capacity:
         models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
         server = await opened.enter_async_context(EmbeddedTriton(config.model_repository, models))
         inference = await opened.enter_async_context(TritonInference([server], repository))
-        return await measure(adapter, FaceModelCacheService(open_store(config.storage, config.bucket)), VideoGeneratorService(inference))
+        return await measure(
+            adapter,
+            FaceModelCacheService(open_store(config.storage, config.bucket)),
+            VideoGeneratorService(inference),
+        )

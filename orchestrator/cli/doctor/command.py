@@ -1,4 +1,6 @@
-"""`lipsync doctor`: everything the service needs, whether it is there, and the command that mends it where it is not."""
+"""`lipsync doctor`: everything the service needs, whether it is there, and the command that mends
+it where it is not.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,13 @@ def _checks(config: ServiceConfig) -> Iterator[Check]:
         from orchestrator.cli.doctor import model_checks as models
         from orchestrator.cli.doctor.capacity_check import live_faces
 
-        for try_out in (models.files, models.other_models, models.renderer, models.server, live_faces):
+        for try_out in (
+            models.files,
+            models.other_models,
+            models.renderer,
+            models.server,
+            live_faces,
+        ):
             yield asyncio.run(try_out(config))
     except ImportError as error:
         yield Check("packages", State.MISSING, str(error), "make install")
@@ -47,7 +55,9 @@ def _checks(config: ServiceConfig) -> Iterator[Check]:
 def _line(check: Check) -> str:
     mark = check.state.value.ljust(len(State.MISSING))
     if sys.stdout.isatty():
-        mark = f"\033[{ {State.OK: 32, State.NOTE: 33, State.MISSING: 31}[check.state] }m{mark}\033[0m"
+        mark = (
+            f"\033[{ {State.OK: 32, State.NOTE: 33, State.MISSING: 31}[check.state] }m{mark}\033[0m"
+        )
     text = f"{mark}  {check.name:<20}  {' '.join(check.finding.split())}"
     return f"{text}\n{'':9}{'':20}  -> {check.mend}" if check.mend else text
 

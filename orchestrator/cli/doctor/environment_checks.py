@@ -1,4 +1,6 @@
-"""What the process around a service leaves it: shared memory, a temporary folder, file descriptors, threads."""
+"""What the process around a service leaves it: shared memory, a temporary folder, file descriptors,
+threads.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,23 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestrator.cli.doctor.machine_checks import Check, State, checked
-from orchestrator.cli.process_limits import LEAST, THREADS, THREADS_MEND, allowed_descriptors, startable_threads
+from orchestrator.cli.process_limits import (
+    LEAST,
+    THREADS,
+    THREADS_MEND,
+    allowed_descriptors,
+    startable_threads,
+)
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.inference.embedded.environment import check_temporary_folder
-from orchestrator.inference.embedded.run_lock import SHM, TEMPORARY_MEND, Lease, check_shared_memory, temporary_parent
+from orchestrator.inference.embedded.run_lock import (
+    SHM,
+    TEMPORARY_MEND,
+    Lease,
+    check_shared_memory,
+    temporary_parent,
+)
 
 SHM_MIB: Final = 128
 """One slot ring of 48 MiB, the server's own segments, and room for a restart."""
@@ -23,7 +37,9 @@ USUAL_DESCRIPTORS: Final = 4096
 
 
 def shared_memory(config: ServiceConfig) -> Check:
-    """Tensors travel through it; with too little they travel as bytes and the server may not start."""
+    """Tensors travel through it; with too little they travel as bytes and the server may not
+    start.
+    """
     name = "shared memory"
     try:
         check_shared_memory()
@@ -31,11 +47,18 @@ def shared_memory(config: ServiceConfig) -> Check:
     except LipSyncError as error:  # says itself what to do
         return Check(name, State.MISSING, error.message)
     free_mib = shutil.disk_usage(SHM).free >> 20
-    return checked(name, free_mib >= SHM_MIB, f"{free_mib} MiB free in {SHM}", f"mount -o remount,size=1g {SHM}")
+    return checked(
+        name,
+        free_mib >= SHM_MIB,
+        f"{free_mib} MiB free in {SHM}",
+        f"mount -o remount,size=1g {SHM}",
+    )
 
 
 def temporary_folder(config: ServiceConfig) -> Check:
-    """Runs, recordings and renderings keep files in it for a while; the server has a folder in `/tmp` besides."""
+    """Runs, recordings and renderings keep files in it for a while; the server has a folder in
+    `/tmp` besides.
+    """
     name = "temporary folder"
     try:
         check_temporary_folder()
@@ -43,7 +66,13 @@ def temporary_folder(config: ServiceConfig) -> Check:
     except LipSyncError as error:  # says itself what to do
         return Check(name, State.MISSING, error.message)
     free_mib = shutil.disk_usage(folder).free >> 20
-    return checked(name, free_mib >= TEMPORARY_MIB, f"{free_mib} MiB free in {folder}", TEMPORARY_MEND, optional=True)
+    return checked(
+        name,
+        free_mib >= TEMPORARY_MIB,
+        f"{free_mib} MiB free in {folder}",
+        TEMPORARY_MEND,
+        optional=True,
+    )
 
 
 def open_files(config: ServiceConfig) -> Check:
@@ -51,16 +80,29 @@ def open_files(config: ServiceConfig) -> Check:
     allowed = allowed_descriptors()
     wanted = max(LEAST, 2 * config.max_concurrent_sessions)
     return checked(
-        "open files", allowed >= wanted, f"{allowed} at once", f"ulimit -n {max(USUAL_DESCRIPTORS, wanted)}", optional=allowed >= LEAST
+        "open files",
+        allowed >= wanted,
+        f"{allowed} at once",
+        f"ulimit -n {max(USUAL_DESCRIPTORS, wanted)}",
+        optional=allowed >= LEAST,
     )
 
 
 def threads(config: ServiceConfig) -> Check:
     """Threads of all processes of a service with the built-in models."""
     started = startable_threads()
-    finding = f"{THREADS} can be started" if started == THREADS else f"only {started} can be started, and {THREADS} are needed"
+    finding = (
+        f"{THREADS} can be started"
+        if started == THREADS
+        else f"only {started} can be started, and {THREADS} are needed"
+    )
     return checked("threads", started == THREADS, finding, THREADS_MEND)
 
 
-ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (shared_memory, temporary_folder, open_files, threads)
+ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
+    shared_memory,
+    temporary_folder,
+    open_files,
+    threads,
+)
 """None of them imports numpy."""

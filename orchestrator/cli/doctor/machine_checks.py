@@ -1,4 +1,6 @@
-"""What this machine needs to serve faces: one small check each, with the command that mends what is missing."""
+"""What this machine needs to serve faces: one small check each, with the command that mends what is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.core.config import ConfigError, ServiceConfig
-from orchestrator.core.downloads import FACE_LANDMARKER, FETCH_COMMAND, TRITONSERVER, downloads_folder
+from orchestrator.core.downloads import (
+    FACE_LANDMARKER,
+    FETCH_COMMAND,
+    TRITONSERVER,
+    downloads_folder,
+)
 from orchestrator.core.errors import LipSyncError
 from orchestrator.faces.storage.layout import ROOT
 from orchestrator.faces.storage.open_store import open_store
@@ -33,7 +40,10 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 BUCKET_TRIAL: Final = f"{ROOT}/lipsync-doctor"
 """Of a user that is none."""
 
-BUCKET_MEND: Final = "grant the account in use the role Storage Object User on the bucket; see docs/operations.md, Faces in a bucket"
+BUCKET_MEND: Final = (
+    "grant the account in use the role Storage Object User on the bucket; see "
+    "docs/operations.md, Faces in a bucket"
+)
 
 
 class State(StrEnum):
@@ -67,7 +77,9 @@ def checked(name: str, good: bool, finding: str, mend: str, *, optional: bool = 
 def python(config: ServiceConfig) -> Check:
     """The interpreter."""
     version = ".".join(map(str, sys.version_info[:3]))
-    return checked("Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11")
+    return checked(
+        "Python", sys.version_info[:2] in PYTHONS, version, "make install PYTHON=python3.11"
+    )
 
 
 def tritonserver(config: ServiceConfig) -> Check:
@@ -77,12 +89,23 @@ def tritonserver(config: ServiceConfig) -> Check:
     try:
         files = find_server()
     except LipSyncError as error:
-        return Check("tritonserver", State.MISSING, error.message, f"{FETCH_COMMAND} {TRITONSERVER.name} --again")
-    return Check("tritonserver", State.OK, f"of {TRITONSERVER.distribution} {TRITONSERVER.version}, {files.server}")
+        return Check(
+            "tritonserver",
+            State.MISSING,
+            error.message,
+            f"{FETCH_COMMAND} {TRITONSERVER.name} --again",
+        )
+    return Check(
+        "tritonserver",
+        State.OK,
+        f"of {TRITONSERVER.distribution} {TRITONSERVER.version}, {files.server}",
+    )
 
 
 def server_libraries(config: ServiceConfig) -> Check:
-    """The shared libraries of the server and its backend process, the shared libpython among them."""
+    """The shared libraries of the server and its backend process, the shared libpython among
+    them.
+    """
     name = "libpython and others"
     try:
         files = find_server()
@@ -94,39 +117,71 @@ def server_libraries(config: ServiceConfig) -> Check:
         return Check(name, State.NOTE, "not looked at: there is no ldd", "apt-get install libc-bin")
     lost = _unresolved(ldd, files.server, environment) | _unresolved(ldd, files.stub, environment)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return checked(name, not lost, "not found: " + ", ".join(sorted(lost)) if lost else "found", f"apt-get install libpython{version}")
+    return checked(
+        name,
+        not lost,
+        "not found: " + ", ".join(sorted(lost)) if lost else "found",
+        f"apt-get install libpython{version}",
+    )
 
 
 def _unresolved(ldd: str, binary: Path, environment: dict[str, str]) -> set[str]:
-    listed = subprocess.run([ldd, str(binary)], env=environment, capture_output=True, text=True, timeout=20.0, check=False).stdout
+    listed = subprocess.run(
+        [ldd, str(binary)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20.0,
+        check=False,
+    ).stdout
     return {line.split()[0] for line in listed.splitlines() if "not found" in line}
 
 
 def landmark_model(config: ServiceConfig) -> Check:
     """The network that finds the points of a face; only enrolling photos needs it."""
     found = FACE_LANDMARKER.is_present()
-    finding = str(FACE_LANDMARKER.path()) if found else "not fetched: photos cannot be enrolled, enrolled faces can be used"
-    return checked("face landmarks", found, finding, f"{FETCH_COMMAND} {FACE_LANDMARKER.name}", optional=True)
+    finding = (
+        str(FACE_LANDMARKER.path())
+        if found
+        else "not fetched: photos cannot be enrolled, enrolled faces can be used"
+    )
+    return checked(
+        "face landmarks", found, finding, f"{FETCH_COMMAND} {FACE_LANDMARKER.name}", optional=True
+    )
 
 
 def disk(config: ServiceConfig) -> Check:
     """What the installation weighs: all packages of this environment, and the fetched files."""
     packages = _bytes_below({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
     fetched = _bytes_below({downloads_folder()})
-    return Check("disk", State.OK, f"{(packages + fetched) / 1e6:.0f} MB: packages {packages / 1e6:.0f}, fetched files {fetched / 1e6:.0f}")
+    return Check(
+        "disk",
+        State.OK,
+        f"{(packages + fetched) / 1e6:.0f} MB: packages {packages / 1e6:.0f}, fetched files "
+        f"{fetched / 1e6:.0f}",
+    )
 
 
 def _bytes_below(folders: Iterable[Path]) -> int:
-    return sum(file.lstat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    return sum(
+        file.lstat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()
+    )
 
 
 def codecs(config: ServiceConfig) -> Check:
     """What the installed PyAV can code and decode."""
     import av
 
-    lost = [name for name in ENCODERS if not _has_codec(name, "w")] + [name for name in DECODERS if not _has_codec(name, "r")]
-    finding = f"PyAV {av.__version__} {'lacks' if lost else 'with'} {', '.join(lost or (*ENCODERS, *DECODERS))}"
-    return checked("codecs", not lost, finding, "pip install --force-reinstall --only-binary :all: av")
+    lost = [name for name in ENCODERS if not _has_codec(name, "w")] + [
+        name for name in DECODERS if not _has_codec(name, "r")
+    ]
+    finding = (
+        f"PyAV {av.__version__} {'lacks' if lost else 'with'} "
+        f"{', '.join(lost or (*ENCODERS, *DECODERS))}"
+    )
+    return checked(
+        "codecs", not lost, finding, "pip install --force-reinstall --only-binary :all: av"
+    )
 
 
 def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
@@ -147,7 +202,12 @@ def port(config: ServiceConfig) -> Check:
         try:
             probe.bind((config.host, config.port))
         except OSError as error:
-            return Check(name, State.MISSING, f"{config.host}: {error.strerror}", "lipsync serve --port 0, which takes a free one")
+            return Check(
+                name,
+                State.MISSING,
+                f"{config.host}: {error.strerror}",
+                "lipsync serve --port 0, which takes a free one",
+            )
     return Check(name, State.OK, f"free on {config.host}")
 
 
@@ -161,8 +221,17 @@ def storage(config: ServiceConfig) -> Check:
         with tempfile.NamedTemporaryFile(dir=existing):
             pass
     except OSError as error:
-        return Check("storage", State.MISSING, f"{existing}: {error.strerror}", "lipsync serve --storage DIR, a folder you may write to")
-    return Check("storage", State.OK, str(folder) if existing == folder else f"{folder}, made when the first face is stored")
+        return Check(
+            "storage",
+            State.MISSING,
+            f"{existing}: {error.strerror}",
+            "lipsync serve --storage DIR, a folder you may write to",
+        )
+    return Check(
+        "storage",
+        State.OK,
+        str(folder) if existing == folder else f"{folder}, made when the first face is stored",
+    )
 
 
 async def _bucket(config: ServiceConfig) -> Check:
@@ -177,14 +246,24 @@ async def _bucket(config: ServiceConfig) -> Check:
         return Check(name, State.MISSING, str(error))
     except OSError as error:
         return Check(name, State.MISSING, str(error), BUCKET_MEND)
-    finding = "files can be written, read, listed and deleted" if found else "does not show what was written to it"
+    finding = (
+        "files can be written, read, listed and deleted"
+        if found
+        else "does not show what was written to it"
+    )
     return checked(name, found, finding, BUCKET_MEND)
 
 
 def cores(config: ServiceConfig) -> Check:
     """How many sessions to expect."""
     count = len(os.sched_getaffinity(0))
-    return checked("CPU cores", count >= CORES, str(count), f"give it {CORES}: fewer sessions keep up otherwise", optional=True)
+    return checked(
+        "CPU cores",
+        count >= CORES,
+        str(count),
+        f"give it {CORES}: fewer sessions keep up otherwise",
+        optional=True,
+    )
 
 
 def gpu(config: ServiceConfig) -> Check:
@@ -196,14 +275,22 @@ def gpu(config: ServiceConfig) -> Check:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=20.0, check=False)
     lines = answer.stdout.strip().splitlines()
     works = answer.returncode == 0 and bool(lines)
-    return checked("GPU", works, "; ".join(lines) or "nvidia-smi fails", "nvidia-smi, to see why", optional=True)
+    return checked(
+        "GPU",
+        works,
+        "; ".join(lines) or "nvidia-smi fails",
+        "nvidia-smi, to see why",
+        optional=True,
+    )
 
 
 def chromium(config: ServiceConfig) -> Check:
     """Only the page's tests need one."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     finding = found or "none; only tests of the page need it"
-    return checked("Chromium", found is not None, finding, "apt-get install chromium", optional=True)
+    return checked(
+        "Chromium", found is not None, finding, "apt-get install chromium", optional=True
+    )
 
 
 MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (

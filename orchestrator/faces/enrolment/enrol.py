@@ -1,4 +1,6 @@
-"""A photo becomes a face model: found, framed, measured, and stored only when it is good enough to speak from."""
+"""A photo becomes a face model: found, framed, measured, and stored only when it is good enough to
+speak from.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ from orchestrator.faces.enrolment.face_mesh import Mesh
 from orchestrator.faces.enrolment.framing import Framing, crown_of, cut_out, frame_head
 from orchestrator.faces.enrolment.geometry_descriptor import describe
 from orchestrator.faces.enrolment.landmarks import extent, find_faces, mesh_of_square
-from orchestrator.faces.enrolment.photo_quality import Assessment, Finding, Measurements, assess, measure
+from orchestrator.faces.enrolment.photo_quality import (
+    Assessment,
+    Finding,
+    Measurements,
+    assess,
+    measure,
+)
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.image_decoding import PictureError, decode_picture, encode_jpeg
 from orchestrator.faces.storage.face_format import serialise_face_model
@@ -38,10 +46,18 @@ DOMINANT: Final = 2.0
 LAYOUT_VERSION: Final = "1"
 
 _STUDIO: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="enrolment")
-"""One photo at a time: large photos never fill the memory together, nor the worker threads that live sessions draw in."""
+"""One photo at a time: large photos never fill the memory together, nor the worker threads that
+live sessions draw in.
+"""
 
-_NO_FACE: Final = Finding("NO_FACE", "no face was found: show one face from the front, upright and well lit", 0)
-_PICTURE_CODES: Final = {"format": "NOT_A_PICTURE", "size": "PICTURE_TOO_LARGE", "damaged": "PICTURE_DAMAGED"}
+_NO_FACE: Final = Finding(
+    "NO_FACE", "no face was found: show one face from the front, upright and well lit", 0
+)
+_PICTURE_CODES: Final = {
+    "format": "NOT_A_PICTURE",
+    "size": "PICTURE_TOO_LARGE",
+    "damaged": "PICTURE_DAMAGED",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,16 +81,25 @@ async def enrol_photo(
     consent: bool,
     now: datetime | None = None,
 ) -> FaceModel:
-    """Store the face in a JPEG, PNG or WebP photo and return it as it is stored; it becomes the active one where none is.
+    """Store the face in a JPEG, PNG or WebP photo and return it as it is stored; it becomes the
+    active one where none is.
 
-    Without `face_id` the id is made from the photo's bytes. An existing face model of that id is replaced at once.
-    Raises INVALID_MESSAGE for a bad id or missing consent, FACE_MODEL_INCOMPATIBLE with `details["reasons"]`, each with code,
-    message and measured value, for a photo that will not do, and MODEL_LOAD_FAILED when the face networks have not been fetched.
+    Without `face_id` the id is made from the photo's bytes. An existing face model of that id is
+    replaced at once. Raises INVALID_MESSAGE for a bad id or missing consent,
+    FACE_MODEL_INCOMPATIBLE with `details["reasons"]`, each with code, message and measured value,
+    for a photo that will not do, and MODEL_LOAD_FAILED when the face networks have not been
+    fetched.
     """
     check_id(user_id, "userId")
-    face_id = f"face-{hashlib.sha256(data).hexdigest()[:12]}" if face_id is None else check_id(face_id, "faceModelId")
+    face_id = (
+        f"face-{hashlib.sha256(data).hexdigest()[:12]}"
+        if face_id is None
+        else check_id(face_id, "faceModelId")
+    )
     if consent is not True:
-        raise invalid_field("consent", "must be true: the person in the photo has to agree to be animated")
+        raise invalid_field(
+            "consent", "must be true: the person in the photo has to agree to be animated"
+        )
     portrait = await asyncio.get_running_loop().run_in_executor(_STUDIO, take_portrait, data)
     files = await asyncio.to_thread(_files, portrait, user_id, face_id, now or datetime.now(UTC))
     await store.replace(face_prefix(user_id, face_id), files)
@@ -83,7 +108,9 @@ async def enrol_photo(
 
 
 def take_portrait(data: bytes) -> Portrait:
-    """The framed picture and what was measured on it; FACE_MODEL_INCOMPATIBLE with reasons when the photo will not do."""
+    """The framed picture and what was measured on it; FACE_MODEL_INCOMPATIBLE with reasons when the
+    photo will not do.
+    """
     photo = _decode(data)
     mesh = _the_face(find_faces(photo))
     framing = frame_head(mesh, (photo.shape[1], photo.shape[0]))
@@ -94,7 +121,9 @@ def take_portrait(data: bytes) -> Portrait:
     points = mesh_of_square(picture)
     if points is None:
         raise refused([_NO_FACE])
-    measurements = measure(picture, points, face_height_px=framing.face_length, uncovered=framing.uncovered)
+    measurements = measure(
+        picture, points, face_height_px=framing.face_length, uncovered=framing.uncovered
+    )
     assessment = assess(measurements)
     if assessment.reasons:
         raise refused(assessment.reasons)
@@ -106,12 +135,16 @@ def refused(reasons: Iterable[Finding]) -> LipSyncError:
     found = [asdict(reason) for reason in reasons]
     message = "photo: " + "; ".join(str(reason["message"]) for reason in found)
     details = {"field": "photo", "reasons": found}
-    return LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=True, details=details)
+    return LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=True, details=details
+    )
 
 
 def _decode(data: bytes) -> RgbImage:
     if len(data) > MAX_PHOTO_BYTES:
-        message = f"the file is too large: at most {MAX_PHOTO_BYTES // 1024 // 1024} MiB are accepted"
+        message = (
+            f"the file is too large: at most {MAX_PHOTO_BYTES // 1024 // 1024} MiB are accepted"
+        )
         raise refused([Finding("FILE_TOO_LARGE", message, len(data))])
     try:
         return decode_picture(data)
@@ -123,7 +156,15 @@ def _the_face(meshes: list[Mesh]) -> Mesh:
     if not meshes:
         raise refused([_NO_FACE])
     if len(meshes) > 1 and extent(meshes[0]) < DOMINANT * extent(meshes[1]):
-        raise refused([Finding("SEVERAL_FACES", "several faces are in the photo: send one that shows a single person", len(meshes))])
+        raise refused(
+            [
+                Finding(
+                    "SEVERAL_FACES",
+                    "several faces are in the photo: send one that shows a single person",
+                    len(meshes),
+                )
+            ]
+        )
     return meshes[0]
 
 
@@ -135,7 +176,13 @@ def _cut_off(mesh: Mesh, photo: RgbImage, framing: Framing) -> list[Finding]:
     if outside == 0.0 and crown == 0.0:
         return []
     part = "face" if outside else "top of the head"
-    return [Finding("HEAD_CUT_OFF", f"the {part} is cut off at the edge of the photo: show the whole head", round(outside, 3))]
+    return [
+        Finding(
+            "HEAD_CUT_OFF",
+            f"the {part} is cut off at the edge of the photo: show the whole head",
+            round(outside, 3),
+        )
+    ]
 
 
 def _share_outside(points: NDArray[np.float64], photo: RgbImage, margin: float) -> float:
@@ -151,7 +198,10 @@ def _files(portrait: Portrait, user_id: str, face_id: str, now: datetime) -> dic
         id=face_id,
         user_id=user_id,
         resolution=Resolution(width, height),
-        keypoints=tuple(Keypoint(round(float(x), 2), round(float(y), 2), 1.0, str(i)) for i, (x, y, _) in enumerate(portrait.points)),
+        keypoints=tuple(
+            Keypoint(round(float(x), 2), round(float(y), 2), 1.0, str(i))
+            for i, (x, y, _) in enumerate(portrait.points)
+        ),
         neutral_pose=portrait.picture,
         quality_score=portrait.assessment.score,
         created_at=moment,
@@ -161,7 +211,9 @@ def _files(portrait: Portrait, user_id: str, face_id: str, now: datetime) -> dic
             "consent": True,
             "consentAt": moment,
             "warnings": [asdict(warning) for warning in portrait.assessment.warnings],
-            "measurements": {name: round(value, 4) for name, value in asdict(portrait.measurements).items()},
+            "measurements": {
+                name: round(value, 4) for name, value in asdict(portrait.measurements).items()
+            },
         },
     )
     return serialise_face_model(face, encode_jpeg(portrait.picture))

@@ -1,4 +1,6 @@
-"""Find faces: BlazeFace's anchors, boxes and non-maximum suppression as MediaPipe's face_detection_short_range does them."""
+"""Find faces: BlazeFace's anchors, boxes and non-maximum suppression as MediaPipe's
+face_detection_short_range does them.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,19 @@ MIN_CONFIDENCE: Final = 0.5
 """For a look at the whole picture: `min_score_thresh` of MediaPipe's graph."""
 
 MIN_CONFIDENCE_AGAIN: Final = 0.7
-"""For each further look at a part of it, or at it turned: up to 88 of them, each with its chance of error."""
+"""For each further look at a part of it, or at it turned: up to 88 of them, each with its chance of
+error.
+"""
 
 SAME_FACE_OVERLAP: Final = 0.3
-"""`min_suppression_threshold` of MediaPipe's graph: boxes that share more of their union show one face."""
+"""`min_suppression_threshold` of MediaPipe's graph: boxes that share more of their union show one
+face.
+"""
 
 _ANCHOR_GRIDS: Final = ((16, 2), (8, 6))
-"""Cells a side and anchors in each cell; face_detection_short_range.pbtxt: strides 8, 16, 16, 16, two anchors a stride."""
+"""Cells a side and anchors in each cell; face_detection_short_range.pbtxt: strides 8, 16, 16, 16,
+two anchors a stride.
+"""
 
 _LOGIT_LIMIT: Final = 100.0
 """`score_clipping_thresh` of MediaPipe's graph."""
@@ -38,7 +46,9 @@ class Detection:
     """A face's place: pixels, in the picture it was looked for in."""
 
     points: NDArray[np.float64]
-    """`[8, 2]`, x y: top left and bottom right corner of the box, right eye, left eye, nose, mouth, right ear, left ear."""
+    """`[8, 2]`, x y: top left and bottom right corner of the box, right eye, left eye, nose, mouth,
+    right ear, left ear.
+    """
     confidence: float
     """0..1."""
 
@@ -62,7 +72,9 @@ class Detection:
 
     @property
     def tilt_rad(self) -> float:
-        """Angle of the line from one eye to the other: 0 is upright, positive turns the head clockwise."""
+        """Angle of the line from one eye to the other: 0 is upright, positive turns the head
+        clockwise.
+        """
         across = self.points[_LEFT_EYE] - self.points[_RIGHT_EYE]
         return math.atan2(across[1], across[0])
 
@@ -70,8 +82,9 @@ class Detection:
 def detect_faces(image: RgbImage, level: int, *, turned: bool) -> list[Detection]:
     """Find the faces in an image, most confident first.
 
-    The network sees 128 x 128 pixels. Level 0 is the whole image, level 1 are overlapping tiles half as large, level 2 tiles of a
-    quarter. Of heads tilted by more than about 45 degrees it is sure only in the image `turned` on its sides and upside down.
+    The network sees 128 x 128 pixels. Level 0 is the whole image, level 1 are overlapping tiles
+    half as large, level 2 tiles of a quarter. Of heads tilted by more than about 45 degrees it is
+    sure only in the image `turned` on its sides and upside down.
     """
     found = _detect_upright(image, level, MIN_CONFIDENCE_AGAIN if level else MIN_CONFIDENCE)
     for turns in (1, 2, 3) if turned else ():
@@ -99,19 +112,25 @@ def _turned_back(face: Detection, turns: int, image: RgbImage) -> Detection:
     """A face found in `np.rot90(image, turns)`, in pixels of the image."""
     points = face.points
     for turn in range(turns, 0, -1):
-        width = image.shape[turn % 2]  # of the picture before this turn, whose right edge became the top
+        width = image.shape[
+            turn % 2
+        ]  # of the picture before this turn, whose right edge became the top
         points = np.stack((width - points[:, 1], points[:, 0]), axis=1)
     points[:2] = np.sort(points[:2], axis=0)
     return Detection(points, face.confidence)
 
 
 def merged(detections: list[Detection]) -> list[Detection]:
-    """One detection per face: MediaPipe's weighted non-maximum suppression, the mean of overlapping boxes by confidence."""
+    """One detection per face: MediaPipe's weighted non-maximum suppression, the mean of overlapping
+    boxes by confidence.
+    """
     left = sorted(detections, key=lambda face: -face.confidence)
     faces: list[Detection] = []
     while left:
         same = [face for face in left if _overlap(left[0], face) > SAME_FACE_OVERLAP] or left[:1]
-        points = np.average([face.points for face in same], axis=0, weights=[face.confidence for face in same])
+        points = np.average(
+            [face.points for face in same], axis=0, weights=[face.confidence for face in same]
+        )
         faces.append(Detection(points, left[0].confidence))
         left = [face for face in left if not any(face is other for other in same)]
     return faces
@@ -119,11 +138,19 @@ def merged(detections: list[Detection]) -> list[Detection]:
 
 def resized(image: RgbImage, scale: float) -> RgbImage:
     """Make an image smaller by averaging; `scale` of 1 or more leaves it as it is."""
-    return image if scale >= 1.0 else np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return (
+        image
+        if scale >= 1.0
+        else np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    )
 
 
 def _tiles(image: RgbImage, level: int) -> Iterator[tuple[int, int, int]]:
-    """Squares (x, y, side) of half the overlap that cover the image; one of the image's longer side on level 0."""
+    """Squares (x, y, side) of half the overlap that cover the image; one of the image's longer side
+    on level 0.
+    """
     height, width = image.shape[:2]
     side = max(1, round(max(height, width) / 2**level))
     for y in _starts(height, side):
@@ -140,7 +167,9 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _detect_in(image: RgbImage, tile: tuple[int, int, int]) -> list[Detection]:
-    """Find faces in a square that may reach beyond the image on the right and below, where it is black."""
+    """Find faces in a square that may reach beyond the image on the right and below, where it is
+    black.
+    """
     x, y, side = tile
     scale = side / DETECTOR_SIDE
     part = image[y : y + side, x : x + side]
@@ -148,28 +177,44 @@ def _detect_in(image: RgbImage, tile: tuple[int, int, int]) -> list[Detection]:
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
     picture = np.zeros((DETECTOR_SIDE, DETECTOR_SIDE, 3), np.uint8)
     picture[: size[1], : size[0]] = small
-    return [Detection(face.points * scale + (x, y), face.confidence) for face in _decoded(*face_networks().detect(picture))]
+    return [
+        Detection(face.points * scale + (x, y), face.confidence)
+        for face in _decoded(*face_networks().detect(picture))
+    ]
 
 
 def _decoded(boxes: NDArray[np.float64], logits: NDArray[np.float64]) -> list[Detection]:
-    """The faces that the network's output `[896, 16]`, `[896]` shows: x, y, width, height, then six key points, all from the anchor."""
+    """The faces that the network's output `[896, 16]`, `[896]` shows: x, y, width, height, then six
+    key points, all from the anchor.
+    """
     confidences = 1.0 / (1.0 + np.exp(-np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT)))
     chosen = confidences >= MIN_CONFIDENCE
     points = boxes[chosen].reshape(-1, 8, 2)
     centres, halves = points[:, :1] + _ANCHORS[chosen, None], points[:, 1:2] / 2
-    points = np.concatenate((centres - halves, centres + halves, points[:, 2:] + _ANCHORS[chosen, None]), axis=1)
-    return merged([Detection(row, float(confidence)) for row, confidence in zip(points, confidences[chosen], strict=True)])
+    points = np.concatenate(
+        (centres - halves, centres + halves, points[:, 2:] + _ANCHORS[chosen, None]), axis=1
+    )
+    return merged(
+        [
+            Detection(row, float(confidence))
+            for row, confidence in zip(points, confidences[chosen], strict=True)
+        ]
+    )
 
 
 def _overlap(a: Detection, b: Detection) -> float:
     """Intersection over union."""
-    shared = np.prod(np.maximum(0.0, np.minimum(a.points[1], b.points[1]) - np.maximum(a.points[0], b.points[0])))
+    shared = np.prod(
+        np.maximum(0.0, np.minimum(a.points[1], b.points[1]) - np.maximum(a.points[0], b.points[0]))
+    )
     areas = [np.prod(face.points[1] - face.points[0]) for face in (a, b)]
     return float(shared / max(1e-9, sum(areas) - shared))
 
 
 def _anchors() -> NDArray[np.float64]:
-    """Centres `[896, 2]` of the anchors in pixels of the network; all have its size (`fixed_anchor_size`)."""
+    """Centres `[896, 2]` of the anchors in pixels of the network; all have its size
+    (`fixed_anchor_size`).
+    """
     grids = []
     for cells, anchors in _ANCHOR_GRIDS:
         middles = (np.arange(cells) + 0.5) * DETECTOR_SIDE / cells

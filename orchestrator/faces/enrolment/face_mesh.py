@@ -1,4 +1,6 @@
-"""Fit the face mesh: the square MediaPipe cuts out around a face, its network, and the points back in the picture."""
+"""Fit the face mesh: the square MediaPipe cuts out around a face, its network, and the points back
+in the picture.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,17 @@ MIN_PRESENCE: Final = 0.5
 """`min_face_presence_confidence` of MediaPipe's FaceLandmarker."""
 
 _ROOM: Final = 1.5
-"""The square's side over the face's longer side; MediaPipe's face_landmarker_graph and face_landmarks_detector_graph."""
+"""The square's side over the face's longer side; MediaPipe's face_landmarker_graph and
+face_landmarks_detector_graph.
+"""
 
 _PASSES: Final = 6
 _SETTLED: Final = 0.02
-"""The square is cut anew around each mesh, as MediaPipe does from one frame of a video to the next, until it moves by less than this
-share of its side (or radians). Turned, scaled and moved copies of a photo then give the same points to 0.3 pixels of a face 256 wide;
-after the first pass, with which MediaPipe is content on a photo, to 0.9."""
+"""The square is cut anew around each mesh, as MediaPipe does from one frame of a video to the next,
+until it moves by less than this share of its side (or radians). Turned, scaled and moved copies of
+a photo then give the same points to 0.3 pixels of a face 256 wide; after the first pass, with which
+MediaPipe is content on a photo, to 0.9.
+"""
 
 _RIGHT_EYE, _LEFT_EYE = 33, 263
 """Mesh points of the outer eye corners, which give the tilt."""
@@ -49,7 +55,9 @@ class Square:
 
 
 def fit_mesh(image: RgbImage, face: Detection) -> Mesh | None:
-    """Fit the mesh to a detected face, in pixels of the image; None where the network sees no face."""
+    """Fit the mesh to a detected face, in pixels of the image; None where the network sees no
+    face.
+    """
     square = Square(face.centre, _ROOM * face.side, face.tilt_rad)
     for _ in range(_PASSES):
         mesh, presence = _mesh_in(image, square)
@@ -70,7 +78,9 @@ def _mesh_in(image: RgbImage, square: Square) -> tuple[Mesh, float]:
     """The mesh in pixels of the image, and how sure the network is that it shows a face, 0..1."""
     points, logit = face_networks().mesh(_cut_out(image, square))
     points *= square.side / MESH_SIDE
-    mesh = np.column_stack(((points[:, :2] - square.side / 2) @ square.axes + square.centre, points[:, 2]))
+    mesh = np.column_stack(
+        ((points[:, :2] - square.side / 2) @ square.axes + square.centre, points[:, 2])
+    )
     return mesh, 1.0 / (1.0 + math.exp(-logit))
 
 
@@ -83,7 +93,9 @@ def _square_around(mesh: Mesh) -> Square:
 
 
 def _cut_out(image: RgbImage, square: Square) -> RgbImage:
-    """The square as the network's input `[256, 256, 3]`; where it reaches beyond the image, its edge goes on."""
+    """The square as the network's input `[256, 256, 3]`; where it reaches beyond the image, its
+    edge goes on.
+    """
     shrink = min(1.0, MESH_SIDE / square.side)
     corner = square.centre - square.axes.sum(axis=0) * square.side / 2
     matrix = np.column_stack((square.axes.T * square.side / MESH_SIDE, corner + 0.5)) * shrink

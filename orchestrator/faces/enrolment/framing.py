@@ -1,4 +1,6 @@
-"""The enrolled picture is a passport photo: head upright, centred, shoulders in view where the photo has them."""
+"""The enrolled picture is a passport photo: head upright, centred, shoulders in view where the
+photo has them.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,18 @@ UPRIGHT_WITHIN_DEG: Final = 5.0
 """A slighter tilt of the head looks natural and is kept; a stronger one is turned upright."""
 
 CROWN_ABOVE_FACE: Final = 0.30
-"""The crown lies this far above the mesh's topmost point, in face lengths (topmost point to chin)."""
+"""The crown lies this far above the mesh's topmost point, in face lengths (topmost point to chin). 
+"""
 
 _CROWN_AT: Final = 0.13
-"""Where the crown goes, as a fraction of the picture's height from above; the chin then goes to 0.75."""
+"""Where the crown goes, as a fraction of the picture's height from above; the chin then goes to
+0.75.
+"""
 
 _SIDES: Final = (2.1, 1.95, 1.8, 1.65, 1.5)
-"""Sides of the crop in face lengths, best first: the head takes 62 % of the first one's height, 87 % of the last one's."""
+"""Sides of the crop in face lengths, best first: the head takes 62 % of the first one's height, 87
+% of the last one's.
+"""
 
 _SHIFTS: Final = (-0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15)
 """How far the crop may move off its ideal place to stay on the photo, in sides."""
@@ -57,7 +64,9 @@ class Framing:
 
     @property
     def size(self) -> int:
-        """Side of the picture to make: `FULL_SIDE`, or what the photo gives in steps of 16, at least `MIN_SIDE`."""
+        """Side of the picture to make: `FULL_SIDE`, or what the photo gives in steps of 16, at
+        least `MIN_SIDE`.
+        """
         return int(np.clip(round(self.side * 1.1 / 16) * 16, MIN_SIDE, FULL_SIDE))
 
     def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,7 +77,9 @@ class Framing:
 
 
 def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Framing:
-    """The best square for the mesh `[478, 2 or 3]` in a photo of (width, height): on the photo first, ideal next."""
+    """The best square for the mesh `[478, 2 or 3]` in a photo of (width, height): on the photo
+    first, ideal next.
+    """
     flat = points[:, :2]
     across = _across(flat)
     down = np.array((-across[1], across[0]))
@@ -82,7 +93,11 @@ def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Fram
         corner = crown + across * side * (right - 0.5) + down * side * (lower - _crown_at(factor))
         return Framing(corner, across, side, _uncovered(corner, across, side, photo), length)
 
-    choices = ((framing(*choice), choice) for choice in product(_SIDES, _SHIFTS, _SHIFTS) if _shows_head(*choice))
+    choices = (
+        (framing(*choice), choice)
+        for choice in product(_SIDES, _SHIFTS, _SHIFTS)
+        if _shows_head(*choice)
+    )
     return min(choices, key=lambda item: _cost(*item))[0]
 
 
@@ -94,10 +109,16 @@ def crown_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cut_out(photo: RgbImage, framing: Framing) -> RgbImage:
-    """The framed square as `[size, size, 3]`; what lies off the photo continues its edge, blurred."""
+    """The framed square as `[size, size, 3]`; what lies off the photo continues its edge,
+    blurred.
+    """
     scale = framing.size / framing.side
     shrink = min(1.0, scale)
-    small = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else photo
+    small = (
+        cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        if shrink < 1.0
+        else photo
+    )
     across, corner = framing.across * shrink / scale, framing.corner * shrink
     if scale <= 1.0 and across[1] == 0.0:
         corner = np.rint(corner)  # whole pixels: nothing is interpolated a second time
@@ -107,17 +128,25 @@ def cut_out(photo: RgbImage, framing: Framing) -> RgbImage:
 
 def _warp(photo: RgbImage, matrix: NDArray[np.float64], size: int) -> RgbImage:
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    picture = cv2.warpAffine(photo, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    covered = cv2.warpAffine(np.full(photo.shape[:2], 255, np.uint8), matrix, (size, size), flags=cv2.WARP_INVERSE_MAP)
+    picture = cv2.warpAffine(
+        photo, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    covered = cv2.warpAffine(
+        np.full(photo.shape[:2], 255, np.uint8), matrix, (size, size), flags=cv2.WARP_INVERSE_MAP
+    )
     if covered.min() == 255:
         return np.asarray(picture, np.uint8)
-    soft = cv2.GaussianBlur(cv2.erode(covered, np.ones((5, 5), np.uint8)).astype(np.float32) / 255.0, (0, 0), 2.0)[..., None]
+    soft = cv2.GaussianBlur(
+        cv2.erode(covered, np.ones((5, 5), np.uint8)).astype(np.float32) / 255.0, (0, 0), 2.0
+    )[..., None]
     blurred = cv2.GaussianBlur(picture, (0, 0), size * 0.03)
     return np.asarray(np.rint(picture * soft + blurred * (1.0 - soft)), np.uint8)
 
 
 def _across(flat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The picture's horizontal in the photo: the photo's own, or the head's where it is tilted too far."""
+    """The picture's horizontal in the photo: the photo's own, or the head's where it is tilted too
+    far.
+    """
     eyes = flat[_RIGHT_EYE] - flat[_LEFT_EYE]
     if abs(math.degrees(math.atan2(eyes[1], eyes[0]))) <= UPRIGHT_WITHIN_DEG:
         return np.array((1.0, 0.0))
@@ -137,7 +166,12 @@ def _shows_head(factor: float, right: float, lower: float) -> bool:
     return crown >= _AIR and crown + (1.0 + CROWN_ABOVE_FACE) / factor <= 1.0 - _AIR
 
 
-def _uncovered(corner: NDArray[np.float64], across: NDArray[np.float64], side: float, photo: NDArray[np.float32]) -> float:
+def _uncovered(
+    corner: NDArray[np.float64],
+    across: NDArray[np.float64],
+    side: float,
+    photo: NDArray[np.float32],
+) -> float:
     right, down = across * side, np.array((-across[1], across[0])) * side
     square = np.array((corner, corner + right, corner + right + down, corner + down), np.float32)
     shared, _ = cv2.intersectConvexConvex(square, photo)
@@ -145,6 +179,8 @@ def _uncovered(corner: NDArray[np.float64], across: NDArray[np.float64], side: f
 
 
 def _cost(framing: Framing, choice: tuple[float, float, float]) -> float:
-    """A percent off the photo weighs like a shift of a tenth of the side, or a side smaller by a fifth of the face."""
+    """A percent off the photo weighs like a shift of a tenth of the side, or a side smaller by a
+    fifth of the face.
+    """
     factor, right, lower = choice
     return 10.0 * framing.uncovered + abs(right) + abs(lower) + 0.5 * (_SIDES[0] - factor)

@@ -18,19 +18,25 @@ LEVELS: Final = 3
 """Sizes of tiles that photos are searched in: the whole photo, halves and quarters."""
 
 TURNED_LEVELS: Final = 2
-"""On so many of the levels photos without an upright face are also searched on their sides and upside down."""
+"""On so many of the levels photos without an upright face are also searched on their sides and
+upside down.
+"""
 
 MAX_FACES: Final = 5
 """More than this in one photo need not be counted: one must dominate."""
 
 
 def find_faces(image: RgbImage) -> list[Mesh]:
-    """Find the meshes of all faces in `[h, w, 3]`, largest first; raise MODEL_LOAD_FAILED where the networks are missing."""
+    """Find the meshes of all faces in `[h, w, 3]`, largest first; raise MODEL_LOAD_FAILED where the
+    networks are missing.
+    """
     return _faces(image, LEVELS, TURNED_LEVELS)
 
 
 def mesh_of_square(image: RgbImage) -> Mesh | None:
-    """Find the mesh of the largest face in a square that an upright face fills; None where there is none."""
+    """Find the mesh of the largest face in a square that an upright face fills; None where there is
+    none.
+    """
     return next(iter(_faces(image, 1, 0)), None)
 
 
@@ -40,7 +46,9 @@ def extent(mesh: Mesh) -> float:
 
 
 def _faces(image: RgbImage, levels: int, turned_levels: int) -> list[Mesh]:
-    """Search one level beyond the first that shows a face: faces on that one may still be half as large."""
+    """Search one level beyond the first that shows a face: faces on that one may still be half as
+    large.
+    """
     scale = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if round(scale * min(image.shape[:2])) < 1:
         return []  # a line

@@ -1,1 +1,3 @@
-"""Preparation of faces for models: face encodings and solutions, cached and stored beside the face."""
+"""Preparation of faces for models: face encodings and solutions, cached and stored beside the
+face.
+"""

@@ -1,4 +1,6 @@
-"""Faces made ready for a model while their sessions speak with another one: a few at once, each once, all ended with the service."""
+"""Faces made ready for a model while their sessions speak with another one: a few at once, each
+once, all ended with the service.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from orchestrator.models.base import EncodesFace, ModelAdapter
 logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 2
-"""Faces prepared side by side: live frames come first, and one face can keep a core of a CPU busy for ten seconds."""
+"""Faces prepared side by side: live frames come first, and one face can keep a core of a CPU busy
+for ten seconds.
+"""
 
 MOST: Final = 64
 """Preparations under way or waiting; who comes later asks again with its next frames."""
@@ -39,9 +43,13 @@ class _Preparation:
 
 
 class FacePreparations:
-    """Owns a task per face, model and size that is being prepared; sessions share them, and none ends with a session."""
+    """Owns a task per face, model and size that is being prepared; sessions share them, and none
+    ends with a session.
+    """
 
-    def __init__(self, faces: FaceModelCacheService, inference: Inference, metrics: Metrics) -> None:
+    def __init__(
+        self, faces: FaceModelCacheService, inference: Inference, metrics: Metrics
+    ) -> None:
         self._faces = faces
         self._inference = inference
         self._metrics = metrics
@@ -54,18 +62,24 @@ class FacePreparations:
         return len(self._running)
 
     def is_ready(self, face: FaceModel, adapter: ModelAdapter, size: int) -> bool:
-        """Whether frames can be drawn now. Always, where no network has to see the face first: such a face is prepared in a moment."""
+        """Whether frames can be drawn now. Always, where no network has to see the face first: such
+        a face is prepared in a moment.
+        """
         return not self._encodes(adapter) or self._faces.prepared(face, adapter, size) is not None
 
     def _encodes(self, adapter: ModelAdapter) -> bool:
-        """Asked several times for every batch of frames, and a protocol is not checked in less than 10 microseconds."""
+        """Asked several times for every batch of frames, and a protocol is not checked in less than
+        10 microseconds.
+        """
         known = self._encoding.get(adapter.spec.model)
         if known is None:
             known = self._encoding[adapter.spec.model] = isinstance(adapter, EncodesFace)
         return known
 
     def start(self, face: FaceModel, adapter: ModelAdapter, size: int) -> None:
-        """Have the face prepared in the background, unless it is being so, failed lately, or too many are."""
+        """Have the face prepared in the background, unless it is being so, failed lately, or too
+        many are.
+        """
         now = asyncio.get_running_loop().time()
         key = (face.user_id, face.id, face.version, adapter.spec.model, size)
         running = self._running.get(key)
@@ -77,10 +91,18 @@ class FacePreparations:
             self._running[key] = _Preparation(task, now)
             task.add_done_callback(lambda _: self._running.pop(key))
 
-    async def wait(self, face: FaceModel, models: Iterable[LipSyncModel], patience_s: float) -> None:
-        """Until the face is prepared for these models, as far as that is under way, or `patience_s` are over."""
+    async def wait(
+        self, face: FaceModel, models: Iterable[LipSyncModel], patience_s: float
+    ) -> None:
+        """Until the face is prepared for these models, as far as that is under way, or `patience_s`
+        are over.
+        """
         wanted = set(models)
-        tasks = [each.task for key, each in self._running.items() if key[:3] == (face.user_id, face.id, face.version) and key[3] in wanted]
+        tasks = [
+            each.task
+            for key, each in self._running.items()
+            if key[:3] == (face.user_id, face.id, face.version) and key[3] in wanted
+        ]
         if tasks:
             await asyncio.wait(tasks, timeout=patience_s)
 
@@ -102,16 +124,27 @@ class FacePreparations:
                 await self._faces.optimize_for_model(face, adapter, key[4], self._inference)
             except LipSyncError as error:
                 self._fail(key, error.code, error.message)
-            except Exception as error:  # the edge of the task: a bug in one model must not cost the session its others
+            # the edge of the task: a bug in one model must not cost the session its others
+            except Exception as error:
                 logger.exception("face %s could not be prepared for %s", face.id, model.value)
                 self._fail(key, LipSyncErrorCode.VIDEO_GENERATION_FAILED, repr(error))
             else:
                 self._metrics.face_preparations_total.labels(model.value, "prepared").inc()
-                self._metrics.stage_seconds.labels("prepare_face", model.value).observe(loop.time() - began_s)
+                self._metrics.stage_seconds.labels("prepare_face", model.value).observe(
+                    loop.time() - began_s
+                )
 
     def _fail(self, key: _Key, code: LipSyncErrorCode, message: str) -> None:
         """Note it, and forget what failed long ago."""
         now = asyncio.get_running_loop().time()
-        self._failed_until_s = {other: until_s for other, until_s in self._failed_until_s.items() if until_s > now} | {key: now + RETRY_S}
+        self._failed_until_s = {
+            other: until_s for other, until_s in self._failed_until_s.items() if until_s > now
+        } | {key: now + RETRY_S}
         self._metrics.face_preparations_total.labels(key[3].value, code.value).inc()
-        logger.warning("face %s could not be prepared for %s: %s: %s", key[1], key[3].value, code.value, message)
+        logger.warning(
+            "face %s could not be prepared for %s: %s: %s",
+            key[1],
+            key[3].value,
+            code.value,
+            message,
+        )

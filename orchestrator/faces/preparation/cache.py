@@ -1,4 +1,6 @@
-"""What models derive from faces, in memory: made once for all who ask at once, and counted to the byte."""
+"""What models derive from faces, in memory: made once for all who ask at once, and counted to the
+byte.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +46,16 @@ class InputsKey(NamedTuple):
 
 
 class PreparedFaces:
-    """Prepared faces and the encodings in them, in one LRU bounded by count and by bytes. One event loop owns it.
+    """Prepared faces and the encodings in them, in one LRU bounded by count and by bytes. One event
+    loop owns it.
 
-    Encodings that several sizes share are held and counted once; a prepared face never outlives its encodings here.
+    Encodings that several sizes share are held and counted once; a prepared face never outlives its
+    encodings here.
     """
 
-    def __init__(self, encoder: FaceEncoder, solutions: FaceSolutions, *, max_items: int, max_bytes: int) -> None:
+    def __init__(
+        self, encoder: FaceEncoder, solutions: FaceSolutions, *, max_items: int, max_bytes: int
+    ) -> None:
         self._encoder = encoder
         self._solutions = solutions
         self._held: LruCache[InputsKey | EncodingKey, FaceInputs] = LruCache(
@@ -70,33 +76,52 @@ class PreparedFaces:
             self._held.get(key.encodings)  # used as lately as the face that holds them
         return self._held.get(key)
 
-    async def prepare(self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None) -> FaceInputs:
-        """The prepared face, from memory or made now; see `FaceModelCacheService.optimize_for_model`."""
+    async def prepare(
+        self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None
+    ) -> FaceInputs:
+        """The prepared face, from memory or made now; see
+        `FaceModelCacheService.optimize_for_model`.
+        """
         held = self.get(face, adapter, size)
         if held is not None:
             return held
         key = _inputs_key(face, adapter, size)
-        return await self._preparations.run(key, lambda: self._prepare(key, face, adapter, inference))
+        return await self._preparations.run(
+            key, lambda: self._prepare(key, face, adapter, inference)
+        )
 
     def forget(self, user_id: str, face_id: str, *, but_version: str | None = None) -> None:
         """Let go of all that was derived from a face, or from its other versions."""
-        self._held.discard_where(lambda key: key[:2] == (user_id, face_id) and key.version != but_version)
+        self._held.discard_where(
+            lambda key: key[:2] == (user_id, face_id) and key.version != but_version
+        )
         self._solutions.forget(user_id, face_id, but_version=but_version)
 
-    async def _prepare(self, key: InputsKey, face: FaceModel, adapter: ModelAdapter, inference: Inference | None) -> FaceInputs:
+    async def _prepare(
+        self, key: InputsKey, face: FaceModel, adapter: ModelAdapter, inference: Inference | None
+    ) -> FaceInputs:
         inputs = await self._inputs(face, adapter, key.size)
         if isinstance(adapter, EncodesFace) and key.encodings is not None:
-            encodings = await self._encode(key.encodings, face, adapter, key.size, inputs, inference)
+            encodings = await self._encode(
+                key.encodings, face, adapter, key.size, inputs, inference
+            )
             inputs = await asyncio.to_thread(adapter.with_encodings, inputs, encodings.arrays)
         self._put(key, inputs)
         if key.encodings is not None and key not in self._held:
-            message = f"a face prepared for {key.model.value} takes more memory than the service may use for faces: raise face_cache_mb"
+            message = (
+                f"a face prepared for {key.model.value} takes more memory than the service may "
+                "use for faces: raise face_cache_mb"
+            )
             raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, message)
         return inputs
 
     async def _inputs(self, face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
         """What the adapter makes of the face, from its solution where it has one."""
-        solution = await self._solutions.get(face, adapter, size) if isinstance(adapter, SolvesFace) else None
+        solution = (
+            await self._solutions.get(face, adapter, size)
+            if isinstance(adapter, SolvesFace)
+            else None
+        )
         if solution is None or not isinstance(adapter, SolvesFace):
             return await asyncio.to_thread(_derived, face, adapter, size)
         return await asyncio.to_thread(adapter.prepare_solved, face, solution)
@@ -114,7 +139,10 @@ class PreparedFaces:
         if isinstance(held, Encodings):
             return held
         if inference is None:
-            raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{key.model.value} needs its networks to prepare a face")
+            raise LipSyncError(
+                LipSyncErrorCode.MODEL_LOAD_FAILED,
+                f"{key.model.value} needs its networks to prepare a face",
+            )
 
         async def make() -> Encodings:
             made = await self._encoder.encodings(face, adapter, size, inputs, inference)
@@ -125,26 +153,40 @@ class PreparedFaces:
 
     def _put(self, key: InputsKey | EncodingKey, value: FaceInputs) -> None:
         self._held.put(key, value)
-        self._held.discard_where(lambda other: isinstance(other, InputsKey) and self._is_orphan(other))
+        self._held.discard_where(
+            lambda other: isinstance(other, InputsKey) and self._is_orphan(other)
+        )
 
     def _is_orphan(self, key: InputsKey) -> bool:
         return key.encodings is not None and key.encodings not in self._held
 
 
 def _derived(face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
-    """What the adapter makes of the face. The picture was decoded and every number read: what fails now is where the points lie."""
+    """What the adapter makes of the face. The picture was decoded and every number read: what fails
+    now is where the points lie.
+    """
     try:
         return adapter.prepare(face, size)
     except UNUSABLE_POINTS as error:
         model = adapter.spec.model.value
-        logger.warning("face %s of %s cannot be prepared for %s", face.id, face.user_id, model, exc_info=True)
+        logger.warning(
+            "face %s of %s cannot be prepared for %s", face.id, face.user_id, model, exc_info=True
+        )
         message = f"face model {face.id!r} cannot be used with {model}: keypoints.json: {error}"
         details = {"faceModelId": face.id, "file": "keypoints.json", "model": model}
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, details=details) from error
+        raise LipSyncError(
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, details=details
+        ) from error
 
 
 def _inputs_key(face: FaceModel, adapter: ModelAdapter, size: int) -> InputsKey:
     model, encodings = adapter.spec.model, None
     if encodes_face(adapter):
-        encodings = EncodingKey(face.user_id, face.id, face.version, model, size if adapter.encoding.by_size else ALL_SIZES)
+        encodings = EncodingKey(
+            face.user_id,
+            face.id,
+            face.version,
+            model,
+            size if adapter.encoding.by_size else ALL_SIZES,
+        )
     return InputsKey(face.user_id, face.id, face.version, model, size, encodings)

@@ -1,4 +1,6 @@
-"""Files beside a face model for what is computed from it: read where they can be used, written where storage allows it."""
+"""Files beside a face model for what is computed from it: read where they can be used, written
+where storage allows it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ T = TypeVar("T")
 
 
 def fingerprint(face: FaceModel, made_by: str) -> str:
-    """32 hex digits for everything that derived data depends on: photo, points, and the code and networks in `made_by`."""
+    """32 hex digits for everything that derived data depends on: photo, points, and the code and
+    networks in `made_by`.
+    """
     found = hashlib.sha256(f"{made_by} {face.neutral_pose.shape}".encode())
     found.update(face.neutral_pose.tobytes())
     found.update(face.landmarks().tobytes())
@@ -29,14 +33,26 @@ def fingerprint(face: FaceModel, made_by: str) -> str:
 
 
 class DerivedFiles:
-    """The `derived/` folders of a store. Storage that cannot be read or written is no error: the data is computed again."""
+    """The `derived/` folders of a store. Storage that cannot be read or written is no error: the
+    data is computed again.
+    """
 
     def __init__(self, store: FaceStore) -> None:
         self._store = store
         self._told_of_writing = False
 
-    async def load(self, face: FaceModel, name: str, parse: Callable[[bytes], T], *, max_bytes: int, timeout_s: float) -> T | None:
-        """Parsed content of a file; None where there is none, `parse` raises ValueError, or storage takes longer than `timeout_s`."""
+    async def load(
+        self,
+        face: FaceModel,
+        name: str,
+        parse: Callable[[bytes], T],
+        *,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> T | None:
+        """Parsed content of a file; None where there is none, `parse` raises ValueError, or storage
+        takes longer than `timeout_s`.
+        """
         folder = derived_prefix(face.user_id, face.id)
         try:
             async with asyncio.timeout(timeout_s):
@@ -47,21 +63,42 @@ class DerivedFiles:
                 data = await self._store.read(key)
             return None if data is None else await asyncio.to_thread(parse, data)
         except (OSError, ValueError) as error:
-            logger.warning("face %s: %s cannot be used and is made anew: %s", face.id, name, error or "storage does not answer")
+            logger.warning(
+                "face %s: %s cannot be used and is made anew: %s",
+                face.id,
+                name,
+                error or "storage does not answer",
+            )
             return None
 
-    async def keep(self, face: FaceModel, name: str, made: Callable[[], bytes], *, max_bytes: int, timeout_s: float) -> None:
-        """Store what `made` gives, unless that is too large. The first failure in a row is logged."""
+    async def keep(
+        self,
+        face: FaceModel,
+        name: str,
+        made: Callable[[], bytes],
+        *,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> None:
+        """Store what `made` gives, unless that is too large. The first failure in a row is
+        logged.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._write(face, name, made, max_bytes)
             self._told_of_writing = False
         except (OSError, ValueError, LipSyncError) as error:
             if not self._told_of_writing:
-                logger.warning("what models computed from faces cannot be stored, and has to be computed again after a restart: %s", error)
+                logger.warning(
+                    "what models computed from faces cannot be stored, and has to be computed "
+                    "again after a restart: %s",
+                    error,
+                )
             self._told_of_writing = True
 
-    async def _write(self, face: FaceModel, name: str, made: Callable[[], bytes], max_bytes: int) -> None:
+    async def _write(
+        self, face: FaceModel, name: str, made: Callable[[], bytes], max_bytes: int
+    ) -> None:
         prefix, folder = face_prefix(face.user_id, face.id), derived_prefix(face.user_id, face.id)
         if version_of(await self._store.blobs(prefix)) != face.version:
             return  # the face was replaced or deleted meanwhile
@@ -70,7 +107,9 @@ class DerivedFiles:
             return
         await self._store.write(f"{folder}/{name}", data)
         if f"{prefix}/{METADATA}" not in [blob.key for blob in await self._store.blobs(prefix)]:
-            await self._store.delete(f"{folder}/{name}")  # deleted while we wrote: nothing of the person may stay
+            await self._store.delete(
+                f"{folder}/{name}"
+            )  # deleted while we wrote: nothing of the person may stay
         for blob in await self._store.blobs(folder):
             if _is_outdated(blob.key.rsplit("/", 1)[1], name):
                 await self._store.delete(blob.key)

@@ -1,4 +1,6 @@
-"""Has a face seen by the networks that look at nothing else: once, and never again while face and networks stay the same."""
+"""Has a face seen by the networks that look at nothing else: once, and never again while face and
+networks stay the same.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,21 @@ from numpy.typing import NDArray
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel
 from orchestrator.faces.preparation.derived_files import DerivedFiles
-from orchestrator.faces.preparation.encoding_file import MAX_FILE_BYTES, Encodings, checked, fingerprint, from_npz, to_npz
+from orchestrator.faces.preparation.encoding_file import (
+    MAX_FILE_BYTES,
+    Encodings,
+    checked,
+    fingerprint,
+    from_npz,
+    to_npz,
+)
 from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter
 
 STORE_TIMEOUT_S: Final = 30.0
-"""Storage that takes longer is done without: the networks can be asked instead, and the answer kept in memory."""
+"""Storage that takes longer is done without: the networks can be asked instead, and the answer kept
+in memory.
+"""
 
 
 class FaceEncodingAdapter(EncodesFace, ModelAdapter, Protocol):
@@ -23,35 +34,55 @@ class FaceEncodingAdapter(EncodesFace, ModelAdapter, Protocol):
 
 
 class FaceEncoder:
-    """Encodings of faces, from the folder beside the face or from the networks; it remembers none itself."""
+    """Encodings of faces, from the folder beside the face or from the networks; it remembers none
+    itself.
+    """
 
     def __init__(self, files: DerivedFiles, *, deadline_s: float) -> None:
         self._files = files
         self._deadline_s = deadline_s
 
     async def encodings(
-        self, face: FaceModel, adapter: FaceEncodingAdapter, size: int, prepared: FaceInputs, inference: Inference
+        self,
+        face: FaceModel,
+        adapter: FaceEncodingAdapter,
+        size: int,
+        prepared: FaceInputs,
+        inference: Inference,
     ) -> Encodings:
-        """Stored ones where there are any of these very networks; otherwise new ones, which are then stored.
+        """Stored ones where there are any of these very networks; otherwise new ones, which are
+        then stored.
 
-        Raises what the networks raise, and TIMEOUT when they take longer than the encoder's deadline. Storage that cannot be
-        read or written is no error.
+        Raises what the networks raise, and TIMEOUT when they take longer than the encoder's
+        deadline. Storage that cannot be read or written is no error.
         """
         networks = await _identities(adapter, inference)
         if networks is None:
             return await self._encode(adapter, prepared, inference)
         name = await asyncio.to_thread(_file_name, face, adapter, size, networks)
         stored = await self._files.load(
-            face, name, lambda data: from_npz(data, adapter.encoding), max_bytes=MAX_FILE_BYTES, timeout_s=STORE_TIMEOUT_S
+            face,
+            name,
+            lambda data: from_npz(data, adapter.encoding),
+            max_bytes=MAX_FILE_BYTES,
+            timeout_s=STORE_TIMEOUT_S,
         )
         if stored is not None:
             return stored
         made = await self._encode(adapter, prepared, inference)
         if await _identities(adapter, inference) == networks:
-            await self._files.keep(face, name, lambda: to_npz(made), max_bytes=MAX_FILE_BYTES, timeout_s=STORE_TIMEOUT_S)
+            await self._files.keep(
+                face,
+                name,
+                lambda: to_npz(made),
+                max_bytes=MAX_FILE_BYTES,
+                timeout_s=STORE_TIMEOUT_S,
+            )
         return made
 
-    async def _encode(self, adapter: FaceEncodingAdapter, prepared: FaceInputs, inference: Inference) -> Encodings:
+    async def _encode(
+        self, adapter: FaceEncodingAdapter, prepared: FaceInputs, inference: Inference
+    ) -> Encodings:
         deadline = asyncio.get_running_loop().time() + self._deadline_s
 
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -61,7 +92,10 @@ class FaceEncoder:
             async with asyncio.timeout_at(deadline):
                 answered = await adapter.encode(infer, prepared)
         except TimeoutError:
-            message = f"{adapter.spec.model.value} did not encode the face within {self._deadline_s:g} s (face_encoding_deadline_ms)"
+            message = (
+                f"{adapter.spec.model.value} did not encode the face within {self._deadline_s:g} "
+                "s (face_encoding_deadline_ms)"
+            )
             raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
         return await asyncio.to_thread(checked, adapter.spec.model, adapter.encoding, answered)
 
@@ -73,7 +107,9 @@ async def _identities(adapter: FaceEncodingAdapter, inference: Inference) -> tup
     return known if len(known) == len(found) else None
 
 
-def _file_name(face: FaceModel, adapter: FaceEncodingAdapter, size: int, networks: tuple[str, ...]) -> str:
+def _file_name(
+    face: FaceModel, adapter: FaceEncodingAdapter, size: int, networks: tuple[str, ...]
+) -> str:
     model, encoding = adapter.spec.model, adapter.encoding
     suffix = f".{size}" if encoding.by_size else ""
     return f"{model.value}.{fingerprint(face, model, encoding, networks)}{suffix}.npz"

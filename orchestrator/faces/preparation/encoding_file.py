@@ -1,4 +1,6 @@
-"""What networks saw in a face, as bytes: written beside the face, and believed only where it is what they would answer."""
+"""What networks saw in a face, as bytes: written beside the face, and believed only where it is
+what they would answer.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from orchestrator.faces.preparation import derived_files
 from orchestrator.models.base import ArraySpec, FaceEncoding
 
 MAX_FILE_BYTES: Final = 128 * 1024 * 1024
-"""Larger files are not read, nor written: eight times what the largest model of ours keeps of a face."""
+"""Larger files are not read, nor written: eight times what the largest model of ours keeps of a
+face.
+"""
 
 _NPY: Final[Any] = np.lib.format
 """Arrays as files: its functions carry no types."""
@@ -39,7 +43,9 @@ _UNREADABLE: Final = (
     tokenize.TokenError,
     zipfile.BadZipFile,
 )
-"""What `zipfile` and numpy's header reader are known to raise for bytes that are no archive of arrays."""
+"""What `zipfile` and numpy's header reader are known to raise for bytes that are no archive of
+arrays.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,19 +60,30 @@ class Encodings:
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def checked(model: LipSyncModel, encoding: FaceEncoding, answered: Mapping[str, NDArray[Any]]) -> Encodings:
-    """The adapter's answer in memory of its own; VIDEO_GENERATION_FAILED where it is not what the adapter declares."""
+def checked(
+    model: LipSyncModel, encoding: FaceEncoding, answered: Mapping[str, NDArray[Any]]
+) -> Encodings:
+    """The adapter's answer in memory of its own; VIDEO_GENERATION_FAILED where it is not what the
+    adapter declares.
+    """
     wrong = "; ".join(_differences(encoding, answered))
     if wrong:
-        raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, f"{model.value} encoded the face wrongly: {wrong}")
+        raise LipSyncError(
+            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+            f"{model.value} encoded the face wrongly: {wrong}",
+        )
     arrays = {name: np.array(array, order="C") for name, array in answered.items()}
     for array in arrays.values():
         array.flags.writeable = False
     return Encodings(arrays)
 
 
-def fingerprint(face: FaceModel, model: LipSyncModel, encoding: FaceEncoding, networks: Sequence[str]) -> str:
-    """One string for all that encodings follow from: photo and points, the adapter's code, and the networks' identities."""
+def fingerprint(
+    face: FaceModel, model: LipSyncModel, encoding: FaceEncoding, networks: Sequence[str]
+) -> str:
+    """One string for all that encodings follow from: photo and points, the adapter's code, and the
+    networks' identities.
+    """
     return derived_files.fingerprint(face, f"{model.value} {encoding.version} {' '.join(networks)}")
 
 
@@ -81,14 +98,17 @@ def to_npz(encodings: Encodings) -> bytes:
 
 
 def from_npz(data: bytes, encoding: FaceEncoding) -> Encodings:
-    """The arrays of such an archive; raises ValueError unless they are exactly those that the adapter declares.
+    """The arrays of such an archive; raises ValueError unless they are exactly those that the
+    adapter declares.
 
     Nothing is unpickled, and nothing is read or reserved beyond the size of `data`.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            if sorted(member.filename for member in members) != sorted(name + _SUFFIX for name in encoding.arrays):
+            if sorted(member.filename for member in members) != sorted(
+                name + _SUFFIX for name in encoding.arrays
+            ):
                 raise ValueError("other arrays than the model has")
             arrays = {name: _array(archive, name, spec) for name, spec in encoding.arrays.items()}
     except _UNREADABLE as error:
@@ -114,13 +134,22 @@ def _array(archive: zipfile.ZipFile, name: str, spec: ArraySpec) -> NDArray[Any]
 def _differences(encoding: FaceEncoding, answered: Mapping[str, NDArray[Any]]) -> list[str]:
     if answered.keys() != encoding.arrays.keys():
         return [f"{sorted(answered)} instead of {sorted(encoding.arrays)}"]
-    found = [_difference(name, encoding.arrays[name], array.dtype, array.shape) for name, array in answered.items()]
+    found = [
+        _difference(name, encoding.arrays[name], array.dtype, array.shape)
+        for name, array in answered.items()
+    ]
     return [difference for difference in found if difference]
 
 
 def _difference(name: str, spec: ArraySpec, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    fits = len(shape) == len(spec.shape) and all(want in (-1, got) for want, got in zip(spec.shape, shape, strict=True))
-    return "" if fits and dtype == np.dtype(spec.dtype) else f"{name}: {dtype} {shape} instead of {spec.dtype} {spec.shape}"
+    fits = len(shape) == len(spec.shape) and all(
+        want in (-1, got) for want, got in zip(spec.shape, shape, strict=True)
+    )
+    return (
+        ""
+        if fits and dtype == np.dtype(spec.dtype)
+        else f"{name}: {dtype} {shape} instead of {spec.dtype} {spec.shape}"
+    )
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -1,4 +1,6 @@
-"""Files on their way into a folder of faces or out of it: complete before they are seen, and removed where a process was killed midway."""
+"""Files on their way into a folder of faces or out of it: complete before they are seen, and
+removed where a process was killed midway.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from typing import Any, Final, TypeVar
 from orchestrator.faces.ids import is_path_part
 
 STALE_S: Final = 600.0
-"""Nothing is on its way for longer, so what is older was left by a process that was killed. Looked for this often."""
+"""Nothing is on its way for longer, so what is older was left by a process that was killed. Looked
+for this often.
+"""
 
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _ATTEMPTS: Final = 8
@@ -27,7 +31,9 @@ R = TypeVar("R")
 
 
 class Incoming:
-    """The folder `.incoming` beside the faces, on the same file system, outside of the key space."""
+    """The folder `.incoming` beside the faces, on the same file system, outside of the key
+    space.
+    """
 
     def __init__(self, root: Path) -> None:
         self._folder = root / ".incoming"
@@ -53,7 +59,9 @@ class Incoming:
         return folder
 
     def put(self, staged: Path, path: Path) -> None:
-        """Rename a staged folder into place; where that fails, nothing of it stays, and what was there is there again."""
+        """Rename a staged folder into place; where that fails, nothing of it stays, and what was
+        there is there again.
+        """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._swap:
@@ -82,7 +90,9 @@ class Incoming:
             return look()
 
     def sweep(self) -> None:
-        """Remove what others left; a folder that cannot be read or written leaves that to others."""
+        """Remove what others left; a folder that cannot be read or written leaves that to
+        others.
+        """
         if time.monotonic() - self._swept_s < STALE_S:
             return
         self._swept_s = time.monotonic()
@@ -133,6 +143,10 @@ def _remove_stale(path: Path) -> None:
             remove(path)
 
 
-def _unless_gone(function: Callable[..., Any], path: str, failure: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+def _unless_gone(
+    function: Callable[..., Any],
+    path: str,
+    failure: tuple[type[BaseException], BaseException, TracebackType],
+) -> None:
     if not isinstance(failure[1], FileNotFoundError):
         raise failure[1]

@@ -10,10 +10,11 @@ from orchestrator.faces.storage.store import FaceStore
 
 
 class WithShippedFaces:
-    """A store in which the demo face that comes with the package is always there, and always the same.
+    """A store in which the demo face that comes with the package is always there, and always the
+    same.
 
-    What is computed from it lies in the own store, as for any other face, and is listed with its own folder alone: whoever wants
-    the face does not wait for the own store.
+    What is computed from it lies in the own store, as for any other face, and is listed with its
+    own folder alone: whoever wants the face does not wait for the own store.
     """
 
     def __init__(self, own: FaceStore, shipped: FaceStore) -> None:
@@ -24,7 +25,9 @@ class WithShippedFaces:
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         if prefix == self._fixed:
             return await self._shipped.blobs(prefix)
-        own = {blob.key: blob for blob in await self._own.blobs(prefix) if not self._is_fixed(blob.key)}
+        own = {
+            blob.key: blob for blob in await self._own.blobs(prefix) if not self._is_fixed(blob.key)
+        }
         if prefix.split("/")[1] == DEMO_USER:
             own = {blob.key: blob for blob in await self._shipped.blobs(prefix)} | own
         return tuple(own[key] for key in sorted(own))
@@ -55,4 +58,7 @@ class WithShippedFaces:
 
     def _refuse_fixed(self, key: str) -> None:
         if self._is_fixed(key):
-            raise invalid_field("faceModelId", "the demo face is part of the product and cannot be changed; choose another id")
+            raise invalid_field(
+                "faceModelId",
+                "the demo face is part of the product and cannot be changed; choose another id",
+            )

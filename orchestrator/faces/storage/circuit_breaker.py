@@ -1,4 +1,6 @@
-"""A storage that does not answer is asked by one probe, not by everybody: all others are told so at once until it is back."""
+"""A storage that does not answer is asked by one probe, not by everybody: all others are told so at
+once until it is back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:  # it is `store` that puts the two together
 logger = logging.getLogger(__name__)
 
 AWAY_AFTER_S: Final = 2.0
-"""A storage that gave nobody an answer for this long, while somebody waited for one, counts as away."""
+"""A storage that gave nobody an answer for this long, while somebody waited for one, counts as
+away.
+"""
 
 LAST_CHANCE_S: Final = 3.0
 """For those who wait already when the storage is found to be away: a hiccup costs them nothing."""
@@ -25,13 +29,17 @@ PROBE_S: Final = 2.0
 """Between two questions whether it is back."""
 
 MOST_OF_A_USER: Final = 32
-"""Calls for one user's faces under way at once, so that the line has room for others: more than that user's sessions need."""
+"""Calls for one user's faces under way at once, so that the line has room for others: more than
+that user's sessions need.
+"""
 
 R = TypeVar("R")
 
 
 class WatchedStore:
-    """`FaceStore` over one that may hang; it owns the task that asks whether the storage is back. One event loop owns it."""
+    """`FaceStore` over one that may hang; it owns the task that asks whether the storage is back.
+    One event loop owns it.
+    """
 
     def __init__(self, store: FaceStore, probe: str) -> None:
         """`probe` is a folder that is listed to see whether the storage answers."""
@@ -84,7 +92,9 @@ class WatchedStore:
 
     async def _admitted(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
         if self.is_away:
-            raise OSError(f"it does not answer, and is asked every {PROBE_S:g} s whether it is back")
+            raise OSError(
+                f"it does not answer, and is asked every {PROBE_S:g} s whether it is back"
+            )
         user = "/".join(key.split("/")[:2])
         if self._under_way[user] >= MOST_OF_A_USER:
             raise OSError(f"{MOST_OF_A_USER} calls for this user's faces wait already")
@@ -99,8 +109,12 @@ class WatchedStore:
             return
         patience.reschedule(asyncio.get_running_loop().time() + LAST_CHANCE_S)
         if not self.is_away:
-            logger.warning("the storage of face models does not answer; faces in memory go on speaking")
-            self._probe = asyncio.create_task(self._until_it_answers(), name="ask whether the storage is back")
+            logger.warning(
+                "the storage of face models does not answer; faces in memory go on speaking"
+            )
+            self._probe = asyncio.create_task(
+                self._until_it_answers(), name="ask whether the storage is back"
+            )
 
     def _note_answer(self) -> None:
         self._answered_s = asyncio.get_running_loop().time()

@@ -1,4 +1,6 @@
-"""A store whose failures say what a caller can do: the storage is away, which is not the face's fault and may pass."""
+"""A store whose failures say what a caller can do: the storage is away, which is not the face's
+fault and may pass.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,22 @@ R = TypeVar("R")
 
 
 class StorageError(LipSyncError, OSError):
-    """The storage did not do what it was asked; both kinds of error, so that whoever can do without it may go on."""
+    """The storage did not do what it was asked; both kinds of error, so that whoever can do without
+    it may go on.
+    """
 
     def __init__(self, cause: OSError) -> None:
-        reason = "it does not answer" if cause.strerror is None else cause.strerror  # callers need not know where it lies
-        message = f"faceModelId: the storage of face models failed ({reason}); try again, faces that are in memory go on speaking"
+        reason = (
+            "it does not answer" if cause.strerror is None else cause.strerror
+        )  # callers need not know where it lies
+        message = (
+            f"faceModelId: the storage of face models failed ({reason}); try again, faces that "
+            "are in memory go on speaking"
+        )
         details = {"field": "faceModelId", "storage": "away"}
-        super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True, details=details)
+        super().__init__(
+            LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True, details=details
+        )
         self._cause = cause
 
     def __str__(self) -> str:

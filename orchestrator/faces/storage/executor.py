@@ -1,4 +1,6 @@
-"""Threads of one storage: few at once, the others in line, and a call that hangs keeps neither a frame nor the program's end waiting."""
+"""Threads of one storage: few at once, the others in line, and a call that hangs keeps neither a
+frame nor the program's end waiting.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MOST_WAITING: Final = 256
 """Calls in line; who comes later is told so at once."""
 
 GIVE_UP_S: Final = 24.0
-"""A caller waits no longer than this, the line included; the call itself ends when the storage lets it."""
+"""A caller waits no longer than this, the line included; the call itself ends when the storage lets
+it.
+"""
 
 CLOSE_S: Final = 3.0
 """For calls under way at the end of the service: a face that is being written is whole by then."""
@@ -27,7 +31,9 @@ R = TypeVar("R")
 
 
 class StorageThreads(Executor):
-    """At most `AT_ONCE` threads, which end when nothing waits. They are daemons: the interpreter's exit waits for none of them."""
+    """At most `AT_ONCE` threads, which end when nothing waits. They are daemons: the interpreter's
+    exit waits for none of them.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -37,7 +43,9 @@ class StorageThreads(Executor):
         self._threads = 0
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `work` gives; OSError when it takes longer than `GIVE_UP_S`, or when too many calls wait."""
+        """What `work` gives; OSError when it takes longer than `GIVE_UP_S`, or when too many calls
+        wait.
+        """
         call = asyncio.get_running_loop().run_in_executor(self, partial(work, *args, **kwargs))
         try:
             async with asyncio.timeout(GIVE_UP_S):

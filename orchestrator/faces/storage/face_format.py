@@ -62,35 +62,56 @@ class _Expression(msgspec.Struct):
 
 
 def face_ids(blobs: Iterable[Blob]) -> tuple[str, ...]:
-    """Ids of the faces in a listing of their user's folder, sorted: those that are written to their end."""
-    parts = [blob.key.split("/") for blob in blobs if is_replacement(blob.key) or blob.key.endswith(f"/{METADATA}")]
+    """Ids of the faces in a listing of their user's folder, sorted: those that are written to their
+    end.
+    """
+    parts = [
+        blob.key.split("/")
+        for blob in blobs
+        if is_replacement(blob.key) or blob.key.endswith(f"/{METADATA}")
+    ]
     return tuple(sorted({part[2] for part in parts if len(part) == 4}))
 
 
 def is_unfinished(blobs: Iterable[Blob]) -> bool:
-    """Whether a face's folder is being written, or removed: the metadata, which completes a face, is written last and removed first."""
+    """Whether a face's folder is being written, or removed: the metadata, which completes a face,
+    is written last and removed first.
+    """
     names = _sizes(blobs).keys()
-    return bool(names) and METADATA not in names and not any(is_replacement(blob.key) for blob in blobs)
+    return (
+        bool(names)
+        and METADATA not in names
+        and not any(is_replacement(blob.key) for blob in blobs)
+    )
 
 
 def check_listing(user_id: str, model_id: str, blobs: Iterable[Blob]) -> None:
-    """FACE_MODEL_NOT_FOUND when the folder is empty, FACE_MODEL_INCOMPATIBLE naming a file that is missing or too big.
+    """FACE_MODEL_NOT_FOUND when the folder is empty, FACE_MODEL_INCOMPATIBLE naming a file that is
+    missing or too big.
 
-    `recoverable` where that file is the metadata: the face is there in a moment, unless its writer gave up.
+    `recoverable` where that file is the metadata: the face is there in a moment, unless its writer
+    gave up.
     """
     blobs = tuple(blobs)
     sizes, whole = _sizes(blobs), replacement_in(blobs)
     if not sizes:
         raise face_not_found(user_id, model_id)
     if is_unfinished(blobs):
-        raise _incompatible(model_id, METADATA, "the file is missing: the face is being written, or was not to its end", recoverable=True)
+        raise _incompatible(
+            model_id,
+            METADATA,
+            "the file is missing: the face is being written, or was not to its end",
+            recoverable=True,
+        )
     required, read = (REQUIRED, READ) if whole is None else ((), (_name_of(whole),))
     for name in required:
         if name not in sizes:
             raise _incompatible(model_id, name, "the file is missing")
     for name in read:
         if sizes.get(name, 0) > MAX_FILE_BYTES:
-            raise _incompatible(model_id, name, f"{sizes[name]} bytes, at most {MAX_FILE_BYTES} are read")
+            raise _incompatible(
+                model_id, name, f"{sizes[name]} bytes, at most {MAX_FILE_BYTES} are read"
+            )
 
 
 def unpacked_face(model_id: str, name: str, data: bytes) -> dict[str, bytes]:
@@ -101,11 +122,15 @@ def unpacked_face(model_id: str, name: str, data: bytes) -> dict[str, bytes]:
         raise _incompatible(model_id, name, str(error)) from error
 
 
-def parse_face_model(user_id: str, model_id: str, files: Mapping[str, bytes], version: str) -> FaceModel:
-    """The face model in `files` (bytes by name). Unknown fields are ignored; ids are those of the path it lay under.
+def parse_face_model(
+    user_id: str, model_id: str, files: Mapping[str, bytes], version: str
+) -> FaceModel:
+    """The face model in `files` (bytes by name). Unknown fields are ignored; ids are those of the
+    path it lay under.
 
-    `resolution` is the picture's own, so that it always fits the key points; what the metadata state stays in `metadata`.
-    Raises FACE_MODEL_INCOMPATIBLE naming the file, and the field where there is one.
+    `resolution` is the picture's own, so that it always fits the key points; what the metadata
+    state stays in `metadata`. Raises FACE_MODEL_INCOMPATIBLE naming the file, and the field where
+    there is one.
     """
     metadata = _decode(model_id, METADATA, files, _Metadata)
     keypoints = _keypoints(model_id, _decode(model_id, KEYPOINTS, files, list[_Point]))
@@ -130,7 +155,9 @@ def parse_face_model(user_id: str, model_id: str, files: Mapping[str, bytes], ve
 
 
 def serialise_face_model(face: FaceModel, picture_jpeg: bytes) -> dict[str, bytes]:
-    """The files of a face model, metadata last; `picture_jpeg` is `face.neutral_pose` as it was or is to be stored."""
+    """The files of a face model, metadata last; `picture_jpeg` is `face.neutral_pose` as it was or
+    is to be stored.
+    """
     metadata = {key: value for key, value in face.metadata.items() if key != EXPRESSIONS_FIELD} | {
         "id": face.id,
         "userId": face.user_id,
@@ -138,11 +165,16 @@ def serialise_face_model(face: FaceModel, picture_jpeg: bytes) -> dict[str, byte
         "qualityScore": face.quality_score,
         "createdAt": face.created_at,
     }
-    points = [{"x": p.x, "y": p.y, "confidence": p.confidence, "landmark": p.landmark} for p in face.keypoints]
+    points = [
+        {"x": p.x, "y": p.y, "confidence": p.confidence, "landmark": p.landmark}
+        for p in face.keypoints
+    ]
     files = {
         PICTURE: picture_jpeg,
         KEYPOINTS: msgspec.json.encode(points),
-        EMBEDDINGS: msgspec.json.encode([{"vector": vector, "confidence": 1.0} for vector in face.embeddings]),
+        EMBEDDINGS: msgspec.json.encode(
+            [{"vector": vector, "confidence": 1.0} for vector in face.embeddings]
+        ),
     }
     if EXPRESSIONS_FIELD in face.metadata:
         files[EXPRESSIONS] = msgspec.json.encode(face.metadata[EXPRESSIONS_FIELD])
@@ -152,7 +184,12 @@ def serialise_face_model(face: FaceModel, picture_jpeg: bytes) -> dict[str, byte
 def face_not_found(user_id: str, model_id: str) -> LipSyncError:
     """The one wording for a face model that is not there."""
     message = f"no face model {model_id!r} for user {user_id!r}"
-    return LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=False, details={"field": "faceModelId"})
+    return LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
+        message,
+        recoverable=False,
+        details={"field": "faceModelId"},
+    )
 
 
 def _decode(model_id: str, name: str, files: Mapping[str, bytes], kind: type[T]) -> T:
@@ -168,9 +205,18 @@ def _decode(model_id: str, name: str, files: Mapping[str, bytes], kind: type[T])
 
 def _keypoints(model_id: str, points: list[_Point]) -> tuple[Keypoint, ...]:
     if len(points) not in POINT_COUNTS:
-        raise _incompatible(model_id, KEYPOINTS, f"{len(points)} points, expected the 468 or 478 of the MediaPipe face mesh")
+        raise _incompatible(
+            model_id,
+            KEYPOINTS,
+            f"{len(points)} points, expected the 468 or 478 of the MediaPipe face mesh",
+        )
     if all(abs(point.x) <= 1.5 and abs(point.y) <= 1.5 for point in points):
-        raise _incompatible(model_id, KEYPOINTS, "the points look like fractions of the picture, expected pixels", "[*].x")
+        raise _incompatible(
+            model_id,
+            KEYPOINTS,
+            "the points look like fractions of the picture, expected pixels",
+            "[*].x",
+        )
     return tuple(
         Keypoint(
             x=point.x,
@@ -200,8 +246,12 @@ def _name_of(blob: Blob) -> str:
     return blob.key.rsplit("/", 1)[-1]
 
 
-def _incompatible(model_id: str, name: str, message: str, field: str = "", *, recoverable: bool = False) -> LipSyncError:
+def _incompatible(
+    model_id: str, name: str, message: str, field: str = "", *, recoverable: bool = False
+) -> LipSyncError:
     where = f"{name}, field {field}" if field else name
     details = {"faceModelId": model_id, "file": name} | ({"field": field} if field else {})
     text = f"face model {model_id!r} cannot be used: {where}: {message}"
-    return LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, text, recoverable=recoverable, details=details)
+    return LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, text, recoverable=recoverable, details=details
+    )

@@ -1,4 +1,6 @@
-"""Face models in a Google Cloud Storage bucket, in the same layout as in a folder; the only file that knows Google's client."""
+"""Face models in a Google Cloud Storage bucket, in the same layout as in a folder; the only file
+that knows Google's client.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,16 @@ SETTLE_S: Final = 20.0
 """For writing a face's files in their places; within `storage_threads.GIVE_UP_S`."""
 
 ABANDONED_S: Final = 60.0
-"""A replacement that is older than the latest by this much has lost its writer, who stops after `SETTLE_S` and a last call."""
+"""A replacement that is older than the latest by this much has lost its writer, who stops after
+`SETTLE_S` and a last call.
+"""
 
 LOOK_AGAIN_S: Final = 0.1
 """While an earlier writer of the same face is at work."""
 
 CREDENTIALS: Final = (
-    "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or run `gcloud auth application-default login`; "
-    "where these name no project, set GOOGLE_CLOUD_PROJECT"
+    "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or run `gcloud "
+    "auth application-default login`; where these name no project, set GOOGLE_CLOUD_PROJECT"
 )
 
 FAILURES: Final = (GoogleAPIError, GoogleAuthError, DataCorruption)
@@ -47,14 +51,19 @@ R = TypeVar("R")
 
 
 class BucketFaceStore:
-    """`FaceStore` over a bucket; `storage.Client` finds its credentials, or an emulator by STORAGE_EMULATOR_HOST."""
+    """`FaceStore` over a bucket; `storage.Client` finds its credentials, or an emulator by
+    STORAGE_EMULATOR_HOST.
+    """
 
     def __init__(self, bucket: str, client: storage.Client | None = None) -> None:
         self._client = client or _client(bucket)
         self._bucket = self._client.bucket(bucket)
         self._given_up: set[str] = set()
         self._threads = StorageThreads(f"the bucket {bucket!r}")
-        self._options: dict[str, Any] = {"timeout": REQUEST_TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S)}
+        self._options: dict[str, Any] = {
+            "timeout": REQUEST_TIMEOUT_S,
+            "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S),
+        }
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         return await self._call(self._blobs, prefix)
@@ -86,7 +95,9 @@ class BucketFaceStore:
         """Of a face's replacements the latest alone."""
         listed = self._listed(prefix)
         latest = {blob.name.rsplit("/", 1)[0]: blob.name for blob in _replacements(listed)}
-        shown = [blob for blob in listed if not is_replacement(blob.name) or blob.name in latest.values()]
+        shown = [
+            blob for blob in listed if not is_replacement(blob.name) or blob.name in latest.values()
+        ]
         return tuple(Blob(blob.name, int(blob.size or 0), str(blob.generation)) for blob in shown)
 
     def _listed(self, prefix: str) -> list[storage.Blob]:
@@ -94,14 +105,18 @@ class BucketFaceStore:
 
     def _read(self, key: str) -> bytes | None:
         try:
-            data: bytes = self._bucket.blob(key).download_as_bytes(checksum="crc32c", **self._options)
+            data: bytes = self._bucket.blob(key).download_as_bytes(
+                checksum="crc32c", **self._options
+            )
         except NotFound:
             return None
         return data
 
     def _write(self, key: str, data: bytes) -> None:
         kind = "application/json" if key.endswith(".json") else "application/octet-stream"
-        self._bucket.blob(key).upload_from_string(data, content_type=kind, checksum="crc32c", **self._options)
+        self._bucket.blob(key).upload_from_string(
+            data, content_type=kind, checksum="crc32c", **self._options
+        )
 
     def _replace(self, prefix: str, files: dict[str, bytes]) -> None:
         """First all files in one, which counts from then on; then each in its place."""
@@ -123,8 +138,9 @@ class BucketFaceStore:
     def _settle(self, prefix: str, own: str, files: dict[str, bytes]) -> None:
         """Write each file in its place, and remove the replacement, which counted until then.
 
-        Several writers at once, also of several machines, see each other's replacements: the latest one counts, earlier writers leave,
-        and it is written in its place only once they have left. Whoever does not leave in time was killed; then it stays what counts.
+        Several writers at once, also of several machines, see each other's replacements: the latest
+        one counts, earlier writers leave, and it is written in its place only once they have left.
+        Whoever does not leave in time was killed; then it stays what counts.
         """
         until_s, is_written = time.monotonic() + SETTLE_S, False
         while True:
@@ -150,25 +166,40 @@ class BucketFaceStore:
         if not writers:
             self._delete(prefix)
 
-    def _write_in_place(self, prefix: str, files: dict[str, bytes], listed: list[storage.Blob], until_s: float) -> None:
+    def _write_in_place(
+        self, prefix: str, files: dict[str, bytes], listed: list[storage.Blob], until_s: float
+    ) -> None:
         for name in sorted(files, key=lambda name: name == METADATA):
             if time.monotonic() > until_s:  # later writers take us for dead
                 raise OSError(f"writing {prefix} took longer than {SETTLE_S:g} s")
             self._write(f"{prefix}/{name}", files[name])
         kept = {f"{prefix}/{name}" for name in files}
-        self._remove_all(blob.name for blob in listed if blob.name not in kept and not is_replacement(blob.name))
+        self._remove_all(
+            blob.name for blob in listed if blob.name not in kept and not is_replacement(blob.name)
+        )
 
     def _writers(self, listed: list[storage.Blob]) -> tuple[list[str], list[str]]:
         """Replacements whose writers are dead, and the others, the latest last."""
         found = _replacements(listed)
-        dead = {blob.name for blob in found if (found[-1].time_created - blob.time_created).total_seconds() > ABANDONED_S}
+        dead = {
+            blob.name
+            for blob in found
+            if (found[-1].time_created - blob.time_created).total_seconds() > ABANDONED_S
+        }
         dead |= self._given_up.intersection(blob.name for blob in found[:-1])
         return sorted(dead), [blob.name for blob in found if blob.name not in dead]
 
     def _delete(self, prefix: str) -> bool:
-        """The metadata first, for without it there is no face; a replacement last, for with it there is one."""
+        """The metadata first, for without it there is no face; a replacement last, for with it
+        there is one.
+        """
         doomed = [blob.name for blob in self._listed(prefix)] + [prefix]
-        removed = [self._remove(key) for key in sorted(doomed, key=lambda key: (is_replacement(key), not key.endswith(f"/{METADATA}")))]
+        removed = [
+            self._remove(key)
+            for key in sorted(
+                doomed, key=lambda key: (is_replacement(key), not key.endswith(f"/{METADATA}"))
+            )
+        ]
         return any(removed)
 
     def _remove_all(self, keys: Iterable[str]) -> None:
@@ -187,15 +218,25 @@ def _client(bucket: str) -> storage.Client:
     try:
         return storage.Client()
     except (GoogleAuthError, OSError) as error:  # an OSError where no project is known
-        raise ConfigError(f"bucket {bucket!r} cannot be opened: {str(error).split(' To ')[0].rstrip('.')}; {CREDENTIALS}") from None
+        raise ConfigError(
+            f"bucket {bucket!r} cannot be opened: {str(error).split(' To ')[0].rstrip('.')}; "
+            f"{CREDENTIALS}"
+        ) from None
 
 
 def _replacements(listed: list[storage.Blob]) -> list[storage.Blob]:
     """The latest last, by the bucket's clock."""
-    return sorted((blob for blob in listed if is_replacement(blob.name)), key=lambda blob: (blob.time_created, blob.name))
+    return sorted(
+        (blob for blob in listed if is_replacement(blob.name)),
+        key=lambda blob: (blob.time_created, blob.name),
+    )
 
 
 def _check(key: str) -> None:
     parts = key.split("/")
-    if parts[0] != ROOT or not 2 <= len(parts) <= (5 if is_derived(key) else 4) or not all(map(is_path_part, parts)):
+    if (
+        parts[0] != ROOT
+        or not 2 <= len(parts) <= (5 if is_derived(key) else 4)
+        or not all(map(is_path_part, parts))
+    ):
         raise ValueError(f"not a key of the face store: {key!r}")

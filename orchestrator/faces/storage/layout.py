@@ -1,4 +1,6 @@
-"""Keys of the face store: `face-models/{userId}/{modelId}/{file}`, and the record of one stored file."""
+"""Keys of the face store: `face-models/{userId}/{modelId}/{file}`, and the record of one stored
+file.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ ROOT: Final = "face-models"
 DEMO_USER: Final = "demo"
 DEMO_FACE: Final = "demo"
 DERIVED: Final = "derived"
-"""Folder of a face model for what is computed from it: no part of the face, and made anew where it is missing."""
+"""Folder of a face model for what is computed from it: no part of the face, and made anew where it
+is missing.
+"""
 
 
 @dataclass(frozen=True, slots=True)

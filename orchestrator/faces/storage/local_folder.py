@@ -13,7 +13,9 @@ from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 
 
 class LocalFaceStore:
-    """The layout in a local folder. Writes go to a sibling folder first and are renamed into place."""
+    """The layout in a local folder. Writes go to a sibling folder first and are renamed into
+    place.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -39,7 +41,9 @@ class LocalFaceStore:
         await self._threads.close()
 
     def _path(self, key: str) -> Path:
-        """The file or folder of a key, proven to lie below the root even where the root holds links."""
+        """The file or folder of a key, proven to lie below the root even where the root holds
+        links.
+        """
         parts = key.split("/")
         deepest = 5 if is_derived(key) else 4
         if parts[0] != ROOT or not 2 <= len(parts) <= deepest or not all(map(is_path_part, parts)):
@@ -55,7 +59,11 @@ class LocalFaceStore:
         return self._incoming.outside_of_swaps(lambda: self._below(path))
 
     def _below(self, folder: Path) -> tuple[Blob, ...]:
-        paths = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=_unless_gone) for name in names]
+        paths = [
+            Path(parent, name)
+            for parent, _, names in os.walk(folder, onerror=_unless_gone)
+            for name in names
+        ]
         found = []
         for path in sorted(paths):
             try:

@@ -23,8 +23,12 @@ def _own_store(root: Path, bucket: str) -> FaceStore:
     if not bucket:
         return LocalFaceStore(root)
     try:
-        from orchestrator.faces.storage.gcs import BucketFaceStore  # Google's client takes a second to import
+        from orchestrator.faces.storage.gcs import (
+            BucketFaceStore,
+        )  # Google's client takes a second to import
     except ImportError as error:
-        raise ConfigError(f"faces in a bucket need Google's client: pip install 'lipsync-service[gcs]' ({error})") from None
+        raise ConfigError(
+            f"faces in a bucket need Google's client: pip install 'lipsync-service[gcs]' ({error})"
+        ) from None
 
     return BucketFaceStore(bucket)

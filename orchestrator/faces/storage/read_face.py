@@ -7,19 +7,27 @@ from typing import Final
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel
-from orchestrator.faces.storage.face_format import READ, check_listing, parse_face_model, unpacked_face
+from orchestrator.faces.storage.face_format import (
+    READ,
+    check_listing,
+    parse_face_model,
+    unpacked_face,
+)
 from orchestrator.faces.storage.layout import Blob, face_prefix, is_derived
 from orchestrator.faces.storage.replacement import replacement_in, version_of
 from orchestrator.faces.storage.store import FaceStore
 
 _ATTEMPTS: Final = 4
-"""A face that is replaced once may change twice while it is read: to the replacement, and to its files."""
+"""A face that is replaced once may change twice while it is read: to the replacement, and to its
+files.
+"""
 
 
 async def read_face_model(store: FaceStore, user_id: str, model_id: str) -> FaceModel:
     """Read until the folder did not change meanwhile, so that no face is a mixture of two.
 
-    Raises FACE_MODEL_NOT_FOUND and FACE_MODEL_INCOMPATIBLE; `recoverable` while others write the face.
+    Raises FACE_MODEL_NOT_FOUND and FACE_MODEL_INCOMPATIBLE; `recoverable` while others write the
+    face.
     """
     prefix = face_prefix(user_id, model_id)
     blobs = await store.blobs(prefix)

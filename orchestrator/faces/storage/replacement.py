@@ -1,4 +1,6 @@
-"""All files of a face in one, for a storage that writes one file at a time: while they are written one by one, this one is the face."""
+"""All files of a face in one, for a storage that writes one file at a time: while they are written
+one by one, this one is the face.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def replacement_in(blobs: Iterable[Blob]) -> Blob | None:
 
 
 def version_of(blobs: Iterable[Blob]) -> str:
-    """One string for the state of a face model's folder: it changes when any file but a derived one is written, added or removed.
+    """One string for the state of a face model's folder: it changes when any file but a derived one
+    is written, added or removed.
 
     While the face is being replaced, its replacement alone counts.
     """

@@ -9,8 +9,8 @@ from orchestrator.faces.storage.layout import Blob
 
 
 class FaceStore(Protocol):
-    """Small files by key: `face-models/{userId}/{modelId}/{file}`, `face-models/{userId}/{modelId}/derived/{file}` and
-    `face-models/{userId}/active_model.json`.
+    """Small files by key: `face-models/{userId}/{modelId}/{file}`,
+    `face-models/{userId}/{modelId}/derived/{file}` and `face-models/{userId}/active_model.json`.
 
     Where the storage itself fails, every call raises an `OSError`.
     """
@@ -28,10 +28,11 @@ class FaceStore(Protocol):
         ...
 
     async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
-        """Make `files` (by name) all that the folder `prefix` holds; where that fails, it holds what it held, or all of them.
+        """Make `files` (by name) all that the folder `prefix` holds; where that fails, it holds
+        what it held, or all of them.
 
-        A reader tells an old file from a new one by its generation. While the storage writes file by file, the folder also holds
-        one with all of them, and that one counts; see `replacement`.
+        A reader tells an old file from a new one by its generation. While the storage writes file
+        by file, the folder also holds one with all of them, and that one counts; see `replacement`.
         """
         ...
 

@@ -1,6 +1,8 @@
-"""Loads models while the server serves already: one by one, so that a large, broken or missing one costs the others nothing.
+"""Loads models while the server serves already: one by one, so that a large, broken or missing one
+costs the others nothing.
 
-Also models that failed later come here, unless the server's start depends on them; none of this ever restarts the server.
+Also models that failed later come here, unless the server's start depends on them; none of this
+ever restarts the server.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ LOOK_S: Final = 0.1
 class BackgroundLoader:
     """Makes models ready for one life of the server; `run` is a task of the supervisor."""
 
-    def __init__(self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder) -> None:
+    def __init__(
+        self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder
+    ) -> None:
         self._admission = admission
         self._process = process
         self._control = control
@@ -47,7 +51,9 @@ class BackgroundLoader:
         self._wake.set()
 
     def take_back(self, model: str, reason: str) -> None:
-        """A model that was ready is not any more: unload it and load it again, later and later if it does not stay."""
+        """A model that was ready is not any more: unload it and load it again, later and later if
+        it does not stay.
+        """
         self._admission.withdraw(reason, model)
         self._faults.forget(model)
         if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
@@ -61,7 +67,9 @@ class BackgroundLoader:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            due = next((model for model, due_s in self._due_s.items() if due_s <= loop.time()), None)
+            due = next(
+                (model for model, due_s in self._due_s.items() if due_s <= loop.time()), None
+            )
             if due is not None:
                 del self._due_s[due]
                 await self._try(due)
@@ -78,7 +86,8 @@ class BackgroundLoader:
     async def _try(self, model: str) -> None:
         try:
             reason = await self._attempt(model)
-        except Exception as error:  # the edge of one model: whatever it is must not keep the others from being loaded
+        # the edge of one model: whatever it is must not keep the others from being loaded
+        except Exception as error:
             LOG.exception("loading %s failed", model)
             reason = f"{type(error).__name__}: {error}"
         self._admission.accept(model, reason, quiet=bool(self._admission.absent(model)))
@@ -97,7 +106,9 @@ class BackgroundLoader:
         if reason:
             return reason
         await self._clear(model)
-        reason = admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
+        reason = (
+            admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
+        )
         if not reason and (failure := await admission.failure(self._control, model)) is not None:
             reason = failure.reason
         if reason:
@@ -107,12 +118,20 @@ class BackgroundLoader:
         return reason
 
     async def _load(self, model: str) -> str:
-        """A heavy one gives way to the others already while it opens its network and is warmed up."""
+        """A heavy one gives way to the others already while it opens its network and is warmed
+        up.
+        """
         if not self._admission.is_heavy(model):
             return await self._admission.load(self._control, model)
-        loading = asyncio.create_task(self._admission.load(self._control, model), name=f"load {model}")
+        loading = asyncio.create_task(
+            self._admission.load(self._control, model), name=f"load {model}"
+        )
         try:
-            while len(stubs := self._process.stubs_of(model)) < self._admission.contract(model).instances and not loading.done():
+            while (
+                len(stubs := self._process.stubs_of(model))
+                < self._admission.contract(model).instances
+                and not loading.done()
+            ):
                 await asyncio.wait([loading], timeout=LOOK_S)
             give_way(stubs)
             return await loading
@@ -120,7 +139,9 @@ class BackgroundLoader:
             loading.cancel()
 
     async def _clear(self, model: str) -> None:
-        """Loading alone does not bring back an instance whose process died, and what did not work need not hold memory."""
+        """Loading alone does not bring back an instance whose process died, and what did not work
+        need not hold memory.
+        """
         self._faults.forget(model)
         await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))
         with contextlib.suppress(grpc.aio.AioRpcError):  # it was not loaded

@@ -1,4 +1,6 @@
-"""How long a model may take to load and to answer, and whether it fits into memory: told from its file and from one measured run."""
+"""How long a model may take to load and to answer, and whether it fits into memory: told from its
+file and from one measured run.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,14 @@ from typing import Final
 from orchestrator.inference.model_contract import ModelContract
 
 HEAVY_S: Final = 0.1
-"""CPU time of one item beyond which a model hardly follows speech here: its backend process gives way to the others."""
+"""CPU time of one item beyond which a model hardly follows speech here: its backend process gives
+way to the others.
+"""
 
 SLACK: Final = 10.0
-"""Times the measured CPU time: other processes want the cores too, and several instances load or answer at once."""
+"""Times the measured CPU time: other processes want the cores too, and several instances load or
+answer at once.
+"""
 
 ANSWER_S: Final = 2.0
 """A first inference on a busy laptop has been seen to take a second."""
@@ -28,7 +34,9 @@ SMALL_BYTES: Final = 8 << 20
 """Of the file of a small network."""
 
 SIZE_IN_MEMORY: Final = 3
-"""Times its file, for each instance: twice while it is opened, 1.3 times afterwards, and the tensors of a run."""
+"""Times its file, for each instance: twice while it is opened, 1.3 times afterwards, and the
+tensors of a run.
+"""
 
 SPARE_BYTES: Final = 512 << 20
 """Stays free for the sessions."""
@@ -38,12 +46,16 @@ CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
 
 
 def answer_s(answering_s: float) -> float:
-    """How long a model may take to answer its canary; `answering_s` is the CPU time that one answer takes."""
+    """How long a model may take to answer its canary; `answering_s` is the CPU time that one answer
+    takes.
+    """
     return ANSWER_S + SLACK * answering_s
 
 
 def load_s(contract: ModelContract, cost_s: float) -> float:
-    """How long loading may take; `cost_s` is the CPU time of opening the model and one answer, since it is warmed up."""
+    """How long loading may take; `cost_s` is the CPU time of opening the model and one answer,
+    since it is warmed up.
+    """
     return LOAD_S + reading_s(contract) + SLACK * cost_s
 
 
@@ -62,7 +74,9 @@ def free_bytes() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
     with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
-        limit, used = (int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
         free = min(free, limit - used + _cached_bytes(CONTROL_GROUP))
     return free
 
@@ -79,7 +93,9 @@ def patience_s(contract: ModelContract) -> float:
 
 
 def is_small(contract: ModelContract) -> bool:
-    """Whether it is quicker to open the network in this process than in one of its own, and does no harm."""
+    """Whether it is quicker to open the network in this process than in one of its own, and does no
+    harm.
+    """
     return contract.file.stat().st_size <= SMALL_BYTES
 
 

@@ -1,4 +1,6 @@
-"""The supervisor's side channel to its server: is it the right one, does it answer, load this model, does it pass its canary."""
+"""The supervisor's side channel to its server: is it the right one, does it answer, load this
+model, does it pass its canary.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ class Control:
     async def wait_until_up(self, loading_s: float) -> None:
         """Returns when our server answers: its loads are done then, which may take `loading_s`.
 
-        Raises `ServerFailed` if it ended, does not answer or is not ours, `CannotRun` if no program came to run.
+        Raises `ServerFailed` if it ended, does not answer or is not ours, `CannotRun` if no program
+        came to run.
         """
         patience_s = START_TIMEOUT_S + loading_s
         try:
@@ -76,27 +79,46 @@ class Control:
                         raise _ended(self._process.exit_code, self._process.tail())
                     await asyncio.sleep(CONNECT_POLL_S)
         except TimeoutError:
-            raise ServerFailed(f"tritonserver does not answer {patience_s:.0f} s after its start:\n{self._process.tail()}") from None
-        metadata = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S)
+            raise ServerFailed(
+                f"tritonserver does not answer {patience_s:.0f} s after its "
+                f"start:\n{self._process.tail()}"
+            ) from None
+        metadata = await self._stub.ServerMetadata(
+            service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S
+        )
         if metadata.name != self._process.server_id:
             raise ServerFailed(f"another server answers at {self._url}")
 
     async def answers(self) -> bool:
-        """Whether the server reacts within `PROBE_TIMEOUT_S`; a stall of our own loop is not held against it."""
+        """Whether the server reacts within `PROBE_TIMEOUT_S`; a stall of our own loop is not held
+        against it.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            return bool((await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=PROBE_TIMEOUT_S)).live)
+            return bool(
+                (
+                    await self._stub.ServerLive(
+                        service_pb2.ServerLiveRequest(), timeout=PROBE_TIMEOUT_S
+                    )
+                ).live
+            )
         except grpc.aio.AioRpcError:
             return loop.time() - began > 2 * PROBE_TIMEOUT_S
 
     async def load(self, model: str, timeout_s: float) -> str:
         """Loads unless it is ready; returns the reason if it could not be loaded, else nothing."""
         with contextlib.suppress(grpc.aio.AioRpcError):
-            if (await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=UNLOAD_TIMEOUT_S)).ready:
+            if (
+                await self._stub.ModelReady(
+                    service_pb2.ModelReadyRequest(name=model), timeout=UNLOAD_TIMEOUT_S
+                )
+            ).ready:
                 return ""
         try:
-            await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=timeout_s)
+            await self._stub.RepositoryModelLoad(
+                service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=timeout_s
+            )
         except grpc.aio.AioRpcError as error:
             return _reason(error)
         return ""
@@ -110,15 +132,25 @@ class Control:
         """Asks each instance; returns how one of them failed, if one did."""
         deadline = asyncio.get_running_loop().time() + answer_s(canary.answering_s)
         inputs = canary.question()
-        failures = await asyncio.gather(*(self._ask(contract, canary, inputs, deadline) for _ in range(contract.instances)))
+        failures = await asyncio.gather(
+            *(self._ask(contract, canary, inputs, deadline) for _ in range(contract.instances))
+        )
         return next(filter(None, failures), None)
 
-    async def _ask(self, contract: ModelContract, canary: Canary, inputs: Tensors, deadline: float) -> Failure | None:
+    async def _ask(
+        self, contract: ModelContract, canary: Canary, inputs: Tensors, deadline: float
+    ) -> Failure | None:
         try:
-            outputs = await self._connection.infer(contract, inputs, contract.check(inputs), deadline)
+            outputs = await self._connection.infer(
+                contract, inputs, contract.check(inputs), deadline
+            )
         except InferenceError as error:
             return Failure(str(error), silent=error.code is LipSyncErrorCode.TIMEOUT)
-        return None if canary.passed(outputs) else Failure("the canary inference brought another answer than the known one")
+        return (
+            None
+            if canary.passed(outputs)
+            else Failure("the canary inference brought another answer than the known one")
+        )
 
 
 def _ended(code: int, tail: str) -> ServerFailed:

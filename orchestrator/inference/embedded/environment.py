@@ -1,4 +1,5 @@
-"""The fetched `tritonserver` and what it needs around it: libraries, backends, environment variables.
+"""The fetched `tritonserver` and what it needs around it: libraries, backends, environment
+variables.
 
 The standard library only, so that the server can be started before anything heavy is imported.
 """
@@ -14,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.core.downloads import FETCH_COMMAND, FOLDER_VARIABLE, STUB, TRITONSERVER, tritonserver
+from orchestrator.core.downloads import (
+    FETCH_COMMAND,
+    FOLDER_VARIABLE,
+    STUB,
+    TRITONSERVER,
+    tritonserver,
+)
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import IMPORT_ROOT, ONNXRUNTIME_BACKEND
 from orchestrator.inference.embedded.run_lock import TEMPORARY_MEND
@@ -28,7 +35,11 @@ BACKENDS: Final = "backends"
 MODELS: Final = "models"
 """Names in the run folder, which is the server's current directory."""
 
-SINGLE_THREADED: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SINGLE_THREADED: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 """Spinning BLAS threads make small products five times dearer; instances are the parallelism."""
 
 
@@ -43,7 +54,9 @@ class ServerFiles:
 
 
 def find_server() -> ServerFiles:
-    """Locate the fetched server; MODEL_LOAD_FAILED with the command to run where it is absent or incomplete."""
+    """Locate the fetched server; MODEL_LOAD_FAILED with the command to run where it is absent or
+    incomplete.
+    """
     unpacked = tritonserver()
     root = unpacked / "pytriton" / "tritonserver"
     files = ServerFiles(
@@ -62,25 +75,35 @@ def _check_program(program: Path) -> None:
     if not program.is_file():
         raise _unusable(f"{program} is gone: run `{FETCH_COMMAND} {TRITONSERVER.name} --again`")
     if not os.access(program, os.X_OK):
-        hint = f"mount it without noexec, or set {FOLDER_VARIABLE} to another folder and run `{FETCH_COMMAND} {TRITONSERVER.name}`"
+        hint = (
+            f"mount it without noexec, or set {FOLDER_VARIABLE} to another folder and run "
+            f"`{FETCH_COMMAND} {TRITONSERVER.name}`"
+        )
         raise _unusable(f"{program} may not be executed: {hint}")
 
 
 def check_temporary_folder() -> None:
-    """Refuse a machine on which the server's Python backend would abort: it makes a folder in `/tmp` whatever TMPDIR says."""
+    """Refuse a machine on which the server's Python backend would abort: it makes a folder in
+    `/tmp` whatever TMPDIR says.
+    """
     try:
         Path(tempfile.mkdtemp(dir=SERVER_TEMPORARY)).rmdir()
     except OSError as error:
         mend = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
-        raise _unusable(f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does beside TMPDIR: {mend}") from None
+        raise _unusable(
+            f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does "
+            f"beside TMPDIR: {mend}"
+        ) from None
 
 
 def prepare_run_folder(files: ServerFiles, repository: Path, folder: Path) -> None:
-    """Fill `folder` with links to the backends and to the model repository, and make the server's current directory of it.
+    """Fill `folder` with links to the backends and to the model repository, and make the server's
+    current directory of it.
 
-    The server looks for all backends in one folder, and starts backend processes by a shell that splits unquoted paths:
-    relative paths without blanks serve wherever the real ones lead. Links hold no bytes and nothing that is executed, so
-    that a temporary folder that is small or mounted `noexec` will do. MODEL_LOAD_FAILED where it cannot be filled.
+    The server looks for all backends in one folder, and starts backend processes by a shell that
+    splits unquoted paths: relative paths without blanks serve wherever the real ones lead. Links
+    hold no bytes and nothing that is executed, so that a temporary folder that is small or mounted
+    `noexec` will do. MODEL_LOAD_FAILED where it cannot be filled.
     """
     try:
         _fill(files, repository, folder)
@@ -104,15 +127,21 @@ def _link(path: Path, target: Path) -> None:
 def server_environment(files: ServerFiles) -> dict[str, str]:
     """This process's variables, with those of the server added.
 
-    The backend processes link the shared libpython, and take their packages from the first `python3` on the PATH.
-    Raises MODEL_LOAD_FAILED where the shell that starts them is not on the PATH.
+    The backend processes link the shared libpython, and take their packages from the first
+    `python3` on the PATH. Raises MODEL_LOAD_FAILED where the shell that starts them is not on the
+    PATH.
     """
     path = _joined(Path(sys.executable).parent, os.environ.get("PATH") or os.defpath)
     if shutil.which(SHELL, path=path) is None:
-        raise _unusable(f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH ({path}): install it")
+        raise _unusable(
+            f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH "
+            f"({path}): install it"
+        )
     return os.environ | SINGLE_THREADED | {
         "PATH": path,
-        "LD_LIBRARY_PATH": _joined(files.libraries, sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")),
+        "LD_LIBRARY_PATH": _joined(
+            files.libraries, sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")
+        ),
         # Models of the repository import the orchestrator's packages.
         "PYTHONPATH": _joined(IMPORT_ROOT, os.environ.get("PYTHONPATH")),
         "PYTHONDONTWRITEBYTECODE": "1",  # the model repository may be read-only or shared
@@ -121,7 +150,13 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
 
 def _joined(*paths: object) -> str:
     """One search path of several; absolute, since the server has another current directory."""
-    return os.pathsep.join(str(Path(each).absolute()) for path in paths if path for each in str(path).split(os.pathsep) if each)
+    return os.pathsep.join(
+        str(Path(each).absolute())
+        for path in paths
+        if path
+        for each in str(path).split(os.pathsep)
+        if each
+    )
 
 
 def _unusable(reason: str) -> LipSyncError:

@@ -1,4 +1,6 @@
-"""Finds out that something is wrong with a server: ended, stopped, silent, a backend process gone, or clients complain."""
+"""Finds out that something is wrong with a server: ended, stopped, silent, a backend process gone,
+or clients complain.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from orchestrator.inference.embedded.process import GONE, STOPPED, ServerProcess
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 0.3
 SILENT_PROBES: Final = 3
-"""Probes in a row without an answer before the server counts as hung: two seconds, which a busy laptop does not take."""
+"""Probes in a row without an answer before the server counts as hung: two seconds, which a busy
+laptop does not take.
+"""
 
 TIMEOUTS: Final = 3
 TIMEOUTS_WITHIN_S: Final = 5.0
@@ -26,7 +30,9 @@ REPORTS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`model` is None where the whole server is concerned; a suspected one wants a second look first."""
+    """`model` is None where the whole server is concerned; a suspected one wants a second look
+    first.
+    """
 
     model: str | None
     reason: str
@@ -45,14 +51,18 @@ class FaultFinder:
         self._stubs: tuple[Stub, ...] = ()
 
     def watch(self, model: str) -> None:
-        """Learns the backend processes of a model that was loaded, and forgets complaints about earlier ones."""
+        """Learns the backend processes of a model that was loaded, and forgets complaints about
+        earlier ones.
+        """
         self.forget(model)
         self._stubs += self._process.stubs_of(model)
 
     def forget(self, model: str) -> None:
         """The model is being unloaded: that its backend processes end is no fault."""
         self._stubs = tuple(stub for stub in self._stubs if stub.model != model)
-        self._reports = deque((fault for fault in self._reports if fault.model != model), maxlen=REPORTS)
+        self._reports = deque(
+            (fault for fault in self._reports if fault.model != model), maxlen=REPORTS
+        )
         self._timeouts.pop(model, None)
 
     def report(self, fault: Fault) -> None:

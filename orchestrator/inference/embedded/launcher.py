@@ -1,7 +1,7 @@
 """Becomes `tritonserver`, after asking the kernel to kill it when its parent dies.
 
-A program of its own and not a `preexec_fn`: forking a process with gRPC's threads in it is not safe.
-Usage: python -I -S launcher.py PARENT_PID PROGRAM [ARGUMENT ...]
+A program of its own and not a `preexec_fn`: forking a process with gRPC's threads in it is not
+safe. Usage: python -I -S launcher.py PARENT_PID PROGRAM [ARGUMENT ...]
 """
 
 import ctypes

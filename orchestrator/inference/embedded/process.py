@@ -1,4 +1,5 @@
-"""The server as processes: launch, what it printed, its backend processes, and an end that leaves none behind.
+"""The server as processes: launch, what it printed, its backend processes, and an end that leaves
+none behind.
 
 The standard library only; `launch` may run before numpy, gRPC or ONNX Runtime are imported.
 """
@@ -36,7 +37,9 @@ LOG_LINES: Final = 200
 """Lines of the server's log that are kept for error messages."""
 
 TABLES: Final = "+|"
-"""Begin the lines of what the server prints of its models and options, which says nothing of a fault."""
+"""Begin the lines of what the server prints of its models and options, which says nothing of a
+fault.
+"""
 
 STOPPED: Final = "T"
 GONE: Final = "XZ"
@@ -46,10 +49,14 @@ LOADABLE: Final = frozenset({".onnx", ".py", ".plan"})
 """Endings of the files that make a version of a model; an exporter at work has others."""
 
 ENSEMBLE: Final = 'platform: "ensemble"'
-"""In a `config.pbtxt`; found without a parser, which takes as long to import as the server to start."""
+"""In a `config.pbtxt`; found without a parser, which takes as long to import as the server to
+start.
+"""
 
 GIVES_WAY: Final = 10
-"""Added to the niceness of a backend process that is to leave the cores to the others: a tenth of their share where they want them."""
+"""Added to the niceness of a backend process that is to leave the cores to the others: a tenth of
+their share where they want them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +120,9 @@ class ServerProcess:
     def kill(self) -> None:
         """Ends the server and its backend processes; blocks for some milliseconds.
 
-        Asked politely it takes three seconds, one per poll of its own, and with a dead backend process for ever. It keeps
-        nothing that is worth the wait. Its backend processes would live on for a while, stopped ones for ever.
+        Asked politely it takes three seconds, one per poll of its own, and with a dead backend
+        process for ever. It keeps nothing that is worth the wait. Its backend processes would live
+        on for a while, stopped ones for ever.
         """
         self.stubs()
         self.popen.kill()
@@ -125,7 +133,8 @@ class ServerProcess:
 def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) -> ServerProcess:
     """Starts a server that loads those of `models` that have their files.
 
-    Call it from a thread that lives as long as the server shall: the kernel kills the server when that thread ends.
+    Call it from a thread that lives as long as the server shall: the kernel kills the server when
+    that thread ends.
     """
     files = find_server()
     folder = lease.folder()
@@ -140,17 +149,22 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends the server in its turn
+        # Ctrl-C is for the orchestrator, which then ends the server in its turn
+        start_new_session=True,
     )
     server = ServerProcess(popen, server_id, ports)
     assert popen.stdout is not None
-    threading.Thread(target=_read_log, args=(popen.stdout, server.lines), name="triton log", daemon=True).start()
+    threading.Thread(
+        target=_read_log, args=(popen.stdout, server.lines), name="triton log", daemon=True
+    ).start()
     return server
 
 
 @dataclass
 class Launched:
-    """A server that was started ahead of its supervisor, while the rest of the program is still being imported."""
+    """A server that was started ahead of its supervisor, while the rest of the program is still
+    being imported.
+    """
 
     repository: Path
     models: tuple[str, ...]
@@ -159,13 +173,17 @@ class Launched:
 
 
 def launch_early(repository: Path, models: Sequence[str]) -> Launched:
-    """Starts the server now; give the result to `EmbeddedTriton`. Raises MODEL_LOAD_FAILED where it cannot run."""
+    """Starts the server now; give the result to `EmbeddedTriton`. Raises MODEL_LOAD_FAILED where it
+    cannot run.
+    """
     sweep_dead_runs()
     check_shared_memory()
     check_temporary_folder()
     lease = Lease()
     try:
-        return Launched(repository, tuple(models), lease, launch(repository, models, lease, free_ports()))
+        return Launched(
+            repository, tuple(models), lease, launch(repository, models, lease, free_ports())
+        )
     except BaseException:
         lease.release()
         raise
@@ -183,7 +201,8 @@ def _flags(shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
         f"--id={server_id}",
         "--grpc-address=127.0.0.1",
         f"--grpc-port={ports.grpc}",
-        "--allow-http=false",  # tensors over HTTP cost a hundred times more, and open connections delay the shutdown
+        # tensors over HTTP cost a hundred times more, and open connections delay the shutdown
+        "--allow-http=false",
         "--metrics-address=127.0.0.1",
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",
@@ -192,7 +211,9 @@ def _flags(shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
 
 
 def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
-    """An ensemble that is loaded later has its members loaded anew, since Python has left bytecode beside them by then."""
+    """An ensemble that is loaded later has its members loaded anew, since Python has left bytecode
+    beside them by then.
+    """
     return [f"--load-model={name}" for name in models if _is_loadable(repository / name)]
 
 
@@ -217,7 +238,9 @@ def stubs_below(pid: int) -> tuple[Stub, ...]:
 
 
 def state_of(pid: int) -> str:
-    """The kernel's letter for a process (`R`, `S`, `T` stopped, `Z` dead and not buried); `X` if there is none."""
+    """The kernel's letter for a process (`R`, `S`, `T` stopped, `Z` dead and not buried); `X` if
+    there is none.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -225,7 +248,9 @@ def state_of(pid: int) -> str:
 
 
 def give_way(stubs: Iterable[Stub]) -> None:
-    """Makes backend processes leave the cores to others; their models run on the thread that has the process's id."""
+    """Makes backend processes leave the cores to others; their models run on the thread that has
+    the process's id.
+    """
     niceness = os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY
     for stub in stubs:
         with contextlib.suppress(OSError):  # it has just ended
@@ -233,22 +258,31 @@ def give_way(stubs: Iterable[Stub]) -> None:
 
 
 def cpu_ticks(stubs: Iterable[Stub]) -> int:
-    """CPU time that backend processes have used, in the kernel's ticks: one that works on a long request is not hung."""
+    """CPU time that backend processes have used, in the kernel's ticks: one that works on a long
+    request is not hung.
+    """
     ticks = 0
     for stub in stubs:
         with contextlib.suppress(OSError, IndexError):
             fields = Path(f"/proc/{stub.pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])  # utime and stime; fields are counted from the state on
+            ticks += int(fields[11]) + int(
+                fields[12]
+            )  # utime and stime; fields are counted from the state on
     return ticks
 
 
 def memory_mb(stubs: Iterable[Stub]) -> dict[str, float]:
-    """Memory that the backend processes of each model hold for themselves, without what they share with others."""
+    """Memory that the backend processes of each model hold for themselves, without what they share
+    with others.
+    """
     held: dict[str, float] = {}
     for stub in stubs:
         with contextlib.suppress(OSError, IndexError, ValueError):  # it has just ended
             pages = [int(each) for each in Path(f"/proc/{stub.pid}/statm").read_text().split()]
-            held[stub.model] = held.get(stub.model, 0.0) + (pages[1] - pages[2]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            held[stub.model] = (
+                held.get(stub.model, 0.0)
+                + (pages[1] - pages[2]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            )
     return held
 
 

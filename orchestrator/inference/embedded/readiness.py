@@ -1,4 +1,6 @@
-"""Which models of the embedded server may be used: loaded, and their canary answered as it should."""
+"""Which models of the embedded server may be used: loaded, and their canary answered as it
+should.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded.budgets import HEAVY_S, free_bytes, is_small, load_s, patience_s, wants_bytes
+from orchestrator.inference.embedded.budgets import (
+    HEAVY_S,
+    free_bytes,
+    is_small,
+    load_s,
+    patience_s,
+    wants_bytes,
+)
 from orchestrator.inference.embedded.control_client import Control, Failure
 from orchestrator.inference.embedded.self_test import KNOWN, Canary, canary_of
 from orchestrator.inference.embedded.self_test_worker import canary_apart
@@ -54,7 +63,9 @@ class Admission:
         self._reasons.update(dict.fromkeys([model] if model else self._reasons, reason))
 
     def accept(self, model: str, reason: str, *, quiet: bool = False) -> None:
-        """Notes the outcome of an attempt to make a model ready; the same reason is told once, an expected one quietly."""
+        """Notes the outcome of an attempt to make a model ready; the same reason is told once, an
+        expected one quietly.
+        """
         level = logging.DEBUG if quiet or reason == self._reasons[model] else logging.WARNING
         self._reasons[model] = reason
         if reason:
@@ -65,7 +76,11 @@ class Admission:
         contract = self._contracts[model]
         if contract is None:
             return "it is not in the model repository"
-        return "" if contract.present else f"{contract.file} is missing; make it with: python -m export {model}"
+        return (
+            ""
+            if contract.present
+            else f"{contract.file} is missing; make it with: python -m export {model}"
+        )
 
     def contract(self, model: str) -> ModelContract:
         """Of a model that is not absent."""
@@ -79,7 +94,9 @@ class Admission:
         return () if contract is None else contract.steps
 
     async def learn(self, model: str) -> str:
-        """Finds out what the model's canary has to answer, once for each file; returns why it cannot run, else nothing."""
+        """Finds out what the model's canary has to answer, once for each file; returns why it
+        cannot run, else nothing.
+        """
         contract = self.contract(model)
         stamp = stamp_of(contract)
         learnt = self._learnt.get(model)
@@ -87,7 +104,9 @@ class Admission:
             return ""
         apart = contract.backend == "onnxruntime" and model not in KNOWN and not is_small(contract)
         try:
-            canary = await (canary_apart(contract) if apart else asyncio.to_thread(canary_of, contract))
+            canary = await (
+                canary_apart(contract) if apart else asyncio.to_thread(canary_of, contract)
+            )
         except InferenceError as error:
             return error.message
         self._learnt[model] = _Learnt(stamp, canary)
@@ -99,7 +118,9 @@ class Admission:
         return 0.0 if canary is None else canary.opening_s + canary.answering_s
 
     def is_heavy(self, model: str) -> bool:
-        """Whether one answer keeps a core busy so long that other models have to be protected from it."""
+        """Whether one answer keeps a core busy so long that other models have to be protected from
+        it.
+        """
         canary = self._canary(model)
         return canary is not None and canary.answering_s > HEAVY_S
 
@@ -108,7 +129,10 @@ class Admission:
         free, wanted = free_bytes(), wants_bytes(self.contract(model))
         if free >= wanted:
             return ""
-        return f"it wants about {wanted >> 20} MiB of memory and {free >> 20} MiB are free; serve fewer models with --models"
+        return (
+            f"it wants about {wanted >> 20} MiB of memory and {free >> 20} MiB are free; serve "
+            "fewer models with --models"
+        )
 
     def patience_s(self, models: Iterable[str]) -> float:
         """What these models may add to the server's start."""
@@ -125,7 +149,9 @@ class Admission:
         return None if contract is None or canary is None else await control.ask(contract, canary)
 
     async def admit(self, control: Control, model: str) -> str:
-        """Loads the model if that is still to do, asks its canary, and notes the outcome: returns why it is not ready, else nothing."""
+        """Loads the model if that is still to do, asks its canary, and notes the outcome: returns
+        why it is not ready, else nothing.
+        """
         reason = self.absent(model) or await self.learn(model) or await self.load(control, model)
         if not reason and (failure := await self.failure(control, model)) is not None:
             reason = failure.reason

@@ -1,7 +1,8 @@
 """Owns the shared memory and temporary files of one run, and sweeps up after runs that were killed.
 
-A run's names start with its own prefix, and it holds a lock on a file of that name for life. A lock that can be taken
-belongs to a dead run, also when that run lived in another container that shares `/dev/shm`.
+A run's names start with its own prefix, and it holds a lock on a file of that name for life. A lock
+that can be taken belongs to a dead run, also when that run lived in another container that shares
+`/dev/shm`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ SUFFIX: Final = ".lock"
 TEMPORARY_PREFIX: Final = "lipsync-run-"
 
 LEAST_SHM_MIB: Final = 8
-"""The built-in models' backend processes start and answer with so much; tensors then travel as bytes (docs/triton.md)."""
+"""The built-in models' backend processes start and answer with so much; tensors then travel as
+bytes (docs/triton.md).
+"""
 
 TEMPORARY_MEND: Final = "set TMPDIR to a folder with free space that you may write to"
-SHM_MEND: Final = f"mount it with `mount -t tmpfs -o size=1g tmpfs {SHM}` (docker run --shm-size=1g)"
+SHM_MEND: Final = (
+    f"mount it with `mount -t tmpfs -o size=1g tmpfs {SHM}` (docker run --shm-size=1g)"
+)
 
 
 class Lease:
@@ -48,20 +53,28 @@ class Lease:
             self._lock = _locked(self._lock_path, os.fsencode(self._folder))
         except OSError as error:
             mend = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_MEND
-            raise _unusable(f"{SHM}, shared memory, cannot be written to ({error.strerror}): {mend}") from None
+            raise _unusable(
+                f"{SHM}, shared memory, cannot be written to ({error.strerror}): {mend}"
+            ) from None
 
     def folder(self) -> Path:
-        """The temporary folder, made when it is first asked for; MODEL_LOAD_FAILED where it cannot be."""
+        """The temporary folder, made when it is first asked for; MODEL_LOAD_FAILED where it cannot
+        be.
+        """
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise _unusable(f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_MEND}") from None
+            raise _unusable(
+                f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_MEND}"
+            ) from None
         if self._held < 0:
             self._held = _held(self._folder)
         return self._folder
 
     def sweep_segments(self) -> None:
-        """Removes the segments of this run that killed processes left behind; call it while none of them runs."""
+        """Removes the segments of this run that killed processes left behind; call it while none of
+        them runs.
+        """
         _remove_segments(self.prefix)
 
     def release(self) -> None:
@@ -78,17 +91,26 @@ class Lease:
 
 
 def check_shared_memory() -> None:
-    """Refuse a machine on which backend processes could not start; MODEL_LOAD_FAILED with the command that mends it."""
+    """Refuse a machine on which backend processes could not start; MODEL_LOAD_FAILED with the
+    command that mends it.
+    """
     try:
         free_mib = shutil.disk_usage(SHM).free >> 20
     except OSError as error:
-        raise _unusable(f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_MEND}") from None
+        raise _unusable(
+            f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_MEND}"
+        ) from None
     if free_mib < LEAST_SHM_MIB:
-        raise _unusable(f"{free_mib} MiB are free in {SHM}, shared memory, and {LEAST_SHM_MIB} are needed: {SHM_MEND}")
+        raise _unusable(
+            f"{free_mib} MiB are free in {SHM}, shared memory, and {LEAST_SHM_MIB} are needed: "
+            f"{SHM_MEND}"
+        )
 
 
 def temporary_parent() -> Path:
-    """Where temporary files go: TMPDIR, or the usual folders where that cannot be written to; MODEL_LOAD_FAILED if none can."""
+    """Where temporary files go: TMPDIR, or the usual folders where that cannot be written to;
+    MODEL_LOAD_FAILED if none can.
+    """
     try:
         return Path(tempfile.gettempdir()).absolute()
     except FileNotFoundError:
@@ -96,7 +118,9 @@ def temporary_parent() -> Path:
 
 
 def _locked(path: Path, text: bytes) -> int:
-    """A descriptor of a new file with that text, locked for as long as it is open. Raises OSError, and leaves nothing then."""
+    """A descriptor of a new file with that text, locked for as long as it is open. Raises OSError,
+    and leaves nothing then.
+    """
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -109,7 +133,9 @@ def _locked(path: Path, text: bytes) -> int:
 
 
 def _held(folder: Path) -> int:
-    """A locked descriptor of a folder: systemd-tmpfiles leaves such a one alone, however old its files are."""
+    """A locked descriptor of a folder: systemd-tmpfiles leaves such a one alone, however old its
+    files are.
+    """
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with contextlib.suppress(OSError):  # some network drives lock no folders
         fcntl.flock(held, fcntl.LOCK_SH)

@@ -1,4 +1,6 @@
-"""Questions with known answers, asked before a model may call itself ready: a server can say OK and answer garbage."""
+"""Questions with known answers, asked before a model may call itself ready: a server can say OK and
+answer garbage.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from orchestrator.rendering.motion import HEAD_PARAMETERS, MOTION_PARAMETERS, MO
 from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
 
 TOLERANCE: Final = 1e-3
-"""Largest difference between the server's ONNX Runtime and this process's; both run on the same CPU."""
+"""Largest difference between the server's ONNX Runtime and this process's; both run on the same
+CPU.
+"""
 
 TIPPED: Final = 0.05
 """Share of a picture's bytes that may differ by one: where such a difference tips the rounding."""
@@ -67,11 +71,15 @@ class Canary:
 
     def passed(self, outputs: Tensors) -> bool:
         """Whether `outputs` are the known ones: names, shapes, types and values."""
-        return outputs.keys() == self.expected.keys() and all(known.equals(outputs[name]) for name, known in self.expected.items())
+        return outputs.keys() == self.expected.keys() and all(
+            known.equals(outputs[name]) for name, known in self.expected.items()
+        )
 
 
 def canary_of(contract: ModelContract) -> Canary | None:
-    """The model's canary, or None where no answer is known. Opens ONNX models in this process: run it in a thread."""
+    """The model's canary, or None where no answer is known. Opens ONNX models in this process: run
+    it in a thread.
+    """
     if contract.name in KNOWN:
         return KNOWN[contract.name](contract)
     if contract.backend != "onnxruntime":
@@ -92,7 +100,11 @@ def question(contract: ModelContract) -> Tensors:
 def _ramp(tensor: TensorContract) -> NDArray[Any]:
     shape = (1, *(1 if dim < 0 else dim for dim in tensor.dims))
     top = 255.0 if tensor.dtype == np.uint8 else 1.0
-    return np.linspace(0.0, top, int(np.prod(shape)), dtype=np.float32).reshape(shape).astype(tensor.dtype)
+    return (
+        np.linspace(0.0, top, int(np.prod(shape)), dtype=np.float32)
+        .reshape(shape)
+        .astype(tensor.dtype)
+    )
 
 
 def _tpsm(_: ModelContract) -> Canary:
@@ -103,13 +115,26 @@ def _tpsm(_: ModelContract) -> Canary:
 
 
 def _tpsm_speech(contract: ModelContract) -> Canary:
-    """Two frames of a resting mouth, which the sound does not move: of the sound the network's own canary knows."""
+    """Two frames of a resting mouth, which the sound does not move: of the sound the network's own
+    canary knows.
+    """
     idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
     moments = np.insert(idle, 0, RESTING, axis=1)[None]
-    frames = np.concatenate([canary_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row])) for row in idle])
+    frames = np.concatenate(
+        [
+            canary_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row]))
+            for row in idle
+        ]
+    )
     face = np.frombuffer(CANARY_FACE, np.uint8)[None]
-    return Canary(lambda: {**question(contract), "moments": moments, "face": face}, {"frames": Known.of(frames[None])})
+    return Canary(
+        lambda: {**question(contract), "moments": moments, "face": face},
+        {"frames": Known.of(frames[None])},
+    )
 
 
-KNOWN: Final[dict[str, Callable[[ModelContract], Canary]]] = {"tpsm": _tpsm, "tpsm_speech": _tpsm_speech}
+KNOWN: Final[dict[str, Callable[[ModelContract], Canary]]] = {
+    "tpsm": _tpsm,
+    "tpsm_speech": _tpsm_speech,
+}
 """Models that are programs, and so have no second implementation to compare with."""

@@ -1,6 +1,8 @@
-"""Finds out a network's canary in a process of its own, so that memory of a large one is free again before the server loads it.
+"""Finds out a network's canary in a process of its own, so that memory of a large one is free again
+before the server loads it.
 
-Usage, by `canary_apart` alone: python -m orchestrator.inference.embedded.self_test_worker MODEL_FOLDER
+Usage, by `canary_apart` alone: python -m orchestrator.inference.embedded.self_test_worker
+MODEL_FOLDER
 """
 
 from __future__ import annotations
@@ -27,34 +29,58 @@ NICENESS: Final = 15
 
 
 async def canary_apart(contract: ModelContract) -> Canary:
-    """As `canary_of`, for an ONNX model; raises MODEL_LOAD_FAILED if the network does not run, for lack of memory or time too."""
+    """As `canary_of`, for an ONNX model; raises MODEL_LOAD_FAILED if the network does not run, for
+    lack of memory or time too.
+    """
     arguments = [sys.executable, "-m", __name__, str(contract.folder.absolute())]
-    launcher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), str(os.getpid())]
+    launcher = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(Path(__file__).with_name("launcher.py")),
+        str(os.getpid()),
+    ]
     pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
-    environment = os.environ | SINGLE_THREADED | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    process = await asyncio.create_subprocess_exec(*launcher, *arguments, stdout=pipe, stderr=pipe, env=environment)
+    environment = (
+        os.environ
+        | SINGLE_THREADED
+        | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    )
+    process = await asyncio.create_subprocess_exec(
+        *launcher, *arguments, stdout=pipe, stderr=pipe, env=environment
+    )
     try:
         async with asyncio.timeout(run_s(contract)):
             answer, complaint = await process.communicate()
     except TimeoutError:
-        raise _failed(contract, f"it did not answer a single request within {run_s(contract):.0f} s") from None
+        raise _failed(
+            contract, f"it did not answer a single request within {run_s(contract):.0f} s"
+        ) from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode:
-        said = complaint.decode(errors="replace").strip() or f"it ended with code {process.returncode}; is there enough memory?"
+        said = (
+            complaint.decode(errors="replace").strip()
+            or f"it ended with code {process.returncode}; is there enough memory?"
+        )
         raise _failed(contract, said)
     return _read(contract, answer)
 
 
 def _failed(contract: ModelContract, reason: str) -> InferenceError:
-    return InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{contract.file}: {reason}", model=contract.name)
+    return InferenceError(
+        LipSyncErrorCode.MODEL_LOAD_FAILED, f"{contract.file}: {reason}", model=contract.name
+    )
 
 
 def _read(contract: ModelContract, answer: bytes) -> Canary:
     with np.load(io.BytesIO(answer)) as arrays:
-        expected = {each.name: Known(tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"]) for each in contract.outputs}
+        expected = {
+            each.name: Known(tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"])
+            for each in contract.outputs
+        }
         return Canary(lambda: question(contract), expected, *map(float, arrays["costs_s"]))
 
 
@@ -68,7 +94,9 @@ def _write(canary: Canary) -> bytes:
 
 
 def main(folder: Path) -> int:
-    """Writes the canary to the standard output; exit status 1 with the reason where there is none."""
+    """Writes the canary to the standard output; exit status 1 with the reason where there is
+    none.
+    """
     os.nice(NICENESS)
     try:
         canary = canary_of(read_model(folder / "config.pbtxt"))

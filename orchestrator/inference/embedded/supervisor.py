@@ -1,9 +1,11 @@
-"""Supervises the wheel's `tritonserver`: starts, watches, heals, restarts and stops it (docs/triton.md has the rules).
+"""Supervises the wheel's `tritonserver`: starts, watches, heals, restarts and stops it
+(docs/triton.md has the rules).
 
-Faults and what is done: a backend process that died or was stopped -> unload and load its model, the second time within
-`REPEAT_S` restart the server; a server that ended -> start it again; one that does not answer -> kill, start again.
-A model is ready only after it answered a canary inference as it should. Models of `later` are loaded one by one while the
-server serves already; whatever happens to them, it is not restarted for it.
+Faults and what is done: a backend process that died or was stopped -> unload and load its model,
+the second time within `REPEAT_S` restart the server; a server that ended -> start it again; one
+that does not answer -> kill, start again. A model is ready only after it answered a canary
+inference as it should. Models of `later` are loaded one by one while the server serves already;
+whatever happens to them, it is not restarted for it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,16 @@ from orchestrator.inference import InferenceError
 from orchestrator.inference.embedded.background_loader import RETRY_FIRST_S, BackgroundLoader
 from orchestrator.inference.embedded.control_client import CannotRun, Control, ServerFailed
 from orchestrator.inference.embedded.fault_detection import Fault, FaultFinder
-from orchestrator.inference.embedded.process import Launched, Stub, cpu_ticks, free_ports, kill_stubs, launch, launch_early, memory_mb
+from orchestrator.inference.embedded.process import (
+    Launched,
+    Stub,
+    cpu_ticks,
+    free_ports,
+    kill_stubs,
+    launch,
+    launch_early,
+    memory_mb,
+)
 from orchestrator.inference.embedded.readiness import READY, Admission
 from orchestrator.inference.model_fingerprint import Stamp
 from orchestrator.rendering.map_files import remove_folder_of
@@ -72,14 +83,25 @@ class TritonHealth:
 
 
 class EmbeddedTriton:
-    """A Triton of our own on this machine; an async context manager, entered and left in the main thread.
+    """A Triton of our own on this machine; an async context manager, entered and left in the main
+    thread.
 
-    Entering waits until the first start has succeeded or failed; it raises MODEL_LOAD_FAILED only where no server can ever
-    run here. A server that fails to start later is retried for ever, with growing waits.
+    Entering waits until the first start has succeeded or failed; it raises MODEL_LOAD_FAILED only
+    where no server can ever run here. A server that fails to start later is retried for ever, with
+    growing waits.
     """
 
-    def __init__(self, repository: Path, models: Sequence[str], *, later: Sequence[str] = (), launched: Launched | None = None) -> None:
-        """`models` are ready after entering, if they can be; those of `later` follow in their order, in the background."""
+    def __init__(
+        self,
+        repository: Path,
+        models: Sequence[str],
+        *,
+        later: Sequence[str] = (),
+        launched: Launched | None = None,
+    ) -> None:
+        """`models` are ready after entering, if they can be; those of `later` follow in their
+        order, in the background.
+        """
         self.life = 0
         self.restarts = 0
         self.last_fault = ""
@@ -115,10 +137,15 @@ class EmbeddedTriton:
         return f"http://127.0.0.1:{self._process.ports.metrics}/metrics"
 
     def has_ready(self, model: str) -> bool:
-        """Whether `model` passed its canary and no fault was seen since; no request. An ensemble comes and goes with its members."""
+        """Whether `model` passed its canary and no fault was seen since; no request. An ensemble
+        comes and goes with its members.
+        """
         if self._state not in (TritonState.RUNNING, TritonState.HEALING):
             return False
-        return all(self._admission.reasons.get(each) == READY for each in (model, *self._admission.steps(model)))
+        return all(
+            self._admission.reasons.get(each) == READY
+            for each in (model, *self._admission.steps(model))
+        )
 
     def loaded_from(self, model: str) -> Stamp | None:
         """What the model's files looked like when they were loaded."""
@@ -132,7 +159,16 @@ class EmbeddedTriton:
         """Everything at once."""
         pid = self._process.pid if self._process.exit_code is None else None
         reasons, tail = dict(self._admission.reasons), self._process.tail()
-        return TritonHealth(self._state, self.url, self.metrics_url, pid, self.restarts, reasons, self.last_fault, tail)
+        return TritonHealth(
+            self._state,
+            self.url,
+            self.metrics_url,
+            pid,
+            self.restarts,
+            reasons,
+            self.last_fault,
+            tail,
+        )
 
     def stubs(self) -> tuple[Stub, ...]:
         """The backend processes that are alive now."""
@@ -143,10 +179,11 @@ class EmbeddedTriton:
         return memory_mb(self.stubs())
 
     def report_failure(self, model: str, error: InferenceError) -> None:
-        """What a request met: unavailability or a few time-outs make the supervisor ask the model's canary.
+        """What a request met: unavailability or a few time-outs make the supervisor ask the model's
+        canary.
 
-        Neither is believed unseen: a dead instance answers after a second, when the model may have been healed already.
-        An ensemble has no instances: what it met is one of its members' doing.
+        Neither is believed unseen: a dead instance answers after a second, when the model may have
+        been healed already. An ensemble has no instances: what it met is one of its members' doing.
         """
         if not self.has_ready(model):
             return
@@ -164,16 +201,25 @@ class EmbeddedTriton:
         self._faults = FaultFinder(self._process)
         self._task = asyncio.create_task(self._supervise(), name="supervise triton")
         try:
-            async with asyncio.timeout(FIRST_START_TIMEOUT_S + self._admission.patience_s(self._first)):
+            async with asyncio.timeout(
+                FIRST_START_TIMEOUT_S + self._admission.patience_s(self._first)
+            ):
                 await self._first_start.wait()
             if self._never:
-                raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, self._never, recoverable=False)
+                raise LipSyncError(
+                    LipSyncErrorCode.MODEL_LOAD_FAILED, self._never, recoverable=False
+                )
         except BaseException:
             await self._stop()
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._stop()
 
     async def _stop(self) -> None:
@@ -204,15 +250,22 @@ class EmbeddedTriton:
             except (ServerFailed, LipSyncError, grpc.aio.AioRpcError, TimeoutError) as error:
                 self.last_fault = str(error) or type(error).__name__
                 LOG.warning("tritonserver: %s; starting it again", self.last_fault)
-            except Exception as error:  # the edge of the task: whatever it is, a fresh server is the best that can be done
+            # the edge of the task: whatever it is, a fresh server is the best that can be done
+            except Exception as error:
                 self.last_fault = repr(error)
                 LOG.exception("the supervisor of tritonserver failed; starting it again")
             failures = 1 if now() - self._serving_since > STABLE_S else failures + 1
             await self._replace(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
 
     async def _bring_up(self, control: Control) -> None:
-        learning = (self._admission.learn(model) for model in self._first if not self._admission.absent(model))
-        await asyncio.gather(control.wait_until_up(self._admission.patience_s(self._first)), *learning)
+        learning = (
+            self._admission.learn(model)
+            for model in self._first
+            if not self._admission.absent(model)
+        )
+        await asyncio.gather(
+            control.wait_until_up(self._admission.patience_s(self._first)), *learning
+        )
         self._was_up = True
         await asyncio.gather(*(self._admission.admit(control, model) for model in self._first))
         self._faults = FaultFinder(self._process)
@@ -224,7 +277,10 @@ class EmbeddedTriton:
         self._state = TritonState.RUNNING
         self._first_start.set()
         if self.restarts:
-            LOG.info("tritonserver serves again: %s", ", ".join(filter(self.has_ready, self._first)) or "nothing")
+            LOG.info(
+                "tritonserver serves again: %s",
+                ", ".join(filter(self.has_ready, self._first)) or "nothing",
+            )
 
     async def _serve(self, control: Control) -> None:
         """Returns never; raises what ends this life of the server."""
@@ -256,7 +312,9 @@ class EmbeddedTriton:
                 self._loader.take_back(fault.model, fault.reason)
 
     def _look_into(self, control: Control, model: str, reason: str) -> None:
-        """In a task of its own, one for each model: a heavy one takes its time to answer, and the watch has to go on."""
+        """In a task of its own, one for each model: a heavy one takes its time to answer, and the
+        watch has to go on.
+        """
         name = f"look into {model}"
         if any(task.get_name() == name for task in self._tasks):
             return
@@ -265,8 +323,14 @@ class EmbeddedTriton:
         task.add_done_callback(self._tasks.discard)
 
     async def _verify(self, control: Control, model: str, reason: str) -> None:
-        """A suspected fault becomes one if the model fails its canary, or the server's own if not even that answers."""
-        if not self.has_ready(model) or await self._is_working(model) or await self._is_sound(control, model):
+        """A suspected fault becomes one if the model fails its canary, or the server's own if not
+        even that answers.
+        """
+        if (
+            not self.has_ready(model)
+            or await self._is_working(model)
+            or await self._is_sound(control, model)
+        ):
             return
         self._faults.report(Fault(model if await control.answers() else None, reason))
 
@@ -275,10 +339,16 @@ class EmbeddedTriton:
         failure = await self._admission.failure(control, model)
         if failure is None or not self.has_ready(model):  # or somebody else has found out
             return True
-        return failure.silent and self._admission.is_heavy(model) and cpu_ticks(self._process.stubs_of(model)) > ticks
+        return (
+            failure.silent
+            and self._admission.is_heavy(model)
+            and cpu_ticks(self._process.stubs_of(model)) > ticks
+        )
 
     async def _is_working(self, model: str) -> bool:
-        """Whether a heavy model is busy just now: a request that ran over its deadline is no fault of the instance."""
+        """Whether a heavy model is busy just now: a request that ran over its deadline is no fault
+        of the instance.
+        """
         if not self._admission.is_heavy(model):
             return False
         ticks = cpu_ticks(self._process.stubs_of(model))
@@ -286,7 +356,9 @@ class EmbeddedTriton:
         return cpu_ticks(self._process.stubs_of(model)) > ticks
 
     async def _heal(self, control: Control, model: str, reason: str) -> None:
-        """Unload and load; raises `ServerFailed` if that does not help or helped only a short while ago."""
+        """Unload and load; raises `ServerFailed` if that does not help or helped only a short while
+        ago.
+        """
         now = asyncio.get_running_loop().time()
         self.last_fault = f"{model}: {reason}"
         self._admission.withdraw(reason, model)
@@ -307,7 +379,8 @@ class EmbeddedTriton:
     async def _replace(self, back_off_s: float) -> None:
         """Ends what is left of the server, waits, and launches the next one.
 
-        On the same ports, so that clients find it again; on others if it never came up, since they may be taken.
+        On the same ports, so that clients find it again; on others if it never came up, since they
+        may be taken.
         """
         self._state = TritonState.STARTING
         self._admission.withdraw(f"the server is starting again: {self.last_fault}")

@@ -1,1 +1,3 @@
-"""Inference in this process, for tools and tests: ONNX Runtime and Python models without a server."""
+"""Inference in this process, for tools and tests: ONNX Runtime and Python models without a
+server.
+"""

@@ -1,4 +1,6 @@
-"""Runs the models of a repository in this process: for offline rendering, and for tests without a server."""
+"""Runs the models of a repository in this process: for offline rendering, and for tests without a
+server.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Runner(Protocol):
 
 
 def _utf8(path: Path) -> str:
-    """The path as ONNX Runtime takes it, which knows no other encoding; where the locale is C, Python's own text is another one."""
+    """The path as ONNX Runtime takes it, which knows no other encoding; where the locale is C,
+    Python's own text is another one.
+    """
     return os.fsencode(path).decode()
 
 
@@ -47,7 +51,9 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._outputs = [tensor.name for tensor in contract.outputs]
-        self._session = ort.InferenceSession(_utf8(contract.file), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(
+            _utf8(contract.file), options, providers=["CPUExecutionProvider"]
+        )
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """One run."""
@@ -66,7 +72,9 @@ class _OneAtATime:
 
 
 class LocalInference:
-    """`Inference` over a model repository, without a server. An async context manager; models open when first asked."""
+    """`Inference` over a model repository, without a server. An async context manager; models open
+    when first asked.
+    """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -79,7 +87,12 @@ class LocalInference:
     async def __aenter__(self) -> LocalInference:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def ready(self, model: str) -> bool:
@@ -95,8 +108,11 @@ class LocalInference:
         stamp = self._stamps[model] if model in self._stamps else stamp_of(contract)
         return await self._identities.of(contract, stamp)
 
-    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
-        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline, unheard.
+    async def infer(
+        self, model: str, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
+        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline,
+        unheard.
 
         Ensembles save requests to a server, of which there are none here: `NotServed`.
         """
@@ -127,9 +143,12 @@ class LocalInference:
             return runner.run(inputs)
         except InferenceError:
             raise
-        except Exception as error:  # the edge of the model, as a server has one: its trouble becomes the request's error
+        # the edge of the model, as a server has one: its trouble becomes the request's error
+        except Exception as error:
             message = f"{contract.name}: {error}"
-            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, model=contract.name) from error
+            raise InferenceError(
+                LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, model=contract.name
+            ) from error
 
     def _runner(self, contract: ModelContract) -> Runner:
         with self._opening:
@@ -141,8 +160,13 @@ class LocalInference:
 
 def open_model(contract: ModelContract) -> Runner:
     """Loads a model into this process; raises MODEL_LOAD_FAILED with the reason."""
-    backends: dict[str, type[OnnxModel] | type[_OneAtATime]] = {"onnxruntime": OnnxModel, "python": _OneAtATime}
+    backends: dict[str, type[OnnxModel] | type[_OneAtATime]] = {
+        "onnxruntime": OnnxModel,
+        "python": _OneAtATime,
+    }
     try:
         return backends[contract.backend](contract)
     except Exception as error:  # a broken file can raise anything
-        raise InferenceError(LipSyncErrorCode.MODEL_LOAD_FAILED, f"{contract.name}: {error}", model=contract.name) from error
+        raise InferenceError(
+            LipSyncErrorCode.MODEL_LOAD_FAILED, f"{contract.name}: {error}", model=contract.name
+        ) from error

@@ -1,6 +1,8 @@
-"""Runs a Python-backend model of the repository in this process, with a small stand-in for Triton's `pb_utils`.
+"""Runs a Python-backend model of the repository in this process, with a small stand-in for Triton's
+`pb_utils`.
 
-Only what models of this repository use is there; a model that needs more of Triton fails when it is opened.
+Only what models of this repository use is there; a model that needs more of Triton fails when it is
+opened.
 """
 
 from __future__ import annotations
@@ -51,10 +53,14 @@ class Tensor:
 
     @classmethod
     def from_dlpack(cls, name: str, capsule: Any) -> Tensor:
-        """Take over an array without a copy; refused, as by the server, where it is not contiguous."""
+        """Take over an array without a copy; refused, as by the server, where it is not
+        contiguous.
+        """
         array = np.from_dlpack(_Capsule(capsule))
         if not array.flags.c_contiguous:
-            raise TritonModelException(f"{name}: DLPack tensors have to be contiguous; pass numpy.ascontiguousarray(array)")
+            raise TritonModelException(
+                f"{name}: DLPack tensors have to be contiguous; pass numpy.ascontiguousarray(array)"
+            )
         return cls(name, array)
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -108,7 +114,9 @@ class InferenceRequest:
 class InferenceResponse:
     """The outputs of one request, or its error."""
 
-    def __init__(self, output_tensors: Sequence[Tensor] = (), error: TritonError | None = None) -> None:
+    def __init__(
+        self, output_tensors: Sequence[Tensor] = (), error: TritonError | None = None
+    ) -> None:
         self._outputs, self._error = tuple(output_tensors), error
 
     def output_tensors(self) -> tuple[Tensor, ...]:
@@ -150,7 +158,9 @@ class PythonModel:
 
 def _import_model(contract: ModelContract) -> Any:
     sys.modules.setdefault(PB_UTILS, _stand_in())
-    spec = importlib.util.spec_from_file_location(f"model_repository_{contract.name}", contract.file)
+    spec = importlib.util.spec_from_file_location(
+        f"model_repository_{contract.name}", contract.file
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -159,7 +169,14 @@ def _import_model(contract: ModelContract) -> Any:
 
 def _stand_in() -> ModuleType:
     module = ModuleType(PB_UTILS)
-    for each in (Tensor, TritonError, TritonModelException, InferenceRequest, InferenceResponse, get_input_tensor_by_name):
+    for each in (
+        Tensor,
+        TritonError,
+        TritonModelException,
+        InferenceRequest,
+        InferenceResponse,
+        get_input_tensor_by_name,
+    ):
         setattr(module, each.__name__, each)
     return module
 
@@ -168,8 +185,14 @@ def _arguments(contract: ModelContract) -> dict[str, str]:
     config = {
         "name": contract.name,
         "max_batch_size": contract.max_batch_size,
-        "input": [{"name": each.name, "data_type": f"TYPE_{each.datatype}", "dims": list(each.dims)} for each in contract.inputs],
-        "output": [{"name": each.name, "data_type": f"TYPE_{each.datatype}", "dims": list(each.dims)} for each in contract.outputs],
+        "input": [
+            {"name": each.name, "data_type": f"TYPE_{each.datatype}", "dims": list(each.dims)}
+            for each in contract.inputs
+        ],
+        "output": [
+            {"name": each.name, "data_type": f"TYPE_{each.datatype}", "dims": list(each.dims)}
+            for each in contract.outputs
+        ],
     }
     return {
         "model_config": json.dumps(config),

@@ -1,4 +1,6 @@
-"""Host names and their addresses, looked up in threads of their own so that a slow resolver delays neither the loop nor the exit."""
+"""Host names and their addresses, looked up in threads of their own so that a slow resolver delays
+neither the loop nor the exit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
-"""All IP addresses of a host name. Raises OSError or UnicodeError where it has none or the resolver fails."""
+"""All IP addresses of a host name. Raises OSError or UnicodeError where it has none or the resolver
+fails.
+"""
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -37,8 +41,9 @@ def is_name(host: str) -> bool:
 async def addresses_of(host: str) -> list[str]:
     """Addresses of `host` by the system's resolver, sorted: IPv4 where it has any, else IPv6.
 
-    One family only, since a server behind a name with both would count twice, and Triton listens on IPv4 unless told otherwise.
-    A lookup that was given up goes on in its daemon thread until the system's own limit.
+    One family only, since a server behind a name with both would count twice, and Triton listens on
+    IPv4 unless told otherwise. A lookup that was given up goes on in its daemon thread until the
+    system's own limit.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[str]] = loop.create_future()
@@ -64,5 +69,8 @@ async def addresses_of(host: str) -> list[str]:
 
 def _looked_up(host: str) -> list[str]:
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    families = {family: {str(address[0]) for each, *_, address in found if each == family} for family in (socket.AF_INET, socket.AF_INET6)}
+    families = {
+        family: {str(address[0]) for each, *_, address in found if each == family}
+        for family in (socket.AF_INET, socket.AF_INET6)
+    }
     return sorted(families[socket.AF_INET] or families[socket.AF_INET6])

@@ -1,4 +1,6 @@
-"""One channel to one life of one server: requests, their deadlines, and the shared memory registered there."""
+"""One channel to one life of one server: requests, their deadlines, and the shared memory
+registered there.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from orchestrator.inference.model_contract import ModelContract
 from orchestrator.inference.triton.addresses import split_url
 from orchestrator.inference.triton.shared_memory import UNANSWERED, Loan, SharedMemory
 from orchestrator.inference.triton.shared_memory_ring import Slot
-from orchestrator.inference.triton.status_codes import LOST_REGION, SHORT_REGION, error_of, timed_out
+from orchestrator.inference.triton.status_codes import (
+    LOST_REGION,
+    SHORT_REGION,
+    error_of,
+    timed_out,
+)
 from orchestrator.inference.triton.tensor_codec import decode, encode, worth_sharing
 
 LOG = logging.getLogger(__name__)
@@ -31,12 +38,16 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit the back-off of one to a dead server
+    (
+        "grpc.use_local_subchannel_pool",
+        1,
+    ),  # a new channel must not inherit the back-off of one to a dead server
 )
 
 PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 DIRECT_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
-"""Variables that gRPC reads, in its order: the first that is set counts. Hosts whose names end as one of the latter's are asked directly.
+"""Variables that gRPC reads, in its order: the first that is set counts. Hosts whose names end as
+one of the latter's are asked directly.
 
 https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
 """
@@ -45,8 +56,9 @@ https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
 def open_channel(url: str, *, name: str = "") -> Any:
     """A `grpc.aio` channel with our limits; a server on this host is never asked through a proxy.
 
-    `name` is the `host:port` that `url` was resolved from. It stays the request's authority, by which gateways route, and no proxy
-    is used: whether one was to be used for the name was decided before it was resolved.
+    `name` is the `host:port` that `url` was resolved from. It stays the request's authority, by
+    which gateways route, and no proxy is used: whether one was to be used for the name was decided
+    before it was resolved.
     """
     direct = (("grpc.enable_http_proxy", 0),) if name or is_loopback(url) else ()
     authority = (("grpc.default_authority", name),) if name else ()
@@ -54,7 +66,9 @@ def open_channel(url: str, *, name: str = "") -> Any:
 
 
 def is_loopback(url: str) -> bool:
-    """True where the server is on this host, so that memory can be shared and no proxy lies between."""
+    """True where the server is on this host, so that memory can be shared and no proxy lies
+    between.
+    """
     host = split_url(url)[0]
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -63,10 +77,14 @@ def is_loopback(url: str) -> bool:
 
 
 def proxy_of(url: str) -> str:
-    """Name of the environment variable whose proxy gRPC goes through to reach `url`; empty where it connects directly."""
+    """Name of the environment variable whose proxy gRPC goes through to reach `url`; empty where it
+    connects directly.
+    """
     host = split_url(url)[0]
     set_first = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
-    spared = next((named for name in DIRECT_VARIABLES if (named := os.environ.get(name))), "").split(",")
+    spared = next(
+        (named for name in DIRECT_VARIABLES if (named := os.environ.get(name))), ""
+    ).split(",")
     direct = is_loopback(url) or any(host.endswith(each.strip()) for each in spared if each.strip())
     return "" if direct else set_first
 
@@ -75,7 +93,9 @@ class Connection:
     """Sends requests to one server until it is closed. A restarted server gets a new connection."""
 
     def __init__(self, url: str, *, shm_prefix: str, name: str = "") -> None:
-        """`shm_prefix` starts the names of shared memory segments; empty where everything travels as bytes. `name` as in `open_channel`."""
+        """`shm_prefix` starts the names of shared memory segments; empty where everything travels
+        as bytes. `name` as in `open_channel`.
+        """
         self._channel = open_channel(url, name=name)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._shared = SharedMemory(self._stub, shm_prefix)
@@ -86,7 +106,9 @@ class Connection:
         await self._channel.close()
         self._shared.close()
 
-    async def infer(self, contract: ModelContract, inputs: Tensors, batch: int, deadline: float) -> dict[str, NDArray[Any]]:
+    async def infer(
+        self, contract: ModelContract, inputs: Tensors, batch: int, deadline: float
+    ) -> dict[str, NDArray[Any]]:
         """Asks once; once more through bytes if the server refused the shared memory."""
         loan = await self._borrow(contract, inputs, batch)
         try:
@@ -104,12 +126,19 @@ class Connection:
         return await self._shared.lend(known + (outputs if contract.answers_vary else 0), outputs)
 
     async def _ask(
-        self, contract: ModelContract, inputs: Tensors, batch: int, deadline: float, loan: Loan | None
+        self,
+        contract: ModelContract,
+        inputs: Tensors,
+        batch: int,
+        deadline: float,
+        loan: Loan | None,
     ) -> dict[str, NDArray[Any]]:
         now, slot = asyncio.get_running_loop().time, None if loan is None else loan.slot
         sent_at, settled = now(), True
         try:
-            request, offsets = encode(contract, inputs, batch, slot, "" if loan is None else loan.ring.key)
+            request, offsets = encode(
+                contract, inputs, batch, slot, "" if loan is None else loan.ring.key
+            )
             if sent_at >= deadline:
                 raise timed_out(contract.name)
             settled = False  # from here on the server may write into the slot
@@ -126,7 +155,9 @@ class Connection:
 
     async def _call(self, model: str, request: Any, timeout_s: float) -> Any:
         try:
-            return await self._stub.ModelInfer(request, timeout=timeout_s, metadata=request_metadata())
+            return await self._stub.ModelInfer(
+                request, timeout=timeout_s, metadata=request_metadata()
+            )
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -139,14 +170,20 @@ class _Refused(Exception):  # noqa: N818 - not an error of the request
     """The server could not use the shared memory that it was offered."""
 
 
-def _decoded(model: str, answer: Any, slot: Slot | None, offsets: dict[str, int]) -> dict[str, NDArray[Any]]:
+def _decoded(
+    model: str, answer: Any, slot: Slot | None, offsets: dict[str, int]
+) -> dict[str, NDArray[Any]]:
     try:
         return decode(answer, slot, offsets)
     except (ValueError, KeyError) as error:
-        raise error_of(model, StatusCode.DATA_LOSS, f"the answer makes no sense: {error}") from error
+        raise error_of(
+            model, StatusCode.DATA_LOSS, f"the answer makes no sense: {error}"
+        ) from error
 
 
-def _translated(model: str, error: grpc.aio.AioRpcError, slot: Slot | None) -> InferenceError | _Refused:
+def _translated(
+    model: str, error: grpc.aio.AioRpcError, slot: Slot | None
+) -> InferenceError | _Refused:
     message = error.details() or ""
     if slot is not None and (LOST_REGION in message or SHORT_REGION in message):
         return _Refused(message)

@@ -15,23 +15,36 @@ from orchestrator.inference.triton.external_server import ExternalServer
 LOG = logging.getLogger(__name__)
 
 RESOLVE_S: Final = 2.0
-"""Between two lookups of a name. Headless services of Kubernetes and Compose follow their containers within seconds."""
+"""Between two lookups of a name. Headless services of Kubernetes and Compose follow their
+containers within seconds.
+"""
 
 LOOKUP_S: Final = 5.0
 """Time for one lookup: the resolver's own timeout for one question (`man resolv.conf`)."""
 
 
 class Discovery:
-    """Keeps an `ExternalServer` for each address; servers appear and vanish with the answers of the resolver.
+    """Keeps an `ExternalServer` for each address; servers appear and vanish with the answers of the
+    resolver.
 
-    A failed lookup changes nothing: servers that are gone are found by their polls. A name that is reached through a proxy
-    is left to the proxy, as one server.
+    A failed lookup changes nothing: servers that are gone are found by their polls. A name that is
+    reached through a proxy is left to the proxy, as one server.
     """
 
-    def __init__(self, urls: Sequence[str], repository: Repository, resolve: Resolve, retire: Callable[[ExternalServer], None]) -> None:
-        """`retire` takes servers that have lost their place in the answer, before their polls end."""
+    def __init__(
+        self,
+        urls: Sequence[str],
+        repository: Repository,
+        resolve: Resolve,
+        retire: Callable[[ExternalServer], None],
+    ) -> None:
+        """`retire` takes servers that have lost their place in the answer, before their polls
+        end.
+        """
         self._repository, self._resolve, self._retire = repository, resolve, retire
-        self._names: dict[str, frozenset[str]] = {url: frozenset() for url in urls if is_name(split_url(url)[0]) and not proxy_of(url)}
+        self._names: dict[str, frozenset[str]] = {
+            url: frozenset() for url in urls if is_name(split_url(url)[0]) and not proxy_of(url)
+        }
         self._fixed = [url for url in dict.fromkeys(urls) if url not in self._names]
         self._servers = {url: ExternalServer(url, repository) for url in self._fixed}
         self._unresolved: set[str] = set()
@@ -49,8 +62,12 @@ class Discovery:
 
     async def start(self) -> None:
         """Look once, so that the first chunk finds a state; then follow the names."""
-        await asyncio.gather(*(server.start() for server in self.servers), *map(self._look, self._names))
-        self._tasks = [asyncio.create_task(self._follow(name), name=f"resolve {name}") for name in self._names]
+        await asyncio.gather(
+            *(server.start() for server in self.servers), *map(self._look, self._names)
+        )
+        self._tasks = [
+            asyncio.create_task(self._follow(name), name=f"resolve {name}") for name in self._names
+        ]
 
     async def stop(self) -> None:
         """End the lookups and the polls."""
@@ -78,7 +95,10 @@ class Discovery:
 
     async def _update(self, name: str) -> None:
         """New servers take over before old ones go, so that some server is ready all the time."""
-        new = {url: ExternalServer(url, self._repository, name=name) for url in sorted(self._wanted() - self._servers.keys())}
+        new = {
+            url: ExternalServer(url, self._repository, name=name)
+            for url in sorted(self._wanted() - self._servers.keys())
+        }
         self._servers |= new
         await asyncio.gather(*(server.start() for server in new.values()))
         gone = [self._servers.pop(url) for url in self._dispensable()]
@@ -88,10 +108,16 @@ class Discovery:
         await asyncio.gather(*(server.stop() for server in gone))
 
     def _dispensable(self) -> set[str]:
-        """Addresses that are not named any more; while none that is named is ready, those that still are ready stay."""
+        """Addresses that are not named any more; while none that is named is ready, those that
+        still are ready stay.
+        """
         wanted = self._wanted()
         replaced = any(self._servers[url].has_any_ready for url in wanted)
-        return {url for url, server in self._servers.items() if url not in wanted and (replaced or not server.has_any_ready)}
+        return {
+            url
+            for url, server in self._servers.items()
+            if url not in wanted and (replaced or not server.has_any_ready)
+        }
 
     def _wanted(self) -> set[str]:
         return set(self._fixed).union(*self._names.values())
@@ -100,5 +126,11 @@ class Discovery:
         """Once until the next answer."""
         if name not in self._unresolved:
             known = "; its last addresses are used" if self._names[name] else ""
-            LOG.warning("triton_url: %s does not resolve (%s); it is looked up every %g s%s", name, reason, RESOLVE_S, known)
+            LOG.warning(
+                "triton_url: %s does not resolve (%s); it is looked up every %g s%s",
+                name,
+                reason,
+                RESOLVE_S,
+                known,
+            )
         self._unresolved.add(name)

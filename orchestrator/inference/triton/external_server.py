@@ -23,7 +23,9 @@ POLL_S: Final = 1.0
 TIMEOUT_S: Final = 1.0
 
 METRICS_PORT: Final = 8002
-"""Where a Triton publishes its metrics unless it was told otherwise; then the configuration names the address."""
+"""Where a Triton publishes its metrics unless it was told otherwise; then the configuration names
+the address.
+"""
 
 
 class ExternalServer:
@@ -32,7 +34,9 @@ class ExternalServer:
     life = 0  # its restarts show as lost shared memory, which the connection mends
 
     def __init__(self, url: str, repository: Repository, *, name: str = "") -> None:
-        """`name` is the `host:port` that `url` was resolved from; such a server is reached directly."""
+        """`name` is the `host:port` that `url` was resolved from; such a server is reached
+        directly.
+        """
         self.url = url
         self.name = name
         self.metrics_url = f"http://{joined(split_url(url)[0], str(METRICS_PORT))}/metrics"
@@ -95,8 +99,13 @@ class ExternalServer:
             await self._look()
 
     async def _look(self) -> None:
-        faults = dict(zip(self._models, await asyncio.gather(*map(self._fault, self._models)), strict=True))
-        before, self._ready = self._ready, frozenset(model for model, fault in faults.items() if fault is None)
+        faults = dict(
+            zip(self._models, await asyncio.gather(*map(self._fault, self._models)), strict=True)
+        )
+        before, self._ready = (
+            self._ready,
+            frozenset(model for model, fault in faults.items() if fault is None),
+        )
         self._tell(before - self._ready, [fault for fault in faults.values() if fault])
 
     def _tell(self, lost: Collection[str], faults: Sequence[str]) -> None:
@@ -109,20 +118,43 @@ class ExternalServer:
         named = ", ".join(sorted(self._ready))
         if lost:
             why = f" ({faults[0]})" if faults else ""
-            LOG.warning("Triton at %s lost %s%s; it has ready: %s", self.label, ", ".join(sorted(lost)), why, named or "nothing")
+            LOG.warning(
+                "Triton at %s lost %s%s; it has ready: %s",
+                self.label,
+                ", ".join(sorted(lost)),
+                why,
+                named or "nothing",
+            )
         elif self._ready:
             LOG.info("Triton at %s has ready: %s", self.label, named)
         else:
-            why = f"does not answer ({faults[0]})" if silent else "answers, and has no model of ours ready"
-            LOG.warning("Triton at %s %s; it is asked every %g s%s", self.label, why, POLL_S, self._proxied())
+            why = (
+                f"does not answer ({faults[0]})"
+                if silent
+                else "answers, and has no model of ours ready"
+            )
+            LOG.warning(
+                "Triton at %s %s; it is asked every %g s%s",
+                self.label,
+                why,
+                POLL_S,
+                self._proxied(),
+            )
 
     def _proxied(self) -> str:
         variable = "" if self.name else proxy_of(self.url)
         host = split_url(self.url)[0]
-        return f", through the proxy of {variable}: add {host} to no_proxy if it is to be asked directly" if variable else ""
+        return (
+            f", through the proxy of {variable}: add {host} to no_proxy if it is to be asked "
+            "directly"
+            if variable
+            else ""
+        )
 
     async def _fault(self, model: str) -> str | None:
-        """None where the model is ready, nothing where the server says that it is not, or why it did not answer."""
+        """None where the model is ready, nothing where the server says that it is not, or why it
+        did not answer.
+        """
         request: Any = service_pb2.ModelReadyRequest(name=model)
         try:
             return None if (await self._stub.ModelReady(request, timeout=TIMEOUT_S)).ready else ""

@@ -1,4 +1,6 @@
-"""`Inference` over gRPC: picks a server that has the model ready, checks the contract, and sends the request."""
+"""`Inference` over gRPC: picks a server that has the model ready, checks the contract, and sends
+the request.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ LOG = logging.getLogger(__name__)
 
 
 class Server(Protocol):
-    """A Triton that somebody watches: the embedded one's supervisor, or a poller of one that others run."""
+    """A Triton that somebody watches: the embedded one's supervisor, or a poller of one that others
+    run.
+    """
 
     @property
     def url(self) -> str:
@@ -36,7 +40,9 @@ class Server(Protocol):
 
     @property
     def life(self) -> int:
-        """Grows when the server was restarted: connections and registrations of earlier lives are void."""
+        """Grows when the server was restarted: connections and registrations of earlier lives are
+        void.
+        """
         ...
 
     def has_ready(self, model: str) -> bool:
@@ -44,7 +50,9 @@ class Server(Protocol):
         ...
 
     def loaded_from(self, model: str) -> Stamp | None:
-        """What the model's files looked like when the server read them; None where that cannot be known."""
+        """What the model's files looked like when the server read them; None where that cannot be
+        known.
+        """
         ...
 
     @property
@@ -61,7 +69,9 @@ class Server(Protocol):
         ...
 
 
-ELSEWHERE: Final = frozenset({LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE})
+ELSEWHERE: Final = frozenset(
+    {LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE}
+)
 """Failures of one server, which another one may not have."""
 
 FIRST_SHARE: Final = 0.5
@@ -69,10 +79,12 @@ FIRST_SHARE: Final = 0.5
 
 
 class TritonInference:
-    """`Inference` over one or several servers. An async context manager; closes its connections, not the servers.
+    """`Inference` over one or several servers. An async context manager; closes its connections,
+    not the servers.
 
-    `servers` holds addresses and names (`"host:8001"`), whose servers it then polls itself, or watched servers such as
-    `EmbeddedTriton`. `shared_memory=None` shares memory with servers on this host.
+    `servers` holds addresses and names (`"host:8001"`), whose servers it then polls itself, or
+    watched servers such as `EmbeddedTriton`. `shared_memory=None` shares memory with servers on
+    this host.
     """
 
     def __init__(
@@ -85,19 +97,31 @@ class TritonInference:
     ) -> None:
         self._links = Links(self._connect)
         self._watched: list[Server] = [each for each in servers if not isinstance(each, str)]
-        self._discovery = Discovery([each for each in servers if isinstance(each, str)], repository, resolve, self._links.retire)
+        self._discovery = Discovery(
+            [each for each in servers if isinstance(each, str)],
+            repository,
+            resolve,
+            self._links.retire,
+        )
         self._repository = repository
         self._shared_memory = shared_memory
         self._lease: Lease | None = None
         self._uninformed: dict[str, Server] = {}
-        """By model: the server that did not hold something, until the next request for the model, which may bring it."""
+        """By model: the server that did not hold something, until the next request for the model,
+        which may bring it.
+        """
         self._identities = NetworkIdentities()
 
     async def __aenter__(self) -> TritonInference:
         await self._discovery.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._discovery.stop()
         await self._links.close()
         if self._lease is not None:
@@ -114,8 +138,15 @@ class TritonInference:
 
     async def identity(self, model: str) -> str | None:
         """See `Inference.identity`; None also where servers have loaded different files."""
-        contract, stamps = self._repository.models.get(model), {server.loaded_from(model) for server in self._servers}
-        return None if contract is None or len(stamps) != 1 else await self._identities.of(contract, stamps.pop())
+        contract, stamps = (
+            self._repository.models.get(model),
+            {server.loaded_from(model) for server in self._servers},
+        )
+        return (
+            None
+            if contract is None or len(stamps) != 1
+            else await self._identities.of(contract, stamps.pop())
+        )
 
     def metrics_urls(self) -> list[str]:
         """Of every server."""
@@ -129,7 +160,9 @@ class TritonInference:
                 held[model] = held.get(model, 0.0) + size_mb
         return held
 
-    async def infer(self, model: str, inputs: Tensors, *, deadline: float) -> dict[str, NDArray[Any]]:
+    async def infer(
+        self, model: str, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
         """See `Inference.infer`."""
         contract, batch = self._checked(model, inputs)
         if contract.steps and not await self.ready(model):
@@ -161,7 +194,12 @@ class TritonInference:
                 async with self._links.asking(model, server) as connection:
                     await connection.infer(contract, inputs, batch, deadline)
             except InferenceError as error:
-                LOG.warning("%s: a request ahead of its use failed at %s: %s", model, server.url, error.message)
+                LOG.warning(
+                    "%s: a request ahead of its use failed at %s: %s",
+                    model,
+                    server.url,
+                    error.message,
+                )
                 return False
             return True
 
@@ -175,17 +213,29 @@ class TritonInference:
             return contract, contract.check(inputs)
         except ContractError as error:
             LOG.exception("an adapter broke the contract of %s", model)
-            raise InferenceError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model) from error
+            raise InferenceError(
+                LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model
+            ) from error
 
     def _others(self, model: str, tried: Collection[Server]) -> list[Server]:
         """Servers that have the model ready and were not asked yet."""
-        return [server for server in self._servers if server not in tried and server.has_ready(model)]
+        return [
+            server for server in self._servers if server not in tried and server.has_ready(model)
+        ]
 
     def _pick(self, model: str, tried: Collection[Server]) -> Server:
-        """A server that has the model ready; any untried one if none has, so that the error is the server's own."""
-        among = self._others(model, tried) or [server for server in self._servers if server not in tried]
+        """A server that has the model ready; any untried one if none has, so that the error is the
+        server's own.
+        """
+        among = self._others(model, tried) or [
+            server for server in self._servers if server not in tried
+        ]
         if not among:
-            raise error_of(model, StatusCode.UNAVAILABLE, f"no address yet of {', '.join(self._discovery.unresolved)}")
+            raise error_of(
+                model,
+                StatusCode.UNAVAILABLE,
+                f"no address yet of {', '.join(self._discovery.unresolved)}",
+            )
         uninformed = self._uninformed.pop(model, None)
         return uninformed if uninformed in among else self._links.next_of(model, among)
 

@@ -1,4 +1,6 @@
-"""Connections to servers with the requests under way on each: round robin bounded by outstanding requests, and graceful removal."""
+"""Connections to servers with the requests under way on each: round robin bounded by outstanding
+requests, and graceful removal.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from typing import Final, Protocol, TypeVar
 from orchestrator.inference.triton.connection import Connection
 
 SLACK: Final = 4
-"""Requests. Measured over three servers on two cores: 16 clients in real time give each a third to 1 % (to 6 % without slack); in
-saturation to 5 % (without slack to 9 %), and a server at niceness 19 gets 8 to 30 % less than the others."""
+"""Requests. Measured over three servers on two cores: 16 clients in real time give each a third to
+1 % (to 6 % without slack); in saturation to 5 % (without slack to 9 %), and a server at niceness 19
+gets 8 to 30 % less than the others.
+"""
 
 
 class Reachable(Protocol):
@@ -50,14 +54,17 @@ class Links:
         self._asked = 0
 
     def next_of(self, model: str, servers: Sequence[ServerT]) -> ServerT:
-        """The server not asked for `model` for the longest, among those with at most `SLACK` more requests under way than the idlest.
+        """The server not asked for `model` for the longest, among those with at most `SLACK` more
+        requests under way than the idlest.
 
         In turns for each model, since a chunk's requests alternate between models.
         """
         links = [(server, self._links.get(server)) for server in servers]
         most = SLACK + min(0 if link is None else link.busy for _, link in links)
         among = [
-            (0 if link is None else link.last_asked.get(model, 0), server) for server, link in links if link is None or link.busy <= most
+            (0 if link is None else link.last_asked.get(model, 0), server)
+            for server, link in links
+            if link is None or link.busy <= most
         ]
         return min(among, key=lambda each: each[0])[1]
 

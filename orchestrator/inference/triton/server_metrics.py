@@ -1,7 +1,9 @@
-"""Triton's own account of its work: how long requests wait in its queues, how many share an execution, what its GPUs do.
+"""Triton's own account of its work: how long requests wait in its queues, how many share an
+execution, what its GPUs do.
 
-Triton counts since its start; what matters here is the difference between two looks. Names and units are those of
-Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as shares and bytes).
+Triton counts since its start; what matters here is the difference between two looks. Names and
+units are those of Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as
+shares and bytes).
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class Counts:
         """The difference; all of it where a count fell, since the server was started anew."""
         if any(getattr(self, each.name) < getattr(before, each.name) for each in fields(Counts)):
             return self
-        return Counts(*(getattr(self, each.name) - getattr(before, each.name) for each in fields(Counts)))
+        return Counts(
+            *(getattr(self, each.name) - getattr(before, each.name) for each in fields(Counts))
+        )
 
 
 @dataclass(slots=True)
@@ -99,7 +103,9 @@ class TritonFigures:
     gpu_used_mb: float | None = None
     gpu_total_mb: float | None = None
     memory_mb: Mapping[str, float] = field(default_factory=dict)
-    """What the backend processes of each model hold for themselves, where they run on this machine under our own server."""
+    """What the backend processes of each model hold for themselves, where they run on this machine
+    under our own server.
+    """
 
     @property
     def has_gpu(self) -> bool:
@@ -126,11 +132,17 @@ def account_of(text: str) -> Account:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             counter = COUNTERS.get(sample.name)
-            if counter is not None and "model" in sample.labels:  # one sample for each version, and for each reason of failure
+            if (
+                counter is not None and "model" in sample.labels
+            ):  # one sample for each version, and for each reason of failure
                 counts = account.models.setdefault(sample.labels["model"], Counts())
                 setattr(counts, counter, getattr(counts, counter) + sample.value)
             elif sample.name.startswith("nv_gpu_"):
-                _note_gpu(account.gpus.setdefault(sample.labels.get("gpu_uuid", ""), Gpu()), sample.name, sample.value)
+                _note_gpu(
+                    account.gpus.setdefault(sample.labels.get("gpu_uuid", ""), Gpu()),
+                    sample.name,
+                    sample.value,
+                )
     return account
 
 
@@ -143,14 +155,23 @@ def _note_gpu(gpu: Gpu, name: str, value: float) -> None:
         gpu.total_bytes = value
 
 
-def figures_of(before: Mapping[str, Account], now: Mapping[str, Account], memory_mb: Mapping[str, float]) -> TritonFigures:
+def figures_of(
+    before: Mapping[str, Account], now: Mapping[str, Account], memory_mb: Mapping[str, float]
+) -> TritonFigures:
     """From two looks at several servers, each by its address."""
     spent: dict[str, list[Counts]] = {}
     for url, account in now.items():
-        earlier = before[url].models if url in before else account.models  # nothing is known of the time before the first look
+        earlier = (
+            before[url].models if url in before else account.models
+        )  # nothing is known of the time before the first look
         for model, counts in account.models.items():
             spent.setdefault(model, []).append(counts.since(earlier.get(model, Counts())))
-    gpus = {uuid: gpu for account in now.values() for uuid, gpu in account.gpus.items() if gpu.total_bytes}
+    gpus = {
+        uuid: gpu
+        for account in now.values()
+        for uuid, gpu in account.gpus.items()
+        if gpu.total_bytes
+    }
     shares = [gpu.utilization for gpu in gpus.values() if gpu.utilization is not None]
     return TritonFigures(
         models={model: load for model, each in spent.items() if (load := _load(each)) is not None},
@@ -180,12 +201,20 @@ def _load(servers: Sequence[Counts]) -> ModelLoad | None:
 
 
 class TritonWatch:
-    """Looks at every server now and then and tells what it found; a server that does not answer is left out of that look."""
+    """Looks at every server now and then and tells what it found; a server that does not answer is
+    left out of that look.
+    """
 
     def __init__(
-        self, inference: Accountable, urls: Sequence[str], tell: Callable[[TritonFigures], None], resolve: Resolve = addresses_of
+        self,
+        inference: Accountable,
+        urls: Sequence[str],
+        tell: Callable[[TritonFigures], None],
+        resolve: Resolve = addresses_of,
     ) -> None:
-        """`urls` take the place of those that the inference knows, if there are any; every address of a name in them is a server."""
+        """`urls` take the place of those that the inference knows, if there are any; every address
+        of a name in them is a server.
+        """
         self._inference = inference
         self._urls = tuple(urls)
         self._tell = tell
@@ -200,12 +229,16 @@ class TritonWatch:
             while True:
                 try:
                     await self.look(http)
-                except Exception:  # the edge of the task: figures that cannot be had are no reason to end the next look
+                # the edge of the task: figures that cannot be had are no reason to end the next
+                # look
+                except Exception:
                     LOG.exception("looking at Triton's metrics failed")
                 await asyncio.sleep(interval_s)
 
     async def gpu_used_mb(self) -> float | None:
-        """Memory in use on the servers' GPUs now, as they measured it last; None where none reports a GPU."""
+        """Memory in use on the servers' GPUs now, as they measured it last; None where none reports
+        a GPU.
+        """
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
             return figures_of({}, await self._accounts(http), {}).gpu_used_mb
 
@@ -214,7 +247,9 @@ class TritonWatch:
         now = await self._accounts(http)
         memory_mb = await asyncio.to_thread(self._inference.memory_mb)
         figures = figures_of(self._before, now, memory_mb)
-        self._before = {url: account for url, account in {**self._before, **now}.items() if url in self._asked}
+        self._before = {
+            url: account for url, account in {**self._before, **now}.items() if url in self._asked
+        }
         if now or memory_mb:
             self._tell(figures)
 
@@ -223,18 +258,30 @@ class TritonWatch:
         pages = await self._pages()
         self._asked = frozenset(pages)
         self._silent &= self._asked
-        accounts = await asyncio.gather(*(self._account(http, url, host) for url, host in pages.items()))
-        return {url: account for url, account in zip(pages, accounts, strict=True) if account is not None}
+        accounts = await asyncio.gather(
+            *(self._account(http, url, host) for url, host in pages.items())
+        )
+        return {
+            url: account
+            for url, account in zip(pages, accounts, strict=True)
+            if account is not None
+        }
 
     async def _pages(self) -> dict[str, str]:
         """Addresses of the pages to read, each with the host to ask for."""
         if not self._urls:
             return {url: URL(url).authority for url in self._inference.metrics_urls()}
         found = await asyncio.gather(*map(self._pages_behind, self._urls))
-        return {page: URL(url).authority for url, pages in zip(self._urls, found, strict=True) for page in pages}
+        return {
+            page: URL(url).authority
+            for url, pages in zip(self._urls, found, strict=True)
+            for page in pages
+        }
 
     async def _pages_behind(self, url: str) -> list[str]:
-        """One for each address of the host. A name that has none now is read by itself, as is one whose certificate counts."""
+        """One for each address of the host. A name that has none now is read by itself, as is one
+        whose certificate counts.
+        """
         host = URL(url).host
         if host is None or URL(url).scheme != "http" or not is_name(host):
             return [url]
@@ -260,7 +307,9 @@ class TritonWatch:
 
 
 async def _whole(content: aiohttp.StreamReader) -> bytes:
-    """A body to its end, in however many pieces the network brings it; ValueError where it has more than `MAX_BYTES`."""
+    """A body to its end, in however many pieces the network brings it; ValueError where it has more
+    than `MAX_BYTES`.
+    """
     body = bytearray()
     async for piece in content.iter_any():
         body += piece

@@ -1,6 +1,8 @@
-"""Lends shared memory to the requests of one connection: a ring of small slots, and one of large ones if large tensors come.
+"""Lends shared memory to the requests of one connection: a ring of small slots, and one of large
+ones if large tensors come.
 
-As bytes 9 MB cost the event loop a stall of tens of milliseconds, which every other session would feel; here they cost two.
+As bytes 9 MB cost the event loop a stall of tens of milliseconds, which every other session would
+feel; here they cost two.
 """
 
 from __future__ import annotations
@@ -15,17 +17,28 @@ import grpc
 from grpc import StatusCode
 from tritonclient.grpc import service_pb2
 
-from orchestrator.inference.triton.shared_memory_ring import LARGE_SLOT_BYTES, LARGE_SLOTS, SLOT_BYTES, SLOTS, Slot, SlotRing
+from orchestrator.inference.triton.shared_memory_ring import (
+    LARGE_SLOT_BYTES,
+    LARGE_SLOTS,
+    SLOT_BYTES,
+    SLOTS,
+    Slot,
+    SlotRing,
+)
 
 LOG = logging.getLogger(__name__)
 
 REGISTER_TIMEOUT_S: Final = 1.0
 
-UNANSWERED: Final = frozenset({StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.UNKNOWN})
+UNANSWERED: Final = frozenset(
+    {StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.UNKNOWN}
+)
 """Statuses after which the server may still be at work on the request."""
 
 SIZES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
-"""Bytes of a slot and slots, of each ring, smallest first; a ring is reserved when the first request wants it."""
+"""Bytes of a slot and slots, of each ring, smallest first; a ring is reserved when the first
+request wants it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,9 @@ class Loan:
 
 
 class SharedMemory:
-    """The rings that one server knows. `prefix` starts the names of segments; empty where everything travels as bytes."""
+    """The rings that one server knows. `prefix` starts the names of segments; empty where
+    everything travels as bytes.
+    """
 
     def __init__(self, stub: Any, prefix: str) -> None:
         self._stub = stub
@@ -47,7 +62,8 @@ class SharedMemory:
         self._registering = asyncio.Lock()
 
     async def lend(self, inputs_and_outputs: int, outputs: int) -> Loan | None:
-        """A slot for so many bytes, or None where bytes have to do: no sharing, no slot left, or outputs that will not fit.
+        """A slot for so many bytes, or None where bytes have to do: no sharing, no slot left, or
+        outputs that will not fit.
 
         Inputs that do not fit travel as bytes beside those that do.
         """
@@ -61,7 +77,9 @@ class SharedMemory:
         slot = None if ring is None else ring.take()
         return None if ring is None or slot is None else Loan(ring, slot)
 
-    def settle(self, loan: Loan | None, model: str, sent_at: float, now: float, *, answered: bool) -> None:
+    def settle(
+        self, loan: Loan | None, model: str, sent_at: float, now: float, *, answered: bool
+    ) -> None:
         """A request has ended; the server may still write into its slot unless it `answered`."""
         if answered:
             for ring in self._rings.values():
@@ -78,7 +96,9 @@ class SharedMemory:
         return self._rings[slot_bytes].free if slot_bytes in self._rings else 0
 
     def forget(self) -> None:
-        """The server lost them (it was restarted, so nobody writes any more): the next requests register others."""
+        """The server lost them (it was restarted, so nobody writes any more): the next requests
+        register others.
+        """
         self.close()
         self._wanted |= set(SIZES) if self._prefix else set()
 
@@ -93,12 +113,20 @@ class SharedMemory:
             return
         key = f"{self._prefix}{uuid.uuid4().hex[:12]}"
         try:
-            ring = await asyncio.to_thread(SlotRing, key, SIZES[slot_bytes], slot_bytes)  # zeroing it takes a while
+            ring = await asyncio.to_thread(
+                SlotRing, key, SIZES[slot_bytes], slot_bytes
+            )  # zeroing it takes a while
         except OSError as error:
             self._wanted.discard(slot_bytes)
-            LOG.warning("no shared memory for tensors of up to %d MiB, they travel as bytes: %s", slot_bytes >> 20, error)
+            LOG.warning(
+                "no shared memory for tensors of up to %d MiB, they travel as bytes: %s",
+                slot_bytes >> 20,
+                error,
+            )
             return
-        message = service_pb2.SystemSharedMemoryRegisterRequest(name=ring.key, key=f"/{ring.key}", byte_size=ring.nbytes)
+        message = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=ring.key, key=f"/{ring.key}", byte_size=ring.nbytes
+        )
         try:
             await self._stub.SystemSharedMemoryRegister(message, timeout=REGISTER_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:

@@ -1,7 +1,9 @@
-"""Shared memory for tensors when the server is on the same host: one segment, cut into slots that requests borrow.
+"""Shared memory for tensors when the server is on the same host: one segment, cut into slots that
+requests borrow.
 
-The server writes a request's outputs whenever it gets to it, also after the client has given up. A slot whose request
-was not answered is therefore kept out of use until the server can no longer write into it.
+The server writes a request's outputs whenever it gets to it, also after the client has given up. A
+slot whose request was not answered is therefore kept out of use until the server can no longer
+write into it.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ SLOT_BYTES: Final = 4 << 20
 
 LARGE_SLOTS: Final = 8
 LARGE_SLOT_BYTES: Final = 20 << 20
-"""A chunk's request of `tpsm_neural_frames`, the largest there is: 15.7 MB of a photo's features, and the frames of the answer."""
+"""A chunk's request of `tpsm_neural_frames`, the largest there is: 15.7 MB of a photo's features,
+and the frames of the answer.
+"""
 
 QUARANTINE_S: Final = 10.0
-"""An abandoned request has certainly ended when this has passed *and* a later one for its model was answered."""
+"""An abandoned request has certainly ended when this has passed *and* a later one for its model was
+answered.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,10 @@ class SlotRing:
         self.nbytes = slots * slot_bytes
         self._memory = _reserve(key, self.nbytes)
         view = memoryview(self._memory)
-        self._free = [Slot(i * slot_bytes, view[i * slot_bytes : (i + 1) * slot_bytes]) for i in reversed(range(slots))]
+        self._free = [
+            Slot(i * slot_bytes, view[i * slot_bytes : (i + 1) * slot_bytes])
+            for i in reversed(range(slots))
+        ]
         self._abandoned: list[_Abandoned] = []
 
     @property
@@ -74,10 +83,16 @@ class SlotRing:
         self._abandoned.append(_Abandoned(slot, model, now))
 
     def answered(self, model: str, sent_at: float, now: float) -> None:
-        """A request for `model` was answered: requests wait in line, so those abandoned long before it have ended."""
+        """A request for `model` was answered: requests wait in line, so those abandoned long before
+        it have ended.
+        """
         if not self._abandoned:
             return
-        ended = [each for each in self._abandoned if each.model == model and each.at < sent_at and now - each.at >= QUARANTINE_S]
+        ended = [
+            each
+            for each in self._abandoned
+            if each.model == model and each.at < sent_at and now - each.at >= QUARANTINE_S
+        ]
         self._abandoned = [each for each in self._abandoned if each not in ended]
         self._free += [each.slot for each in ended]
 
@@ -96,7 +111,9 @@ def _opened(key: str) -> Iterator[int]:
 
 
 def _reserve(key: str, nbytes: int) -> mmap.mmap:
-    """Raises OSError where `/dev/shm` is too small; without reserving, the server would die of SIGBUS when it fills up."""
+    """Raises OSError where `/dev/shm` is too small; without reserving, the server would die of
+    SIGBUS when it fills up.
+    """
     with _opened(key) as descriptor:
         try:
             os.posix_fallocate(descriptor, 0, nbytes)

@@ -1,4 +1,6 @@
-"""Turns what a Triton answers into error codes: the one table of statuses (DESIGN 3, ARCHITECTURE.md)."""
+"""Turns what a Triton answers into error codes: the one table of statuses (DESIGN 3,
+ARCHITECTURE.md).
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,15 @@ ENSEMBLE: Final = re.compile(r"^in ensemble '[^']*', ")
 """What the server puts before the message of an ensemble's member."""
 
 DEAD_INSTANCE: Final = "is not healthy"
-"""In the message of every call to a backend process that died; the server never restarts it (2.51)."""
+"""In the message of every call to a backend process that died; the server never restarts it (2.51).
+"""
 
 LOST_REGION: Final = "Unable to find shared memory region"
 """A server that was restarted has forgotten the client's shared memory."""
 
 SHORT_REGION: Final = "shared memory size specified with the request"
-"""An output did not fit into the shared memory offered for it; the message goes on with the sizes."""
+"""An output did not fit into the shared memory offered for it; the message goes on with the sizes. 
+"""
 
 CODES: Final[tuple[tuple[StatusCode, str, LipSyncErrorCode], ...]] = (
     # status, part of the message ("" is any), code: the first row that matches wins
@@ -55,4 +59,6 @@ def error_of(model: str, status: StatusCode, message: str) -> InferenceError:
 
 def timed_out(model: str) -> InferenceError:
     """The deadline passed before or while the request was on its way."""
-    return InferenceError(LipSyncErrorCode.TIMEOUT, f"{model}: no answer before the deadline", model=model)
+    return InferenceError(
+        LipSyncErrorCode.TIMEOUT, f"{model}: no answer before the deadline", model=model
+    )

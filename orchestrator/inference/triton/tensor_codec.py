@@ -15,13 +15,17 @@ from orchestrator.inference.model_contract import DATATYPES, ModelContract
 from orchestrator.inference.triton.shared_memory_ring import Slot
 
 WORTH_SHARING: Final = 16 << 10
-"""Tensors of fewer bytes travel inside the message; for them the parameters cost as much as the copy."""
+"""Tensors of fewer bytes travel inside the message; for them the parameters cost as much as the
+copy.
+"""
 
 ALIGNMENT: Final = 64
 """Tensors in a slot start on cache lines."""
 
 
-def encode(contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | None, region: str) -> tuple[Any, dict[str, int]]:
+def encode(
+    contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | None, region: str
+) -> tuple[Any, dict[str, int]]:
     """A `ModelInferRequest`, and where in the slot each output is expected."""
     request = service_pb2.ModelInferRequest(model_name=contract.name)
     writer = _SlotWriter(slot, region)
@@ -40,7 +44,9 @@ def encode(contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | No
 
 def worth_sharing(contract: ModelContract, inputs: Tensors, batch: int) -> int:
     """Bytes of shared memory that a request could use, as far as its answer's size is known."""
-    sizes = [array.nbytes for array in inputs.values()] + [size or 0 for size in _sizes(contract, batch).values()]
+    sizes = [array.nbytes for array in inputs.values()] + [
+        size or 0 for size in _sizes(contract, batch).values()
+    ]
     return sum(size + ALIGNMENT for size in sizes if size >= WORTH_SHARING)
 
 
@@ -55,7 +61,9 @@ def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[s
             source, offset = slot.view, offsets[tensor.name]
         dtype = DATATYPES[tensor.datatype]
         count = math.prod(tensor.shape)
-        outputs[tensor.name] = np.frombuffer(source, dtype, count, offset).reshape(tuple(tensor.shape)).copy()
+        outputs[tensor.name] = (
+            np.frombuffer(source, dtype, count, offset).reshape(tuple(tensor.shape)).copy()
+        )
     return outputs
 
 

@@ -1,4 +1,6 @@
-"""Audio2Head: speech to head pose and key points, 64 frames at a time, drawn by a first-order motion model; looks 2 s ahead."""
+"""Audio2Head: speech to head pose and key points, 64 frames at a time, drawn by a first-order
+motion model; looks 2 s ahead.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,15 @@ from orchestrator.models.audio2head.features import ROW_VALUES, ROWS_PER_FRAME
 from orchestrator.models.audio2head.motion import KeyPoints, Track, follow, native_frames
 from orchestrator.models.audio2head.pose_boxes import SIZE
 from orchestrator.models.audio2head.streaming_features import SOUND, WINDOW, sound_around
-from orchestrator.models.base import ArraySpec, FaceEncoding, FeatureWindows, Frames, Infer, Licences, ModelSpec
+from orchestrator.models.base import (
+    ArraySpec,
+    FaceEncoding,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+)
 
 VECTOR: Final = 256
 POINTS: Final = 10
@@ -33,13 +43,17 @@ FEATURES: Final = (256, 64, 64)
 SMALL: Final = (3, 64, 64)
 
 RETURN_S: Final = 0.4
-"""From speaking to rest and back, in sound that is silent: the head turns to where the picture has it, then the picture fades in."""
+"""From speaking to rest and back, in sound that is silent: the head turns to where the picture has
+it, then the picture fades in.
+"""
 
 FADE: Final = 0.3
 """Part of `RETURN_S` that the fade takes."""
 
 GAP_S: Final = 0.25
-"""After a longer pause between two of our frames other models have drawn, which the service fades out."""
+"""After a longer pause between two of our frames other models have drawn, which the service fades
+out.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +69,9 @@ class Speaking:
 
 
 class Audio2Head:
-    """Head, mouth and lids move as the networks say; silence is the resting face of `static`, without asking them."""
+    """Head, mouth and lids move as the networks say; silence is the resting face of `static`,
+    without asking them.
+    """
 
     spec = ModelSpec(
         model=LipSyncModel.AUDIO2HEAD,
@@ -90,35 +106,50 @@ class Audio2Head:
         try:
             return prepare_audio2head_pictures(face, size)
         except ValueError as error:
-            message = f"face model {face.id!r} cannot be used with audio2head: {error}; enrol another photo"
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False) from error
+            message = (
+                f"face model {face.id!r} cannot be used with audio2head: {error}; enrol another "
+                "photo"
+            )
+            raise LipSyncError(
+                LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
+            ) from error
 
     async def encode(self, infer: Infer, face: Audio2HeadPictures) -> dict[str, NDArray[Any]]:
         """Source features, key points and where the head pose begins; the same for every size."""
         answer = await infer("audio2head_picture", {"picture": face.source[None]})
         return {name: answer[name][0].copy() for name in self.encoding.arrays}
 
-    def with_encodings(self, face: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]) -> Audio2HeadFace:
+    def with_encodings(
+        self, face: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]
+    ) -> Audio2HeadFace:
         """See `with_network_s_view`."""
         return with_network_s_view(face, encodings)
 
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: Audio2HeadFace, state: Speaking | None
     ) -> tuple[Frames, Speaking | None]:
-        """Motion frame by frame, so that any chunking gives the same; then all pictures in one request."""
+        """Motion frame by frame, so that any chunking gives the same; then all pictures in one
+        request.
+        """
         moments: list[Speaking] = []
         for index in range(len(windows)):
             state = await _next(infer, windows, index, face, state)
             moments.append(state)
         poses = [_returning(moment, face.rest) for moment in moments]
         moving = [points for points in poses if points is not None]
-        patches = await _pictures(infer, face, moving) if moving else np.empty((0, SIZE, SIZE, 3), np.uint8)
+        patches = (
+            await _pictures(infer, face, moving)
+            if moving
+            else np.empty((0, SIZE, SIZE, 3), np.uint8)
+        )
         shares = [min(1.0, moment.presence / FADE) for moment in moments]
         frames = await in_frame_thread(pasted, face.pictures, windows.idle_s, shares, patches)
         return frames, state
 
     def canary(self) -> dict[str, Tensors]:
-        """Black pictures, no sound, all points in the middle; the jacobians are inverted, so zeros would not do."""
+        """Black pictures, no sound, all points in the middle; the jacobians are inverted, so zeros
+        would not do.
+        """
         vector, memory = np.zeros((1, VECTOR), np.float32), np.zeros((1, 2, VECTOR), np.float32)
         points = np.zeros((1, POINTS, 2), np.float32)
         upright = np.broadcast_to(np.eye(2, dtype=np.float32), (1, POINTS, 2, 2))
@@ -127,7 +158,12 @@ class Audio2Head:
         return {
             "audio2head_picture": {"picture": picture},
             "audio2head_embedding": {"audio": np.zeros((1, *block), np.float32)},
-            "audio2head_pose": {"embedding": vector, "vector": vector, "hidden": memory, "cell": memory},
+            "audio2head_pose": {
+                "embedding": vector,
+                "vector": vector,
+                "hidden": memory,
+                "cell": memory,
+            },
             "audio2head_key_points": {
                 "audio": np.zeros((1, CHUNK_FRAMES, *block), np.float32),
                 "boxes": np.zeros((1, CHUNK_FRAMES, SIZE, SIZE), np.uint8),
@@ -144,21 +180,31 @@ class Audio2Head:
         }
 
 
-async def _next(infer: Infer, windows: FeatureWindows, index: int, face: Audio2HeadFace, before: Speaking | None) -> Speaking:
-    """One frame later. In silence the last motion is held while it gives way to rest, and no network is asked for another."""
+async def _next(
+    infer: Infer, windows: FeatureWindows, index: int, face: Audio2HeadFace, before: Speaking | None
+) -> Speaking:
+    """One frame later. In silence the last motion is held while it gives way to rest, and no
+    network is asked for another.
+    """
     idle_s, silent = float(windows.idle_s[index]), bool(windows.silent[index])
     presence = _presence(before, idle_s, silent)
     track = before.track if before is not None else None
     if silent:
-        return Speaking(idle_s, presence, before.shown if before is not None and presence > 0.0 else None, track)
+        return Speaking(
+            idle_s, presence, before.shown if before is not None and presence > 0.0 else None, track
+        )
     slot = int(windows.slot[index])
     sound = sound_around(windows.rows[index], slot)
-    track, shown = await follow(infer, face.source, track, sound, native_frames(slot, float(windows.phase[index])))
+    track, shown = await follow(
+        infer, face.source, track, sound, native_frames(slot, float(windows.phase[index]))
+    )
     return Speaking(idle_s, presence, shown, track)
 
 
 def _presence(before: Speaking | None, idle_s: float, silent: bool) -> float:
-    """Rises and falls at an even pace; a first frame that speaks does so at once, as upstream's does."""
+    """Rises and falls at an even pace; a first frame that speaks does so at once, as upstream's
+    does.
+    """
     if before is None or not 0.0 <= idle_s - before.idle_s <= GAP_S:
         return 0.0 if silent else 1.0
     step = (idle_s - before.idle_s) / RETURN_S
@@ -173,9 +219,17 @@ def _returning(moment: Speaking, rest: KeyPoints) -> KeyPoints | None:
     return moment.shown if t == 1.0 else rest.toward(moment.shown, t * t * (3.0 - 2.0 * t))
 
 
-async def _pictures(infer: Infer, face: Audio2HeadFace, points: list[KeyPoints]) -> NDArray[np.uint8]:
+async def _pictures(
+    infer: Infer, face: Audio2HeadFace, points: list[KeyPoints]
+) -> NDArray[np.uint8]:
     """The square `[n, 256, 256, 3]` moved to each of `points`."""
-    source = {name: np.broadcast_to(array, (len(points), *array.shape)) for name, array in face.tensors.items()}
-    moved = {"key_points": np.stack([at.value for at in points]), "jacobians": np.stack([at.jacobian for at in points])}
+    source = {
+        name: np.broadcast_to(array, (len(points), *array.shape))
+        for name, array in face.tensors.items()
+    }
+    moved = {
+        "key_points": np.stack([at.value for at in points]),
+        "jacobians": np.stack([at.jacobian for at in points]),
+    }
     frames: NDArray[np.uint8] = (await infer("audio2head_frame", {**source, **moved}))["frame"]
     return frames

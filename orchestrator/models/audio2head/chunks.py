@@ -1,4 +1,6 @@
-"""Which 64-frame chunk of Audio2Head gives which video frame, and what audio and pose it is shown."""
+"""Which 64-frame chunk of Audio2Head gives which video frame, and what audio and pose it is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ class Chunk:
 
 def chunks(frames: int) -> tuple[Chunk, ...]:
     """Every chunk of an utterance of `frames` video frames; each frame is kept by exactly one."""
-    return tuple(_chunk(first, frames) for first in range(0, frames, CHUNK_STEP) if first == 0 or first + CHUNK_MARGIN < frames)
+    return tuple(
+        _chunk(first, frames)
+        for first in range(0, frames, CHUNK_STEP)
+        if first == 0 or first + CHUNK_MARGIN < frames
+    )
 
 
 def _chunk(first: int, frames: int) -> Chunk:
@@ -46,7 +52,9 @@ def chunk_audio(blocks: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32
 
 
 def chunk_poses(poses: NDArray[Row], chunk: Chunk) -> NDArray[Row]:
-    """Poses or their pictures `[64, ...]` of the chunk out of `[frames + 1, ...]`; the last one stands behind the end."""
+    """Poses or their pictures `[64, ...]` of the chunk out of `[frames + 1, ...]`; the last one
+    stands behind the end.
+    """
     index = np.minimum(np.arange(chunk.first, chunk.first + CHUNK_FRAMES), len(poses) - 1)
     chosen: NDArray[Row] = poses[index]
     return chosen

@@ -1,4 +1,6 @@
-"""A face prepared for Audio2Head: the square that the network moves, and how its pictures go back into the whole one unseen."""
+"""A face prepared for Audio2Head: the square that the network moves, and how its pictures go back
+into the whole one unseen.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from numpy.typing import NDArray
 from orchestrator.core.types import FaceModel, RgbImage
 from orchestrator.models.audio2head.motion import KeyPoints, Source
 from orchestrator.models.base import Frames
-from orchestrator.models.head_square import PICTURE_SIZE, SOURCE_SIZE, HeadSquare, head_square, resized
+from orchestrator.models.head_square import (
+    PICTURE_SIZE,
+    SOURCE_SIZE,
+    HeadSquare,
+    head_square,
+    resized,
+)
 from orchestrator.models.static.adapter import RestingFace, prepare_resting_face
 from orchestrator.rendering.build_face_maps import frame_points
 
@@ -31,7 +39,9 @@ class Audio2HeadPictures:
     source: RgbImage
     """`[256, 256, 3]`: the square at rest; the same for every size."""
     weight: NDArray[np.float32]
-    """`[side, side]` of the square at the size that is sent: how much of the network's picture shows, 0..1."""
+    """`[side, side]` of the square at the size that is sent: how much of the network's picture
+    shows, 0..1.
+    """
 
     @property
     def nbytes(self) -> int:
@@ -66,10 +76,14 @@ def prepare_audio2head_pictures(face: FaceModel, size: int) -> Audio2HeadPicture
     height, width = face.neutral_pose.shape[:2]
     square = head_square(frame_points(face.landmarks(), width, height, PICTURE_SIZE))
     source = resized(square.of(prepare_resting_face(face, SOURCE_SIZE).at_rest()), PICTURE_SIZE)
-    return Audio2HeadPictures(prepare_resting_face(face, size), square, source, feathered(square, size))
+    return Audio2HeadPictures(
+        prepare_resting_face(face, size), square, source, feathered(square, size)
+    )
 
 
-def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]) -> Audio2HeadFace:
+def with_network_s_view(
+    pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]
+) -> Audio2HeadFace:
     """Joins the face with the answer of `audio2head_picture`."""
     value, jacobian = encodings["key_points"], encodings["jacobians"]
     tensors = {
@@ -82,8 +96,15 @@ def with_network_s_view(pictures: Audio2HeadPictures, encodings: Mapping[str, ND
     return Audio2HeadFace(pictures, source, KeyPoints(value, jacobian), tensors)
 
 
-def pasted(pictures: Audio2HeadPictures, idle_s: NDArray[np.float64], shares: list[float], patches: NDArray[np.uint8]) -> Frames:
-    """Frames `[n, size, size, 3]`: the resting face with the network's `patches [m, 256, 256, 3]` where a share is more than 0."""
+def pasted(
+    pictures: Audio2HeadPictures,
+    idle_s: NDArray[np.float64],
+    shares: list[float],
+    patches: NDArray[np.uint8],
+) -> Frames:
+    """Frames `[n, size, size, 3]`: the resting face with the network's `patches [m, 256, 256, 3]`
+    where a share is more than 0.
+    """
     size = pictures.head.size
     frames: Frames = np.empty((len(shares), size, size, 3), np.uint8)
     fresh = iter(patches)
@@ -95,20 +116,29 @@ def pasted(pictures: Audio2HeadPictures, idle_s: NDArray[np.float64], shares: li
     return frames
 
 
-def _paste(pictures: Audio2HeadPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float) -> None:
+def _paste(
+    pictures: Audio2HeadPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float
+) -> None:
     region = pictures.square.of(frame)
     weight = pictures.weight * np.float32(share)
-    region[:] = cv2.blendLinear(resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
+    region[:] = cv2.blendLinear(
+        resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight
+    )
 
 
 def feathered(square: HeadSquare, size: int) -> NDArray[np.float32]:
-    """How much of a patch shows, `[side, side]`: all of it, but for fades along the edges that are not the picture's own.
+    """How much of a patch shows, `[side, side]`: all of it, but for fades along the edges that are
+    not the picture's own.
 
-    The network paints what a turning head uncovers, so that nothing has to be hidden at the picture's own edges.
+    The network paints what a turning head uncovers, so that nothing has to be hidden at the
+    picture's own edges.
     """
     side = square.side * size // PICTURE_SIZE
     across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
-    rows, columns = (_fade(across, start > 0, start + square.side < PICTURE_SIZE) for start in (square.top, square.left))
+    rows, columns = (
+        _fade(across, start > 0, start + square.side < PICTURE_SIZE)
+        for start in (square.top, square.left)
+    )
     weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
     return weight
 

@@ -1,6 +1,8 @@
-"""What Audio2Head hears: 41 numbers every 10 ms, as `python_speech_features` 0.6 and WORLD's harvest gave them in training.
+"""What Audio2Head hears: 41 numbers every 10 ms, as `python_speech_features` 0.6 and WORLD's
+harvest gave them in training.
 
-A row is [13 MFCCs, 26 log filter bank energies, pitch in Hz, voiced flag]; four rows make one video frame (25 per second).
+A row is [13 MFCCs, 26 log filter bank energies, pitch in Hz, voiced flag]; four rows make one video
+frame (25 per second).
 """
 
 from __future__ import annotations
@@ -42,10 +44,17 @@ def normalised(samples: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def feature_rows(signal: NDArray[np.float64], pitch_hz: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows `[rows, 41]` of a normalised signal and its pitch `[n]` every 10 ms, zero where unvoiced; the shorter one counts."""
+    """Rows `[rows, 41]` of a normalised signal and its pitch `[n]` every 10 ms, zero where
+    unvoiced; the shorter one counts.
+    """
     cepstra, filters = cepstra_and_filters(signal)
     rows = min(len(cepstra), len(pitch_hz))
-    columns = [cepstra[:rows], filters[:rows], filled(pitch_hz)[:rows, None], (pitch_hz > 0)[:rows, None]]
+    columns = [
+        cepstra[:rows],
+        filters[:rows],
+        filled(pitch_hz)[:rows, None],
+        (pitch_hz > 0)[:rows, None],
+    ]
     features: NDArray[np.float32] = np.concatenate(columns, axis=1).astype(np.float32)
     return features
 
@@ -57,7 +66,9 @@ def frame_blocks(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def filled(pitch_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pitch `[n]` with unvoiced stretches bridged in a straight line, and its ends held; zero if nothing is voiced."""
+    """The pitch `[n]` with unvoiced stretches bridged in a straight line, and its ends held; zero
+    if nothing is voiced.
+    """
     voiced = np.flatnonzero(pitch_hz > 0)
     if not len(voiced):
         return np.zeros(len(pitch_hz))
@@ -65,8 +76,12 @@ def filled(pitch_hz: NDArray[np.float64]) -> NDArray[np.float64]:
     return bridged
 
 
-def cepstra_and_filters(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Liftered MFCCs `[frames, 13]`, the first replaced by log power, and log filter bank energies `[frames, 26]`."""
+def cepstra_and_filters(
+    signal: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Liftered MFCCs `[frames, 13]`, the first replaced by log power, and log filter bank energies
+    `[frames, 26]`.
+    """
     emphasised = np.concatenate([signal[:1], signal[1:] - PRE_EMPHASIS * signal[:-1]])
     frames = 1 + max(0, -(-(len(signal) - FRAME_SAMPLES) // HOP_SAMPLES))
     padded = np.zeros((frames - 1) * HOP_SAMPLES + FRAME_SAMPLES)

@@ -9,20 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUTTALL: Final = (0.355768, 0.487396, 0.144232, 0.012604)
-"""Four-term cosine window with a continuous first derivative (A. H. Nuttall, "Some windows with very good sidelobe behavior", 1981)."""
+"""Four-term cosine window with a continuous first derivative (A. H. Nuttall, "Some windows with
+very good sidelobe behavior", 1981).
+"""
 
 Array = NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)
-def zero_phase_kernel(numerator: tuple[float, ...], denominator: tuple[float, ...], taps: int) -> Array:
-    """Kernel `[2 taps - 1]` of a recursive filter that is run forward and backward: its impulse response correlated with itself.
+def zero_phase_kernel(
+    numerator: tuple[float, ...], denominator: tuple[float, ...], taps: int
+) -> Array:
+    """Kernel `[2 taps - 1]` of a recursive filter that is run forward and backward: its impulse
+    response correlated with itself.
 
-    `denominator[0]` is 1. `taps` has to reach to where the response is below rounding; recursion would give the same to some 1e-15.
+    `denominator[0]` is 1. `taps` has to reach to where the response is below rounding; recursion
+    would give the same to some 1e-15.
     """
     response = np.zeros(taps)
     for tap in range(taps):
-        fed_back = sum(factor * response[tap - lag] for lag, factor in enumerate(denominator[1:], 1) if lag <= tap)
+        fed_back = sum(
+            factor * response[tap - lag]
+            for lag, factor in enumerate(denominator[1:], 1)
+            if lag <= tap
+        )
         response[tap] = (numerator[tap] if tap < len(numerator) else 0.0) - fed_back
     return np.correlate(response, response, mode="full")
 

@@ -1,4 +1,6 @@
-"""From pitch candidates to one contour: the second half of WORLD's harvest, which decides what is voiced."""
+"""From pitch candidates to one contour: the second half of WORLD's harvest, which decides what is
+voiced.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ EXTEND_MISSES: Final = 4
 MIN_PERIODS: Final = 2.2
 """A section lasts at least this many periods (steps are milliseconds)."""
 BRIDGED_STEPS: Final = 9
-SMOOTHING: Final = ((0.0078202080334971724, 0.015640416066994345, 0.0078202080334971724), (1.0, -1.7347257688092754, 0.76600660094326412))
+SMOOTHING: Final = (
+    (0.0078202080334971724, 0.015640416066994345, 0.0078202080334971724),
+    (1.0, -1.7347257688092754, 0.76600660094326412),
+)
 """Second-order low-pass (b, a), run forward and backward over each section."""
 SMOOTHING_TAPS: Final = 301
 """Its impulse response has fallen by 1e-17 there."""
@@ -57,7 +62,9 @@ def without_strays(candidates: Candidates) -> Candidates:
     lost = np.zeros(pitch.shape, bool)
     for column in range(pitch.shape[1]):
         own = pitch[1:-1, column]
-        change = np.minimum(*(np.abs(own[:, None] - other).min(axis=1) for other in (pitch[2:], pitch[:-2])))
+        change = np.minimum(
+            *(np.abs(own[:, None] - other).min(axis=1) for other in (pitch[2:], pitch[:-2]))
+        )
         lost[1:-1, column] = (own > 0) & (change > STRAY_CHANGE * own)
     return Candidates(np.where(lost, 0.0, pitch), np.where(lost, 0.0, candidates.score))
 
@@ -91,7 +98,9 @@ def _steady(contour: Array) -> Array:
     current, before, earlier = contour[2:], contour[1:-1], contour[:-2]
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = 2 * before - earlier
-        jumps = (np.abs((current - expected) / expected) > STEADY_CHANGE) & (np.abs((current - before) / before) > STEADY_CHANGE)
+        jumps = (np.abs((current - expected) / expected) > STEADY_CHANGE) & (
+            np.abs((current - before) / before) > STEADY_CHANGE
+        )
     steady[2:] = np.where(jumps, 0.0, current)
     return steady
 
@@ -105,8 +114,14 @@ def _without_short(contour: Array) -> Array:
 
 
 def _merged(contour: Array, candidates: Candidates) -> Array:
-    """Sections grown along their candidates, the long ones laid over each other in the order of their beginnings."""
-    tracks = [track for section in _sections(contour) if _lasting(track := _grown(contour, section, candidates))]
+    """Sections grown along their candidates, the long ones laid over each other in the order of
+    their beginnings.
+    """
+    tracks = [
+        track
+        for section in _sections(contour)
+        if _lasting(track := _grown(contour, section, candidates))
+    ]
     if not tracks:
         return np.zeros(len(contour))
     merged, begin, end = tracks[0].pitch_hz.copy(), tracks[0].first, tracks[0].last
@@ -116,7 +131,11 @@ def _merged(contour: Array, candidates: Candidates) -> Array:
             merged[begin : end + 1] = track.pitch_hz[begin : end + 1]
         elif not (begin <= track.first and end >= track.last):
             overlap = range(track.first, end + 1)
-            from_step = end if _score(merged, overlap, candidates) > _score(track.pitch_hz, overlap, candidates) else track.first
+            from_step = (
+                end
+                if _score(merged, overlap, candidates) > _score(track.pitch_hz, overlap, candidates)
+                else track.first
+            )
             merged[from_step : track.last + 1] = track.pitch_hz[from_step : track.last + 1]
             end = track.last
     return merged
@@ -132,7 +151,9 @@ def _grown(contour: Array, section: Section, candidates: Candidates) -> _Track:
 
 
 def _follow(pitch: Array, origin: int, limit: int, direction: int, candidates: Candidates) -> int:
-    """Go on from step to step to the nearest candidate, until four in a row have none; returns the last step that had one."""
+    """Go on from step to step to the nearest candidate, until four in a row have none; returns the
+    last step that had one.
+    """
     reference, reached, misses = pitch[origin], origin, 0
     for step in range(origin + direction, limit + 2 * direction, direction):
         options = candidates.pitch_hz[step]
@@ -151,7 +172,9 @@ def _follow(pitch: Array, origin: int, limit: int, direction: int, candidates: C
 
 def _lasting(track: _Track) -> bool:
     steps = track.last - track.first
-    return steps > 0 and steps > 1000.0 * MIN_PERIODS / float(track.pitch_hz[track.first : track.last].mean())
+    return steps > 0 and steps > 1000.0 * MIN_PERIODS / float(
+        track.pitch_hz[track.first : track.last].mean()
+    )
 
 
 def _score(pitch: Array, steps: range, candidates: Candidates) -> float:
@@ -161,7 +184,9 @@ def _score(pitch: Array, steps: range, candidates: Candidates) -> float:
 
 
 def _bridged(contour: Array) -> Array:
-    """Short gaps filled in a straight line, from 1 Hz above the end before to 1 Hz below the beginning after."""
+    """Short gaps filled in a straight line, from 1 Hz above the end before to 1 Hz below the
+    beginning after.
+    """
     bridged, sections = contour.copy(), _sections(contour)
     for (_, last), (first, _) in pairwise(sections):
         gap = first - last - 1

@@ -1,8 +1,10 @@
-"""Pitch as Audio2Head was trained on it: WORLD's harvest (M. Morise, Interspeech 2017), every 10 ms from 71 to 800 Hz.
+"""Pitch as Audio2Head was trained on it: WORLD's harvest (M. Morise, Interspeech 2017), every 10 ms
+from 71 to 800 Hz.
 
-Band-pass filters a fortieth of an octave apart each tell a pitch from the zero crossings of what they let through; where neighbours
-agree there is a candidate, which is refined on the spectrum. `audio2head_voicing` then joins candidates into a contour.
-The constants are those of the reference implementation, and so are its rounding and its one-sample shifts: they are audible in the result.
+Band-pass filters a fortieth of an octave apart each tell a pitch from the zero crossings of what
+they let through; where neighbours agree there is a candidate, which is refined on the spectrum.
+`audio2head_voicing` then joins candidates into a contour. The constants are those of the reference
+implementation, and so are its rounding and its one-sample shifts: they are audible in the result.
 """
 
 from __future__ import annotations
@@ -14,7 +16,12 @@ from numpy.typing import NDArray
 
 from orchestrator.core.spectra import fast_length
 from orchestrator.models.audio2head.filters import nuttall_window, zero_phase_kernel
-from orchestrator.models.audio2head.harvest_contour import Candidates, best_contour, smoothed, without_strays
+from orchestrator.models.audio2head.harvest_contour import (
+    Candidates,
+    best_contour,
+    smoothed,
+    without_strays,
+)
 
 SAMPLE_RATE_HZ: Final = 16_000
 RATE_HZ: Final = 8_000
@@ -40,7 +47,9 @@ LOW_PASS: Final = (
     (0.16797464681802227, 0.50392394045406674, 0.50392394045406674, 0.16797464681802227),
     (1.0, -0.041156734567757189, 0.42599112459189636, -0.041037215479961225),
 )
-"""Chebyshev filter (b, a) of the first kind: third order, 0.05 dB of ripple, up to 0.8 of the halved band."""
+"""Chebyshev filter (b, a) of the first kind: third order, 0.05 dB of ripple, up to 0.8 of the
+halved band.
+"""
 LOW_PASS_TAPS: Final = 96
 """Its impulse response has fallen by 1e-17 there."""
 
@@ -48,7 +57,9 @@ Array = NDArray[np.float64]
 
 
 def harvest(signal: Array) -> Array:
-    """Pitch in Hz every 10 ms of a signal at 16 kHz, `[1 + n // 160]`, zero where unvoiced; the value i is at i * 10 ms."""
+    """Pitch in Hz every 10 ms of a signal at 16 kHz, `[1 + n // 160]`, zero where unvoiced; the
+    value i is at i * 10 ms.
+    """
     frames = int(len(signal) / SAMPLE_RATE_HZ / PERIOD_S) + 1
     if not signal.any():
         return np.zeros(frames)
@@ -57,13 +68,17 @@ def harvest(signal: Array) -> Array:
     times_s = np.arange(steps, dtype=np.float64) * STEP_S
     rough = _overlapped(_agreed(_band_pitches(halved, times_s)))
     contour = smoothed(best_contour(without_strays(_refined(halved, rough, times_s))))
-    chosen = np.minimum(steps - 1, _rounded(np.arange(frames, dtype=np.float64) * PERIOD_S * 1000.0))
+    chosen = np.minimum(
+        steps - 1, _rounded(np.arange(frames, dtype=np.float64) * PERIOD_S * 1000.0)
+    )
     pitch_hz: Array = contour[chosen]
     return pitch_hz
 
 
 def _halved(signal: Array) -> Array:
-    """At 8 kHz without its mean: low-passed forward and backward, every second sample from index 1."""
+    """At 8 kHz without its mean: low-passed forward and backward, every second sample from index
+    1.
+    """
     margin, reflected = 140, 9
     held = np.pad(signal, margin, mode="edge")
     extended = np.pad(held, reflected, mode="reflect", reflect_type="odd")
@@ -76,17 +91,26 @@ def _halved(signal: Array) -> Array:
 
 
 def _band_pitches(signal: Array, times_s: Array) -> Array:
-    """`[bands, steps]`: the pitch that each band's zero crossings tell, zero where it is far from the band."""
+    """`[bands, steps]`: the pitch that each band's zero crossings tell, zero where it is far from
+    the band.
+    """
     lowest, highest = FLOOR_HZ * 0.9, CEILING_HZ * 1.1
     bands = 1 + int(np.log2(highest / lowest) * BANDS_PER_OCTAVE)
     centres_hz = lowest * 2.0 ** (np.arange(1, bands + 1) / BANDS_PER_OCTAVE)
     size = fast_length(len(signal) + 5 + 2 * int(2.0 * RATE_HZ / centres_hz[0]) + 1)
     spectrum = np.fft.rfft(signal, size)
-    return np.stack([_band_pitch(_band(spectrum, size, len(signal), centre), centre, times_s) for centre in centres_hz])
+    return np.stack(
+        [
+            _band_pitch(_band(spectrum, size, len(signal), centre), centre, times_s)
+            for centre in centres_hz
+        ]
+    )
 
 
 def _band(spectrum: NDArray[np.complex128], size: int, samples: int, centre_hz: float) -> Array:
-    """The signal through a cosine of four periods under a Nuttall window, delayed by half of it and one sample."""
+    """The signal through a cosine of four periods under a Nuttall window, delayed by half of it and
+    one sample.
+    """
     half = int(_rounded(RATE_HZ / centre_hz * 2.0))
     offsets = np.arange(-half, half + 1)
     kernel = nuttall_window(2 * half + 1) * np.cos(2 * np.pi * centre_hz * offsets / RATE_HZ)
@@ -95,18 +119,24 @@ def _band(spectrum: NDArray[np.complex128], size: int, samples: int, centre_hz: 
 
 
 def _band_pitch(filtered: Array, centre_hz: float, times_s: Array) -> Array:
-    """Mean pitch of falling and rising zero crossings, peaks and dips at the times `[steps]`, zero where it does not fit."""
+    """Mean pitch of falling and rising zero crossings, peaks and dips at the times `[steps]`, zero
+    where it does not fit.
+    """
     slope = -filtered[:-1] + filtered[1:]
     tracks = [_crossings(wave) for wave in (filtered, -filtered, slope, -slope)]
     if any(len(pitch_hz) <= 2 for _, pitch_hz in tracks):
         return np.zeros(len(times_s))
-    pitch = np.mean([_interpolated(places_s, pitch_hz, times_s) for places_s, pitch_hz in tracks], axis=0)
+    pitch = np.mean(
+        [_interpolated(places_s, pitch_hz, times_s) for places_s, pitch_hz in tracks], axis=0
+    )
     near = np.abs(pitch - centre_hz) <= BAND_AGREEMENT * centre_hz
     return np.where(near & (pitch >= FLOOR_HZ) & (pitch <= CEILING_HZ), pitch, 0.0)
 
 
 def _crossings(wave: Array) -> tuple[Array, Array]:
-    """Middle (s) and inverse length (Hz) of the intervals between crossings from above zero to below; samples count from 1."""
+    """Middle (s) and inverse length (Hz) of the intervals between crossings from above zero to
+    below; samples count from 1.
+    """
     before = np.flatnonzero((wave[:-1] > 0.0) & (wave[1:] <= 0.0))
     exact = before + 1 - wave[before] / (wave[before + 1] - wave[before])
     return (exact[:-1] + exact[1:]) / 2.0 / RATE_HZ, RATE_HZ / np.diff(exact)
@@ -121,12 +151,16 @@ def _interpolated(x: Array, y: Array, at: Array) -> Array:
 
 
 def _agreed(pitches: Array) -> Array:
-    """`[steps, candidates]`: mean pitch wherever at least ten neighbouring bands have one; unused places are zero."""
+    """`[steps, candidates]`: mean pitch wherever at least ten neighbouring bands have one; unused
+    places are zero.
+    """
     has = pitches > 0
     has[[0, -1]] = False
     edges = np.diff(has.astype(np.int8), axis=0).T
     step, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[1]  # a stretch's beginning and end are equally many in the order of steps
+    end = np.nonzero(edges == -1)[
+        1
+    ]  # a stretch's beginning and end are equally many in the order of steps
     wide = end - begin >= MIN_BANDS
     step, begin, end = step[wide], begin[wide] + 1, end[wide] + 1
     totals = np.concatenate([np.zeros((1, pitches.shape[1])), np.cumsum(pitches, axis=0)])
@@ -138,7 +172,9 @@ def _agreed(pitches: Array) -> Array:
 
 
 def _overlapped(pitches: Array) -> Array:
-    """`[steps, 7 * candidates]`: those of the step itself, of the three before and of the three after."""
+    """`[steps, 7 * candidates]`: those of the step itself, of the three before and of the three
+    after.
+    """
     shifts = [0, *range(1, OVERLAP_STEPS + 1), *range(-1, -OVERLAP_STEPS - 1, -1)]
     columns = [np.zeros_like(pitches) for _ in shifts]
     for column, shift in zip(columns, shifts, strict=True):
@@ -163,7 +199,9 @@ def _refined(signal: Array, rough: Array, times_s: Array) -> Candidates:
 
 
 def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[Array, Array]:
-    """Pitch `[n]` from the instantaneous frequencies of the first harmonics under a window of three periods, and its score."""
+    """Pitch `[n]` from the instantaneous frequencies of the first harmonics under a window of three
+    periods, and its score.
+    """
     width, size = 2 * half + 1, 2 ** (2 + int(np.log2(2 * half + 1)))
     index = _rounded((times_s - half / RATE_HZ) * RATE_HZ + 0.001)[:, None] + np.arange(width)
     cosine = np.cos(((index - 1.0) / RATE_HZ - times_s[:, None]) * (2 * np.pi * RATE_HZ / width))
@@ -174,11 +212,16 @@ def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[
     wave = signal[np.clip(index - 1, 0, len(signal) - 1)]
     multiples = np.arange(1, HARMONICS + 1)
     bins = np.minimum(_rounded(pitch_hz[:, None] * size / RATE_HZ * multiples), size // 2)
-    main, moved = (np.take_along_axis(np.fft.rfft(wave * shape, size), bins, axis=1) for shape in (window, slope))
+    main, moved = (
+        np.take_along_axis(np.fft.rfft(wave * shape, size), bins, axis=1)
+        for shape in (window, slope)
+    )
     power = main.real**2 + main.imag**2
     rotation = main.real * moved.imag - main.imag * moved.real
     with np.errstate(divide="ignore", invalid="ignore"):
-        instant_hz = np.where(power > 0, bins * RATE_HZ / size + rotation / power * RATE_HZ / 2 / np.pi, 0.0)
+        instant_hz = np.where(
+            power > 0, bins * RATE_HZ / size + rotation / power * RATE_HZ / 2 / np.pi, 0.0
+        )
     used = multiples <= np.minimum((RATE_HZ / 2.0 / pitch_hz).astype(int), HARMONICS)[:, None]
     amplitude = np.where(used, np.sqrt(power), 0.0)
     refined = (amplitude * instant_hz).sum(axis=1) / ((amplitude * multiples).sum(axis=1) + 1e-12)

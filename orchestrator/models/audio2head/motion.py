@@ -1,4 +1,6 @@
-"""Audio2Head's chunks of 64 frames in a live turn: head poses step by step, key points chunk by chunk, each asked for once."""
+"""Audio2Head's chunks of 64 frames in a live turn: head poses step by step, key points chunk by
+chunk, each asked for once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ EMBEDDED_AT_ONCE: Final = 32
 """Within the network's largest batch."""
 
 ON_A_FRAME: Final = 1e-3
-"""Frames; a centre this near to that of a frame at 25 fps is on it, so that 25 fps interpolate nothing."""
+"""Frames; a centre this near to that of a frame at 25 fps is on it, so that 25 fps interpolate
+nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,10 @@ class KeyPoints:
     def toward(self, other: KeyPoints, share: float) -> KeyPoints:
         """A straight line from here (0) to `other` (1)."""
         part = np.float32(share)
-        return KeyPoints(self.value + part * (other.value - self.value), self.jacobian + part * (other.jacobian - self.jacobian))
+        return KeyPoints(
+            self.value + part * (other.value - self.value),
+            self.jacobian + part * (other.jacobian - self.jacobian),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +92,17 @@ class Track:
 
 
 def native_frames(slot: int, phase: float) -> tuple[int, int, float]:
-    """Frames at 25 fps before and after a frame's centre, and how far it lies between them, 0..1."""
+    """Frames at 25 fps before and after a frame's centre, and how far it lies between them,
+    0..1.
+    """
     place = slot + phase - 0.5
     before = math.floor(place + ON_A_FRAME)
     share = place - before
-    return (max(0, before), max(0, before + 1), share) if share > ON_A_FRAME else (max(0, before), max(0, before), 0.0)
+    return (
+        (max(0, before), max(0, before + 1), share)
+        if share > ON_A_FRAME
+        else (max(0, before), max(0, before), 0.0)
+    )
 
 
 def chunk_of(frame: int) -> int:
@@ -100,7 +113,9 @@ def chunk_of(frame: int) -> int:
 async def follow(
     infer: Infer, source: Source, before: Track | None, sound: Sound, place: tuple[int, int, float]
 ) -> tuple[Track, KeyPoints]:
-    """Key points at `place` (see `native_frames`); `before` goes on if the sound still reaches back to where it ended."""
+    """Key points at `place` (see `native_frames`); `before` goes on if the sound still reaches back
+    to where it ended.
+    """
     last = max(0, sound.end - 1) if sound.ended else place[1]
     first, second = (min(frame, last) for frame in place[:2])
     track = await _listen(infer, source, before, sound, chunk_of(first))
@@ -113,8 +128,12 @@ async def follow(
     return track, points[0].toward(points[1], place[2])
 
 
-async def _listen(infer: Infer, source: Source, before: Track | None, sound: Sound, begin: int) -> Track:
-    """The track with every block heard and its head pose known; a new one begins at frame `begin`, looking as in the picture."""
+async def _listen(
+    infer: Infer, source: Source, before: Track | None, sound: Sound, begin: int
+) -> Track:
+    """The track with every block heard and its head pose known; a new one begins at frame `begin`,
+    looking as in the picture.
+    """
     heard = await in_frame_thread(hear, before.heard if before is not None else None, sound, begin)
     if before is None or sound.first > before.heard.end:
         before = Track(heard, _first_pose(source, heard.first))
@@ -131,7 +150,9 @@ def _first_pose(source: Source, first: int) -> HeadMotion:
 
 async def _embedded(infer: Infer, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     parts = [blocks[at : at + EMBEDDED_AT_ONCE] for at in range(0, len(blocks), EMBEDDED_AT_ONCE)]
-    answers = [(await infer("audio2head_embedding", {"audio": part}))["embedding"] for part in parts]
+    answers = [
+        (await infer("audio2head_embedding", {"audio": part}))["embedding"] for part in parts
+    ]
     return np.concatenate(answers)
 
 
@@ -139,7 +160,10 @@ async def _step(infer: Infer, head: HeadMotion, embeddings: NDArray[np.float32])
     """One frame after the other: each hears what the one before gave."""
     poses, vector, hidden, cell = [head.poses], head.vector, head.hidden, head.cell
     for embedding in embeddings:
-        step = await infer("audio2head_pose", {"embedding": embedding[None], "vector": vector, "hidden": hidden, "cell": cell})
+        step = await infer(
+            "audio2head_pose",
+            {"embedding": embedding[None], "vector": vector, "hidden": hidden, "cell": cell},
+        )
         vector, hidden, cell = step["next_vector"], step["next_hidden"], step["next_cell"]
         poses.append(denormalised(step["pose"]))
     kept = np.concatenate(poses)[-KEPT_BLOCKS - 1 :]
@@ -147,24 +171,35 @@ async def _step(infer: Infer, head: HeadMotion, embeddings: NDArray[np.float32])
     return HeadMotion(end - len(kept), kept, vector, hidden, cell)
 
 
-async def _with_chunk(infer: Infer, source: Source, track: Track, sound: Sound, frame: int) -> Track:
+async def _with_chunk(
+    infer: Infer, source: Source, track: Track, sound: Sound, frame: int
+) -> Track:
     """The track with the chunk that gives `frame`.
 
-    Frames 0 to 15 have a chunk before all of its sound is there: it is shown what there is, as upstream shows a short utterance.
+    Frames 0 to 15 have a chunk before all of its sound is there: it is shown what there is, as
+    upstream shows a short utterance.
     """
     first = chunk_of(frame)
-    enough = first if frame < CHUNK_MARGIN else min(first + CHUNK_FRAMES, sound.end if sound.ended else first + CHUNK_FRAMES)
+    enough = (
+        first
+        if frame < CHUNK_MARGIN
+        else min(first + CHUNK_FRAMES, sound.end if sound.ended else first + CHUNK_FRAMES)
+    )
     if any(chunk.first == first and chunk.seen >= enough for chunk in track.chunks):
         return track
     audio, boxes = await in_frame_thread(_shown, track, first)
-    answer = await infer("audio2head_key_points", {"audio": audio, "boxes": boxes, "picture": source.picture[None]})
+    answer = await infer(
+        "audio2head_key_points", {"audio": audio, "boxes": boxes, "picture": source.picture[None]}
+    )
     seen = min(track.heard.end, first + CHUNK_FRAMES)
     chunk = ChunkPoints(first, seen, KeyPoints(answer["key_points"][0], answer["jacobians"][0]))
     return Track(track.heard, track.head, (*track.chunks, chunk)[-2:])
 
 
 def _shown(track: Track, first: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """What the network is shown of a chunk: blocks `[1, 64, 4, 41]`, zeros behind the last one, and pose pictures `[1, 64, 256, 256]`."""
+    """What the network is shown of a chunk: blocks `[1, 64, 4, 41]`, zeros behind the last one, and
+    pose pictures `[1, 64, 256, 256]`.
+    """
     heard, head = track.heard, track.head
     blocks = heard.blocks(first, min(heard.end, first + CHUNK_FRAMES))
     audio = np.zeros((1, CHUNK_FRAMES, *blocks.shape[1:]), np.float32)

@@ -16,7 +16,11 @@ SIZE: Final = 256
 FOCAL_PX: Final = 233.333
 CENTRE_PX: Final = 128.0
 CORNERS: Final = np.array(
-    [(x * side, y * side, depth) for side, depth in ((75, 0), (100, 100)) for x, y in ((-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1))],
+    [
+        (x * side, y * side, depth)
+        for side, depth in ((75, 0), (100, 100))
+        for x, y in ((-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1))
+    ],
     np.float64,
 )
 """`[10, 3]`: the front square and the larger one behind it, each closed by its first corner."""
@@ -34,7 +38,9 @@ def denormalised(pose: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def box_points(pose: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Pixels `[10, 2]` (x, y) of the corners, truncated toward zero, of one denormalised pose `[6]`."""
+    """Pixels `[10, 2]` (x, y) of the corners, truncated toward zero, of one denormalised pose
+    `[6]`.
+    """
     rotation, _ = cv2.Rodrigues(pose[:3].astype(np.float64))
     camera = CORNERS @ rotation.T + pose[3:].astype(np.float64)
     pixels = camera[:, :2] / camera[:, 2:] * FOCAL_PX + CENTRE_PX
@@ -45,8 +51,9 @@ def box_points(pose: NDArray[np.float32]) -> NDArray[np.int32]:
 def box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The box of one denormalised pose `[6]`, `[256, 256]`, 255 on black without anti-aliasing.
 
-    Equal to `cv2.polylines` and `cv2.line` before OpenCV 4.13, which drew the training pictures. Later versions clip thick lines
-    first and set up to 23 % of the pixels differently, so each line is drawn here as the polygon it was then.
+    Equal to `cv2.polylines` and `cv2.line` before OpenCV 4.13, which drew the training pictures.
+    Later versions clip thick lines first and set up to 23 % of the pixels differently, so each line
+    is drawn here as the polygon it was then.
     """
     points = box_points(pose)
     picture = np.zeros((SIZE, SIZE), np.uint8)
@@ -58,7 +65,9 @@ def box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _line_outlines(points: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Corners `[13, 4, 2]` of the thick lines, in 1/65536 pixel, as OpenCV's `ThickLine` computes them (imgproc/src/drawing.cpp)."""
+    """Corners `[13, 4, 2]` of the thick lines, in 1/65536 pixel, as OpenCV's `ThickLine` computes
+    them (imgproc/src/drawing.cpp).
+    """
     first, second = np.transpose(EDGES)
     begins = np.concatenate((points, points[first])).astype(np.int64)
     ends = np.concatenate((np.roll(points, -1, axis=0), points[second])).astype(np.int64)

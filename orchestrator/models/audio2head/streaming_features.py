@@ -1,7 +1,9 @@
-"""Audio2Head's features in a live turn: upstream hears a whole file, here each frame brings a window of a few seconds.
+"""Audio2Head's features in a live turn: upstream hears a whole file, here each frame brings a
+window of a few seconds.
 
-What upstream takes from the whole file is taken from what was heard of the turn so far: its mean and its largest value, and
-the pitch contour, which is sought in stretches with some sound around them (docs/models.md has the differences measured).
+What upstream takes from the whole file is taken from what was heard of the turn so far: its mean
+and its largest value, and the pitch contour, which is sought in stretches with some sound around
+them (docs/models.md has the differences measured).
 """
 
 from __future__ import annotations
@@ -27,22 +29,32 @@ from orchestrator.models.audio2head.harvest_pitch import harvest
 from orchestrator.models.base import AudioWindow
 
 SOUND: Final = WaveformSpec(hop_length=ROWS_PER_FRAME * HOP_SAMPLES)
-"""A row is the sound of one video frame at 25 fps, of which the networks hear a block of four rows of features."""
+"""A row is the sound of one video frame at 25 fps, of which the networks hear a block of four rows
+of features.
+"""
 
 CONTEXT_BEHIND: Final = 8
 CONTEXT_AHEAD: Final = 2
-"""Blocks of sound around those whose features are computed. Over five synthetic voices 0.5 % of the rows then change between voiced
-and unvoiced against the whole file's, 0.6 % differ by more than 1 Hz; with twice as much around them it is 0.4 % and 0.4 %."""
+"""Blocks of sound around those whose features are computed. Over five synthetic voices 0.5 % of the
+rows then change between voiced and unvoiced against the whole file's, 0.6 % differ by more than 1
+Hz; with twice as much around them it is 0.4 % and 0.4 %.
+"""
 
 STRETCH: Final = 16
-"""Blocks that are computed at once, so that the sound around them is not paid for again with every frame."""
+"""Blocks that are computed at once, so that the sound around them is not paid for again with every
+frame.
+"""
 
 AHEAD: Final = 50
-"""A frame that is the first of its chunk is shown 47 blocks past its own (`audio2head_chunks`), another one where it lies between
-two frames of 25 fps, and those need `CONTEXT_AHEAD`; counted from the row of the frame's centre."""
+"""A frame that is the first of its chunk is shown 47 blocks past its own (`audio2head_chunks`),
+another one where it lies between two frames of 25 fps, and those need `CONTEXT_AHEAD`; counted from
+the row of the frame's centre.
+"""
 
 BEHIND: Final = 56
-"""The last frame of a chunk is shown 47 blocks before its own, and one where it lies between two; and `CONTEXT_BEHIND`."""
+"""The last frame of a chunk is shown 47 blocks before its own, and one where it lies between two;
+and `CONTEXT_BEHIND`.
+"""
 
 WINDOW: Final = AudioWindow(frames=BEHIND + 1 + AHEAD, ahead_frames=AHEAD)
 
@@ -50,7 +62,9 @@ KEPT_BLOCKS: Final = 128
 """More than two neighbouring chunks hear."""
 
 QUIETEST_PEAK: Final = 0.02
-"""Of full scale; a turn that has not been louder yet is not made louder than this would be: it may be the noise before the speech."""
+"""Of full scale; a turn that has not been louder yet is not made louder than this would be: it may
+be the noise before the speech.
+"""
 
 FULL_SCALE: Final = 32768.0
 LOUDNESS: Final = [0, *range(CEPSTRA, CEPSTRA + FILTERS)]
@@ -100,7 +114,13 @@ class Level:
         if not len(new):
             return self
         lowest, highest = min(self.lowest, float(new.min())), max(self.highest, float(new.max()))
-        return Level(start + len(sound.samples), self.count + len(new), self.total + float(new.sum()), lowest, highest)
+        return Level(
+            start + len(sound.samples),
+            self.count + len(new),
+            self.total + float(new.sum()),
+            lowest,
+            highest,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +129,9 @@ class Heard:
 
     first: int
     rows: NDArray[np.float64]
-    """`[4 * blocks, 41]`: as if the largest sample were one step of 16 bits, pitch zero where unvoiced."""
+    """`[4 * blocks, 41]`: as if the largest sample were one step of 16 bits, pitch zero where
+    unvoiced.
+    """
     level: Level
 
     @property
@@ -135,7 +157,11 @@ def sound_around(rows: NDArray[np.float32], slot: int) -> Sound:
     last = np.flatnonzero(samples)[-1:]
     sounding = samples[: int(last[0]) + 1] if len(last) else samples[:0]
     total = first + block_count(len(sounding))
-    return Sound(first, sounding, total, True) if total < known else Sound(first, samples, known, False)
+    return (
+        Sound(first, sounding, total, True)
+        if total < known
+        else Sound(first, samples, known, False)
+    )
 
 
 def block_count(samples: int) -> int:
@@ -145,7 +171,8 @@ def block_count(samples: int) -> int:
 
 
 def hear(before: Heard | None, sound: Sound, begin: int) -> Heard:
-    """Go on from `before` where `sound` reaches back to its end, else begin anew at block `begin` with its level.
+    """Go on from `before` where `sound` reaches back to its end, else begin anew at block `begin`
+    with its level.
 
     Whole stretches are heard, at the end everything.
     """
@@ -155,14 +182,18 @@ def hear(before: Heard | None, sound: Sound, begin: int) -> Heard:
     end = sound.end if sound.ended else sound.end // STRETCH * STRETCH
     if end <= before.end:
         return Heard(before.first, before.rows, level)
-    rows = np.concatenate([before.rows, _rows(sound, level, before.end, end)])[-KEPT_BLOCKS * ROWS_PER_FRAME :]
+    rows = np.concatenate([before.rows, _rows(sound, level, before.end, end)])[
+        -KEPT_BLOCKS * ROWS_PER_FRAME :
+    ]
     return Heard(end - len(rows) // ROWS_PER_FRAME, rows, level)
 
 
 def _rows(sound: Sound, level: Level, begin: int, end: int) -> NDArray[np.float64]:
     """Rows of the blocks `begin .. end - 1`."""
     from_block = max(sound.first, begin - CONTEXT_BEHIND)
-    start, stop = ((block - sound.first) * SOUND.hop_length for block in (from_block, end + CONTEXT_AHEAD))
+    start, stop = (
+        (block - sound.first) * SOUND.hop_length for block in (from_block, end + CONTEXT_AHEAD)
+    )
     signal = (sound.samples[start:stop] - level.mean) / level.peak
     wanted = slice((begin - from_block) * ROWS_PER_FRAME, (end - from_block) * ROWS_PER_FRAME)
     cepstra, filters = (values[wanted] for values in cepstra_and_filters(signal))

@@ -1,7 +1,8 @@
 """SadTalker: speech to 3DMM expression and head pose, drawn by a face renderer; a model for a GPU.
 
-Upstream hears a whole recording. Here rows of coefficients lie on the turn's own grid of 25 a second; a frame of any rate reads 27
-of them around its centre, between two rows a mixture of both. `docs/models.md` says what differs from upstream and why.
+Upstream hears a whole recording. Here rows of coefficients lie on the turn's own grid of 25 a
+second; a frame of any rate reads 27 of them around its centre, between two rows a mixture of both.
+`docs/models.md` says what differs from upstream and why.
 """
 
 from __future__ import annotations
@@ -17,14 +18,34 @@ from numpy.typing import NDArray
 from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.inference import Tensors
-from orchestrator.models.base import ArraySpec, FaceEncoding, FeatureWindows, Frames, Infer, Licences, ModelSpec
+from orchestrator.models.base import (
+    ArraySpec,
+    FaceEncoding,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+)
 from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED, REACH, still_window
 from orchestrator.models.sadtalker.expression import SpokenRows, joined, new_rows, still_valid
 from orchestrator.models.sadtalker.face import ALIGNED_SIZE, PICTURE_SIZE
 from orchestrator.models.sadtalker.features import MEL, WINDOW_FRAMES
-from orchestrator.models.sadtalker.head_motion import NOISE, POSE, Chunks, motions, new_chunks, still_needed
+from orchestrator.models.sadtalker.head_motion import (
+    NOISE,
+    POSE,
+    Chunks,
+    motions,
+    new_chunks,
+    still_needed,
+)
 from orchestrator.models.sadtalker.paste import paste_all
-from orchestrator.models.sadtalker.photo import SadTalkerFace, SadTalkerPhoto, photo_coefficients, prepare_photo
+from orchestrator.models.sadtalker.photo import (
+    SadTalkerFace,
+    SadTalkerPhoto,
+    photo_coefficients,
+    prepare_photo,
+)
 from orchestrator.models.sadtalker.pose import CHUNK
 from orchestrator.models.sadtalker.timing import WINDOW, Moment, moments, row_times_s
 from orchestrator.rendering.idle import idle_motion
@@ -52,9 +73,11 @@ class SadTalkerState:
 
 
 class SadTalker:
-    """Expression, head pose, key points, picture: four networks in a row, the first two together and only for rows not known yet.
+    """Expression, head pose, key points, picture: four networks in a row, the first two together
+    and only for rows not known yet.
 
-    In silence the face takes on the photo's own expression and sways as in the other models; only key points and picture are asked.
+    In silence the face takes on the photo's own expression and sways as in the other models; only
+    key points and picture are asked.
     """
 
     spec = ModelSpec(
@@ -74,7 +97,12 @@ class SadTalker:
         licences=Licences(code="ours", weights="unstated", commercial=False),
         gpu_memory_mb=4000,
     )
-    face_models = ("sadtalker_photo", "sadtalker_reconstruction", "sadtalker_key_points", "sadtalker_expression")
+    face_models = (
+        "sadtalker_photo",
+        "sadtalker_reconstruction",
+        "sadtalker_key_points",
+        "sadtalker_expression",
+    )
     encoding = FaceEncoding(
         {
             **{name: ArraySpec("float32", shape) for name, shape in VOLUMES.items()},
@@ -86,17 +114,28 @@ class SadTalker:
     )
 
     def prepare(self, face: FaceModel, size: int) -> SadTalkerPhoto:
-        """The square that moves, the aligned face, and the way back into the picture; FACE_MODEL_INCOMPATIBLE for a face too small."""
+        """The square that moves, the aligned face, and the way back into the picture;
+        FACE_MODEL_INCOMPATIBLE for a face too small.
+        """
         return prepare_photo(face, size)
 
     async def encode(self, infer: Infer, face: SadTalkerPhoto) -> dict[str, NDArray[Any]]:
-        """Volumes and key points of the photo, its coefficients, and what a blink adds; the same for every size."""
+        """Volumes and key points of the photo, its coefficients, and what a blink adds; the same
+        for every size.
+        """
         photo, rebuilt = await asyncio.gather(
-            infer("sadtalker_photo", {"picture": face.picture[None]}), infer("sadtalker_reconstruction", {"face": face.aligned[None]})
+            infer("sadtalker_photo", {"picture": face.picture[None]}),
+            infer("sadtalker_reconstruction", {"face": face.aligned[None]}),
         )
-        row, canonical = photo_coefficients(rebuilt["coefficients"][0]), photo["canonical_key_points"][0].copy()
+        row, canonical = (
+            photo_coefficients(rebuilt["coefficients"][0]),
+            photo["canonical_key_points"][0].copy(),
+        )
         posed, lids = await asyncio.gather(
-            infer("sadtalker_key_points", {"coefficients": still_window(row)[None], "canonical_key_points": canonical[None]}),
+            infer(
+                "sadtalker_key_points",
+                {"coefficients": still_window(row)[None], "canonical_key_points": canonical[None]},
+            ),
             infer("sadtalker_expression", _lids(row[:EXPRESSION])),
         )
         return {
@@ -107,52 +146,88 @@ class SadTalker:
             "closed_lids": lids["expression"][1] - lids["expression"][0],
         }
 
-    def with_encodings(self, face: SadTalkerPhoto, encodings: Mapping[str, NDArray[Any]]) -> SadTalkerFace:
+    def with_encodings(
+        self, face: SadTalkerPhoto, encodings: Mapping[str, NDArray[Any]]
+    ) -> SadTalkerFace:
         """Both together."""
         return SadTalkerFace(photo=face, **encodings)
 
     async def generate(
-        self, infer: Infer, windows: FeatureWindows, face: SadTalkerFace, state: SadTalkerState | None
+        self,
+        infer: Infer,
+        windows: FeatureWindows,
+        face: SadTalkerFace,
+        state: SadTalkerState | None,
     ) -> tuple[Frames, SadTalkerState]:
         """Any chunking of a turn gives the same frames."""
         frames = moments(windows)
         speech, head = await asyncio.gather(
-            _speech(infer, frames, face, state.speech if state else None), _head(infer, frames, face, state.head if state else {})
+            _speech(infer, frames, face, state.speech if state else None),
+            _head(infer, frames, face, state.head if state else {}),
         )
         points = await infer(
             "sadtalker_key_points",
             {
                 "coefficients": _coefficients(frames, face, speech, head),
-                "canonical_key_points": np.repeat(face.canonical_key_points[None], len(frames), axis=0),
+                "canonical_key_points": np.repeat(
+                    face.canonical_key_points[None], len(frames), axis=0
+                ),
             },
         )
-        pictures = (await infer("sadtalker_renderer", _drawing(face, points["key_points"])))["frames"][0]
+        pictures = (await infer("sadtalker_renderer", _drawing(face, points["key_points"])))[
+            "frames"
+        ][0]
         drawn = await in_frame_thread(paste_all, face.photo.still, pictures, face.photo.pasting)
         begin = frames[-1].begin
         return drawn, SadTalkerState(speech.since(begin), still_needed(head, begin))
 
     def canary(self) -> dict[str, Tensors]:
         """Silence, black pictures, all points in the middle; one frame."""
-        points, window = np.zeros((1, *KEY_POINTS), np.float32), np.full((1, WINDOW_FRAMES, MEL.n_mels), SILENCE, np.float32)
+        points, window = (
+            np.zeros((1, *KEY_POINTS), np.float32),
+            np.full((1, WINDOW_FRAMES, MEL.n_mels), SILENCE, np.float32),
+        )
         volumes = {name: np.zeros((1, *shape), np.float32) for name, shape in VOLUMES.items()}
         return {
             "sadtalker_expression": _hearing(window, np.zeros(EXPRESSION, np.float32)),
-            "sadtalker_pose": _moving(window[None].repeat(CHUNK, axis=1), np.zeros((1, NOISE), np.float32), np.zeros(POSE, np.float32)),
-            "sadtalker_key_points": {"coefficients": np.zeros((1, POSED, 2 * REACH + 1), np.float32), "canonical_key_points": points},
-            "sadtalker_renderer": {**volumes, "source_key_points": points, "driving_key_points": points[None]},
+            "sadtalker_pose": _moving(
+                window[None].repeat(CHUNK, axis=1),
+                np.zeros((1, NOISE), np.float32),
+                np.zeros(POSE, np.float32),
+            ),
+            "sadtalker_key_points": {
+                "coefficients": np.zeros((1, POSED, 2 * REACH + 1), np.float32),
+                "canonical_key_points": points,
+            },
+            "sadtalker_renderer": {
+                **volumes,
+                "source_key_points": points,
+                "driving_key_points": points[None],
+            },
             "sadtalker_photo": {"picture": np.zeros((1, PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)},
-            "sadtalker_reconstruction": {"face": np.zeros((1, ALIGNED_SIZE, ALIGNED_SIZE, 3), np.uint8)},
+            "sadtalker_reconstruction": {
+                "face": np.zeros((1, ALIGNED_SIZE, ALIGNED_SIZE, 3), np.uint8)
+            },
         }
 
 
-async def _speech(infer: Infer, frames: list[Moment], face: SadTalkerFace, known: SpokenRows | None) -> SpokenRows:
+async def _speech(
+    infer: Infer, frames: list[Moment], face: SadTalkerFace, known: SpokenRows | None
+) -> SpokenRows:
     """Expressions of all rows that the frames see."""
     known = still_valid(known, frames)
     new = new_rows(known, frames)
-    parts = [new.mel[begin : begin + LARGEST_BATCH] for begin in range(0, len(new.mel), LARGEST_BATCH)]
+    parts = [
+        new.mel[begin : begin + LARGEST_BATCH] for begin in range(0, len(new.mel), LARGEST_BATCH)
+    ]
     asked = [infer("sadtalker_expression", _hearing(mel, face.expression)) for mel in parts]
     answers = [answer["expression"] for answer in await asyncio.gather(*asked)]
-    return joined(known, new, np.concatenate(answers) if answers else np.zeros((0, EXPRESSION), np.float32), face.expression)
+    return joined(
+        known,
+        new,
+        np.concatenate(answers) if answers else np.zeros((0, EXPRESSION), np.float32),
+        face.expression,
+    )
 
 
 async def _head(infer: Infer, frames: list[Moment], face: SadTalkerFace, known: Chunks) -> Chunks:
@@ -165,7 +240,9 @@ async def _head(infer: Infer, frames: list[Moment], face: SadTalkerFace, known: 
     return chunks
 
 
-def _coefficients(frames: list[Moment], face: SadTalkerFace, speech: SpokenRows, head: Chunks) -> NDArray[np.float32]:
+def _coefficients(
+    frames: list[Moment], face: SadTalkerFace, speech: SpokenRows, head: Chunks
+) -> NDArray[np.float32]:
     """What the mapping network reads of each frame, `[n, 70, 27]`."""
     begin, end = frames[0].begin, max(frame.end for frame in frames)
     rows = np.arange(begin, end)
@@ -182,8 +259,14 @@ def _between(rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
 
 
 def _hearing(mel: NDArray[np.float32], own: NDArray[np.float32]) -> Tensors:
-    """Open lids: a blink adds the same to every expression, whatever was heard (the network's last layer is linear)."""
-    return {"mel": mel, "reference_expression": np.repeat(own[None], len(mel), axis=0), "blink": np.zeros((len(mel), 1), np.float32)}
+    """Open lids: a blink adds the same to every expression, whatever was heard (the network's last
+    layer is linear).
+    """
+    return {
+        "mel": mel,
+        "reference_expression": np.repeat(own[None], len(mel), axis=0),
+        "blink": np.zeros((len(mel), 1), np.float32),
+    }
 
 
 def _lids(own: NDArray[np.float32]) -> Tensors:
@@ -192,9 +275,16 @@ def _lids(own: NDArray[np.float32]) -> Tensors:
     return {**_hearing(silence, own), "blink": np.array([[0.0], [1.0]], np.float32)}
 
 
-def _moving(mel: NDArray[np.float32], noise: NDArray[np.float32], pose: NDArray[np.float32]) -> Tensors:
+def _moving(
+    mel: NDArray[np.float32], noise: NDArray[np.float32], pose: NDArray[np.float32]
+) -> Tensors:
     style = np.full((len(mel), 1), STYLE, np.int64)
-    return {"mel": mel, "noise": noise, "style": style, "reference_pose": np.repeat(pose[None], len(mel), axis=0)}
+    return {
+        "mel": mel,
+        "noise": noise,
+        "style": style,
+        "reference_pose": np.repeat(pose[None], len(mel), axis=0),
+    }
 
 
 def _drawing(face: SadTalkerFace, points: NDArray[np.float32]) -> Tensors:

@@ -19,7 +19,12 @@ REACH: Final = 13
 
 
 def driving_rows(
-    generated: NDArray[np.float32], source: NDArray[np.float32], *, width: int, expression_scale: float, still: bool
+    generated: NDArray[np.float32],
+    source: NDArray[np.float32],
+    *,
+    width: int,
+    expression_scale: float,
+    still: bool,
 ) -> NDArray[np.float32]:
     """Coefficients `[t, width]` of the frames from generated ones `[t, 70]` and the photo's `[73]`.
 
@@ -34,7 +39,9 @@ def driving_rows(
 
 
 def coefficient_windows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`[t, C]` to a window around each row, `[t, C, 27]`; the first and last row stand for what lies outside."""
+    """`[t, C]` to a window around each row, `[t, C, 27]`; the first and last row stand for what
+    lies outside.
+    """
     around = np.arange(len(rows))[:, None] + np.arange(-REACH, REACH + 1)
     return np.ascontiguousarray(rows[around.clip(0, len(rows) - 1)].transpose(0, 2, 1))
 

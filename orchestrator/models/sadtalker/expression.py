@@ -1,4 +1,6 @@
-"""The expression of each 25th of a second of a turn: what the network heard, how much of it shows, and the lids."""
+"""The expression of each 25th of a second of a turn: what the network heard, how much of it shows,
+and the lids.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from orchestrator.models.sadtalker.coefficients import EXPRESSION
 from orchestrator.models.sadtalker.timing import Moment
 
 RAMP_ROWS: Final = 4
-"""Rows between the photo's own expression and all of the network's: 160 ms. Speech enters and leaves the windows 0.2 s before
-and after it is heard, so the ramps lie in its silence."""
+"""Rows between the photo's own expression and all of the network's: 160 ms. Speech enters and
+leaves the windows 0.2 s before and after it is heard, so the ramps lie in its silence.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +36,9 @@ class SpokenRows:
         return self.first + len(self.heard)
 
     def expressions(self, rows: NDArray[np.int64], own: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Expressions `[len(rows), 64]` between the photo's `own` and the heard ones; without blinks."""
+        """Expressions `[len(rows), 64]` between the photo's `own` and the heard ones; without
+        blinks.
+        """
         at = rows - self.first
         mixed: NDArray[np.float32] = own + self.shown[at, None] * (self.heard[at] - own)
         return mixed
@@ -56,7 +61,9 @@ class NewRows:
 
 
 def still_valid(known: SpokenRows | None, frames: Sequence[Moment]) -> SpokenRows | None:
-    """The rows of the previous chunk, unless frames of another model lie between, longer than the rows reach."""
+    """The rows of the previous chunk, unless frames of another model lie between, longer than the
+    rows reach.
+    """
     return known if known is not None and known.first <= frames[0].begin <= known.end else None
 
 
@@ -74,16 +81,26 @@ def new_rows(known: SpokenRows | None, frames: Sequence[Moment]) -> NewRows:
     return NewRows(np.concatenate(rows), np.concatenate(sounding), np.concatenate(mel))
 
 
-def joined(known: SpokenRows | None, new: NewRows, answers: NDArray[np.float32], own: NDArray[np.float32]) -> SpokenRows:
-    """`known` and the new rows, for which the network gave `answers [sounding, 64]`; a turn may begin in mid-word."""
+def joined(
+    known: SpokenRows | None, new: NewRows, answers: NDArray[np.float32], own: NDArray[np.float32]
+) -> SpokenRows:
+    """`known` and the new rows, for which the network gave `answers [sounding, 64]`; a turn may
+    begin in mid-word.
+    """
     heard = np.empty((len(new.rows), EXPRESSION), np.float32)
     shown = np.empty(len(new.rows), np.float32)
     answer = iter(answers)
     last, share = (own, -1.0) if known is None else (known.heard[-1], float(known.shown[-1]))
     for index, sounding in enumerate(new.sounding.tolist()):
         last = next(answer) if sounding else last
-        share = float(sounding) if share < 0.0 else min(max(share + (1.0 if sounding else -1.0) / RAMP_ROWS, 0.0), 1.0)
+        share = (
+            float(sounding)
+            if share < 0.0
+            else min(max(share + (1.0 if sounding else -1.0) / RAMP_ROWS, 0.0), 1.0)
+        )
         heard[index], shown[index] = last, share
     if known is None:
         return SpokenRows(int(new.rows[0]), heard, shown)
-    return SpokenRows(known.first, np.concatenate((known.heard, heard)), np.concatenate((known.shown, shown)))
+    return SpokenRows(
+        known.first, np.concatenate((known.heard, heard)), np.concatenate((known.shown, shown))
+    )

@@ -1,7 +1,8 @@
 """SadTalker's view of a photo: which square it animates, and how the face is aligned for its 3DMM.
 
-Source: OpenTalker/SadTalker, `src/utils/croper.py`, `src/utils/preprocess.py` and `src/face3d/util/preprocess.py`.
-Landmarks are the 68 of the iBUG scheme, numbered from 0, in pixels (x, y).
+Source: OpenTalker/SadTalker, `src/utils/croper.py`, `src/utils/preprocess.py` and
+`src/face3d/util/preprocess.py`. Landmarks are the 68 of the iBUG scheme, numbered from 0, in pixels
+(x, y).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ STANDARD_POINTS: Final[NDArray[np.float64]] = np.array(
         [0.24846619367599487, -0.38128235936164856, 0.22235769033432007],
     ]
 )
-"""Left eye, right eye, nose, left and right corner of the mouth of the mean face, y up (Deep3DFaceRecon)."""
+"""Left eye, right eye, nose, left and right corner of the mouth of the mean face, y up
+(Deep3DFaceRecon).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class Alignment:
 
     @property
     def row(self) -> NDArray[np.float32]:
-        """Width, height, scale, x, y; the last three are the photo's crop numbers in its coefficients."""
+        """Width, height, scale, x, y; the last three are the photo's crop numbers in its
+        coefficients.
+        """
         return np.array([*self.size, self.scale, *self.centre], np.float32)
 
 
@@ -79,7 +84,9 @@ def face_square(landmarks: NDArray[np.float32], width: int, height: int) -> Face
     return FaceSquare((width, height), box, _inner(corners - box[:2] + 0.5, width))
 
 
-def _hull(corners: NDArray[np.float64], border: int, width: int, height: int) -> tuple[int, int, int, int]:
+def _hull(
+    corners: NDArray[np.float64], border: int, width: int, height: int
+) -> tuple[int, int, int, int]:
     left, top = np.floor(corners.min(axis=0)).astype(int) - border
     right, bottom = np.ceil(corners.max(axis=0)).astype(int) + border
     return max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
@@ -88,7 +95,12 @@ def _hull(corners: NDArray[np.float64], border: int, width: int, height: int) ->
 def _inner(corners: NDArray[np.float64], width: int) -> tuple[float, float, float, float]:
     """Upstream bounds both axes by the photo's width."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners.tolist()
-    return max(min(x0, x1), 0.0), max(min(y0, y3), 0.0), min(max(x2, x3), float(width)), min(max(y1, y2), float(width))
+    return (
+        max(min(x0, x1), 0.0),
+        max(min(y0, y3), 0.0),
+        min(max(x2, x3), float(width)),
+        min(max(y1, y2), float(width)),
+    )
 
 
 def cut(photo: RgbImage, square: FaceSquare, *, with_border: bool) -> RgbImage:
@@ -107,14 +119,24 @@ def network_picture(picture: RgbImage) -> RgbImage:
 
 
 def _resized(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
-    resized: RgbImage = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    resized: RgbImage = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR).astype(
+        np.uint8, copy=False
+    )
     return resized
 
 
 def alignment(landmarks: NDArray[np.float32], width: int, height: int) -> Alignment:
     """The affine camera that brings the standard face nearest to five points of the 68."""
     points = landmarks.astype(np.float64) * (1.0, -1.0) + (0.0, height - 1.0)
-    five = np.stack((points[[36, 39]].mean(axis=0), points[[42, 45]].mean(axis=0), points[30], points[48], points[54]))
+    five = np.stack(
+        (
+            points[[36, 39]].mean(axis=0),
+            points[[42, 45]].mean(axis=0),
+            points[30],
+            points[48],
+            points[54],
+        )
+    )
     camera = np.linalg.lstsq(np.column_stack((STANDARD_POINTS, np.ones(5))), five, rcond=None)[0]
     scale = FACE_HEIGHT / float(np.linalg.norm(camera[:3], axis=0).mean())
     return Alignment((width, height), scale, (float(camera[3, 0]), float(camera[3, 1])))
@@ -134,9 +156,17 @@ def aligned_face(picture: RgbImage, found: Alignment) -> RgbImage:
 
 
 def resized_bicubic(picture: RgbImage, width: int, height: int) -> RgbImage:
-    """Bicubic as Pillow does it (a = -0.5, widened where it shrinks, rounded after each axis); OpenCV's has another kernel."""
-    rows = np.einsum("xw,hwc->hxc", _cubic_weights(picture.shape[1], width), picture.astype(np.float64))
-    columns = np.einsum("yh,hxc->yxc", _cubic_weights(picture.shape[0], height), _grey_levels(rows).astype(np.float64))
+    """Bicubic as Pillow does it (a = -0.5, widened where it shrinks, rounded after each axis);
+    OpenCV's has another kernel.
+    """
+    rows = np.einsum(
+        "xw,hwc->hxc", _cubic_weights(picture.shape[1], width), picture.astype(np.float64)
+    )
+    columns = np.einsum(
+        "yh,hxc->yxc",
+        _cubic_weights(picture.shape[0], height),
+        _grey_levels(rows).astype(np.float64),
+    )
     return _grey_levels(columns)
 
 

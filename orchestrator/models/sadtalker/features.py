@@ -1,4 +1,5 @@
-"""What SadTalker hears: mel windows at 25 video frames per second, and the lids' movement, which speech does not tell.
+"""What SadTalker hears: mel windows at 25 video frames per second, and the lids' movement, which
+speech does not tell.
 
 Source: OpenTalker/SadTalker, `src/generate_batch.py` and `src/utils/hparams.py`.
 """
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 
 from orchestrator.core.types import MelScale, MelSpec
 
-MEL: Final = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0, scale=MelScale.DECIBEL)
+MEL: Final = MelSpec(
+    n_mels=80,
+    n_fft=800,
+    win_length=800,
+    hop_length=200,
+    fmin_hz=55.0,
+    fmax_hz=7600.0,
+    scale=MelScale.DECIBEL,
+)
 """50 ms Hann window, 80 frames per second; Wav2Lip's."""
 
 FPS: Final = 25
@@ -34,18 +43,24 @@ def frame_count(samples: int) -> int:
 
 
 def window_starts(frames: int) -> NDArray[np.int64]:
-    """First mel frame of each video frame's window, as upstream truncates it (toward zero): -6, -3, 0, 3, 6, 9, ..."""
+    """First mel frame of each video frame's window, as upstream truncates it (toward zero): -6, -3,
+    0, 3, 6, 9, ...
+    """
     return (MEL_FRAMES_PER_S * ((np.arange(frames) - 2) / float(FPS))).astype(np.int64)
 
 
 def mel_windows(mel: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Network inputs `[frames, 1, 80, 16]` from mel frames `[m, 80]`; the first and last stand for what lies outside."""
+    """Network inputs `[frames, 1, 80, 16]` from mel frames `[m, 80]`; the first and last stand for
+    what lies outside.
+    """
     rows = window_starts(frames)[:, None] + np.arange(WINDOW_FRAMES)
     return np.ascontiguousarray(mel[rows.clip(0, len(mel) - 1)].transpose(0, 2, 1)[:, None])
 
 
 def blink_ratio(frames: int, random: Random) -> NDArray[np.float32]:
-    """How far the lids are closed, `[frames]`, 0..1; blinks come at intervals drawn from `random`."""
+    """How far the lids are closed, `[frames]`, 0..1; blinks come at intervals drawn from
+    `random`.
+    """
     ratio = np.zeros(frames, np.float32)
     if frames < SHORTEST_WITH_BLINKS:
         return ratio
@@ -56,10 +71,13 @@ def blink_ratio(frames: int, random: Random) -> NDArray[np.float32]:
     return ratio
 
 
-def reference_rows(source: NDArray[np.float32], frames: int, blinking: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def reference_rows(
+    source: NDArray[np.float32], frames: int, blinking: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """The photo's coefficients `[>= 70]` for every frame, `[frames, 70]`.
 
-    `blinking` are coefficients `[n, >= 64]` of a filmed face: its expression replaces the photo's, repeated as often as needed.
+    `blinking` are coefficients `[n, >= 64]` of a filmed face: its expression replaces the photo's,
+    repeated as often as needed.
     """
     rows = np.repeat(source[None, :70], frames, axis=0)
     if blinking is not None:

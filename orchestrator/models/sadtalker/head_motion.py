@@ -1,8 +1,10 @@
-"""Head motion of a live turn: SadTalker's chunks of 32 rows, each from the 1.28 s of sound before it, joined without jumps.
+"""Head motion of a live turn: SadTalker's chunks of 32 rows, each from the 1.28 s of sound before
+it, joined without jumps.
 
-Upstream draws a chunk from its own sound, which would cost 1.3 s of look-ahead more. Where the head is matters little for what
-the lips say, so here a chunk hears what is known when its first row is needed: row j moves as upstream's row j - 37 does, 1.48 s
-late. Chunks begin at the same rows as upstream's, the noise is drawn anew for each, and the same filter smooths their joints.
+Upstream draws a chunk from its own sound, which would cost 1.3 s of look-ahead more. Where the head
+is matters little for what the lips say, so here a chunk hears what is known when its first row is
+needed: row j moves as upstream's row j - 37 does, 1.48 s late. Chunks begin at the same rows as
+upstream's, the noise is drawn anew for each, and the same filter smooths their joints.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ from orchestrator.rendering.idle import idle_motion
 SMOOTHING_REACH: Final = SMOOTHING_FRAMES // 2
 
 DELAY_ROWS: Final = 37
-"""Rows from what a chunk hears to its motion: its last row's, less the smoothing's reach, is the last that its first frame knows."""
+"""Rows from what a chunk hears to its motion: its last row's, less the smoothing's reach, is the
+last that its first frame knows.
+"""
 
 NOISE: Final = 64
 POSE: Final = 6
 
 LEVER: Final = 4.0
-"""Radians that a head turns for a shift by the picture's side: its radius is about a quarter of it."""
+"""Radians that a head turns for a shift by the picture's side: its radius is about a quarter of it.
+"""
 
 Chunks = Mapping[int, NDArray[np.float32]]
-"""Motions `[32, 6]` by number; chunk c moves rows `32 c + 1 .. 32 c + 32`, row 0 and those before it are the photo's."""
+"""Motions `[32, 6]` by number; chunk c moves rows `32 c + 1 .. 32 c + 32`, row 0 and those before
+it are the photo's.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,20 +76,28 @@ def new_chunks(known: Chunks, frames: Sequence[Moment], seed: int) -> NewChunks:
 
 
 def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
-    """Smoothed motions `[end - begin, 6]` of rows `begin .. end - 1`, to be added to the photo's pose."""
+    """Smoothed motions `[end - begin, 6]` of rows `begin .. end - 1`, to be added to the photo's
+    pose.
+    """
     rows = np.arange(begin - SMOOTHING_REACH, end + SMOOTHING_REACH)
     raw = np.zeros((len(rows), POSE))
     for index, row in enumerate(rows.tolist()):
         if row > 0:
             raw[index] = chunks[(row - 1) // CHUNK][(row - 1) % CHUNK]
     windows = np.lib.stride_tricks.sliding_window_view(raw, SMOOTHING_FRAMES, axis=0)
-    smooth: NDArray[np.float32] = (windows @ parabola_fit(SMOOTHING_FRAMES)[SMOOTHING_REACH]).astype(np.float32)
+    smooth: NDArray[np.float32] = (
+        windows @ parabola_fit(SMOOTHING_FRAMES)[SMOOTHING_REACH]
+    ).astype(np.float32)
     return smooth
 
 
 def still_needed(chunks: Chunks, begin: int) -> dict[int, NDArray[np.float32]]:
     """The chunks that rows from `begin` on may ask for."""
-    return {number: motion for number, motion in chunks.items() if CHUNK * (number + 1) >= begin - SMOOTHING_REACH}
+    return {
+        number: motion
+        for number, motion in chunks.items()
+        if CHUNK * (number + 1) >= begin - SMOOTHING_REACH
+    }
 
 
 def chunk_rows(chunk: int) -> NDArray[np.int64]:
@@ -91,13 +106,17 @@ def chunk_rows(chunk: int) -> NDArray[np.int64]:
 
 
 def chunk_noise(seed: int, began_s: float, chunk: int) -> NDArray[np.float32]:
-    """`[64]`, standard normal: the same for the same face, beginning of the turn and chunk, and another for each other."""
+    """`[64]`, standard normal: the same for the same face, beginning of the turn and chunk, and
+    another for each other.
+    """
     samples = max(0, round(began_s * 16000.0))
     return np.random.default_rng((seed, samples, chunk)).standard_normal(NOISE).astype(np.float32)
 
 
 def sway(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
-    """Motion `[n, 6]` of a head that listens: pitch, yaw and roll in radians, as slow and slight as in the other models' idle."""
+    """Motion `[n, 6]` of a head that listens: pitch, yaw and roll in radians, as slow and slight as
+    in the other models' idle.
+    """
     idle = idle_motion(times_s, seed)
     motion = np.zeros((len(times_s), POSE), np.float32)
     motion[:, 0], motion[:, 1], motion[:, 2] = LEVER * idle[:, 2], LEVER * idle[:, 1], idle[:, 3]

@@ -1,4 +1,6 @@
-"""Puts SadTalker's moving head back into the whole picture, with a soft border that hides where the still part begins."""
+"""Puts SadTalker's moving head back into the whole picture, with a soft border that hides where the
+still part begins.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,19 @@ from orchestrator.models.base import Frames
 from orchestrator.models.sadtalker.face import PICTURE_SIZE, FaceSquare
 
 FEATHER: Final = 0.08
-"""Width of the border in which still and moving picture mix, as a part of the crop's side; half of it cuts shoulders, twice of it
-shows hair double."""
+"""Width of the border in which still and moving picture mix, as a part of the crop's side; half of
+it cuts shoulders, twice of it shows hair double.
+"""
 
 OUTSIDE_PX: Final = 1
-"""A side of the crop this near to the picture's own needs no border: there is nothing still beside it."""
+"""A side of the crop this near to the picture's own needs no border: there is nothing still beside
+it.
+"""
 
 SHRINKS_BELOW: Final = 0.75
-"""Scales below it average the network's pixels, so that nothing flickers; above it a cubic keeps them sharp."""
+"""Scales below it average the network's pixels, so that nothing flickers; above it a cubic keeps
+them sharp.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,24 @@ class CropPlace:
     height: float
 
     def in_frame(self, drawn: tuple[int, int, int], size: int) -> CropPlace:
-        """The place in a frame of `size` that shows the part `drawn` (left, top, side) of the picture."""
+        """The place in a frame of `size` that shows the part `drawn` (left, top, side) of the
+        picture.
+        """
         left, top, side = drawn
         scale = size / side
-        return CropPlace((self.left - left) * scale, (self.top - top) * scale, self.width * scale, self.height * scale)
+        return CropPlace(
+            (self.left - left) * scale,
+            (self.top - top) * scale,
+            self.width * scale,
+            self.height * scale,
+        )
 
     def to_crop(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points `[n, 2]` in pixels of the picture as pixels of the crop at 256 x 256."""
-        scaled = (points + 0.5 - (self.left, self.top)) * (PICTURE_SIZE / self.width, PICTURE_SIZE / self.height) - 0.5
+        scaled = (points + 0.5 - (self.left, self.top)) * (
+            PICTURE_SIZE / self.width,
+            PICTURE_SIZE / self.height,
+        ) - 0.5
         return scaled.astype(np.float32)
 
 
@@ -52,7 +69,9 @@ class Pasting:
     size: tuple[int, int]
     """Width and height of the crop in the frame."""
     corner: tuple[int, int]
-    """Row and column of the frame's pixel that the crop's first one is; negative where the crop begins outside."""
+    """Row and column of the frame's pixel that the crop's first one is; negative where the crop
+    begins outside.
+    """
     window: tuple[slice, slice]
     """The part of the frame that changes."""
     weight: NDArray[np.float32]
@@ -68,21 +87,33 @@ class Pasting:
     def paste(self, frame: RgbImage, picture: RgbImage) -> None:
         """Draws the network's `picture [256, 256, 3]` into `frame`."""
         shrinks = min(self.size) < SHRINKS_BELOW * PICTURE_SIZE
-        large = cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        rows, columns = (slice(part.start - first, part.stop - first) for part, first in zip(self.window, self.corner, strict=True))
-        shown, region = np.ascontiguousarray(large[rows, columns]), np.ascontiguousarray(frame[self.window])
+        large = cv2.resize(
+            picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        )
+        rows, columns = (
+            slice(part.start - first, part.stop - first)
+            for part, first in zip(self.window, self.corner, strict=True)
+        )
+        shown, region = (
+            np.ascontiguousarray(large[rows, columns]),
+            np.ascontiguousarray(frame[self.window]),
+        )
         frame[self.window] = cv2.blendLinear(shown, region, self.weight, self.rest)
 
 
 def crop_place(square: FaceSquare, crop: RgbImage, photo_width: int) -> CropPlace:
-    """Where the `crop` that was cut along `square` lies in the photo; a large photo was shrunk before."""
+    """Where the `crop` that was cut along `square` lies in the photo; a large photo was shrunk
+    before.
+    """
     shrunk = photo_width / square.size[0]
     x, y = square.box[0] + int(square.quad[0]), square.box[1] + int(square.quad[1])
     return CropPlace(x * shrunk, y * shrunk, crop.shape[1] * shrunk, crop.shape[0] * shrunk)
 
 
 def pasting(place: CropPlace, size: int) -> Pasting:
-    """Weights and geometry for frames of `size`; the crop's edges go to whole pixels, at most half a one away."""
+    """Weights and geometry for frames of `size`; the crop's edges go to whole pixels, at most half
+    a one away.
+    """
     left, top = round(place.left), round(place.top)
     width, height = round(place.left + place.width) - left, round(place.top + place.height) - top
     across, down = _border(left, width, size), _border(top, height, size)
@@ -93,7 +124,9 @@ def pasting(place: CropPlace, size: int) -> Pasting:
 
 
 def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Frames:
-    """Frames `[n, size, size, 3]` of the network's `pictures [n, 256, 256, 3]` over the `still` one."""
+    """Frames `[n, size, size, 3]` of the network's `pictures [n, 256, 256, 3]` over the `still`
+    one.
+    """
     frames: Frames = np.repeat(still[None], len(pictures), axis=0)
     for frame, picture in zip(frames, pictures, strict=True):
         how.paste(frame, picture)
@@ -101,7 +134,9 @@ def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Fra
 
 
 def _border(start: int, length: int, size: int) -> NDArray[np.float64]:
-    """Weights `[size]` along one axis: 0 outside of the crop, rising to 1 from each edge that lies inside of the frame."""
+    """Weights `[size]` along one axis: 0 outside of the crop, rising to 1 from each edge that lies
+    inside of the frame.
+    """
     centres = np.arange(size, dtype=np.float64) + 0.5
     weights = ((centres > start) & (centres < start + length)).astype(np.float64)
     if start > OUTSIDE_PX:

@@ -1,4 +1,6 @@
-"""A photo prepared for SadTalker: what its networks are shown of it, what they answered, and where their pictures go."""
+"""A photo prepared for SadTalker: what its networks are shown of it, what they answered, and where
+their pictures go.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from numpy.typing import NDArray
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, RgbImage
 from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED
-from orchestrator.models.sadtalker.face import PICTURE_SIZE, aligned_face, alignment, cut, face_square, network_picture
+from orchestrator.models.sadtalker.face import (
+    PICTURE_SIZE,
+    aligned_face,
+    alignment,
+    cut,
+    face_square,
+    network_picture,
+)
 from orchestrator.models.sadtalker.landmarks import ibug_points
 from orchestrator.models.sadtalker.paste import CropPlace, Pasting, crop_place, pasting
 from orchestrator.rendering.build_face_maps import square_around
@@ -83,13 +92,20 @@ class SadTalkerFace:
 
 
 def prepare_photo(face: FaceModel, size: int) -> SadTalkerPhoto:
-    """Cuts and aligns the face for frames of `size`. Raises FACE_MODEL_INCOMPATIBLE where the photo shows too little of it."""
+    """Cuts and aligns the face for frames of `size`. Raises FACE_MODEL_INCOMPATIBLE where the photo
+    shows too little of it.
+    """
     try:
         mesh = checked(face.landmarks(), face.neutral_pose.shape[1], face.neutral_pose.shape[0])
         picture, place = _crop(face.neutral_pose, ibug_points(mesh.astype(np.float32)))
     except ValueError as error:
-        message = f"face model {face.id!r} cannot be used with sadtalker: {error}; enrol a photo that shows the whole head, larger"
-        raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False) from error
+        message = (
+            f"face model {face.id!r} cannot be used with sadtalker: {error}; enrol a photo that "
+            "shows the whole head, larger"
+        )
+        raise LipSyncError(
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
+        ) from error
     points = place.to_crop(ibug_points(mesh.astype(np.float32)))
     drawn = square_around(mesh, face.neutral_pose.shape[1], face.neutral_pose.shape[0])
     return SadTalkerPhoto(
@@ -103,7 +119,9 @@ def prepare_photo(face: FaceModel, size: int) -> SadTalkerPhoto:
 
 def photo_coefficients(reconstructed: NDArray[np.float32]) -> NDArray[np.float32]:
     """Expression 64 and pose 6 of the reconstruction's `[257]`."""
-    return np.concatenate((reconstructed[EXPRESSIONS], reconstructed[ANGLES], reconstructed[TRANSLATION]))
+    return np.concatenate(
+        (reconstructed[EXPRESSIONS], reconstructed[ANGLES], reconstructed[TRANSLATION])
+    )
 
 
 def _crop(photo: RgbImage, points: NDArray[np.float32]) -> tuple[RgbImage, CropPlace]:
@@ -113,11 +131,19 @@ def _crop(photo: RgbImage, points: NDArray[np.float32]) -> tuple[RgbImage, CropP
     square = face_square(points, photo.shape[1], photo.shape[0])
     crop = cut(photo, square, with_border=False)
     if min(crop.shape[:2]) < MIN_CROP:
-        raise ValueError(f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, {MIN_CROP} are wanted")
+        raise ValueError(
+            f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, {MIN_CROP} "
+            "are wanted"
+        )
     return network_picture(crop), crop_place(square, crop, photo.shape[1])
 
 
 def _still(photo: RgbImage, drawn: tuple[int, int, int], size: int) -> RgbImage:
     left, top, side = drawn
     part = photo[top : top + side, left : left + side]
-    return np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(
+        cv2.resize(
+            part, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        ),
+        np.uint8,
+    )

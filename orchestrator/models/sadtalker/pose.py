@@ -1,4 +1,5 @@
-"""SadTalker's head motion over a whole utterance: which 32 frames the network sees at once, and how its answers join.
+"""SadTalker's head motion over a whole utterance: which 32 frames the network sees at once, and how
+its answers join.
 
 Source: OpenTalker/SadTalker, `src/audio2pose_models/audio2pose.py` and `src/test_audio2coeff.py`.
 """
@@ -19,8 +20,8 @@ SMOOTHING_ORDER: Final = 2
 def pose_chunks(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mel windows `[t, 1, 80, 16]` of a sequence as network inputs `[n, 32, 1, 80, 16]`.
 
-    The first frame keeps the photo's pose and is not sent. A rest shorter than a chunk is sent as the last 32 windows; where
-    there are fewer, the first is repeated before them.
+    The first frame keeps the photo's pose and is not sent. A rest shorter than a chunk is sent as
+    the last 32 windows; where there are fewer, the first is repeated before them.
     """
     moving = windows[1:]
     full, rest = divmod(len(moving), CHUNK)
@@ -31,7 +32,9 @@ def pose_chunks(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(chunks) if chunks else np.zeros((0, CHUNK, *windows.shape[1:]), np.float32)
 
 
-def joined_pose(motion: NDArray[np.float32], reference: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+def joined_pose(
+    motion: NDArray[np.float32], reference: NDArray[np.float32], frames: int
+) -> NDArray[np.float32]:
     """Poses `[frames, 6]` from the network's motions `[n, 32, 6]` and the photo's pose `[6]`."""
     full, rest = divmod(frames - 1, CHUNK)
     parts = [np.zeros((1, motion.shape[2]), np.float32), *motion[:full]]
@@ -42,23 +45,29 @@ def joined_pose(motion: NDArray[np.float32], reference: NDArray[np.float32], fra
 
 
 def smoothed(pose: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Savitzky-Golay along time of `[frames, 6]`, half a second wide; one or two frames stay as they are.
+    """Savitzky-Golay along time of `[frames, 6]`, half a second wide; one or two frames stay as
+    they are.
 
-    The ends, which have no whole window around them, take the values of the first and the last window's parabola.
+    The ends, which have no whole window around them, take the values of the first and the last
+    window's parabola.
     """
     if len(pose) <= SMOOTHING_ORDER:
         return pose
     width = min(SMOOTHING_FRAMES, 2 * ((len(pose) - 1) // 2) + 1)
     fit, half = parabola_fit(width), width // 2
     inner = np.lib.stride_tricks.sliding_window_view(pose, width, axis=0) @ fit[half]
-    return np.concatenate([fit[:half] @ pose[:width], inner, fit[half + 1 :] @ pose[-width:]]).astype(np.float32)
+    return np.concatenate(
+        [fit[:half] @ pose[:width], inner, fit[half + 1 :] @ pose[-width:]]
+    ).astype(np.float32)
 
 
 @cache
 def parabola_fit(width: int) -> NDArray[np.float64]:
-    """`[width, width]`: row i gives, of `width` values (odd), the i-th value of the parabola that fits them best.
+    """`[width, width]`: row i gives, of `width` values (odd), the i-th value of the parabola that
+    fits them best.
 
-    Source: A. Savitzky, M. J. E. Golay, "Smoothing and differentiation of data by simplified least squares procedures", 1964.
+    Source: A. Savitzky, M. J. E. Golay, "Smoothing and differentiation of data by simplified least
+    squares procedures", 1964.
     """
     powers = np.vander(np.arange(width, dtype=np.float64) - width // 2, SMOOTHING_ORDER + 1)
     fit: NDArray[np.float64] = powers @ np.linalg.pinv(powers)

@@ -13,8 +13,22 @@ from numpy.typing import NDArray
 from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.types import FaceModel, LipSyncModel, MelSpec, RgbImage
 from orchestrator.inference import Tensors
-from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec, ModelState
-from orchestrator.models.tpsm.adapter import FACE_MAPS, TpsmFace, prepare_face, solve_face, solved_face
+from orchestrator.models.base import (
+    AudioWindow,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+    ModelState,
+)
+from orchestrator.models.tpsm.adapter import (
+    FACE_MAPS,
+    TpsmFace,
+    prepare_face,
+    solve_face,
+    solved_face,
+)
 from orchestrator.rendering.build_face_maps import square_around
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
@@ -26,7 +40,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StaticFace:
-    """A renderer of the same maps that `tpsm` draws from, so that a fallback does not make the face jump."""
+    """A renderer of the same maps that `tpsm` draws from, so that a fallback does not make the face
+    jump.
+    """
 
     face: TpsmFace
     renderer: FaceRenderer
@@ -42,9 +58,13 @@ class StaticFace:
         return self.face.nbytes
 
     def resting(self, idle_s: NDArray[np.float64]) -> Frames:
-        """Pictures `[n, size, size, 3]` at these times of the session: the mouth at rest, blinks and sway; milliseconds each."""
+        """Pictures `[n, size, size, 3]` at these times of the session: the mouth at rest, blinks
+        and sway; milliseconds each.
+        """
         idle = idle_motion(idle_s, self.face.seed)
-        motion = np.concatenate([np.zeros((len(idle), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1)
+        motion = np.concatenate(
+            [np.zeros((len(idle), len(MOUTH_PARAMETERS)), np.float32), idle], axis=1
+        )
         return np.stack([self.renderer.draw(row) for row in motion])
 
     def at_rest(self) -> RgbImage:
@@ -54,7 +74,9 @@ class StaticFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarePhoto:
-    """A face whose key points make no mouth or no eye: there is a picture to show and nothing in it that could be moved."""
+    """A face whose key points make no mouth or no eye: there is a picture to show and nothing in it
+    that could be moved.
+    """
 
     photo: RgbImage
     """`[size, size, 3]`."""
@@ -83,7 +105,9 @@ RestingFace: TypeAlias = StaticFace | BarePhoto
 
 
 def prepare_static_face(face: FaceModel, size: int) -> StaticFace:
-    """The same maps as `tpsm`'s and a renderer over them. Raises one of UNUSABLE_POINTS as `tpsm` does."""
+    """The same maps as `tpsm`'s and a renderer over them. Raises one of UNUSABLE_POINTS as `tpsm`
+    does.
+    """
     maps = prepare_face(face, size)
     return StaticFace(maps, FaceRenderer(maps.maps))
 
@@ -98,7 +122,9 @@ def prepare_resting_face(face: FaceModel, size: int) -> RestingFace:
 
 
 def bare_photo(face: FaceModel, size: int) -> BarePhoto:
-    """The square of the photo that a drawn face would show; its middle where the points lie nowhere in it."""
+    """The square of the photo that a drawn face would show; its middle where the points lie nowhere
+    in it.
+    """
     height, width = face.neutral_pose.shape[:2]
     try:
         points = checked(face.landmarks(), width, height)
@@ -106,7 +132,9 @@ def bare_photo(face: FaceModel, size: int) -> BarePhoto:
         points = np.array([[0.0, 0.0], [width, height]])
     left, top, side = square_around(points, width, height)
     cut = face.neutral_pose[top : top + side, left : left + side]
-    scaled = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    scaled = cv2.resize(
+        cut, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    )
     return BarePhoto(np.asarray(scaled, dtype=np.uint8))
 
 
@@ -137,7 +165,9 @@ class Static:
         maps = solved_face(face, solution)
         return StaticFace(maps, FaceRenderer(maps.maps))
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: RestingFace, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: RestingFace, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         """`infer` is not used; drawing happens in a worker thread."""
         frames = await in_frame_thread(face.resting, windows.idle_s)
         return frames, state

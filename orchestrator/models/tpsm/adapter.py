@@ -1,4 +1,6 @@
-"""The built-in model: audio to mouth parameters, then a thin-plate-spline warp of the face photo."""
+"""The built-in model: audio to mouth parameters, then a thin-plate-spline warp of the face
+photo.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ from orchestrator.rendering.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 
 WINDOW_FRAMES: Final = 88
 WINDOW_STEPS: Final = 16
-"""The network answers 16 steps of 10 ms for a window: enough for the steps around two or three neighbouring frame centres."""
+"""The network answers 16 steps of 10 ms for a window: enough for the steps around two or three
+neighbouring frame centres.
+"""
 
 STEPS: Final = 8
 """Steps that one frame centre needs."""
@@ -64,7 +68,9 @@ class TpsmFace:
 
 @lru_cache(maxsize=4)
 def prepare_face(face: FaceModel, size: int) -> TpsmFace:
-    """Solve the splines of one face; see `orchestrator.rendering.build_face_maps`. `tpsm` and `static` ask one after the other."""
+    """Solve the splines of one face; see `orchestrator.rendering.build_face_maps`. `tpsm` and
+    `static` ask one after the other.
+    """
     return solved_face(face, solve_face(face, size))
 
 
@@ -97,7 +103,9 @@ MEL: Final = MelSpec()
 
 
 class Tpsm:
-    """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no state."""
+    """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no
+    state.
+    """
 
     solution = FACE_MAPS
     spec = ModelSpec(
@@ -105,7 +113,9 @@ class Tpsm:
         triton_models=("audio2motion", "tpsm"),
         ensembles=(SPEECH,),
         features=MEL,
-        window=AudioWindow(frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES),
+        window=AudioWindow(
+            frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES
+        ),
         quality=0.7,
         min_size=128,
         licences=Licences(code="ours", weights="ours", commercial=True),
@@ -129,7 +139,9 @@ class Tpsm:
         motion = np.zeros((1, len(MOTION_PARAMETERS)), np.float32)
         return {"tpsm": {"motion": motion, "face": face.digest[None], "maps": face.blob[None]}}
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         """Silent windows rest without asking the audio network."""
         if not windows.silent.any():
             with contextlib.suppress(NotServed, NotCached):
@@ -141,26 +153,37 @@ class Tpsm:
         mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
         speaking = ~windows.silent
         if speaking.any():
-            mouth[speaking] = await _mouths(infer, windows.rows[speaking], windows.slot[speaking], windows.phase[speaking])
+            mouth[speaking] = await _mouths(
+                infer, windows.rows[speaking], windows.slot[speaking], windows.phase[speaking]
+            )
         return np.concatenate([mouth, idle_motion(windows.idle_s, seed)], axis=1)
 
     async def draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
         """A picture for each row of motion.
 
-        A server was sent the maps ahead (`introduction`), and its instances share them. One that has lost them, or cannot
-        share them, answers "unknown face", and nobody can say which instance answers next.
+        A server was sent the maps ahead (`introduction`), and its instances share them. One that
+        has lost them, or cannot share them, answers "unknown face", and nobody can say which
+        instance answers next.
 
-        After that two rows travel with the maps, one by one: with instances that take turns, a single one would
-        always reach the other one. Every upload draws a row, so this ends.
+        After that two rows travel with the maps, one by one: with instances that take turns, a
+        single one would always reach the other one. Every upload draws a row, so this ends.
         """
         drawn: list[Frames] = []
         while len(motion):
             try:
-                drawn.append((await infer("tpsm", {"motion": motion, "face": _rows(face.digest, len(motion))}))["frames"])
+                drawn.append(
+                    (
+                        await infer(
+                            "tpsm", {"motion": motion, "face": _rows(face.digest, len(motion))}
+                        )
+                    )["frames"]
+                )
                 break
             except NotCached:
                 for row in (motion[:1], motion[1:2] if len(motion) > 1 else motion[:1]):
-                    taught = await infer("tpsm", {"motion": row, "face": face.digest[None], "maps": face.blob[None]})
+                    taught = await infer(
+                        "tpsm", {"motion": row, "face": face.digest[None], "maps": face.blob[None]}
+                    )
                     drawn.append(taught["frames"])
                 if len(motion) == 1:
                     drawn.pop()
@@ -171,35 +194,63 @@ class Tpsm:
         """Silence for the network, the built-in test card for the renderer."""
         return {
             "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)},
-            "tpsm": {"motion": np.zeros((1, len(MOTION_PARAMETERS)), np.float32), "face": np.zeros((1, 32), np.uint8)},
+            "tpsm": {
+                "motion": np.zeros((1, len(MOTION_PARAMETERS)), np.float32),
+                "face": np.zeros((1, 32), np.uint8),
+            },
         }
 
 
 async def _speech(infer: Infer, windows: FeatureWindows, face: TpsmFace) -> Frames:
-    """A chunk in one request. `NotServed` also where its windows hold different numbers of frames."""
+    """A chunk in one request. `NotServed` also where its windows hold different numbers of
+    frames.
+    """
     window, centre = shared_windows(windows.slot, windows.phase)
     asked, counts = np.unique(window, return_counts=True)
     if counts.min() != counts.max():
         raise NotServed(SPEECH)
-    moments = np.column_stack([centre, idle_motion(windows.idle_s, face.seed)]).astype(np.float32).reshape(len(asked), counts[0], -1)
-    frames = (await infer(SPEECH, {"mel": windows.rows[asked], "moments": moments, "face": _rows(face.digest, len(asked))}))["frames"]
+    moments = (
+        np.column_stack([centre, idle_motion(windows.idle_s, face.seed)])
+        .astype(np.float32)
+        .reshape(len(asked), counts[0], -1)
+    )
+    frames = (
+        await infer(
+            SPEECH,
+            {
+                "mel": windows.rows[asked],
+                "moments": moments,
+                "face": _rows(face.digest, len(asked)),
+            },
+        )
+    )["frames"]
     return frames.reshape(len(windows), -1, *frames.shape[2:])
 
 
-async def _mouths(infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mouths of frames; a frame whose steps another frame's window holds as well does not send its own."""
+async def _mouths(
+    infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Mouths of frames; a frame whose steps another frame's window holds as well does not send its
+    own.
+    """
     window, centre = shared_windows(slot, phase)
     asked, answer = np.unique(window, return_inverse=True)
     return mouths_at(centre, (await infer("audio2motion", {"mel": mel[asked]}))["motion"][answer])
 
 
-def shared_windows(slot: NDArray[np.int64], phase: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each frame the frame whose window it rides in, itself or a later one, and its centre among that window's steps."""
+def shared_windows(
+    slot: NDArray[np.int64], phase: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each frame the frame whose window it rides in, itself or a later one, and its centre
+    among that window's steps.
+    """
     window = np.arange(len(slot))
     for row in range(len(slot) - 2, -1, -1):
         if 0 <= slot[window[row + 1]] - slot[row] <= WINDOW_STEPS - STEPS:
             window[row] = window[row + 1]
-    return window, (WINDOW_STEPS - STEPS + CENTRE_STEP - (slot[window] - slot) + phase).astype(np.float32)
+    return window, (WINDOW_STEPS - STEPS + CENTRE_STEP - (slot[window] - slot) + phase).astype(
+        np.float32
+    )
 
 
 def _rows(digest: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

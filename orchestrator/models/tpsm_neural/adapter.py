@@ -1,4 +1,6 @@
-"""The public thin-plate-spline motion network, driven by the frames that `tpsm` draws of the same face."""
+"""The public thin-plate-spline motion network, driven by the frames that `tpsm` draws of the same
+face.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.inference import Tensors
-from orchestrator.models.base import ArraySpec, FaceEncoding, FeatureWindows, Frames, Infer, Licences, ModelSpec
+from orchestrator.models.base import (
+    ArraySpec,
+    FaceEncoding,
+    FeatureWindows,
+    Frames,
+    Infer,
+    Licences,
+    ModelSpec,
+)
 from orchestrator.models.fade import Painted, faded
 from orchestrator.models.tpsm.adapter import Tpsm
 from orchestrator.models.tpsm_neural.face import (
@@ -39,14 +49,21 @@ POINTS: Final = ArraySpec("float32", (KEY_POINTS, 2))
 
 
 class TpsmNeural:
-    """Head, mouth and lids move as `tpsm` moves them, relative to its resting face; the network paints what that looks like.
+    """Head, mouth and lids move as `tpsm` moves them, relative to its resting face; the network
+    paints what that looks like.
 
-    A silent window shows the frame of `tpsm` itself: a network frame costs a thousand times as much and would say the same.
+    A silent window shows the frame of `tpsm` itself: a network frame costs a thousand times as much
+    and would say the same.
     """
 
     spec = ModelSpec(
         model=LipSyncModel.TPSM_NEURAL,
-        triton_models=(*Tpsm.spec.triton_models, "tpsm_neural_source", "tpsm_neural_key_points", "tpsm_neural_frames"),
+        triton_models=(
+            *Tpsm.spec.triton_models,
+            "tpsm_neural_source",
+            "tpsm_neural_key_points",
+            "tpsm_neural_frames",
+        ),
         features=Tpsm.spec.features,
         window=Tpsm.spec.window,
         quality=0.75,
@@ -55,22 +72,35 @@ class TpsmNeural:
     )
     face_models = ("tpsm_neural_source", "tpsm_neural_key_points")
     encoding = FaceEncoding(
-        {"source_points": POINTS, "rest_points": POINTS, **{name: ArraySpec("float16", shape) for name, shape in FEATURES.items()}}
+        {
+            "source_points": POINTS,
+            "rest_points": POINTS,
+            **{name: ArraySpec("float16", shape) for name, shape in FEATURES.items()},
+        }
     )
 
     def __init__(self) -> None:
         self._driver = Tpsm()
 
     def prepare(self, face: FaceModel, size: int) -> TpsmNeuralPictures:
-        """The square of the head, and face maps at `size` and at the network's; FACE_MODEL_INCOMPATIBLE where there is no mouth."""
+        """The square of the head, and face maps at `size` and at the network's;
+        FACE_MODEL_INCOMPATIBLE where there is no mouth.
+        """
         try:
             return prepare_tpsm_neural_pictures(face, size)
         except ValueError as error:
-            raise _unusable(f"face model {face.id!r} cannot be used with tpsm-neural: {error}; enrol another photo") from error
+            raise _unusable(
+                f"face model {face.id!r} cannot be used with tpsm-neural: {error}; enrol another "
+                "photo"
+            ) from error
 
     async def encode(self, infer: Infer, face: TpsmNeuralPictures) -> dict[str, NDArray[Any]]:
-        """Key points of the source and of the resting driver, and the source's features; the same for every size."""
-        points = (await infer("tpsm_neural_key_points", {"picture": np.stack((face.source, face.rest))}))["points"]
+        """Key points of the source and of the resting driver, and the source's features; the same
+        for every size.
+        """
+        points = (
+            await infer("tpsm_neural_key_points", {"picture": np.stack((face.source, face.rest))})
+        )["points"]
         features = await infer("tpsm_neural_source", {"picture": face.source[None]})
         return {
             "source_points": points[0].copy(),
@@ -78,12 +108,16 @@ class TpsmNeural:
             **{name: features[name][0].copy() for name in FEATURES},
         }
 
-    def with_encodings(self, face: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]) -> TpsmNeuralFace:
+    def with_encodings(
+        self, face: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]
+    ) -> TpsmNeuralFace:
         """FACE_MODEL_INCOMPATIBLE where the network's key points do not span a face."""
         try:
             return with_networks_view(face, encodings)
         except ValueError as error:
-            raise _unusable("tpsm-neural finds no key points in this face; enrol another photo") from error
+            raise _unusable(
+                "tpsm-neural finds no key points in this face; enrol another photo"
+            ) from error
 
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: TpsmNeuralFace, state: Painted | None
@@ -95,7 +129,11 @@ class TpsmNeural:
         patches = np.empty((0, PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
         if speaking.any():
             same = pictures.shown is pictures.driver
-            driving = frames[speaking] if same else await self._driver.draw(infer, motion[speaking], pictures.driver)
+            driving = (
+                frames[speaking]
+                if same
+                else await self._driver.draw(infer, motion[speaking], pictures.driver)
+            )
             patches = await _animated(infer, face, driving)
         layers = faded(windows, patches, state)
         if any(layers):
@@ -111,16 +149,25 @@ class TpsmNeural:
             **self._driver.canary(),
             "tpsm_neural_source": {"picture": picture},
             "tpsm_neural_key_points": {"picture": picture},
-            "tpsm_neural_frames": {"picture": picture, "source_points": points, "driving_points": points[None], **features},
+            "tpsm_neural_frames": {
+                "picture": picture,
+                "source_points": points,
+                "driving_points": points[None],
+                **features,
+            },
         }
 
 
 async def _animated(infer: Infer, face: TpsmNeuralFace, driving: Frames) -> NDArray[np.uint8]:
-    """The head `[n, 256, 256, 3]` moved as in the driver's frames; they are one item, so that the features travel once."""
+    """The head `[n, 256, 256, 3]` moved as in the driver's frames; they are one item, so that the
+    features travel once.
+    """
     seen = await in_frame_thread(network_pictures, driving, face.pictures.square)
     points = (await infer("tpsm_neural_key_points", {"picture": seen}))["points"]
     moved = relative_points(face.source_points, points, face.rest_points, face.scale)
-    patches: NDArray[np.uint8] = (await infer("tpsm_neural_frames", {**face.tensors, "driving_points": moved[None]}))["frames"][0]
+    patches: NDArray[np.uint8] = (
+        await infer("tpsm_neural_frames", {**face.tensors, "driving_points": moved[None]})
+    )["frames"][0]
     return patches
 
 

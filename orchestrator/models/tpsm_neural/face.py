@@ -1,4 +1,6 @@
-"""A face prepared for the neural thin-plate-spline model: the square that it repaints, and how that goes back into the picture unseen."""
+"""A face prepared for the neural thin-plate-spline model: the square that it repaints, and how that
+goes back into the picture unseen.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from orchestrator.models.tpsm_neural.motion import PICTURE_SIZE, motion_scale
 from orchestrator.rendering.build_face_maps import frame_points
 
 FEATHER: Final = 0.08
-"""Width of the fades along edges, in sides of the square. This model's fade along the picture's own edges too: its network knows
-nothing beyond them, and draws darkness in from there."""
+"""Width of the fades along edges, in sides of the square. This model's fade along the picture's own
+edges too: its network knows nothing beyond them, and draws darkness in from there.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +46,9 @@ class TpsmNeuralPictures:
     def nbytes(self) -> int:
         """All arrays; both faces where they differ."""
         faces = {id(face): face.nbytes for face in (self.shown, self.driver)}
-        return sum(faces.values()) + self.source.nbytes + self.rest.nbytes + self.patch_weight.nbytes
+        return (
+            sum(faces.values()) + self.source.nbytes + self.rest.nbytes + self.patch_weight.nbytes
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,19 +85,34 @@ def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictur
     )
 
 
-def with_networks_view(pictures: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]) -> TpsmNeuralFace:
-    """Joins the face with `source_points`, `rest_points` and the source's features. ValueError where the points span no area."""
+def with_networks_view(
+    pictures: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]
+) -> TpsmNeuralFace:
+    """Joins the face with `source_points`, `rest_points` and the source's features. ValueError
+    where the points span no area.
+    """
     source_points, rest_points = encodings["source_points"], encodings["rest_points"]
-    features = {name: array[None] for name, array in encodings.items() if name.startswith("features_")}
+    features = {
+        name: array[None] for name, array in encodings.items() if name.startswith("features_")
+    }
     tensors = {"picture": pictures.source[None], "source_points": source_points[None], **features}
-    return TpsmNeuralFace(pictures, source_points, rest_points, motion_scale(source_points, rest_points), tensors)
+    return TpsmNeuralFace(
+        pictures, source_points, rest_points, motion_scale(source_points, rest_points), tensors
+    )
 
 
-def feathered_square(square: HeadSquare, size: int, *, everywhere: bool = False) -> NDArray[np.float32]:
-    """How much of a patch shows: all of it, but for fades along edges inside the picture, or `everywhere` along all four."""
+def feathered_square(
+    square: HeadSquare, size: int, *, everywhere: bool = False
+) -> NDArray[np.float32]:
+    """How much of a patch shows: all of it, but for fades along edges inside the picture, or
+    `everywhere` along all four.
+    """
     side = square.side * size // PICTURE_SIZE
     across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
-    edges = [(everywhere or start > 0, everywhere or start + square.side < PICTURE_SIZE) for start in (square.top, square.left)]
+    edges = [
+        (everywhere or start > 0, everywhere or start + square.side < PICTURE_SIZE)
+        for start in (square.top, square.left)
+    ]
     rows, columns = (_fade(across, first=first, last=last) for first, last in edges)
     weight: NDArray[np.float32] = np.outer(rows, columns).astype(np.float32)
     return weight
@@ -113,11 +133,17 @@ def network_pictures(frames: Frames, square: HeadSquare) -> Frames:
     return np.stack([resized(square.of(frame), PICTURE_SIZE) for frame in frames])
 
 
-def paste_square(pictures: TpsmNeuralPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float) -> None:
-    """Puts the network's `patch [256, 256, 3]` into `frame [size, size, 3]`; with a smaller share it is translucent."""
+def paste_square(
+    pictures: TpsmNeuralPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float
+) -> None:
+    """Puts the network's `patch [256, 256, 3]` into `frame [size, size, 3]`; with a smaller share
+    it is translucent.
+    """
     region = pictures.square.of(frame)
     weight = pictures.patch_weight * np.float32(share)
-    region[:] = cv2.blendLinear(resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight)
+    region[:] = cv2.blendLinear(
+        resized(patch, len(region)), np.ascontiguousarray(region), weight, 1.0 - weight
+    )
 
 
 def _at_rest(face: StaticFace, square: HeadSquare) -> RgbImage:

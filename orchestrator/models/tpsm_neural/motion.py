@@ -1,7 +1,7 @@
 """Motion carried from face to face, for the neural thin-plate-spline model.
 
-The steps and their order are those of the upstream demo (yoyo-nb/Thin-Plate-Spline-Motion-Model, `demo.py`). Key points are
-`[..., 50, 2]`, (x, y) in -1..1.
+The steps and their order are those of the upstream demo (yoyo-nb/Thin-Plate-Spline-Motion-Model,
+`demo.py`). Key points are `[..., 50, 2]`, (x, y) in -1..1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ PICTURE_SIZE: Final = 256
 """Side of the square pictures that the networks of config vox-256 see, in pixels."""
 
 FLAT: Final = 1e-6
-"""Hull area over squared extent below which points count as lying on one line: ten times the rounding of float32."""
+"""Hull area over squared extent below which points count as lying on one line: ten times the
+rounding of float32.
+"""
 
 
 def hull_area(points: NDArray[np.floating[Any]]) -> float:
@@ -28,13 +30,20 @@ def hull_area(points: NDArray[np.floating[Any]]) -> float:
 
 
 def motion_scale(source: NDArray[np.floating[Any]], initial: NDArray[np.floating[Any]]) -> float:
-    """How much larger the source face is than the first driving face, both `[50, 2]`: the ratio of their hulls' sides."""
+    """How much larger the source face is than the first driving face, both `[50, 2]`: the ratio of
+    their hulls' sides.
+    """
     return float(np.sqrt(hull_area(source)) / np.sqrt(hull_area(initial)))
 
 
 def relative_points(
-    source: NDArray[np.float32], driving: NDArray[np.float32], initial: NDArray[np.float32], scale: float
+    source: NDArray[np.float32],
+    driving: NDArray[np.float32],
+    initial: NDArray[np.float32],
+    scale: float,
 ) -> NDArray[np.float32]:
-    """The source's points moved as the driving face moved since its first picture, all `[..., 50, 2]`."""
+    """The source's points moved as the driving face moved since its first picture, all `[..., 50,
+    2]`.
+    """
     moved: NDArray[np.float32] = source + np.float32(scale) * (driving - initial)
     return moved

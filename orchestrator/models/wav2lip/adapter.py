@@ -11,12 +11,20 @@ from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.inference import Tensors
 from orchestrator.models.base import AudioWindow, FeatureWindows, Frames, Infer, Licences, ModelSpec
 from orchestrator.models.fade import Painted, faded
-from orchestrator.models.wav2lip.face import FACE_SIZE, Wav2LipFace, network_crop, paste_back, prepare_wav2lip_face
+from orchestrator.models.wav2lip.face import (
+    FACE_SIZE,
+    Wav2LipFace,
+    network_crop,
+    paste_back,
+    prepare_wav2lip_face,
+)
 from orchestrator.models.wav2lip.features import AHEAD_FRAMES, MEL, WINDOW_FRAMES
 
 
 class Wav2Lip:
-    """The head is `static`'s, blinking and swaying; the network gives it a mouth. One network, one request per chunk."""
+    """The head is `static`'s, blinking and swaying; the network gives it a mouth. One network, one
+    request per chunk.
+    """
 
     spec = ModelSpec(
         model=LipSyncModel.WAV2LIP,
@@ -29,12 +37,19 @@ class Wav2Lip:
     )
 
     def prepare(self, face: FaceModel, size: int) -> Wav2LipFace:
-        """The face's box and mask at `size`; FACE_MODEL_INCOMPATIBLE where the landmarks hold no face."""
+        """The face's box and mask at `size`; FACE_MODEL_INCOMPATIBLE where the landmarks hold no
+        face.
+        """
         try:
             return prepare_wav2lip_face(face, size)
         except ValueError as error:
-            message = f"face model {face.id!r} cannot be used with wav2lip: {error}; enrol a photo with a larger face"
-            raise LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False) from error
+            message = (
+                f"face model {face.id!r} cannot be used with wav2lip: {error}; enrol a photo with "
+                "a larger face"
+            )
+            raise LipSyncError(
+                LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
+            ) from error
 
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: Wav2LipFace, state: Painted | None
@@ -44,7 +59,9 @@ class Wav2Lip:
         frames, crops = await in_frame_thread(_heads, face, windows.idle_s, speaking)
         patches = crops
         if len(crops):
-            patches = (await infer("wav2lip", {"mel": windows.rows[speaking], "face": crops}))["patch"]
+            patches = (await infer("wav2lip", {"mel": windows.rows[speaking], "face": crops}))[
+                "patch"
+            ]
         layers = faded(windows, patches, state)
         if any(layers):
             await in_frame_thread(_paint, face, frames, layers)
@@ -56,7 +73,9 @@ class Wav2Lip:
         return {"wav2lip": {"mel": mel, "face": np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8)}}
 
 
-def _heads(face: Wav2LipFace, idle_s: NDArray[np.float64], speaking: NDArray[np.bool_]) -> tuple[Frames, NDArray[np.uint8]]:
+def _heads(
+    face: Wav2LipFace, idle_s: NDArray[np.float64], speaking: NDArray[np.bool_]
+) -> tuple[Frames, NDArray[np.uint8]]:
     """Pictures of the resting face, and of those that speak `[m, 96, 96, 3]` for the network."""
     frames = face.head.resting(idle_s)
     crops = [network_crop(frame, face.box) for frame in frames[speaking]]

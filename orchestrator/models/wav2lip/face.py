@@ -1,4 +1,6 @@
-"""A face prepared for Wav2Lip: the crop that the network repaints, and how its patch goes back into the picture unseen."""
+"""A face prepared for Wav2Lip: the crop that the network repaints, and how its patch goes back into
+the picture unseen.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,25 @@ FACE_SIZE: Final = 96
 """Side of the network's picture in pixels; its lower half is what the network invents."""
 
 CHIN_MARGIN: Final = 0.06
-"""Room below the chin, in box heights, for an opening jaw: upstream's 10 pixels under a face of some 170."""
+"""Room below the chin, in box heights, for an opening jaw: upstream's 10 pixels under a face of
+some 170.
+"""
 
 FADE_IN: Final = (0.44, 0.58)
-"""Where the patch begins to show and where it covers, in box heights from above: from mid nose to above the upper lip."""
+"""Where the patch begins to show and where it covers, in box heights from above: from mid nose to
+above the upper lip.
+"""
 
 SIDE_FADE: Final = 0.14
 CHIN_FADE: Final = 0.05
-"""Widths of the fades at the sides (box widths) and below (box heights): nothing of the patch's own border shows, and all of the chin."""
+"""Widths of the fades at the sides (box widths) and below (box heights): nothing of the patch's own
+border shows, and all of the chin.
+"""
 
 OVAL_MARGIN: Final = (1.06, 1.10)
-"""How much wider and higher than the face's oval the shown part is: room for a jaw that drops. Hair and collar beside it stay as
-sharp as they are."""
+"""How much wider and higher than the face's oval the shown part is: room for a jaw that drops. Hair
+and collar beside it stay as sharp as they are.
+"""
 
 OVAL_FADE: Final = 0.045
 """Standard deviation of the fade along the oval, in box widths."""
@@ -60,7 +69,8 @@ class Wav2LipFace:
     """One face at one size."""
 
     head: RestingFace
-    """Draws the face at rest, blinking and swaying: what the network repaints is cut from these pictures and goes back into them.
+    """Draws the face at rest, blinking and swaying: what the network repaints is cut from these
+    pictures and goes back into them.
 
     The head moves by a hundredth of the box at most, so the box stays where it is.
     """
@@ -80,38 +90,55 @@ def prepare_wav2lip_face(face: FaceModel, size: int) -> Wav2LipFace:
     points = frame_points(face.landmarks(), width, height, size)
     box = face_box(points, size, size)
     oval = pick(points, FACE_OVAL) - (box.left, box.top)
-    return Wav2LipFace(prepare_resting_face(face, size), box, feathered_mask(box.height, box.width, oval))
+    return Wav2LipFace(
+        prepare_resting_face(face, size), box, feathered_mask(box.height, box.width, oval)
+    )
 
 
 def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> FaceBox:
-    """The box a face detector would draw, from the extent of the face mesh, cut to a picture of `height` x `width`."""
+    """The box a face detector would draw, from the extent of the face mesh, cut to a picture of
+    `height` x `width`.
+    """
     left, top = np.floor(landmarks.min(axis=0))
     right, bottom = np.ceil(landmarks.max(axis=0)) + 1
     lower = bottom + round((bottom - top) * CHIN_MARGIN)
-    box = FaceBox(max(0, int(top)), min(height, int(lower)), max(0, int(left)), min(width, int(right)))
+    box = FaceBox(
+        max(0, int(top)), min(height, int(lower)), max(0, int(left)), min(width, int(right))
+    )
     if min(box.height, box.width) < FACE_SIZE // 4:
-        raise ValueError(f"landmarks: a face of {box.width} x {box.height} pixels in the picture, expected at least {FACE_SIZE // 4}")
+        raise ValueError(
+            f"landmarks: a face of {box.width} x {box.height} pixels in the picture, expected at "
+            f"least {FACE_SIZE // 4}"
+        )
     return box
 
 
 def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
-    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its training, whose faces were hardly larger.
+    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its
+    training, whose faces were hardly larger.
 
     A face of more than twice that size is averaged: sampling would skip pixels.
     """
     way = cv2.INTER_AREA if min(box.height, box.width) > 2 * FACE_SIZE else cv2.INTER_LINEAR
-    crop = cv2.resize(picture[box.top : box.bottom, box.left : box.right], (FACE_SIZE, FACE_SIZE), interpolation=way)
+    crop = cv2.resize(
+        picture[box.top : box.bottom, box.left : box.right],
+        (FACE_SIZE, FACE_SIZE),
+        interpolation=way,
+    )
     return np.asarray(crop, np.uint8)
 
 
 def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArray[np.float32]:
-    """How much of a patch shows, `[height, width]`: all of mouth and chin, nothing at the border, above the nose and beside the face.
+    """How much of a patch shows, `[height, width]`: all of mouth and chin, nothing at the border,
+    above the nose and beside the face.
 
-    `oval [n, 2]` is the outline of the face in pixels of the box. The upper half stays the picture's own: the network only
-    copies it, at a fraction of the resolution.
+    `oval [n, 2]` is the outline of the face in pixels of the box. The upper half stays the
+    picture's own: the network only copies it, at a fraction of the resolution.
     """
     y, x = _pixel_centres(height), _pixel_centres(width)
-    rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step((1.0 - y) / CHIN_FADE)
+    rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step(
+        (1.0 - y) / CHIN_FADE
+    )
     columns = _smooth_step(np.minimum(x, 1.0 - x) / SIDE_FADE)
     centre = oval.mean(axis=0)
     outline = np.rint(centre + (oval - centre) * OVAL_MARGIN).astype(np.int32)
@@ -123,12 +150,18 @@ def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArra
 
 def _pixel_centres(count: int) -> NDArray[np.float32]:
     """Centres of `count` pixels along an axis of length 1."""
-    centres: NDArray[np.float32] = (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(count)
+    centres: NDArray[np.float32] = (
+        np.arange(count, dtype=np.float32) + np.float32(0.5)
+    ) / np.float32(count)
     return centres
 
 
-def paste_back(face: Wav2LipFace, picture: RgbImage, patch: NDArray[np.uint8], share: float = 1.0) -> None:
-    """Puts the network's `patch [96, 96, 3]` (RGB) into `picture [h, w, 3]`; with a smaller share it is translucent."""
+def paste_back(
+    face: Wav2LipFace, picture: RgbImage, patch: NDArray[np.uint8], share: float = 1.0
+) -> None:
+    """Puts the network's `patch [96, 96, 3]` (RGB) into `picture [h, w, 3]`; with a smaller share
+    it is translucent.
+    """
     box, first = face.box, int(face.box.height * FADE_IN[0])  # above it nothing of the patch shows
     large = cv2.resize(patch, (box.width, box.height), interpolation=cv2.INTER_CUBIC)[first:]
     region = picture[box.top + first : box.bottom, box.left : box.right]

@@ -14,7 +14,9 @@ AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 CALLER: Final = web.RequestKey("caller", Caller)
 
 GUARDED: Final = "/v1/"
-"""Paths below it belong to users; probes, metrics, the page and the description of the interface are open."""
+"""Paths below it belong to users; probes, metrics, the page and the description of the interface
+are open.
+"""
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing; a socket checks the origin itself."""
@@ -26,7 +28,9 @@ PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
 }
-"""What scripts of the operator's pages may send beyond what any page may; browsers ask again after ten minutes."""
+"""What scripts of the operator's pages may send beyond what any page may; browsers ask again after
+ten minutes.
+"""
 
 READABLE: Final = "Retry-After"
 """A header of ours that scripts read, beyond those that any answer shows them."""
@@ -41,11 +45,15 @@ async def known_callers(request: web.Request, handler: Any) -> web.StreamRespons
     if _is_preflight(request):
         return web.Response(status=204, headers=PREFLIGHT)
     if request.path.startswith(GUARDED) and request.path not in OPEN:
-        token = bearer_token(request.headers.get("Authorization"), request.query.get("access_token"))
+        token = bearer_token(
+            request.headers.get("Authorization"), request.query.get("access_token")
+        )
         caller = request.app[AUTHENTICATOR].caller(token)
         if "user" in request.match_info:
             caller.check(request.match_info["user"])
-        if request.method not in SAFE:  # browsers let any page post a form, to a service on the visitor's machine too
+        if (
+            request.method not in SAFE
+        ):  # browsers let any page post a form, to a service on the visitor's machine too
             check_origin(request, request.app[CONFIG].allowed_origins)
         request[CALLER] = caller
     response: web.StreamResponse = await handler(request)
@@ -62,7 +70,11 @@ async def name_allowed_origins(request: web.Request, response: web.StreamRespons
 
 def _is_preflight(request: web.Request) -> bool:
     """A browser's question about a request that a page of the operator's wants to make."""
-    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers and _is_named(request)
+    return (
+        request.method == "OPTIONS"
+        and "Access-Control-Request-Method" in request.headers
+        and _is_named(request)
+    )
 
 
 def _is_named(request: web.Request) -> bool:
@@ -76,10 +88,19 @@ def caller_of(request: web.Request) -> Caller:
 
 
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """A browser may connect from this service's own page and from those that the operator named; programs send no Origin."""
+    """A browser may connect from this service's own page and from those that the operator named;
+    programs send no Origin.
+    """
     origin = request.headers.get("Origin")
-    if origin is not None and _host_of(origin) != request.host and origin.rstrip("/") not in allowed:
-        raise web.HTTPForbidden(text="this origin may not connect; name it in allowed_origins, or open the page from this service")
+    if (
+        origin is not None
+        and _host_of(origin) != request.host
+        and origin.rstrip("/") not in allowed
+    ):
+        raise web.HTTPForbidden(
+            text="this origin may not connect; name it in allowed_origins, or open the "
+            "page from this service"
+        )
 
 
 def _host_of(origin: str) -> str | None:

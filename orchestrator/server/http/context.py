@@ -1,4 +1,6 @@
-"""What the handlers of the HTTP side share: the application's parts, typed answers, the fields of forms, and an eye on the client."""
+"""What the handlers of the HTTP side share: the application's parts, typed answers, the fields of
+forms, and an eye on the client.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SERVICE: Final = web.AppKey("service", LipSyncService)
 SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)
 
 START_S: Final = 30.0
-"""The default model may come so much later than the service: a Triton loads it. After that another model speaks instead."""
+"""The default model may come so much later than the service: a Triton loads it. After that another
+model speaks instead.
+"""
 
 
 class Start:
@@ -33,7 +37,9 @@ class Start:
         self._is_over = False
 
     def is_over(self, *, is_whole: bool) -> bool:
-        """True from when the default model was first there (`is_whole`), or was waited for long enough."""
+        """True from when the default model was first there (`is_whole`), or was waited for long
+        enough.
+        """
         self._is_over = self._is_over or is_whole or time.monotonic() > self._ends_s
         return self._is_over
 
@@ -54,9 +60,16 @@ LOOK_S: Final = 0.25
 T = TypeVar("T")
 
 
-def answer(body: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def answer(
+    body: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """A record as JSON."""
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=msgspec.json.encode(body),
+        status=status,
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 def text_of(form: Mapping[str, bytes], name: str) -> str | None:
@@ -64,7 +77,9 @@ def text_of(form: Mapping[str, bytes], name: str) -> str | None:
     return form.get(name, b"").decode(errors="replace").strip() or None
 
 
-def number_of(form: Mapping[str, bytes], name: str, default: float, lowest: float, highest: float) -> float:
+def number_of(
+    form: Mapping[str, bytes], name: str, default: float, lowest: float, highest: float
+) -> float:
     """A numeric field within its range; INVALID_MESSAGE that names it."""
     text = text_of(form, name)
     try:
@@ -76,8 +91,12 @@ def number_of(form: Mapping[str, bytes], name: str, default: float, lowest: floa
     return value
 
 
-async def while_connected(request: web.Request, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-    """What `work` gives. It is cancelled when the client goes away (`ConnectionResetError`) or time is up (TIMEOUT)."""
+async def while_connected(
+    request: web.Request, work: Coroutine[Any, Any, T], timeout_s: float
+) -> T:
+    """What `work` gives. It is cancelled when the client goes away (`ConnectionResetError`) or time
+    is up (TIMEOUT).
+    """
     task = asyncio.create_task(work, name=f"{request.method} {request.path}")
     try:
         async with asyncio.timeout(timeout_s):

@@ -43,9 +43,11 @@ NO_STORAGE: Final = "the storage of the face models does not answer; try again, 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's, and those that nobody foresaw.
+    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's,
+    and those that nobody foresaw.
 
-    Where an answer has begun there is no telling any more, since a second one would end up inside of the first: the connection is cut.
+    Where an answer has begun there is no telling any more, since a second one would end up inside
+    of the first: the connection is cut.
     """
     try:
         response: web.StreamResponse = await handler(request)
@@ -76,20 +78,33 @@ def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
     if refusal.status < 400:
         raise refusal
     code = CODE_OF.get(refusal.status, LipSyncErrorCode.INVALID_MESSAGE)
-    told = LipSyncError(code, _explained(refusal), recoverable=False, details={"status": refusal.status})
-    return refused(request, told, refusal.status, {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers})
+    told = LipSyncError(
+        code, _explained(refusal), recoverable=False, details={"status": refusal.status}
+    )
+    return refused(
+        request,
+        told,
+        refusal.status,
+        {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers},
+    )
 
 
 def _cut_short(request: web.Request, error: Exception) -> web.Response:
-    """Of what is unsent nothing more is sent: whoever takes no data would hold the connection open with it."""
+    """Of what is unsent nothing more is sent: whoever takes no data would hold the connection open
+    with it.
+    """
     if not isinstance(error, ConnectionError):
-        logger.error("%s %s failed in the middle of its answer", request.method, request.path, exc_info=error)
+        logger.error(
+            "%s %s failed in the middle of its answer", request.method, request.path, exc_info=error
+        )
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=CLIENT_GONE)
 
 
-def refused(request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None) -> web.Response:
+def refused(
+    request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None
+) -> web.Response:
     request.app[SERVICE].metrics.errors_total.labels(error.code.value).inc()
     more = dict(headers or {})
     if status == 401:
@@ -107,7 +122,10 @@ def _status(error: LipSyncError) -> int:
 
 def _explained(refusal: web.HTTPException) -> str:
     if isinstance(refusal, web.HTTPMethodNotAllowed):
-        return f"{refusal.method} is not offered here; use {', '.join(sorted(refusal.allowed_methods))}"
+        return (
+            f"{refusal.method} is not offered here; use "
+            f"{', '.join(sorted(refusal.allowed_methods))}"
+        )
     if isinstance(refusal, web.HTTPNotFound):
         return NOT_FOUND
     return refusal.text or refusal.reason

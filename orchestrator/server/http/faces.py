@@ -25,19 +25,25 @@ PREVIEW_QUALITY: Final = 90
 
 
 async def enrol(request: web.Request) -> web.Response:
-    """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with reasons."""
+    """Multipart `photo`, `consent=true` and optionally `id`: a new face model, or 422 with
+    reasons.
+    """
     app = request.app
     async with upload_of(request) as upload:
         face = await _enrol(request, upload)
     app[SERVICE].faces.hold(face)
-    await app[SERVICE].pipeline.prepare_face(face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE)
+    await app[SERVICE].pipeline.prepare_face(
+        face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE
+    )
     app[SERVICE].pipeline.prepare_later(face, (LipSyncModel.STATIC,), OTHER_SIZES)
     return answer(_face(face), 201)
 
 
 async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
     if not request.content_type.startswith("multipart/"):
-        raise invalid_field("photo", "is missing; send a multipart form with the fields `photo` and `consent`")
+        raise invalid_field(
+            "photo", "is missing; send a multipart form with the fields `photo` and `consent`"
+        )
     form = await read_form(request, upload, {"photo": MAX_PHOTO_BYTES})
     if not form.get("photo"):
         raise invalid_field("photo", "is missing; send the picture as the multipart field `photo`")
@@ -45,7 +51,9 @@ async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
     if face_id is not None:
         check_id(face_id, "id")
     if (request.match_info["user"], face_id) == (DEMO_USER, DEMO_FACE):
-        raise invalid_field("id", "the demo face is part of the product and cannot be changed; choose another id")
+        raise invalid_field(
+            "id", "the demo face is part of the product and cannot be changed; choose another id"
+        )
     return await enrol_photo(
         form["photo"],
         user_id=request.match_info["user"],
@@ -68,7 +76,9 @@ async def get_face(request: web.Request) -> web.Response:
     return answer(
         answers.FaceModelDetails(
             **_fields(face),
-            compatible_lip_sync_models=[model.value for model in compatibility.compatible_lip_sync_models],
+            compatible_lip_sync_models=[
+                model.value for model in compatibility.compatible_lip_sync_models
+            ],
             recommended_model=compatibility.recommended_model.value,
             issues=[answers.Issue(issue.code, issue.message) for issue in compatibility.issues],
         )
@@ -77,19 +87,25 @@ async def get_face(request: web.Request) -> web.Response:
 
 async def delete_face(request: web.Request) -> web.Response:
     """Remove a face model."""
-    await request.app[SERVICE].faces.delete_face_model(request.match_info["user"], request.match_info["face"])
+    await request.app[SERVICE].faces.delete_face_model(
+        request.match_info["user"], request.match_info["face"]
+    )
     return web.Response(status=204)
 
 
 async def preview(request: web.Request) -> web.Response:
     """The neutral pose as JPEG."""
     face = await _load(request)
-    picture = await asyncio.to_thread(simplejpeg.encode_jpeg, face.neutral_pose, PREVIEW_QUALITY, "RGB")
+    picture = await asyncio.to_thread(
+        simplejpeg.encode_jpeg, face.neutral_pose, PREVIEW_QUALITY, "RGB"
+    )
     return web.Response(body=picture, content_type="image/jpeg")
 
 
 async def _load(request: web.Request) -> FaceModel:
-    return await request.app[SERVICE].faces.load_face_model(request.match_info["user"], request.match_info["face"])
+    return await request.app[SERVICE].faces.load_face_model(
+        request.match_info["user"], request.match_info["face"]
+    )
 
 
 def _face(face: FaceModel) -> answers.FaceModel:

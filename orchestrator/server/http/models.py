@@ -43,7 +43,9 @@ def _capacity(app: web.Application) -> answers.Capacity | None:
         return None
     (measured,) = app[MEASURED]
     faces = app[SERVICE].sessions.carries or measured.faces
-    return answers.Capacity(faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps)
+    return answers.Capacity(
+        faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps
+    )
 
 
 async def models(request: web.Request) -> web.Response:
@@ -64,14 +66,18 @@ def _generation(figures: GenerationMetrics) -> answers.Generation:
     return answers.Generation(
         frames_generated=figures.frames_generated,
         frames_dropped=figures.frames_dropped,
-        average_generation_time_ms=round(figures.average_generation_time_ms, 2) if figures.frames_generated else None,
+        average_generation_time_ms=round(figures.average_generation_time_ms, 2)
+        if figures.frames_generated
+        else None,
         average_fps=round(figures.average_fps, 1),
         buffer_underruns=figures.buffer_underruns,
         model_switches=figures.model_switches,
     )
 
 
-def _model_health(app: web.Application, status: HealthStatus, model: LipSyncModel) -> answers.ModelHealth:
+def _model_health(
+    app: web.Application, status: HealthStatus, model: LipSyncModel
+) -> answers.ModelHealth:
     figures = _performance(status.performance[model])
     return answers.ModelHealth(
         available=status.available[model],
@@ -93,7 +99,9 @@ async def _model(app: web.Application, model: LipSyncModel) -> answers.Model:
         look_ahead_ms=round(spec.look_ahead_ms, 1) if spec.triton_models else 0,
         min_resolution=spec.min_size,
         triton_models=list(spec.triton_models),
-        licence=answers.Licence(spec.licences.code, spec.licences.weights, spec.licences.commercial),
+        licence=answers.Licence(
+            spec.licences.code, spec.licences.weights, spec.licences.commercial
+        ),
         permitted=not pipeline.choice.why_refused(model),
         networks=[_network(weights) for weights in pipeline.weights(model)],
         **_said(app, model),
@@ -103,13 +111,18 @@ async def _model(app: web.Application, model: LipSyncModel) -> answers.Model:
 def _said(app: web.Application, model: LipSyncModel) -> dict[str, str]:
     """What has to be said with the model's name."""
     pipeline = app[SERVICE].pipeline
-    said = {"weights": pipeline.weights_warning(model), "refused": pipeline.choice.why_refused(model)}
+    said = {
+        "weights": pipeline.weights_warning(model),
+        "refused": pipeline.choice.why_refused(model),
+    }
     return {key: text for key, text in said.items() if text}
 
 
 def _network(weights: Weights) -> answers.Network:
     origin, licence = weights.origin or None, weights.licence or None
-    return answers.Network(weights.network, weights.label or None, origin, licence, list(weights.sha256))
+    return answers.Network(
+        weights.network, weights.label or None, origin, licence, list(weights.sha256)
+    )
 
 
 def _performance(figures: ModelPerformance) -> answers.ModelPerformance:
@@ -122,7 +135,9 @@ def _performance(figures: ModelPerformance) -> answers.ModelPerformance:
         success_rate=None if figures.updated_s is None else round(figures.success_rate, 4),
         quality_score=round(figures.quality_score, 4),
         gpu_utilization=figures.gpu_utilization,
-        memory_usage_mb=None if figures.memory_usage_mb is None else round(figures.memory_usage_mb, 1),
+        memory_usage_mb=None
+        if figures.memory_usage_mb is None
+        else round(figures.memory_usage_mb, 1),
         frames_per_second=round(figures.frames_per_second, 1) if drew else None,
         last_updated=None if figures.updated_s is None else _moment(figures.updated_s),
     )
@@ -131,4 +146,8 @@ def _performance(figures: ModelPerformance) -> answers.ModelPerformance:
 def _moment(loop_s: float) -> str:
     """A time on the loop's clock as the world writes it."""
     ago_s = asyncio.get_running_loop().time() - loop_s
-    return datetime.fromtimestamp(time.time() - ago_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(time.time() - ago_s, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

@@ -15,8 +15,12 @@ from orchestrator.server.http.system import healthz, metrics, openapi, readyz
 from orchestrator.server.http.websocket_upgrade import websocket
 
 
-def _long(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The same handler; an instance that shuts down refuses the request, or waits for it where it began before."""
+def _long(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The same handler; an instance that shuts down refuses the request, or waits for it where it
+    began before.
+    """
 
     async def waited_for(request: web.Request) -> web.StreamResponse:
         with request.app[SWITCHBOARD].drain.work():

@@ -1,4 +1,6 @@
-"""The JSON that the HTTP side reads and answers, as records: the handlers encode them, and the OpenAPI document is made from them."""
+"""The JSON that the HTTP side reads and answers, as records: the handlers encode them, and the
+OpenAPI document is made from them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Alive(msgspec.Struct, rename="camel"):
 
 
 class Ready(msgspec.Struct, rename="camel", omit_defaults=True):
-    """`ready` while new sessions are accepted; `degraded` names the default model where another one speaks instead."""
+    """`ready` while new sessions are accepted; `degraded` names the default model where another one
+    speaks instead.
+    """
 
     ready: bool
     reason: Literal["STARTING", "DRAINING"] | msgspec.UnsetType = msgspec.UNSET
@@ -37,7 +41,9 @@ class Capacity(msgspec.Struct, rename="camel"):
 
 
 class Generation(msgspec.Struct, rename="camel"):
-    """How frames are drawn, over all sessions since the start; means are over the last batches, null before the first."""
+    """How frames are drawn, over all sessions since the start; means are over the last batches,
+    null before the first.
+    """
 
     frames_generated: Count
     frames_dropped: Count
@@ -129,7 +135,9 @@ class ModelPerformance(msgspec.Struct, rename="camel"):
 
 
 class BenchmarkRequest(msgspec.Struct, rename="camel"):
-    """A face and a chunk of speech; without `userId` the caller's own, or the demo user; without `faceModelId` the active face."""
+    """A face and a chunk of speech; without `userId` the caller's own, or the demo user; without
+    `faceModelId` the active face.
+    """
 
     audio_chunk: WireAudioChunk
     user_id: Identifier | None = None
@@ -163,7 +171,9 @@ class FaceModels(msgspec.Struct, rename="camel"):
 
 
 class FaceModel(msgspec.Struct, rename="camel"):
-    """An enrolled face. `consentAt`: when the consent of the person shown was stated; null for faces that other software made."""
+    """An enrolled face. `consentAt`: when the consent of the person shown was stated; null for
+    faces that other software made.
+    """
 
     id: str
     user_id: str

@@ -17,7 +17,9 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 while new sessions are accepted, with whatever model; 503 at the start and while the instance drains."""
+    """200 while new sessions are accepted, with whatever model; 503 at the start and while the
+    instance drains.
+    """
     app, model = request.app, request.app[CONFIG].default_model
     degraded = [] if await app[SERVICE].pipeline.choice.available(model) else [model.value]
     if app[SWITCHBOARD].drain.is_on:
@@ -31,8 +33,13 @@ async def metrics(request: web.Request) -> web.Response:
     """Prometheus text format."""
     service = request.app[SERVICE]
     for model in ADAPTERS:
-        service.metrics.model_available.labels(model.value).set(await service.pipeline.choice.available(model))
-    return web.Response(body=service.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        service.metrics.model_available.labels(model.value).set(
+            await service.pipeline.choice.available(model)
+        )
+    return web.Response(
+        body=service.metrics.render(),
+        headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+    )
 
 
 async def openapi(request: web.Request) -> web.Response:

@@ -1,4 +1,6 @@
-"""What clients send up, bounded: in size, in time, in how much of it one caller and all of them together hold in memory."""
+"""What clients send up, bounded: in size, in time, in how much of it one caller and all of them
+together hold in memory.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ MAX_UPLOADS: Final = 4
 """Bodies of one caller at once; its further ones wait in their sockets, and nobody else does."""
 
 MAX_UPLOADED_BYTES: Final = 512 * 1024 * 1024
-"""Of all callers together, while they come and while photos wait to be looked at; one caller's four recordings are half of it."""
+"""Of all callers together, while they come and while photos wait to be looked at; one caller's four
+recordings are half of it.
+"""
 
 UPLOAD_RETRY_S: Final = 15
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""A body that is no form: a chunk of 4 MiB as base64 in JSON. The fields of forms have limits of their own."""
+"""A body that is no form: a chunk of 4 MiB as base64 in JSON. The fields of forms have limits of
+their own.
+"""
 
 MAX_TEXT_BYTES: Final = 1024
 """A form's field that is not a file, and a part that nobody asked for."""
@@ -35,7 +41,13 @@ UPLOAD_TIMEOUT_S: Final = 60.0
 """A body that is not there by then gives its place to another."""
 
 
-BROKEN: Final = (ValueError, AssertionError, RuntimeError, web.RequestPayloadError, HttpProcessingError)
+BROKEN: Final = (
+    ValueError,
+    AssertionError,
+    RuntimeError,
+    web.RequestPayloadError,
+    HttpProcessingError,
+)
 """What aiohttp raises over forms with bad boundaries, headers or encodings."""
 
 
@@ -48,7 +60,9 @@ class Uploads:
 
     @asynccontextmanager
     async def place(self, caller: str) -> AsyncIterator[Upload]:
-        """A body of that caller, once it has fewer than `MAX_UPLOADS` others; its bytes count until the end of the context."""
+        """A body of that caller, once it has fewer than `MAX_UPLOADS` others; its bytes count until
+        the end of the context.
+        """
         places = self._places.setdefault(caller, asyncio.Semaphore(MAX_UPLOADS))
         async with places:
             upload = Upload(self)
@@ -69,7 +83,10 @@ class Upload:
     def take(self, size: int) -> None:
         """So many more bytes came; raises SESSION_LIMIT where there is no room for them."""
         if size > self._uploads.left_bytes:
-            raise too_many("others are uploading too much for more to fit in; try again", retry_after_s=UPLOAD_RETRY_S)
+            raise too_many(
+                "others are uploading too much for more to fit in; try again",
+                retry_after_s=UPLOAD_RETRY_S,
+            )
         self._uploads.left_bytes -= size
         self.size += size
 
@@ -79,13 +96,19 @@ UPLOADS: Final = web.AppKey("uploads", Uploads)
 
 @asynccontextmanager
 async def upload_of(request: web.Request) -> AsyncIterator[Upload]:
-    """The place of a request's body: among those of its token's user or, where nobody is asked for tokens, of its address."""
-    async with request.app[UPLOADS].place(caller_of(request).user_id or f"at {request.remote}") as upload:
+    """The place of a request's body: among those of its token's user or, where nobody is asked for
+    tokens, of its address.
+    """
+    async with request.app[UPLOADS].place(
+        caller_of(request).user_id or f"at {request.remote}"
+    ) as upload:
         yield upload
 
 
 async def read_body(request: web.Request, upload: Upload) -> bytes:
-    """A body that is no form. Raises 413 above `MAX_BODY_BYTES`, 408 for one that does not come, INVALID_MESSAGE for a bad encoding."""
+    """A body that is no form. Raises 413 above `MAX_BODY_BYTES`, 408 for one that does not come,
+    INVALID_MESSAGE for a bad encoding.
+    """
     pieces: list[bytes] = []
     try:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
@@ -93,7 +116,9 @@ async def read_body(request: web.Request, upload: Upload) -> bytes:
                 upload.take(len(piece))
                 pieces.append(piece)
                 if upload.size > MAX_BODY_BYTES:
-                    raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY_BYTES, actual_size=upload.size)
+                    raise web.HTTPRequestEntityTooLarge(
+                        max_size=MAX_BODY_BYTES, actual_size=upload.size
+                    )
     except TimeoutError:
         raise _too_late("body") from None
     except (web.RequestPayloadError, HttpProcessingError):
@@ -102,8 +127,11 @@ async def read_body(request: web.Request, upload: Upload) -> bytes:
     return b"".join(pieces)
 
 
-async def read_form(request: web.Request, upload: Upload, files: Mapping[str, int]) -> dict[str, bytes]:
-    """A multipart form's fields; `files` are those that may be large, with the most bytes of each. Others are short texts.
+async def read_form(
+    request: web.Request, upload: Upload, files: Mapping[str, int]
+) -> dict[str, bytes]:
+    """A multipart form's fields; `files` are those that may be large, with the most bytes of each.
+    Others are short texts.
 
     Raises INVALID_MESSAGE that names the field, 408 for one that does not come.
     """
@@ -116,15 +144,21 @@ async def read_form(request: web.Request, upload: Upload, files: Mapping[str, in
                 if part is None:
                     return form
                 if not isinstance(part, BodyPartReader):
-                    raise invalid_field("form", "holds a form within the form; send one flat multipart/form-data")
+                    raise invalid_field(
+                        "form", "holds a form within the form; send one flat multipart/form-data"
+                    )
                 name = part.name or ""
                 form[name] = await _read_part(part, upload, name, files.get(name, MAX_TEXT_BYTES))
     except TimeoutError:
         raise _too_late("form") from None
     except BROKEN as error:
         _give_up(request)
-        raise invalid_field("form", f"is not a multipart/form-data body that can be read ({type(error).__name__})") from None
-    raise invalid_field("form", f"has more than {MAX_PARTS} parts; send the fields that this path names")
+        raise invalid_field(
+            "form", f"is not a multipart/form-data body that can be read ({type(error).__name__})"
+        ) from None
+    raise invalid_field(
+        "form", f"has more than {MAX_PARTS} parts; send the fields that this path names"
+    )
 
 
 async def _read_part(part: BodyPartReader, upload: Upload, name: str, limit: int) -> bytes:
@@ -140,7 +174,9 @@ async def _read_part(part: BodyPartReader, upload: Upload, name: str, limit: int
 
 
 def _give_up(request: web.Request) -> None:
-    """Close the connection with the answer, and without the look at the rest of the body that would put a traceback into the log."""
+    """Close the connection with the answer, and without the look at the rest of the body that would
+    put a traceback into the log.
+    """
     request.content.feed_eof()
     request.protocol.close()
 
@@ -150,4 +186,6 @@ def _in_words(size: int) -> str:
 
 
 def _too_late(what: str) -> web.HTTPRequestTimeout:
-    return web.HTTPRequestTimeout(text=f"the {what} was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less")
+    return web.HTTPRequestTimeout(
+        text=f"the {what} was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less"
+    )

@@ -39,8 +39,11 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def open_socket(request: web.Request) -> web.WebSocketResponse:
-    """The WebSocket that was asked for; below it little waits, and waiting for that is left to the connection."""
-    # Compression would cost up to a hundred times the send itself, for data that is compressed already.
+    """The WebSocket that was asked for; below it little waits, and waiting for that is left to the
+    connection.
+    """
+    # Compression would cost up to a hundred times the send itself, for data that is compressed
+    # already.
     socket = web.WebSocketResponse(
         max_msg_size=protocol.MAX_MESSAGE_BYTES,
         compress=False,

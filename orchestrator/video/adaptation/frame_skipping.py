@@ -1,4 +1,6 @@
-"""Frame skipping under congestion, before frames are encoded and after, so that what is sent always decodes."""
+"""Frame skipping under congestion, before frames are encoded and after, so that what is sent always
+decodes.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ HEAVY: Final = 0.75
 
 
 QUEUE_SPARED: Final = 0.5
-"""Up to this fill a queue is left to a lower bitrate (`bitrate.FILLING_QUEUE`) and a lower frame rate (`video.frame_rate.FULL_QUEUE`)."""
+"""Up to this fill a queue is left to a lower bitrate (`bitrate.FILLING_QUEUE`) and a lower frame
+rate (`video.frame_rate.FULL_QUEUE`).
+"""
 
 
 def congestion_of(queue_fill: float) -> float:
-    """Congestion 0..1 of a client whose outbox is so full: frames are skipped as the last resort, from three quarters on."""
+    """Congestion 0..1 of a client whose outbox is so full: frames are skipped as the last resort,
+    from three quarters on.
+    """
     return max(0.0, queue_fill - QUEUE_SPARED) / (1.0 - QUEUE_SPARED)
 
 
@@ -32,7 +38,8 @@ def frames_between(level: float) -> int:
 def kept_frames(frames: Sequence[T], level: float, since_keyframe: int) -> list[T]:
     """The frames to be coded; `since_keyframe` counts those coded after the last keyframe.
 
-    The frame that is due as a keyframe is never skipped: without it a viewer who lost data would stay lost.
+    The frame that is due as a keyframe is never skipped: without it a viewer who lost data would
+    stay lost.
     """
     skipped, gap = frames_between(level), 0
     kept: list[T] = []
@@ -47,10 +54,12 @@ def kept_frames(frames: Sequence[T], level: float, since_keyframe: int) -> list[
 
 
 def spared(frames: Sequence[StreamingFrame], level: float) -> list[StreamingFrame]:
-    """The frames to be sent at a congestion of 0..1; what is sent decodes, together with whatever follows the last of them.
+    """The frames to be sent at a congestion of 0..1; what is sent decodes, together with whatever
+    follows the last of them.
 
-    JPEG frames stand alone: every second goes, or two of three. H.264 frames build on the one before them, so only the ends of
-    groups may go, and the last group stays whole because frames that are not here yet build on it. A keyframe of H.264 always stays.
+    JPEG frames stand alone: every second goes, or two of three. H.264 frames build on the one
+    before them, so only the ends of groups may go, and the last group stays whole because frames
+    that are not here yet build on it. A keyframe of H.264 always stays.
     """
     every = 1 + frames_between(level)
     if not frames or frames[0].format is VideoFormat.JPEG:

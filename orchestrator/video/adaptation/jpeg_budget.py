@@ -1,4 +1,6 @@
-"""Which JPEG pictures a target pays for: where the lowest quality is still too dear, fewer are sent. Pure: time is the media's."""
+"""Which JPEG pictures a target pays for: where the lowest quality is still too dear, fewer are
+sent. Pure: time is the media's.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,13 @@ LONGEST_STILL_MS: Final = 500.0
 """No picture stands longer than this for want of bits: below two a second nobody sees speech."""
 
 OVERDRAWN_S: Final = 0.1
-"""Seconds of the target that may be owed before a picture is left out: the coder's quality needs a few pictures to settle."""
+"""Seconds of the target that may be owed before a picture is left out: the coder's quality needs a
+few pictures to settle.
+"""
 
 OWED_S: Final = 0.5
-"""Most that is owed; what was sent before the target fell need not be paid for by a frozen picture."""
+"""Most that is owed; what was sent before the target fell need not be paid for by a frozen picture.
+"""
 
 
 class Budget:
@@ -41,7 +46,11 @@ class Budget:
     def spend(self, timestamp_ms: float, bits: int, target_bps: int | None) -> None:
         """A picture of `bits` was coded; without a target nothing is owed."""
         known = self._at_ms is not None and timestamp_ms >= self._at_ms and target_bps is not None
-        filled = _filled(self._left_bits, timestamp_ms - (self._at_ms or 0.0), target_bps or 0) if known else 0.0
+        filled = (
+            _filled(self._left_bits, timestamp_ms - (self._at_ms or 0.0), target_bps or 0)
+            if known
+            else 0.0
+        )
         self._left_bits = filled - bits if target_bps is not None else 0.0
         self._at_ms, self._picture_bits = timestamp_ms, float(bits)
 

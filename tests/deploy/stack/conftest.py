@@ -1,4 +1,6 @@
-"""One engine and one set of images for all tests of this folder; each file has a stack of its own."""
+"""One engine and one set of images for all tests of this folder; each file has a stack of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def images(engine: Engine) -> Engine:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Settings of the orchestrators for a machine that is slow or busy: no model gives way to another, nobody is turned away."""
+    """Settings of the orchestrators for a machine that is slow or busy: no model gives way to
+    another, nobody is turned away.
+    """
     file = tmp_path_factory.mktemp("settings") / "lipsync.env"
     file.write_text("LIPSYNC_CHUNK_DEADLINE_MS=10000\nLIPSYNC_CAPACITY_PROBE=false\n")
     return file

@@ -24,10 +24,19 @@ def test_the_page_is_behind_the_gateway(demo: Stack) -> None:
     with urllib.request.urlopen(demo.url) as page:
         assert b"<html" in page.read()
     (gateway,) = demo.containers("gateway")
-    assert {binding["HostIp"] for bindings in gateway["NetworkSettings"]["Ports"].values() for binding in bindings or ()} == {"127.0.0.1"}
+    assert {
+        binding["HostIp"]
+        for bindings in gateway["NetworkSettings"]["Ports"].values()
+        for binding in bindings or ()
+    } == {"127.0.0.1"}
 
 
 async def test_the_demo_face_speaks_without_a_token(demo: Stack) -> None:
     async with connect(demo.url) as client:
-        frames = [frame async for frame in client.session(user="demo", face="demo", size=128).say(bytes(32_000)).frames()]
+        frames = [
+            frame
+            async for frame in client.session(user="demo", face="demo", size=128)
+            .say(bytes(32_000))
+            .frames()
+        ]
     assert [frame.sequence_number for frame in frames] == list(range(20))

@@ -1,4 +1,6 @@
-"""Connections that break in mid-turn, with three orchestrators behind the gateway: each session goes on where it stood."""
+"""Connections that break in mid-turn, with three orchestrators behind the gateway: each session
+goes on where it stood.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ async def test_the_python_client_resumes_every_session(three: str, host: str) ->
 
 
 async def cut_once(gateway: str, host: str, places: asyncio.Semaphore) -> tuple[int, int, int]:
-    """Reconnections, resumptions and frames of a turn whose connection breaks once; no number is missing and none comes twice."""
+    """Reconnections, resumptions and frames of a turn whose connection breaks once; no number is
+    missing and none comes twice.
+    """
     async with places:
         with relay(gateway) as wire:
             async with connect(wire.url.replace("127.0.0.1", host), TOKEN) as client:
@@ -59,7 +63,9 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium found; install it with: apt-get install chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE_MS)
+        started = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE_MS
+        )
         yield started
         started.close()
 
@@ -70,10 +76,18 @@ def test_the_page_resumes_its_session_each_time(three: str, browser: Browser) ->
         page.goto(f"{wire.url}#access_token={TOKEN}&user=demo")
         page.locator('[data-sample="how-it-works.wav"]').click(timeout=PATIENCE_MS)
         for cut in range(CUTS_OF_THE_PAGE):
-            page.wait_for_function(f"window.lipsync.stats.turn?.framesDrawn > {20 * (cut + 1)}", timeout=PATIENCE_MS)
+            page.wait_for_function(
+                f"window.lipsync.stats.turn?.framesDrawn > {20 * (cut + 1)}", timeout=PATIENCE_MS
+            )
             with wire.away():
-                page.wait_for_function("window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS)
-            page.wait_for_function(f"window.lipsync.stats.resumptions === {cut + 1}", timeout=PATIENCE_MS)
+                page.wait_for_function(
+                    "window.lipsync.stats.connection !== 'open'", timeout=PATIENCE_MS
+                )
+            page.wait_for_function(
+                f"window.lipsync.stats.resumptions === {cut + 1}", timeout=PATIENCE_MS
+            )
         page.wait_for_function("window.lipsync.stats.turn.metrics", timeout=PATIENCE_MS)
-        seen = page.evaluate("(({ problems, turn }) => [problems, turn.sequenceGaps])(window.lipsync.stats)")
+        seen = page.evaluate(
+            "(({ problems, turn }) => [problems, turn.sequenceGaps])(window.lipsync.stats)"
+        )
     assert seen == [[], 0]

@@ -1,4 +1,6 @@
-"""Prometheus and Alertmanager over a service that speaks: every query of the dashboard has an answer, and a killed Triton is told."""
+"""Prometheus and Alertmanager over a service that speaks: every query of the dashboard has an
+answer, and a killed Triton is told.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ from orchestrator.inference.embedded.environment import find_server
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
 BUILT_IN = ("audio2motion", "tpsm", "tpsm_speech")
-GPU = frozenset({"nv_gpu_utilization", "nv_gpu_memory_used_bytes", "nv_gpu_memory_total_bytes", "nv_gpu_power_usage"})
+GPU = frozenset(
+    {
+        "nv_gpu_utilization",
+        "nv_gpu_memory_used_bytes",
+        "nv_gpu_memory_total_bytes",
+        "nv_gpu_power_usage",
+    }
+)
 """Has no series on a machine without a GPU."""
 
 OF_TRITON = frozenset({"LipsyncDefaultModelAway", "LipsyncTritonDown"})
@@ -57,12 +66,18 @@ def _programs() -> None:
 @asynccontextmanager
 async def running_stack(folder: Path, triton: EmbeddedTriton) -> AsyncIterator[Stack]:
     settings = {"LIPSYNC_TRITON_URL": triton.url, "LIPSYNC_TRITON_METRICS_URL": triton.metrics_url}
-    service = serve(folder, settings=PATIENT | settings | {"LIPSYNC_PERFORMANCE_MONITORING_INTERVAL": "2"})
+    service = serve(
+        folder, settings=PATIENT | settings | {"LIPSYNC_PERFORMANCE_MONITORING_INTERVAL": "2"}
+    )
     url, _ = await asyncio.to_thread(service.__enter__)
     orchestrator = url.removeprefix("http://")
     try:
         with gateway(folder, orchestrator) as (public, gateway_metrics):
-            targets = {"gateway": gateway_metrics, "orchestrator": orchestrator, "triton": triton.metrics_url.split("/")[2]}
+            targets = {
+                "gateway": gateway_metrics,
+                "orchestrator": orchestrator,
+                "triton": triton.metrics_url.split("/")[2],
+            }
             async with monitored(folder, targets) as prometheus:
                 yield Stack(public, triton, prometheus)
     finally:
@@ -71,11 +86,15 @@ async def running_stack(folder: Path, triton: EmbeddedTriton) -> AsyncIterator[S
 
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[None]:
-    """Meanwhile four clients speak, turn after turn, as those of `lipsync bench` do, and a fifth makes trouble."""
+    """Meanwhile four clients speak, turn after turn, as those of `lipsync bench` do, and a fifth
+    makes trouble.
+    """
 
     async def speak() -> None:
         while True:
-            await run_load(Load(url, sessions=4, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH)
+            await run_load(
+                Load(url, sessions=4, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH
+            )
 
     tasks = [asyncio.create_task(speak()), asyncio.create_task(trouble(url))]
     try:
@@ -117,10 +136,14 @@ def answerable() -> list[tuple[str, str]]:
 
 async def unanswered(stack: Stack) -> list[tuple[str, str]]:
     """Queries that return no number now."""
-    return [(title, query) for title, query in answerable() if not await stack.prometheus.query(query)]
+    return [
+        (title, query) for title, query in answerable() if not await stack.prometheus.query(query)
+    ]
 
 
-async def test_every_query_of_the_dashboard_has_an_answer_and_a_killed_triton_reaches_alertmanager(tmp_path: Path) -> None:
+async def test_every_query_of_the_dashboard_has_an_answer_and_a_killed_triton_reaches_alertmanager(
+    tmp_path: Path,
+) -> None:
     async with AsyncExitStack() as until_killed, AsyncExitStack() as rest:
         triton = await until_killed.enter_async_context(EmbeddedTriton(MODEL_REPOSITORY, BUILT_IN))
         stack = await rest.enter_async_context(running_stack(tmp_path, triton))

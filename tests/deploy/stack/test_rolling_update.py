@@ -1,4 +1,6 @@
-"""Every orchestrator is stopped and started again while clients speak turn after turn: no turn ends with an error."""
+"""Every orchestrator is stopped and started again while clients speak turn after turn: no turn ends
+with an error.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ async def test_turns_end_and_the_next_ones_are_spoken_elsewhere(stack: Stack) ->
         speaking = [clients.create_task(speak_on(stack.url, is_over)) for _ in range(CLIENTS)]
         for container in stack.containers("orchestrator"):
             await asyncio.to_thread(stack.engine.docker, "stop", "--time", "310", container["Id"])
-            (left,) = (each for each in stack.containers("orchestrator") if each["Id"] == container["Id"])
+            (left,) = (
+                each for each in stack.containers("orchestrator") if each["Id"] == container["Id"]
+            )
             assert left["State"]["ExitCode"] == 0
             await asyncio.to_thread(stack.engine.docker, "start", container["Id"])
             await asyncio.to_thread(stack.up, "--no-recreate")

@@ -1,4 +1,6 @@
-"""The stack as an operator starts it: healthy, without privileges, and speaking through the gateway."""
+"""The stack as an operator starts it: healthy, without privileges, and speaking through the
+gateway.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ WITHOUT_CAPABILITIES = "0000000000000000"
 
 def status(url: str, token: str = "") -> int:
     """The HTTP status of a GET."""
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(
+        url, headers={"Authorization": f"Bearer {token}"} if token else {}
+    )
     try:
         with urllib.request.urlopen(request) as answer:
             code: int = answer.status
@@ -42,7 +46,11 @@ def test_every_container_is_healthy_and_has_no_privilege(stack: Stack, service: 
         assert container["HostConfig"]["ReadonlyRootfs"] is True
         assert container["HostConfig"]["Memory"] > 0
         assert container["HostConfig"]["NanoCpus"] > 0
-        process = dict(line.split(":\t", 1) for line in stack.execute(container, "cat", "/proc/self/status").splitlines() if ":\t" in line)
+        process = dict(
+            line.split(":\t", 1)
+            for line in stack.execute(container, "cat", "/proc/self/status").splitlines()
+            if ":\t" in line
+        )
         assert process["Uid"].split()[0] != "0"
         assert process["CapEff"] == process["CapBnd"] == WITHOUT_CAPABILITIES
         assert process["NoNewPrivs"] == "1"
@@ -89,7 +97,12 @@ def test_the_log_of_the_gateway_holds_no_token(stack: Stack) -> None:
 
 def test_a_face_that_one_orchestrator_stores_is_seen_by_the_other(stack: Stack) -> None:
     first, second = stack.containers("orchestrator")
-    stack.execute(first, "sh", "-c", "mkdir -p /var/lib/lipsync/probe && echo kept > /var/lib/lipsync/probe/file")
+    stack.execute(
+        first,
+        "sh",
+        "-c",
+        "mkdir -p /var/lib/lipsync/probe && echo kept > /var/lib/lipsync/probe/file",
+    )
     assert stack.execute(second, "cat", "/var/lib/lipsync/probe/file") == "kept"
 
 

@@ -1,4 +1,6 @@
-"""Triton dies under the whole stack: sessions go on and begin with the resting face, an operator is told, and it comes back."""
+"""Triton dies under the whole stack: sessions go on and begin with the resting face, an operator is
+told, and it comes back.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def watched(images: Engine, patient: Path) -> Iterator[tuple[Stack, str, str]]:
     if not (DEPLOY / "prometheus" / "prometheus.yml").exists():
         pytest.skip("deploy/prometheus is not there")
     ports = {"PROMETHEUS_PORT": free_port(), "ALERTMANAGER_PORT": free_port()}
-    settings = {"LIPSYNC_AUTH_TOKENS": f"{TOKEN}=demo", "LIPSYNC_ENV_FILE": str(patient)} | {key: str(port) for key, port in ports.items()}
+    settings = {"LIPSYNC_AUTH_TOKENS": f"{TOKEN}=demo", "LIPSYNC_ENV_FILE": str(patient)} | {
+        key: str(port) for key, port in ports.items()
+    }
     with compose_stack(images, settings=settings) as stack:
         stack.up("gateway", "prometheus", "alertmanager")
         prometheus, alertmanager = (f"http://127.0.0.1:{port}" for port in ports.values())
@@ -51,14 +55,19 @@ def up(prometheus: str) -> dict[str, int]:
 
 def is_told(alertmanager: str) -> bool:
     """The alert is active in Alertmanager."""
-    return any(each["labels"]["alertname"] == ALERT for each in read(f"{alertmanager}/api/v2/alerts?active=true"))
+    return any(
+        each["labels"]["alertname"] == ALERT
+        for each in read(f"{alertmanager}/api/v2/alerts?active=true")
+    )
 
 
 async def speak(url: str, seconds: float, began: asyncio.Event | None = None) -> set[str]:
     """Who drew a turn of a new session; no number is missing."""
     async with connect(url, TOKEN) as client:
         models, numbers = set[str](), list[int]()
-        async for frame in client.session(user="demo", face="demo", size=128).say(syllables(seconds)).frames():
+        async for frame in (
+            client.session(user="demo", face="demo", size=128).say(syllables(seconds)).frames()
+        ):
             models.add(frame.model)
             numbers.append(frame.sequence_number)
             if began is not None:
@@ -72,7 +81,9 @@ def test_prometheus_finds_every_target(watched: tuple[Stack, str, str]) -> None:
     until(lambda: up(prometheus) == JOBS)
 
 
-async def test_a_triton_that_is_killed_costs_no_frame_and_no_session(watched: tuple[Stack, str, str]) -> None:
+async def test_a_triton_that_is_killed_costs_no_frame_and_no_session(
+    watched: tuple[Stack, str, str],
+) -> None:
     stack, _, alertmanager = watched
     (triton,) = stack.containers("triton")
     began = asyncio.Event()

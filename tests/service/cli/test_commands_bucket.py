@@ -22,7 +22,9 @@ from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
 from orchestrator.faces.storage.open_store import open_store
 
-NO_CREDENTIALS = "bucket 'faces' cannot be opened: .*; set GOOGLE_APPLICATION_CREDENTIALS to the key file"
+NO_CREDENTIALS = (
+    "bucket 'faces' cannot be opened: .*; set GOOGLE_APPLICATION_CREDENTIALS to the key file"
+)
 
 
 @pytest.fixture
@@ -48,9 +50,13 @@ def _blobs(port: int) -> list[str]:
     return [blob.name for blob in bucket_client(port).list_blobs(BUCKET)]
 
 
-def test_an_enrolled_face_lies_in_the_bucket(port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_enrolled_face_lies_in_the_bucket(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     require_face_landmarker()
-    data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image: make install-dev")
+    data = pytest.importorskip(
+        "skimage.data", reason="the portrait comes with scikit-image: make install-dev"
+    )
     cv2.imwrite("portrait.png", data.astronaut()[:, :, ::-1])
     assert main(["enroll", "portrait.png", "--user", "ann", "--id", "f", "--consent"]) == 0
     assert "face-models/ann/f/metadata.json" in _blobs(port)
@@ -63,7 +69,23 @@ def test_an_enrolled_face_lies_in_the_bucket(port: int, tmp_path: Path, capsys: 
 def test_a_face_is_rendered_from_the_bucket(port: int, tmp_path: Path) -> None:
     asyncio.run(put(BucketFaceStore(BUCKET, bucket_client(port)), "ann", "f", package()))
     Path("speech.wav").write_bytes(recording(0.3))
-    assert main(["render", "speech.wav", "--user", "ann", "--face", "f", "--model", "static", "-o", "out.mp4"]) == 0
+    assert (
+        main(
+            [
+                "render",
+                "speech.wav",
+                "--user",
+                "ann",
+                "--face",
+                "f",
+                "--model",
+                "static",
+                "-o",
+                "out.mp4",
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "out.mp4").stat().st_size > 0
     assert not (tmp_path / "storage").exists()
 
@@ -80,11 +102,16 @@ def test_the_doctor_says_that_a_bucket_is_not_there(port: int) -> None:
     assert "another" in check.finding and "Storage Object User" in check.mend
 
 
-def test_the_doctor_says_that_a_bucket_does_not_answer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_says_that_a_bucket_does_not_answer(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.3)
     with closed_port() as nobody:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{nobody}")
-        assert machine_checks.storage(ServiceConfig(bucket=BUCKET)).state is machine_checks.State.MISSING
+        assert (
+            machine_checks.storage(ServiceConfig(bucket=BUCKET)).state
+            is machine_checks.State.MISSING
+        )
 
 
 @pytest.mark.usefixtures("without_credentials")
@@ -92,19 +119,28 @@ def test_without_credentials_it_is_said_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=NO_CREDENTIALS):
         open_store(tmp_path, BUCKET)
     check = machine_checks.storage(ServiceConfig(bucket=BUCKET))
-    assert check.state is machine_checks.State.MISSING and "GOOGLE_APPLICATION_CREDENTIALS" in check.finding
+    assert (
+        check.state is machine_checks.State.MISSING
+        and "GOOGLE_APPLICATION_CREDENTIALS" in check.finding
+    )
 
 
 @pytest.mark.usefixtures("without_credentials")
-def test_serving_without_credentials_ends_in_words_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+def test_serving_without_credentials_ends_in_words_and_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with closed_port() as nobody:
         there_is_none = f"127.0.0.1:{nobody}"
-        assert main(["serve", "--port", "0", "--bucket", BUCKET, "--triton-url", there_is_none]) == 1
+        assert (
+            main(["serve", "--port", "0", "--bucket", BUCKET, "--triton-url", there_is_none]) == 1
+        )
     said = capfd.readouterr().err
     assert "set GOOGLE_APPLICATION_CREDENTIALS" in said and "Traceback" not in said
 
 
-def test_without_googles_client_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_googles_client_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "orchestrator.faces.storage.gcs")
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     with pytest.raises(ConfigError, match=r"pip install 'lipsync-service\[gcs\]'"):

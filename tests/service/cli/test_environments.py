@@ -1,4 +1,6 @@
-"""`lipsync serve` serves in the environments that people have, or says at once in a sentence why it cannot."""
+"""`lipsync serve` serves in the environments that people have, or says at once in a sentence why it
+cannot.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +23,42 @@ from ws_client import connect, syllables
 
 from orchestrator.core.downloads import TRITONSERVER, downloads_folder
 
-pytestmark = pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver")
+pytestmark = pytest.mark.skipif(
+    not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver"
+)
 
 SERVE = (sys.executable, "-m", "orchestrator", "serve", "--chunk-deadline-ms", "60000")
 URL = re.compile(r"http://\S+:\d+")
 SECONDS = 0.4
 PATIENCE_S = 60.0
 
-BASE = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON") and not name.lower().endswith("_proxy")}
+BASE = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("PYTHON") and not name.lower().endswith("_proxy")
+}
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
-C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+C_LOCALE = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "ascii",
+}
 
 STRANGE = "größe mit leer $(x) 'ü'"
 """Of a folder: blanks, letters beyond ASCII, and what a shell would read."""
 
-NOBODY = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-"""A user without an entry in the passwd file, who may read everything, as on a machine whose folders are open, and write nothing."""
+NOBODY = (
+    "setpriv",
+    "--reuid=12345",
+    "--regid=12345",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+)
+"""A user without an entry in the passwd file, who may read everything, as on a machine whose
+folders are open, and write nothing.
+"""
 
 
 def _can(*command: str) -> bool:
@@ -50,7 +72,9 @@ mounting = pytest.mark.skipif(
     not _can("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"),
     reason="mounts need the rights of root: run as root, in a container with SYS_ADMIN",
 )
-becoming_nobody = pytest.mark.skipif(not _can(*NOBODY, sys.executable, "-c", ""), reason="becoming another user takes root")
+becoming_nobody = pytest.mark.skipif(
+    not _can(*NOBODY, sys.executable, "-c", ""), reason="becoming another user takes root"
+)
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -65,14 +89,21 @@ def mounted(*mounts: str) -> tuple[str, ...]:
 
 @contextmanager
 def running(
-    tmp_path: Path, environment: Mapping[str, str], *flags: str, prefix: Sequence[str] = (), cwd: Path = ROOT, stdout: int | None = None
+    tmp_path: Path,
+    environment: Mapping[str, str],
+    *flags: str,
+    prefix: Sequence[str] = (),
+    cwd: Path = ROOT,
+    stdout: int | None = None,
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """The service in that environment and its log; ended as Ctrl+C ends it."""
     log = tmp_path / "serve.log"
     with log.open("w") as said:
         command = [*prefix, *SERVE, *flags]
         out = said if stdout is None else stdout
-        process = subprocess.Popen(command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=said)
+        process = subprocess.Popen(
+            command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=said
+        )
     try:
         yield process, log
     finally:
@@ -88,10 +119,17 @@ def running(
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, environment: Mapping[str, str], *flags: str, prefix: Sequence[str] = (), cwd: Path = ROOT, stdout: int | None = None
+    tmp_path: Path,
+    environment: Mapping[str, str],
+    *flags: str,
+    prefix: Sequence[str] = (),
+    cwd: Path = ROOT,
+    stdout: int | None = None,
 ) -> AsyncIterator[str]:
     """The URL of a service on a free port, as it prints or logs it."""
-    with running(tmp_path, environment, "--port", "0", *flags, prefix=prefix, cwd=cwd, stdout=stdout) as (process, log):
+    with running(
+        tmp_path, environment, "--port", "0", *flags, prefix=prefix, cwd=cwd, stdout=stdout
+    ) as (process, log):
         await until(lambda: URL.search(log.read_text()) or process.poll() is not None, PATIENCE_S)
         found = URL.search(log.read_text())
         assert found, log.read_text()
@@ -113,10 +151,20 @@ async def drawing_models(url: str) -> set[str]:
         return {frame["model"] for frame in client.frames()}
 
 
-def refusal(tmp_path: Path, environment: Mapping[str, str], *, prefix: Sequence[str] = (), port: str = "0") -> str:
+def refusal(
+    tmp_path: Path, environment: Mapping[str, str], *, prefix: Sequence[str] = (), port: str = "0"
+) -> str:
     """What the service says on the standard error as it ends."""
     command = [*prefix, *SERVE, "--port", port, "--storage", str(tmp_path)]
-    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    run = subprocess.run(
+        command,
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
     assert run.returncode == 1, run.stderr
     assert "Traceback" not in run.stderr
     return run.stderr
@@ -133,17 +181,28 @@ async def test_with_an_empty_environment(tmp_path: Path) -> None:
         assert await drawing_models(url) == {"tpsm"}
 
 
-async def test_with_the_checkout_and_the_temporary_folder_below_a_strange_name_and_no_locale(tmp_path: Path) -> None:
+async def test_with_the_checkout_and_the_temporary_folder_below_a_strange_name_and_no_locale(
+    tmp_path: Path,
+) -> None:
     strange = tmp_path / STRANGE
     for each in ("orchestrator", "model_repository"):
         shutil.copytree(ROOT / each, strange / each, ignore=shutil.ignore_patterns("__pycache__"))
-    async with serving(tmp_path, BASE | C_LOCALE | {"TMPDIR": str(strange)}, "--storage", str(strange), cwd=strange) as url:
+    async with serving(
+        tmp_path, BASE | C_LOCALE | {"TMPDIR": str(strange)}, "--storage", str(strange), cwd=strange
+    ) as url:
         assert await drawing_models(url) == {"tpsm"}
 
 
 async def test_with_variables_that_are_meant_for_others(tmp_path: Path) -> None:
-    others = {"PYTHONPATH": f".:{tmp_path}", "LD_LIBRARY_PATH": f".:{tmp_path}", "PYTHONNOUSERSITE": "1", "PYTHONWARNINGS": "error"}
-    async with serving(tmp_path, BASE | others | {"OMP_NUM_THREADS": "8", "TMPDIR": str(tmp_path / "nowhere")}) as url:
+    others = {
+        "PYTHONPATH": f".:{tmp_path}",
+        "LD_LIBRARY_PATH": f".:{tmp_path}",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    async with serving(
+        tmp_path, BASE | others | {"OMP_NUM_THREADS": "8", "TMPDIR": str(tmp_path / "nowhere")}
+    ) as url:
         assert await drawing_models(url) == {"tpsm"}
 
 
@@ -156,10 +215,14 @@ async def test_as_a_user_without_a_home_who_may_write_nothing(tmp_path: Path) ->
 
 
 @mounting
-async def test_with_a_temporary_folder_that_is_full_and_may_not_execute_and_little_shared_memory(tmp_path: Path) -> None:
+async def test_with_a_temporary_folder_that_is_full_and_may_not_execute_and_little_shared_memory(
+    tmp_path: Path,
+) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    mounts = mounted(f"-t tmpfs -o noexec,size=64k tmpfs {temporary}", "-t tmpfs -o size=8m tmpfs /dev/shm")
+    mounts = mounted(
+        f"-t tmpfs -o noexec,size=64k tmpfs {temporary}", "-t tmpfs -o size=8m tmpfs /dev/shm"
+    )
     async with serving(tmp_path, BASE | {"TMPDIR": str(temporary)}, prefix=mounts) as url:
         assert await drawing_models(url) == {"tpsm"}
 
@@ -177,7 +240,9 @@ async def test_with_nobody_who_reads_its_output(tmp_path: Path) -> None:
 async def test_with_closed_streams_and_few_descriptors(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with running(tmp_path, BASE, "--port", str(port), prefix=shell("ulimit -n 64; exec <&- >&- 2>&-")) as (process, _):
+    with running(
+        tmp_path, BASE, "--port", str(port), prefix=shell("ulimit -n 64; exec <&- >&- 2>&-")
+    ) as (process, _):
         await until(lambda: _listens(port) or process.poll() is not None, PATIENCE_S)
         assert await drawing_models(f"http://127.0.0.1:{port}") == {"tpsm"}
 
@@ -191,10 +256,18 @@ FETCHED = downloads_folder()
 SERVER = TRITONSERVER.path() / "pytriton" / "tritonserver" / "bin" / "tritonserver"
 
 REFUSALS = {
-    "/dev/shm, shared memory, cannot be written to (Read-only file system)": mounted("-t tmpfs -o ro tmpfs /dev/shm"),
-    "4 MiB are free in /dev/shm, shared memory, and 8 are needed": mounted("-t tmpfs -o size=4m tmpfs /dev/shm"),
-    "tritonserver cannot write to /tmp (Read-only file system)": mounted("-t tmpfs -o ro tmpfs /tmp"),
-    f"{SERVER} may not be executed": mounted(f"--bind {FETCHED} {FETCHED}", f"-o remount,bind,noexec {FETCHED}"),
+    "/dev/shm, shared memory, cannot be written to (Read-only file system)": mounted(
+        "-t tmpfs -o ro tmpfs /dev/shm"
+    ),
+    "4 MiB are free in /dev/shm, shared memory, and 8 are needed": mounted(
+        "-t tmpfs -o size=4m tmpfs /dev/shm"
+    ),
+    "tritonserver cannot write to /tmp (Read-only file system)": mounted(
+        "-t tmpfs -o ro tmpfs /tmp"
+    ),
+    f"{SERVER} may not be executed": mounted(
+        f"--bind {FETCHED} {FETCHED}", f"-o remount,bind,noexec {FETCHED}"
+    ),
 }
 
 
@@ -216,9 +289,16 @@ def test_a_folder_that_the_server_cannot_do_without_is_named(tmp_path: Path, sen
 def test_the_doctor_names_these_folders_too(tmp_path: Path) -> None:
     mounts = mounted("-t tmpfs -o size=4m tmpfs /dev/shm", "-t tmpfs -o ro tmpfs /tmp")
     command = [*mounts, sys.executable, "-c", CHECKS]
-    said = subprocess.run(command, env=BASE, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
+    said = subprocess.run(
+        command, env=BASE, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    ).stdout
     found = [line.split(":")[0] for line in said.splitlines()]
-    assert found == ["shared memory MISSING", "temporary folder MISSING", "open files ok", "threads ok"]
+    assert found == [
+        "shared memory MISSING",
+        "temporary folder MISSING",
+        "open files ok",
+        "threads ok",
+    ]
 
 
 def test_a_program_that_the_kernel_does_not_run_is_named(tmp_path: Path) -> None:
@@ -228,11 +308,16 @@ def test_a_program_that_the_kernel_does_not_run_is_named(tmp_path: Path) -> None
         (root / program).write_bytes(b"\x7fELF of another machine")
         (root / program).chmod(0o755)
     said = refusal(tmp_path, BASE | {"LIPSYNC_DOWNLOADS": str(tmp_path)})
-    assert f"lipsync: tritonserver is not executable: {root}/bin/tritonserver: Exec format error" in said
+    assert (
+        f"lipsync: tritonserver is not executable: {root}/bin/tritonserver: Exec format error"
+        in said
+    )
 
 
 def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
-    assert "lipsync: only 40 files may be open at once" in refusal(tmp_path, BASE, prefix=shell("ulimit -n 40"))
+    assert "lipsync: only 40 files may be open at once" in refusal(
+        tmp_path, BASE, prefix=shell("ulimit -n 40")
+    )
 
 
 @becoming_nobody
@@ -243,8 +328,9 @@ def test_too_few_threads_are_named(tmp_path: Path) -> None:
 
 
 def test_a_path_without_a_shell_is_named(tmp_path: Path) -> None:
-    assert "lipsync: bash, by which tritonserver starts its backend processes, is not on the PATH" in refusal(
-        tmp_path, BASE | {"PATH": "/nowhere"}
+    assert (
+        "lipsync: bash, by which tritonserver starts its backend processes, is not on the PATH"
+        in refusal(tmp_path, BASE | {"PATH": "/nowhere"})
     )
 
 

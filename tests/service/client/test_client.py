@@ -1,4 +1,6 @@
-"""The Python client against the real service: turns, both codings of the wire, lost connections, and errors by type."""
+"""The Python client against the real service: turns, both codings of the wire, lost connections,
+and errors by type.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ async def cut(client: LipSyncClient) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "text"])
-async def test_a_turn_sent_at_once_gives_its_frames_in_order(service_url: str, binary: bool) -> None:
+async def test_a_turn_sent_at_once_gives_its_frames_in_order(
+    service_url: str, binary: bool
+) -> None:
     async with connect(service_url, binary=binary) as client:
         session = client.session(user="demo", face="demo", size=128, fps=25)
         turn = session.turn()
@@ -46,7 +50,9 @@ async def test_a_turn_sent_at_once_gives_its_frames_in_order(service_url: str, b
         frames = [frame async for frame in turn.frames()]
     assert client.is_binary is binary
     assert [frame.sequence_number for frame in frames] == list(range(25))
-    assert [round(frame.audio_timestamp - turn.began_ms) for frame in frames] == [40 * number for number in range(25)]
+    assert [round(frame.audio_timestamp - turn.began_ms) for frame in frames] == [
+        40 * number for number in range(25)
+    ]
     assert simplejpeg.decode_jpeg_header(frames[0].data)[:2] == (128, 128)
     assert session.poster is not None
     assert simplejpeg.decode_jpeg_header(session.poster.data)[:2] == (128, 128)
@@ -63,8 +69,12 @@ async def test_a_recording_is_sent_as_it_is_spoken(service_url: str) -> None:
     assert len(frames) == 20
 
 
-async def test_a_lost_connection_costs_no_number_and_no_audio(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.sessions.worker.STALE_S", 60.0)  # however long the client takes to come back
+async def test_a_lost_connection_costs_no_number_and_no_audio(
+    service_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "orchestrator.sessions.worker.STALE_S", 60.0
+    )  # however long the client takes to come back
     async with connect(service_url) as client:
         session = client.session(user="demo", face="demo", size=128)
         turn = session.say(syllables(2.0))
@@ -98,7 +108,9 @@ async def test_a_wish_made_while_the_connection_is_away_is_kept(service_url: str
     assert [(switch.before, switch.after) for switch in turn.switches] == [("tpsm", "static")]
 
 
-async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(serving: Callable[..., Any]) -> None:
+async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(
+    serving: Callable[..., Any],
+) -> None:
     async with serving(resume_ttl_s=0.0) as url, connect(url) as client:
         session = client.session(user="demo", face="demo", size=128)
         turn = session.say(syllables(1.0))
@@ -111,7 +123,9 @@ async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(serv
 
 
 async def test_a_session_at_another_instance_is_found() -> None:
-    """A stand-in for a service of two instances: the first three connections after the break reach the wrong one."""
+    """A stand-in for a service of two instances: the first three connections after the break reach
+    the wrong one.
+    """
     asked = 0
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
@@ -120,25 +134,56 @@ async def test_a_session_at_another_instance_is_found() -> None:
         await socket.prepare(request)
         async for raw in socket:
             message = json.loads(raw.data)
-            session, frame = {"sessionId": message["sessionId"]}, {"format": "jpeg", "isKeyframe": True, "width": 1, "height": 1}
+            session, frame = (
+                {"sessionId": message["sessionId"]},
+                {"format": "jpeg", "isKeyframe": True, "width": 1, "height": 1},
+            )
             times = {"timestamp": 0, "audioTimestamp": 0, "model": "tpsm", "frameData": ""}
             if message["type"] == "lipsync_audio" and message["audioChunk"]["sequenceNumber"] == 0:
-                await socket.send_json({"type": "response_start", "turnId": "turn-001", "model": "tpsm", "instance": "one"} | session)
-                await socket.send_json({"type": "response_video", "turnId": "turn-001", "sequenceNumber": 0} | session | frame | times)
+                await socket.send_json(
+                    {
+                        "type": "response_start",
+                        "turnId": "turn-001",
+                        "model": "tpsm",
+                        "instance": "one",
+                    }
+                    | session
+                )
+                await socket.send_json(
+                    {"type": "response_video", "turnId": "turn-001", "sequenceNumber": 0}
+                    | session
+                    | frame
+                    | times
+                )
                 request.transport.abort()  # type: ignore[union-attr]
             elif message["type"] == "resume_session":
                 asked += 1
                 refusal = {"errorCode": "INVALID_MESSAGE", "errorMessage": "", "recoverable": False}
                 if asked < 4:
                     await socket.send_json(
-                        {"type": "error", "details": {"field": "sessionId", "reason": "OTHER_INSTANCE"}} | session | refusal
+                        {
+                            "type": "error",
+                            "details": {"field": "sessionId", "reason": "OTHER_INSTANCE"},
+                        }
+                        | session
+                        | refusal
                     )
                     continue
-                assert (message["turnId"], message["nextFrame"], message["instance"]) == ("turn-001", 1, "one")
-                standing = {"turnId": "turn-001", "nextSequenceNumber": 1, "openTurns": ["turn-001"]}
+                assert (message["turnId"], message["nextFrame"], message["instance"]) == (
+                    "turn-001",
+                    1,
+                    "one",
+                )
+                standing = {
+                    "turnId": "turn-001",
+                    "nextSequenceNumber": 1,
+                    "openTurns": ["turn-001"],
+                }
                 await socket.send_json({"type": "session_resumed"} | session | standing)
             elif message["type"] == "end_utterance":
-                await socket.send_json({"type": "response_end", "turnId": "turn-001", "metrics": {}} | session)
+                await socket.send_json(
+                    {"type": "response_end", "turnId": "turn-001", "metrics": {}} | session
+                )
         return socket
 
     app = web.Application()
@@ -166,9 +211,17 @@ async def test_an_interruption_ends_the_frames(service_url: str) -> None:
 async def test_errors_have_their_own_types(service_url: str) -> None:
     async with connect(service_url) as client:
         with pytest.raises(FaceModelNotFoundError):
-            _ = [frame async for frame in client.session(user="demo", face="nobody").say(syllables(0.2)).frames()]
+            _ = [
+                frame
+                async for frame in client.session(user="demo", face="nobody")
+                .say(syllables(0.2))
+                .frames()
+            ]
         with pytest.raises(InvalidMessageError) as caught:
-            _ = [frame async for frame in client.session(user="demo", fps=99).say(syllables(0.2)).frames()]
+            _ = [
+                frame
+                async for frame in client.session(user="demo", fps=99).say(syllables(0.2)).frames()
+            ]
         assert caught.value.field == "config.targetFps"
         session = client.session(user="demo", face="demo", session_id="mine")
         turn = session.say(syllables(1.0))
@@ -176,13 +229,28 @@ async def test_errors_have_their_own_types(service_url: str) -> None:
             break
         async with connect(service_url) as another:
             with pytest.raises(InvalidMessageError, match="open on another connection"):
-                _ = [frame async for frame in another.session(user="demo", session_id="mine").say(syllables(0.2)).frames()]
+                _ = [
+                    frame
+                    async for frame in another.session(user="demo", session_id="mine")
+                    .say(syllables(0.2))
+                    .frames()
+                ]
 
 
-async def test_a_token_that_does_not_open_the_user_has_its_own_type(serving: Callable[..., Any]) -> None:
-    async with serving(auth_tokens={"secret": "ann"}) as url, connect(url, token="secret") as client:
+async def test_a_token_that_does_not_open_the_user_has_its_own_type(
+    serving: Callable[..., Any],
+) -> None:
+    async with (
+        serving(auth_tokens={"secret": "ann"}) as url,
+        connect(url, token="secret") as client,
+    ):
         with pytest.raises(UnauthorizedError):
-            _ = [frame async for frame in client.session(user="demo", face="demo").say(syllables(0.2)).frames()]
+            _ = [
+                frame
+                async for frame in client.session(user="demo", face="demo")
+                .say(syllables(0.2))
+                .frames()
+            ]
 
 
 async def test_a_service_that_is_not_there_is_told_at_once() -> None:
@@ -232,13 +300,19 @@ async def test_after_the_service_is_given_up_every_later_turn_is_told(service_ur
         turns = [session.say(syllables(5.0)) for session in sessions]
         client._url = "http://127.0.0.1:9/v1/ws"
         await cut(client)
-        for turn in (*turns, sessions[0].say(syllables(0.2)), client.session(user="demo").say(syllables(0.2))):
+        for turn in (
+            *turns,
+            sessions[0].say(syllables(0.2)),
+            client.session(user="demo").say(syllables(0.2)),
+        ):
             await fails(turn, ConnectionFailedError)
         with pytest.raises(ConnectionFailedError):
             await sessions[0].turn().send(syllables(0.1))
 
 
-async def test_a_token_that_is_refused_at_the_next_connection_fails_the_turn(service_url: str) -> None:
+async def test_a_token_that_is_refused_at_the_next_connection_fails_the_turn(
+    service_url: str,
+) -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=401)
 
@@ -253,7 +327,9 @@ async def test_a_token_that_is_refused_at_the_next_connection_fails_the_turn(ser
         await fails(session.say(syllables(0.2)), UnauthorizedError)
 
 
-async def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.2)
     gone = asyncio.Event()
 
@@ -269,7 +345,9 @@ async def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up(
         gone.set()
 
 
-async def test_a_service_that_speaks_nonsense_fails_the_turn(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_service_that_speaks_nonsense_fails_the_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def serve(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -302,7 +380,9 @@ async def test_recordings_said_at_once_are_spoken_one_after_another(service_url:
         assert not any(turn.interrupted or turn.warnings for turn in turns)
 
 
-async def test_an_interruption_of_a_waiting_turn_leaves_the_spoken_one_whole(service_url: str) -> None:
+async def test_an_interruption_of_a_waiting_turn_leaves_the_spoken_one_whole(
+    service_url: str,
+) -> None:
     async with connect(service_url) as client:
         session = client.session(user="demo", face="demo", size=128)
         spoken, waiting = session.turn(), session.turn()
@@ -319,7 +399,9 @@ async def test_an_interruption_of_a_waiting_turn_leaves_the_spoken_one_whole(ser
         assert len([frame async for frame in last.frames()]) == 6
 
 
-async def test_a_turn_that_begins_while_the_connection_is_away_costs_nothing_when_the_session_is_gone(serving: Callable[..., Any]) -> None:
+async def test_a_turn_that_begins_while_the_connection_is_away_costs_nothing_when_the_session_is_gone(
+    serving: Callable[..., Any],
+) -> None:
     async with serving(resume_ttl_s=0.0) as url, connect(url) as client:
         session = client.session(user="demo", face="demo", size=128)
         assert len([frame async for frame in session.say(syllables(0.2)).frames()]) == 4
@@ -354,7 +436,9 @@ def test_a_recording_in_another_coding_is_refused_in_words(tmp_path: Path) -> No
 
 async def test_an_argument_that_cannot_be_is_an_error_of_the_client_that_names_it() -> None:
     client = connect("http://127.0.0.1:9")
-    with pytest.raises(InvalidMessageError, match="format: is 'gif'; send one of jpeg, h264") as caught:
+    with pytest.raises(
+        InvalidMessageError, match="format: is 'gif'; send one of jpeg, h264"
+    ) as caught:
         client.session(user="demo", format="gif")
     assert caught.value.field == "format"
     session = client.session(user="demo", model="No Model")
@@ -378,8 +462,14 @@ async def test_what_one_session_gives_up_sending_takes_nothing_from_another() ->
 
     app = web.Application()
     app.router.add_get("/v1/ws", slow)
-    async with asyncio.timeout(120.0), TestServer(app) as server, connect(str(server.make_url(""))) as client:
-        waiting = [asyncio.create_task(client.send(bytes(8_000_000 + number))) for number in range(3)]
+    async with (
+        asyncio.timeout(120.0),
+        TestServer(app) as server,
+        connect(str(server.make_url(""))) as client,
+    ):
+        waiting = [
+            asyncio.create_task(client.send(bytes(8_000_000 + number))) for number in range(3)
+        ]
         await asyncio.sleep(0.1)
         assert not any(sending.done() for sending in waiting), "the network holds them up"
         waiting[0].cancel()

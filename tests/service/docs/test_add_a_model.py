@@ -1,4 +1,6 @@
-"""`docs/add_a_model.md`, followed to the letter in a copy of this checkout: the model that it adds holds a conversation."""
+"""`docs/add_a_model.md`, followed to the letter in a copy of this checkout: the model that it adds
+holds a conversation.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ from orchestrator.core.downloads import TRITONSERVER
 from orchestrator.core.paths import MODEL_REPOSITORY
 
 PAGE = (ROOT / "docs" / "add_a_model.md").read_text()
-FILES = {path: code for path, code in re.findall(r"^## \d\. [^`\n]+`([^`]+)`$.*?^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)}
+FILES = {
+    path: code
+    for path, code in re.findall(
+        r"^## \d\. [^`\n]+`([^`]+)`$.*?^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+    )
+}
 ADAPTERS = "orchestrator/models/__init__.py"
 NEEDED = ("torch", "onnx")
 LOADED_WITHIN_S = 240.0
@@ -34,14 +41,29 @@ SEEDED = "seeded 1 (random weights, for tests only)"
 
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 pytestmark = [
-    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}; they come with the extra 'export'"),
-    pytest.mark.skipif(not TRITONSERVER.is_present(), reason="tritonserver is not fetched: lipsync fetch tritonserver"),
+    pytest.mark.skipif(
+        bool(missing),
+        reason=f"not installed: {', '.join(missing)}; they come with the extra 'export'",
+    ),
+    pytest.mark.skipif(
+        not TRITONSERVER.is_present(),
+        reason="tritonserver is not fetched: lipsync fetch tritonserver",
+    ),
 ]
 
 
 def run(checkout: Path, *command: str) -> str:
-    """The output of a program of that checkout; the working directory comes before installed packages."""
-    done = subprocess.run([sys.executable, "-m", *command], cwd=checkout, capture_output=True, text=True, timeout=600, env=os.environ)
+    """The output of a program of that checkout; the working directory comes before installed
+    packages.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -66,22 +88,34 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("orchestrator", "export"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("audio2motion", "tpsm"):
-        shutil.copytree(MODEL_REPOSITORY / name, copy / "model_repository" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            MODEL_REPOSITORY / name,
+            copy / "model_repository" / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     for path, code in FILES.items():
         if path != ADAPTERS:
             (copy / path).parent.mkdir(exist_ok=True)
             (copy / path).write_text(code)
     text = (copy / ADAPTERS).read_text()
     imported = text.replace(
-        "from orchestrator.models.static.adapter", "from orchestrator.models.glow import Glow\nfrom orchestrator.models.static.adapter"
+        "from orchestrator.models.static.adapter",
+        "from orchestrator.models.glow import Glow\nfrom orchestrator.models.static.adapter",
     )
-    (copy / ADAPTERS).write_text(imported.replace("    Static(),\n", f"{FILES[ADAPTERS]}    Static(),\n"))
+    (copy / ADAPTERS).write_text(
+        imported.replace("    Static(),\n", f"{FILES[ADAPTERS]}    Static(),\n")
+    )
     yield copy
     shutil.rmtree(copy)
 
 
 def test_the_page_holds_an_exporter_a_configuration_an_adapter_and_a_line() -> None:
-    assert list(FILES) == ["export/networks/glow.py", "model_repository/glow/config.pbtxt", "orchestrator/models/glow.py", ADAPTERS]
+    assert list(FILES) == [
+        "export/networks/glow.py",
+        "model_repository/glow/config.pbtxt",
+        "orchestrator/models/glow.py",
+        ADAPTERS,
+    ]
     assert FILES[ADAPTERS] == "    Glow(),\n"
     assert not [path for path in FILES if path != ADAPTERS and (ROOT / path).exists()]
 
@@ -91,7 +125,11 @@ async def test_the_model_of_the_page_speaks_through_triton(checkout: Path, tmp_p
     assert f"glow: {SEEDED}" in exported
     assert (checkout / "model_repository" / "glow" / "1" / "model.onnx").is_file()
     listed = run(checkout, "orchestrator", "models", "--commercial-safe")
-    assert re.search(rf"^glow {re.escape(SEEDED)} +yes +32\.5 ms +64 px +ours +CC0-1\.0 +yes$", listed, re.MULTILINE), listed
+    assert re.search(
+        rf"^glow {re.escape(SEEDED)} +yes +32\.5 ms +64 px +ours +CC0-1\.0 +yes$",
+        listed,
+        re.MULTILINE,
+    ), listed
     with serve(tmp_path, "--commercial-safe", checkout=checkout) as (url, _):
         await _loaded(url)
         async with connect(url) as client:
@@ -111,7 +149,9 @@ async def test_the_model_of_the_page_speaks_through_triton(checkout: Path, tmp_p
     assert not [message for message in client.received if message["type"] == "error"]
     pictures = [simplejpeg.decode_jpeg(base64.b64decode(frame["frameData"])) for frame in lit]
     assert {picture.shape for picture in pictures} == {(256, 256, 3)}
-    assert np.ptp([picture.mean() for picture in pictures]) > 1.0, "the light does not follow the voice"
+    assert np.ptp([picture.mean() for picture in pictures]) > 1.0, (
+        "the light does not follow the voice"
+    )
     (glow,) = [model for model in known["models"] if model["name"] == "glow"]
     assert (glow["available"], glow["permitted"], glow["weights"]) == (True, True, SEEDED)
     assert glow["licence"] == {"code": "ours", "weights": "CC0-1.0", "commercialUse": True}

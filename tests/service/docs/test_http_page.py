@@ -1,4 +1,6 @@
-"""The examples of docs/http.md work, in the order of the page, and their answers have the shape that it shows."""
+"""The examples of docs/http.md work, in the order of the page, and their answers have the shape
+that it shows.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ class Example:
 def _examples() -> Iterator[Example]:
     blocks = re.findall(r"```sh\n(.*?)```(?:\n```json ?(\d*)\n(.*?)```)?", PAGE, re.DOTALL)
     for command, status, answer in blocks:
-        yield Example(command.strip(), int(status or 200) if answer else None, json.loads(answer) if answer else None)
+        yield Example(
+            command.strip(),
+            int(status or 200) if answer else None,
+            json.loads(answer) if answer else None,
+        )
 
 
 EXAMPLES = list(_examples())
@@ -73,7 +79,9 @@ def _body(options: argparse.Namespace, folder: Path) -> aiohttp.FormData | str |
 
 
 def _fits(shown: Any, real: Any, path: str = "$") -> None:
-    """The page's fields are there, of the same kind, and an error says the same words; other values may differ, and null stands for all."""
+    """The page's fields are there, of the same kind, and an error says the same words; other values
+    may differ, and null stands for all.
+    """
     if isinstance(shown, dict) and isinstance(real, dict):
         missing = shown.keys() - real.keys()
         assert not missing, f"{path} lacks {missing}"
@@ -95,7 +103,9 @@ def _fits(shown: Any, real: Any, path: str = "$") -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """`photo.jpg` and `speech.wav`, as the page's reader would have them."""
-    data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image: make install-dev")
+    data = pytest.importorskip(
+        "skimage.data", reason="the portrait comes with scikit-image: make install-dev"
+    )
     require_face_landmarker()
     cv2.imwrite(str(tmp_path / "photo.jpg"), data.astronaut()[:, :, ::-1])
     with wave.open(str(SAMPLE)) as source, wave.open(str(tmp_path / "speech.wav"), "wb") as target:
@@ -111,7 +121,9 @@ async def test_every_example_of_the_page_works_in_its_order(files: Path, tmp_pat
             body = _body(options, files)
             method = options.method or ("GET" if body is None else "POST")
             headers = dict(header.split(": ", 1) for header in options.headers)
-            async with http.request(method, options.url.replace(SERVER, url), data=body, headers=headers) as answer:
+            async with http.request(
+                method, options.url.replace(SERVER, url), data=body, headers=headers
+            ) as answer:
                 if example.status is None:
                     assert answer.status in (200, 204), example.command
                 else:
@@ -125,11 +137,18 @@ def test_every_path_has_an_example_or_is_named() -> None:
     paths = set(document()["paths"])
     shown = {_curl(example.command).url.removeprefix(SERVER) for example in EXAMPLES}
     patterns = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in paths}
-    lacking = [path for path, pattern in patterns.items() if not any(map(pattern.fullmatch, shown)) and f"`GET {path}`" not in PAGE]
+    lacking = [
+        path
+        for path, pattern in patterns.items()
+        if not any(map(pattern.fullmatch, shown)) and f"`GET {path}`" not in PAGE
+    ]
     assert not lacking
     assert all(any(pattern.fullmatch(url) for pattern in patterns.values()) for url in shown)
 
 
 def test_every_example_says_what_the_description_says() -> None:
-    methods = {(_curl(e.command).method or ("POST" if "-F" in e.command or "-d" in e.command else "GET")) for e in EXAMPLES}
+    methods = {
+        (_curl(e.command).method or ("POST" if "-F" in e.command or "-d" in e.command else "GET"))
+        for e in EXAMPLES
+    }
     assert methods == {method.upper() for item in document()["paths"].values() for method in item}

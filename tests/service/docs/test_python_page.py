@@ -20,7 +20,9 @@ from orchestrator.core.types import LipSyncModel, VideoFormat
 from orchestrator.sessions.service import LipSyncService
 
 HELLO = str(ROOT / "orchestrator/server/static/samples/hello.wav")
-FIRST, *LATER = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+FIRST, *LATER = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL
+)
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def page() -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def service(tmp_path: Path) -> AsyncIterator[LipSyncService]:
-    async with LipSyncService(config=ServiceConfig(storage=tmp_path, chunk_deadline_ms=60_000)) as opened:
+    async with LipSyncService(
+        config=ServiceConfig(storage=tmp_path, chunk_deadline_ms=60_000)
+    ) as opened:
         yield opened
 
 
@@ -47,13 +51,17 @@ async def test_the_pages_first_program_writes_a_picture_for_every_50_ms(tmp_path
     assert simplejpeg.decode_jpeg_header(frames[0].read_bytes())[:2] == (256, 256)
 
 
-async def test_the_pages_models_are_chosen_switched_and_measured(page: dict[str, Any], service: LipSyncService) -> None:
+async def test_the_pages_models_are_chosen_switched_and_measured(
+    page: dict[str, Any], service: LipSyncService
+) -> None:
     results = await page["models"](service, page["chunks"](HELLO))
     assert {result.model for result in results} == {LipSyncModel.TPSM, LipSyncModel.STATIC}
     assert {result.gpu_memory_peak_mb for result in results} == {None}, "no GPU is no figure"
 
 
-def test_the_pages_sound_has_its_features_quality_and_phonemes(page: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pages_sound_has_its_features_quality_and_phonemes(
+    page: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     sounds = page["hear"](AudioFeatureService(), page["chunks"](HELLO))
     assert len(sounds) > 2
     told = capsys.readouterr().out
@@ -76,5 +84,7 @@ async def test_the_pages_frames_are_thinned_coded_and_moved(
     frames = await page["speak"](service, page["chunks"](HELLO)[:20], VideoFormat.H264)
     shown = await page["adapt"](service, frames)
     assert "225.0 40 30 20" in capsys.readouterr().out
-    assert {frame.format for frame in shown} == {VideoFormat.H264}, "the tail too, although the turn is over"
+    assert {frame.format for frame in shown} == {VideoFormat.H264}, (
+        "the tail too, although the turn is over"
+    )
     assert shown[0].timestamp_ms == 40.0

@@ -19,9 +19,13 @@ def programs(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/clients.md"])
-async def test_the_pages_program_writes_a_picture_for_every_50_ms(service_url: str, tmp_path: Path, page: str) -> None:
+async def test_the_pages_program_writes_a_picture_for_every_50_ms(
+    service_url: str, tmp_path: Path, page: str
+) -> None:
     (program,) = programs(page)
-    program = program.replace("http://127.0.0.1:8080", service_url).replace('"orchestrator/', f'"{ROOT}/orchestrator/')
+    program = program.replace("http://127.0.0.1:8080", service_url).replace(
+        '"orchestrator/', f'"{ROOT}/orchestrator/'
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=tmp_path)
     assert await process.wait() == 0
     frames = sorted(tmp_path.glob("frame-*.jpg"))  # noqa: ASYNC240 - a handful of files

@@ -1,11 +1,15 @@
-"""Audio2Head's heavy networks against the records; the whole program is compared by `python -m export verify audio2head`."""
+"""Audio2Head's heavy networks against the records; the whole program is compared by `python -m
+export verify audio2head`.
+"""
 
 from __future__ import annotations
 
 import pytest
 from project_root import ROOT
 
-torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed; it comes with the extra 'export'"
+)
 
 from export.networks.audio2head import verification  # noqa: E402
 from export.networks.audio2head.pipeline import Audio2Head  # noqa: E402
@@ -31,13 +35,17 @@ STAGES = [
 ]
 
 
-def test_audio2head_s_constants_equal_upstream_s(reference: Reference, networks: Audio2Head) -> None:
+def test_audio2head_s_constants_equal_upstream_s(
+    reference: Reference, networks: Audio2Head
+) -> None:
     for key, output in verification.constant_outputs(networks):
         assert reference.error(key, output) <= reference.tolerance(key), key
 
 
 @pytest.mark.parametrize("outputs", STAGES, ids=lambda stage: stage.__name__)
-def test_an_audio2head_stage_equals_upstream_s(reference: Reference, networks: Audio2Head, outputs: object) -> None:
+def test_an_audio2head_stage_equals_upstream_s(
+    reference: Reference, networks: Audio2Head, outputs: object
+) -> None:
     with torch.no_grad():
         for key, output in outputs(reference, networks):  # type: ignore[operator]
             assert reference.error(key, output) <= reference.tolerance(key), key

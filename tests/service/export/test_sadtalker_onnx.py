@@ -1,4 +1,6 @@
-"""SadTalker's photo and renderer graphs against their modules on smaller pictures; the command's own run takes minutes."""
+"""SadTalker's photo and renderer graphs against their modules on smaller pictures; the command's
+own run takes minutes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed; it comes with the extra 'export'"
+)
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; it comes with the extra 'export'")
 
 from export.base import ExportSpec  # noqa: E402
@@ -26,7 +30,11 @@ HALF = 128
 def test_a_heavy_graph_equals_its_module_on_half_the_picture(name: str, tmp_path: Path) -> None:
     graph = next(graph for graph in GRAPHS if graph.name == name)
     filled = seeded_networks(NETWORKS, graph.parts, seed=1)
-    spec = _halved(graph.spec({part: filled[part].module for part in graph.parts}, 2, torch.Generator().manual_seed(0)))
+    spec = _halved(
+        graph.spec(
+            {part: filled[part].module for part in graph.parts}, 2, torch.Generator().manual_seed(0)
+        )
+    )
     write_onnx(spec, tmp_path / "model.onnx", {"weights": "seeded 1"})
     assert find_problems(onnx.load(str(tmp_path / "model.onnx"))) == []
     parity = compare(spec, onnx_runner(tmp_path / "model.onnx", list(spec.outputs)), (1, 2))

@@ -1,4 +1,6 @@
-"""SadTalker's adapter in a live turn against what upstream recorded of the same speech as a whole file."""
+"""SadTalker's adapter in a live turn against what upstream recorded of the same speech as a whole
+file.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,17 @@ NETWORKS = ("sadtalker_expression", "sadtalker_pose", "sadtalker_key_points")
 
 FRAMES = 50
 LAST_HEARD = 46
-"""The mel windows of later rows reach past the file's end, where upstream repeats its last column and a turn hears silence."""
+"""The mel windows of later rows reach past the file's end, where upstream repeats its last column
+and a turn hears silence.
+"""
 
 INNER = slice(13, LAST_HEARD - 13)
 """Frames whose 27 rows all lie in the file."""
 
 TOLERANCE = 5e-5
-"""Six times what was measured; the mel here comes from 16 bit samples in pieces, the blinks are added after the network."""
+"""Six times what was measured; the mel here comes from 16 bit samples in pieces, the blinks are
+added after the network.
+"""
 
 
 class LightNetworks:
@@ -50,16 +56,28 @@ class LightNetworks:
     async def infer(self, model: str, inputs: Tensors) -> dict[str, Any]:
         if model == "sadtalker_reconstruction":
             answer = np.zeros((1, 257), np.float32)
-            answer[0, 80:144], answer[0, 224:227], answer[0, 254:257] = np.split(self._coefficients, (64, 67))
+            answer[0, 80:144], answer[0, 224:227], answer[0, 254:257] = np.split(
+                self._coefficients, (64, 67)
+            )
             return {"coefficients": answer}
         if model == "sadtalker_photo":
-            shapes = {"feature_volume": (32, 16, 64, 64), "compressed_volume": (4, 16, 64, 64), "canonical_key_points": (15, 3)}
+            shapes = {
+                "feature_volume": (32, 16, 64, 64),
+                "compressed_volume": (4, 16, 64, 64),
+                "canonical_key_points": (15, 3),
+            }
             return {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
         if model == "sadtalker_renderer":
-            return {"frames": np.zeros((1, inputs["driving_key_points"].shape[1], 256, 256, 3), np.uint8)}
+            return {
+                "frames": np.zeros(
+                    (1, inputs["driving_key_points"].shape[1], 256, 256, 3), np.uint8
+                )
+            }
         if model == "sadtalker_key_points":
             self.windows.extend(inputs["coefficients"])
-        return await self._inference.infer(model, inputs, deadline=asyncio.get_running_loop().time() + 600.0)
+        return await self._inference.infer(
+            model, inputs, deadline=asyncio.get_running_loop().time() + 600.0
+        )
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +113,16 @@ async def encoded_face(networks: LightNetworks) -> SadTalkerFace:
 
 async def speak(networks: LightNetworks, face: SadTalkerFace, speech: np.ndarray) -> None:
     """The whole file in one turn of 25 frames a second, four frames at a time."""
-    adapter, turn, state = SadTalker(), Turn("turn-001", 1, VideoGenerationConfig(target_fps=25.0), 0.0, 0.0, 0.0), None
+    adapter, turn, state = (
+        SadTalker(),
+        Turn("turn-001", 1, VideoGenerationConfig(target_fps=25.0), 0.0, 0.0, 0.0),
+        None,
+    )
     turn.push(chunk(speech.astype("<i2").tobytes()), 0.0)
     turn.finish(0.0)
     assert turn.frame_count == FRAMES
     while count := min(4, FRAMES - turn.next_frame):
-        frames, state = await adapter.generate(networks.infer, turn.windows(adapter.spec, count), face, state)
+        frames, state = await adapter.generate(
+            networks.infer, turn.windows(adapter.spec, count), face, state
+        )
         turn.advance(list(frames), adapter.spec.model, 0.0)

@@ -1,4 +1,6 @@
-"""TPSM's pictures and demo loop against upstream's records: about 13 frames of the heavy renderer."""
+"""TPSM's pictures and demo loop against upstream's records: about 13 frames of the heavy
+renderer.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,9 @@ RECORDS = ROOT / "tests" / "data" / "reference" / "wav2lip"
 
 def test_every_recorded_output_is_met() -> None:
     reference = Reference(RECORDS, seed=1)
-    compared = {key: (reference.error(key, output), reference.tolerance(key)) for key, output in outputs(reference)}
+    compared = {
+        key: (reference.error(key, output), reference.tolerance(key))
+        for key, output in outputs(reference)
+    }
     assert compared.keys() == set(reference.expected)
     assert {key: pair for key, pair in compared.items() if pair[0] > pair[1]} == {}

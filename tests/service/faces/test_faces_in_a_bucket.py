@@ -1,4 +1,6 @@
-"""Faces from a bucket: the budget holds, what is damaged is named, and a storage that is away silences nobody."""
+"""Faces from a bucket: the budget holds, what is damaged is named, and a storage that is away
+silences nobody.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,23 @@ async def test_random_loads_never_pass_the_byte_budget() -> None:
     [
         ({}, LipSyncErrorCode.FACE_MODEL_NOT_FOUND, None),
         (package(keypoints=None), LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "keypoints.json"),
-        (package(keypoints=b'[{"x": 1'), LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "keypoints.json"),
-        (package(picture=jpeg()[:500]), LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "neutral_pose.jpg"),
+        (
+            package(keypoints=b'[{"x": 1'),
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE,
+            "keypoints.json",
+        ),
+        (
+            package(picture=jpeg()[:500]),
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE,
+            "neutral_pose.jpg",
+        ),
         (package(metadata=b"\xff\xfe"), LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "metadata.json"),
     ],
     ids=["no face", "a missing file", "a cut off file", "half a picture", "no text"],
 )
-async def test_a_damaged_face_is_refused_by_the_name_of_its_file(files: dict[str, bytes], code: LipSyncErrorCode, file: str | None) -> None:
+async def test_a_damaged_face_is_refused_by_the_name_of_its_file(
+    files: dict[str, bytes], code: LipSyncErrorCode, file: str | None
+) -> None:
     with emulated_bucket() as client:
         store = BucketFaceStore(BUCKET, client)
         if files:
@@ -47,7 +59,9 @@ async def test_a_damaged_face_is_refused_by_the_name_of_its_file(files: dict[str
     assert caught.value.details.get("file") == file
 
 
-async def test_with_the_storage_away_faces_in_memory_go_on_and_others_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_the_storage_away_faces_in_memory_go_on_and_others_are_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with emulated_bucket() as client:
         store = BucketFaceStore(BUCKET, client)
         await put(store, "ann", "f", package())
@@ -79,11 +93,16 @@ async def test_a_face_that_changed_in_the_bucket_is_loaded_anew() -> None:
 
 async def test_machines_that_delete_a_user_s_faces_at_once_leave_no_active_face_behind() -> None:
     with emulated_bucket() as client:
-        store, other = BucketFaceStore(BUCKET, client), FaceModelCacheService(BucketFaceStore(BUCKET, client))
+        store, other = (
+            BucketFaceStore(BUCKET, client),
+            FaceModelCacheService(BucketFaceStore(BUCKET, client)),
+        )
         for face in ("a", "b"):
             await put(store, "ann", face, package())
         await other.activate("ann", "a")
-        overtaken = OvertakenStore(store, "face-models/ann", lambda: other.delete_face_model("ann", "b"))
+        overtaken = OvertakenStore(
+            store, "face-models/ann", lambda: other.delete_face_model("ann", "b")
+        )
         await FaceModelCacheService(overtaken).delete_face_model("ann", "a")
         assert await store.blobs("face-models/ann") == ()
 

@@ -32,7 +32,9 @@ def enrol(storage: Path, user: str, face: str) -> None:
     (folder.parent / "active_model.json").write_text(json.dumps({"activeModelId": face}))
 
 
-async def test_the_faces_of_preloaded_users_are_ready_before_their_first_chunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_faces_of_preloaded_users_are_ready_before_their_first_chunk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for user in ("ann", "bob"):
         enrol(tmp_path, user, "portrait")
     config = ServiceConfig(storage=tmp_path, preload_users=("ann", "nobody"), capacity_probe=False)
@@ -49,6 +51,8 @@ async def test_the_faces_of_preloaded_users_are_ready_before_their_first_chunk(t
         while service.faces.prepared(anns, service.adapters[LipSyncModel.STATIC], 512) is None:  # noqa: ASYNC110 - a task of the application's own
             await asyncio.sleep(0.01)
         for size in (256, 512):
-            assert service.faces.prepared(anns, service.adapters[LipSyncModel.TPSM], size) is not None
+            assert (
+                service.faces.prepared(anns, service.adapters[LipSyncModel.TPSM], size) is not None
+            )
             assert service.faces.prepared(bobs, service.adapters[LipSyncModel.TPSM], size) is None
     assert "no active face could be loaded for nobody" in caplog.text

@@ -1,4 +1,6 @@
-"""With tokens configured, each opens one user's faces and sessions, and without one nothing of users is open."""
+"""With tokens configured, each opens one user's faces and sessions, and without one nothing of
+users is open.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,21 @@ async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 def audio(user: str, session: str = "s") -> str:
-    chunk = {"data": "AAAA" * 800, "timestamp": 0, "sequenceNumber": 0, "sampleRate": 16000, "channels": 1, "format": "pcm"}
-    message = {"type": "lipsync_audio", "sessionId": session, "userId": user, "faceModelId": "demo", "audioChunk": chunk}
+    chunk = {
+        "data": "AAAA" * 800,
+        "timestamp": 0,
+        "sequenceNumber": 0,
+        "sampleRate": 16000,
+        "channels": 1,
+        "format": "pcm",
+    }
+    message = {
+        "type": "lipsync_audio",
+        "sessionId": session,
+        "userId": user,
+        "faceModelId": "demo",
+        "audioChunk": chunk,
+    }
     return json.dumps(message)
 
 
@@ -70,8 +85,13 @@ def audio(user: str, session: str = "s") -> str:
         ("/", {}, 200),
     ],
 )
-async def test_a_path_opens_to_its_user(guarded_url: str, path: str, headers: dict[str, str], status: int) -> None:
-    async with aiohttp.ClientSession() as http, http.get(guarded_url + path, headers=headers) as answer:
+async def test_a_path_opens_to_its_user(
+    guarded_url: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(guarded_url + path, headers=headers) as answer,
+    ):
         assert answer.status == status
         if status == 401:
             assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -86,14 +106,20 @@ async def test_a_socket_needs_a_token_and_speaks_for_its_user_alone(guarded_url:
         async with http.ws_connect(f"{guarded_url}/v1/ws", headers=ANN) as socket:
             await socket.send_str(audio("demo"))
             message = await socket.receive_json(timeout=PATIENCE_S)
-            assert (message["errorCode"], message["details"]) == ("UNAUTHORIZED", {"field": "userId"})
+            assert (message["errorCode"], message["details"]) == (
+                "UNAUTHORIZED",
+                {"field": "userId"},
+            )
         async with http.ws_connect(f"{guarded_url}/v1/ws?access_token=demo-token") as socket:
             await socket.send_str(audio("demo"))
             assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "response_start"
 
 
 async def test_a_user_has_so_many_sessions_and_leaves_the_others_theirs(guarded_url: str) -> None:
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{guarded_url}/v1/ws", headers=DEMO) as socket:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{guarded_url}/v1/ws", headers=DEMO) as socket,
+    ):
         for number in range(3):
             await socket.send_str(audio("demo", f"session-{number}"))
         message = await socket.receive_json(timeout=PATIENCE_S)
@@ -102,8 +128,13 @@ async def test_a_user_has_so_many_sessions_and_leaves_the_others_theirs(guarded_
         assert (message["errorCode"], message["sessionId"]) == ("SESSION_LIMIT", "session-2")
 
 
-@pytest.mark.parametrize(("origin", "opens"), [("https://app.example", True), ("https://evil.example", False), ("null", False)])
-async def test_a_browser_connects_from_pages_that_were_named(guarded_url: str, origin: str, opens: bool) -> None:
+@pytest.mark.parametrize(
+    ("origin", "opens"),
+    [("https://app.example", True), ("https://evil.example", False), ("null", False)],
+)
+async def test_a_browser_connects_from_pages_that_were_named(
+    guarded_url: str, origin: str, opens: bool
+) -> None:
     async with aiohttp.ClientSession() as http:
         connecting = http.ws_connect(f"{guarded_url}/v1/ws", headers=DEMO | {"Origin": origin})
         if opens:
@@ -116,31 +147,57 @@ async def test_a_browser_connects_from_pages_that_were_named(guarded_url: str, o
 
 def preflight(origin: str, method: str = "DELETE") -> dict[str, str]:
     """What a browser asks before it lets a page send such a request with a token."""
-    return {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,content-type"}
+    return {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
 
 
 @pytest.mark.parametrize("path", ["/v1/users/demo/face-models/one", "/v1/benchmark", "/v1/health"])
-async def test_a_browser_that_asks_for_a_named_page_is_told_that_it_may_send_a_token(guarded_url: str, path: str) -> None:
-    async with aiohttp.ClientSession() as http, http.options(guarded_url + path, headers=preflight("https://app.example")) as answer:
+async def test_a_browser_that_asks_for_a_named_page_is_told_that_it_may_send_a_token(
+    guarded_url: str, path: str
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.options(guarded_url + path, headers=preflight("https://app.example")) as answer,
+    ):
         assert answer.status == 204
         assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-        assert {"DELETE", "POST", "GET"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
-        assert {"Authorization", "Content-Type"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+        assert {"DELETE", "POST", "GET"} <= set(
+            answer.headers["Access-Control-Allow-Methods"].split(", ")
+        )
+        assert {"Authorization", "Content-Type"} <= set(
+            answer.headers["Access-Control-Allow-Headers"].split(", ")
+        )
 
 
-@pytest.mark.parametrize("headers", [preflight("https://evil.example"), preflight("null"), {"Origin": "https://app.example"}, {}])
-async def test_nobody_else_is_told_anything_without_a_token(guarded_url: str, headers: dict[str, str]) -> None:
-    async with aiohttp.ClientSession() as http, http.options(f"{guarded_url}/v1/health", headers=headers) as answer:
+@pytest.mark.parametrize(
+    "headers",
+    [preflight("https://evil.example"), preflight("null"), {"Origin": "https://app.example"}, {}],
+)
+async def test_nobody_else_is_told_anything_without_a_token(
+    guarded_url: str, headers: dict[str, str]
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.options(f"{guarded_url}/v1/health", headers=headers) as answer,
+    ):
         assert answer.status == 401
         assert "Access-Control-Allow-Methods" not in answer.headers
 
 
-async def test_a_named_page_needs_a_token_for_the_request_itself_and_reads_why_it_was_refused(guarded_url: str) -> None:
+async def test_a_named_page_needs_a_token_for_the_request_itself_and_reads_why_it_was_refused(
+    guarded_url: str,
+) -> None:
     url, origin = f"{guarded_url}/v1/users/demo/face-models/none", {"Origin": "https://app.example"}
     async with aiohttp.ClientSession() as http:
         for headers, status in (({}, 401), (ANN, 403), (DEMO, 404)):
             async with http.delete(url, headers=origin | headers) as answer:
-                assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "https://app.example")
+                assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (
+                    status,
+                    "https://app.example",
+                )
                 assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
 
 
@@ -149,7 +206,11 @@ async def test_a_flood_waits_in_its_own_socket_and_one_that_lasts_is_told_once(
     serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, patience_s: float, told: int
 ) -> None:
     monkeypatch.setattr("orchestrator.server.websocket.PATIENCE_S", patience_s)
-    async with serving(max_messages_per_s=200, inbox_ms=1000) as url, connect(url) as client, connect(url) as other:
+    async with (
+        serving(max_messages_per_s=200, inbox_ms=1000) as url,
+        connect(url) as client,
+        connect(url) as other,
+    ):
         await client.send(audio("demo"))
         for _ in range(1000):  # 400 may come at once
             await client.send('{"type": "client_report", "sessionId": "s"}')
@@ -161,10 +222,15 @@ async def test_a_flood_waits_in_its_own_socket_and_one_that_lasts_is_told_once(
     assert errors == ["BUFFER_OVERFLOW"] * told
 
 
-async def test_a_token_that_expired_opens_no_session_and_ends_none(serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_expired_opens_no_session_and_ends_none(
+    serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = "a secret of at least thirty-two bytes"
     token = jwt.encode({"sub": "demo", "exp": time.time() + 300}, key, "HS256")
-    async with serving(auth_jwt_key=key) as url, connect(f"{url}/v1/ws?access_token={token}") as client:
+    async with (
+        serving(auth_jwt_key=key) as url,
+        connect(f"{url}/v1/ws?access_token={token}") as client,
+    ):
         await client.send(audio("demo", "before"))
         await client.until("response_start")
         later_s = time.time() + 3600
@@ -173,4 +239,8 @@ async def test_a_token_that_expired_opens_no_session_and_ends_none(serving: Call
         await client.send('{"type": "end_utterance", "sessionId": "before"}')
         await client.until("response_end", sessionId="before")
     (error,) = [message for message in client.received if message["type"] == "error"]
-    assert (error["sessionId"], error["errorCode"], error["recoverable"]) == ("after", "UNAUTHORIZED", False)
+    assert (error["sessionId"], error["errorCode"], error["recoverable"]) == (
+        "after",
+        "UNAUTHORIZED",
+        False,
+    )

@@ -1,4 +1,6 @@
-"""An answer that has begun ends well or the connection is cut: no client finds a second answer inside of the first, or holds one open."""
+"""An answer that has begun ends well or the connection is cut: no client finds a second answer
+inside of the first, or holds one open.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def asked(storage: Path, handler: Handler, **settings: float) -> AsyncIterator[tuple[asyncio.StreamReader, LipSyncService]]:
-    """What comes back of a request to `handler`; nothing is read beyond a few kilobytes until the test does."""
+async def asked(
+    storage: Path, handler: Handler, **settings: float
+) -> AsyncIterator[tuple[asyncio.StreamReader, LipSyncService]]:
+    """What comes back of a request to `handler`; nothing is read beyond a few kilobytes until the
+    test does.
+    """
     app = web.Application(middlewares=[errors_as_json])
     app[CONFIG] = ServiceConfig(storage=storage, **settings)
     app[SERVICE] = LipSyncService(config=app[CONFIG])
@@ -53,7 +59,9 @@ async def the_rest(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("too_long", ["send_timeout_s", "render_timeout_s"])
-async def test_a_client_that_takes_nothing_of_a_movie_is_disconnected(tmp_path: Path, too_long: str) -> None:
+async def test_a_client_that_takes_nothing_of_a_movie_is_disconnected(
+    tmp_path: Path, too_long: str
+) -> None:
     movie, given_up = tmp_path / "movie.mp4", asyncio.Event()
     with movie.open("wb") as file:
         file.truncate(MOVIE_BYTES)

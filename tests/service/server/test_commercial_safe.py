@@ -1,4 +1,6 @@
-"""A service that is for commercial use only, from outside: what clients are told, and what they are served with."""
+"""A service that is for commercial use only, from outside: what clients are told, and what they are
+served with.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ async def in_process() -> AsyncIterator[Inference]:
 
 @pytest_asyncio.fixture
 async def safe_url(tmp_path: Path) -> AsyncIterator[str]:
-    async with TestServer(build_app(dataclasses.replace(CONFIG, storage=tmp_path), in_process)) as server:
+    async with TestServer(
+        build_app(dataclasses.replace(CONFIG, storage=tmp_path), in_process)
+    ) as server:
         yield str(server.make_url("")).rstrip("/")
 
 
@@ -44,12 +48,18 @@ async def test_a_client_that_prefers_a_refused_model_is_told_and_served(safe_url
     errors = [message for message in client.received if message["type"] == "error"]
     assert [error["details"]["model"] for error in errors] == ["wav2lip", "sadtalker"]
     assert {error["details"]["alternative"] for error in errors} == {"tpsm"}
-    assert (told["errorCode"], told["recoverable"], told["fallbackAvailable"]) == ("MODEL_LOAD_FAILED", True, True)
+    assert (told["errorCode"], told["recoverable"], told["fallbackAvailable"]) == (
+        "MODEL_LOAD_FAILED",
+        True,
+        True,
+    )
     assert errors[0]["details"]["licence"] == {"code": "ours", "weights": "research only"}
     assert {frame["model"] for frame in client.frames()} == {"tpsm"}
 
 
-async def test_the_models_are_listed_with_their_licences_and_what_the_gate_says(safe_url: str) -> None:
+async def test_the_models_are_listed_with_their_licences_and_what_the_gate_says(
+    safe_url: str,
+) -> None:
     async with aiohttp.ClientSession() as http, http.get(f"{safe_url}/v1/models") as answer:
         models = {model["name"]: model for model in (await answer.json())["models"]}
     assert models["tpsm"]["licence"] == {"code": "ours", "weights": "ours", "commercialUse": True}

@@ -1,4 +1,6 @@
-"""One connection over a real socket whose client takes nothing for a while: who waits, who gives up, and who notices."""
+"""One connection over a real socket whose client takes nothing for a while: who waits, who gives
+up, and who notices.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,11 @@ async def stalled(**settings: Any) -> AsyncIterator[Ends]:
 
     app = web.Application()
     app.router.add_get("/", serve)
-    async with TestServer(app) as server, aiohttp.ClientSession() as http, http.ws_connect(server.make_url("/"), max_msg_size=0) as client:
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(server.make_url("/"), max_msg_size=0) as client,
+    ):
         connection, request, serving = await made.get()
         held = client._response.connection
         assert request.transport is not None and held is not None and held.transport is not None
@@ -107,7 +113,9 @@ async def test_nor_does_a_ping_that_nothing_answers() -> None:
             await writing
 
 
-async def test_a_client_that_takes_nothing_for_too_long_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_takes_nothing_for_too_long_is_cut(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with stalled(send_timeout_s=0.2) as ends:
         writing = [await ends.write(number) for number in range(2)]
         async with asyncio.timeout(PATIENCE_S):

@@ -1,4 +1,6 @@
-"""Several instances behind a real HAProxy: clients come back to the instance that has their session, however it is told."""
+"""Several instances behind a real HAProxy: clients come back to the instance that has their
+session, however it is told.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from ws_client import syllables
 from orchestrator.client import LipSyncClient, connect
 
 BY_TURNS = documented_backend().replace(
-    "balance url_param route          # or: balance hdr(X-Lipsync-Route); or a cookie", "balance roundrobin"
+    "balance url_param route          # or: balance hdr(X-Lipsync-Route); or a cookie",
+    "balance roundrobin",
 )
 BY_COOKIE = f"{BY_TURNS}    cookie instance insert indirect nocache httponly\n"
 BY_HEADER = documented_backend().replace("balance url_param route", "balance hdr(X-Lipsync-Route)")
@@ -46,7 +49,9 @@ async def until_answering(url: str) -> None:
 
 
 async def spoken_through_a_cut(gateway: Relay, url: str) -> list[LipSyncClient]:
-    """Clients whose connections are all cut while each speaks; no number may be missing, and no turn may fail."""
+    """Clients whose connections are all cut while each speaks; no number may be missing, and no
+    turn may fail.
+    """
     clients = [connect(url) for _ in range(CLIENTS)]
 
     async def speak(client: LipSyncClient, is_speaking: asyncio.Barrier) -> None:
@@ -72,8 +77,12 @@ async def spoken_through_a_cut(gateway: Relay, url: str) -> list[LipSyncClient]:
     return clients
 
 
-@pytest.mark.parametrize("backend", [documented_backend(), BY_HEADER, BY_COOKIE], ids=["query", "header", "cookie"])
-async def test_a_cut_connection_comes_back_to_its_instance(tmp_path: Path, started: list[tuple[str, psutil.Process]], backend: str) -> None:
+@pytest.mark.parametrize(
+    "backend", [documented_backend(), BY_HEADER, BY_COOKIE], ids=["query", "header", "cookie"]
+)
+async def test_a_cut_connection_comes_back_to_its_instance(
+    tmp_path: Path, started: list[tuple[str, psutil.Process]], backend: str
+) -> None:
     with ExitStack() as stack:
         proxy = stack.enter_context(haproxy(tmp_path, [url for url, _ in started], backend))
         wire = stack.enter_context(relay(proxy))
@@ -82,8 +91,13 @@ async def test_a_cut_connection_comes_back_to_its_instance(tmp_path: Path, start
     assert [client.reconnections for client in clients] == [1] * CLIENTS
 
 
-async def test_a_gateway_that_is_wrong_at_first_is_called_again(tmp_path: Path, started: list[tuple[str, psutil.Process]]) -> None:
-    with haproxy(tmp_path, [url for url, _ in started[:2]], BY_TURNS) as proxy, relay(proxy) as wire:
+async def test_a_gateway_that_is_wrong_at_first_is_called_again(
+    tmp_path: Path, started: list[tuple[str, psutil.Process]]
+) -> None:
+    with (
+        haproxy(tmp_path, [url for url, _ in started[:2]], BY_TURNS) as proxy,
+        relay(proxy) as wire,
+    ):
         await until_answering(proxy)
         async with connect(wire.url) as client:
             session = client.session(user="demo", face="demo", size=128)
@@ -100,7 +114,9 @@ async def test_a_gateway_that_is_wrong_at_first_is_called_again(tmp_path: Path, 
 async def test_an_instance_that_is_drained_costs_no_turn(tmp_path: Path) -> None:
     with ExitStack() as stack:
         started = stack.enter_context(instances(tmp_path, 2, drain_s="120"))
-        proxy = stack.enter_context(haproxy(tmp_path, [url for url, _ in started], documented_backend()))
+        proxy = stack.enter_context(
+            haproxy(tmp_path, [url for url, _ in started], documented_backend())
+        )
         await until_answering(proxy)
         is_over = asyncio.Event()
 
@@ -110,7 +126,9 @@ async def test_an_instance_that_is_drained_costs_no_turn(tmp_path: Path) -> None
                 while True:
                     was_over = is_over.is_set()
                     turn = session.say(syllables(0.3))
-                    assert [frame.sequence_number async for frame in turn.frames()] == list(range(6))
+                    assert [frame.sequence_number async for frame in turn.frames()] == list(
+                        range(6)
+                    )
                     assert not turn.warnings
                     if was_over:
                         return session.instance

@@ -1,4 +1,6 @@
-"""A connection of several sessions whose network stands still for a while: what one of them does then costs the others nothing."""
+"""A connection of several sessions whose network stands still for a while: what one of them does
+then costs the others nothing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ async def until_waiting(url: str, frames: int) -> None:
     """Until so many coded frames wait for their clients."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            (line,) = [line for line in (await asked(url, "/metrics")).splitlines() if line.startswith("lipsync_buffered_frames ")]
+            (line,) = [
+                line
+                for line in (await asked(url, "/metrics")).splitlines()
+                if line.startswith("lipsync_buffered_frames ")
+            ]
             if float(line.split()[1]) >= frames:
                 return
             await asyncio.sleep(0.05)
@@ -42,13 +48,19 @@ async def until_sessions(url: str, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_session_that_ends_while_the_network_stands_still_silences_no_other(serving: Callable[..., Any]) -> None:
+async def test_a_session_that_ends_while_the_network_stands_still_silences_no_other(
+    serving: Callable[..., Any],
+) -> None:
     names = ["ends", "stays", "stays-too"]
     async with serving(outbox_frames=OUTBOX_FRAMES) as url, connect(url, PATIENCE_S) as client:
         for name in names:
-            await client.speak(syllables(4.0), session=name, end=False, modelPreference="static", config=FINE)
+            await client.speak(
+                syllables(4.0), session=name, end=False, modelPreference="static", config=FINE
+            )
         network(client).pause_reading()
-        await until_waiting(url, 2 * OUTBOX_FRAMES + 1)  # of each session at least one, behind one that is being written
+        await until_waiting(
+            url, 2 * OUTBOX_FRAMES + 1
+        )  # of each session at least one, behind one that is being written
         await client.send({"type": "end_session", "sessionId": "ends"})
         await until_sessions(url, 2)
         network(client).resume_reading()
@@ -57,19 +69,31 @@ async def test_a_session_that_ends_while_the_network_stands_still_silences_no_ot
         for _ in names[1:]:
             await client.until("response_end")
     for name in names[1:]:
-        assert client.frames(session=name)[-1]["audioTimestamp"] - client.frames(session=name)[0]["audioTimestamp"] >= 3000
-    assert {message["sessionId"] for message in client.received if message["type"] == "response_end"} == set(names[1:])
+        assert (
+            client.frames(session=name)[-1]["audioTimestamp"]
+            - client.frames(session=name)[0]["audioTimestamp"]
+            >= 3000
+        )
+    assert {
+        message["sessionId"] for message in client.received if message["type"] == "response_end"
+    } == set(names[1:])
 
 
-async def test_every_session_of_a_connection_that_fell_silent_goes_on_over_another(service_url: str) -> None:
+async def test_every_session_of_a_connection_that_fell_silent_goes_on_over_another(
+    service_url: str,
+) -> None:
     names = [f"session-{number}" for number in range(6)]
-    async with connect(service_url, PATIENCE_S) as silent, connect(service_url, PATIENCE_S) as after:
+    async with (
+        connect(service_url, PATIENCE_S) as silent,
+        connect(service_url, PATIENCE_S) as after,
+    ):
         for name in names:
             await silent.speak(syllables(2.0), session=name, end=False, modelPreference="static")
         for name in names:  # they all speak
             while not silent.frames(session=name):
                 await silent.next()
-        # From here on nothing is read from the first socket, pings included: its owner moved to another network.
+        # From here on nothing is read from the first socket, pings included: its owner moved to
+        # another network.
         for name in reversed(names):
             await after.send({"type": "resume_session", "sessionId": name, "userId": "demo"})
         for name in names:

@@ -1,4 +1,6 @@
-"""A client and the real service: turns, pictures, interruption, bad input, and sessions that do not disturb each other."""
+"""A client and the real service: turns, pictures, interruption, bad input, and sessions that do not
+disturb each other.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ async def test_a_seed_shaped_client_gets_every_frame(service_url: str) -> None:
     frames = client.frames()
     assert client.received[0]["type"] == "response_start"
     assert [frame["sequenceNumber"] for frame in frames] == list(range(40))
-    assert [frame["audioTimestamp"] for frame in frames] == [FIRST_TIMESTAMP_MS + 50 * index for index in range(40)]
+    assert [frame["audioTimestamp"] for frame in frames] == [
+        FIRST_TIMESTAMP_MS + 50 * index for index in range(40)
+    ]
     assert all(abs(frame["timestamp"] - frame["audioTimestamp"]) < 50 for frame in frames)
     assert {frame["model"] for frame in frames} == {"tpsm"}
     assert {frame["turnId"] for frame in frames} == {"turn-001"}
@@ -40,11 +44,16 @@ async def test_a_seed_shaped_client_gets_every_frame(service_url: str) -> None:
 @pytest.mark.parametrize("size", [128, 256, 512])
 async def test_jpeg_frames_have_the_size_that_was_asked_for(service_url: str, size: int) -> None:
     async with connect(service_url) as client:
-        await client.speak(syllables(0.3), config={"resolution": {"width": size, "height": size}, "format": "jpeg"})
+        await client.speak(
+            syllables(0.3), config={"resolution": {"width": size, "height": size}, "format": "jpeg"}
+        )
         await client.until("response_end")
     for frame in client.frames():
         assert (frame["width"], frame["height"], frame["isKeyframe"]) == (size, size, True)
-        assert simplejpeg.decode_jpeg_header(base64.b64decode(frame["frameData"]))[:2] == (size, size)
+        assert simplejpeg.decode_jpeg_header(base64.b64decode(frame["frameData"]))[:2] == (
+            size,
+            size,
+        )
 
 
 async def test_h264_of_a_whole_turn_decodes_without_error(service_url: str) -> None:
@@ -63,16 +72,23 @@ async def test_the_mouth_moves_with_the_voice_and_rests_in_silence(service_url: 
         await client.speak(bytes(32000) + syllables(1.0) + bytes(32000))
         await client.until("response_end")
     pictures = [
-        simplejpeg.decode_jpeg(base64.b64decode(frame["frameData"]), "GRAY")[140:220, 80:180].astype(float) for frame in client.frames()
+        simplejpeg.decode_jpeg(base64.b64decode(frame["frameData"]), "GRAY")[
+            140:220, 80:180
+        ].astype(float)
+        for frame in client.frames()
     ]
-    steps = np.array([np.abs(after - before).mean() for before, after in itertools.pairwise(pictures)])
+    steps = np.array(
+        [np.abs(after - before).mean() for before, after in itertools.pairwise(pictures)]
+    )
     assert steps[20:39].max() > 4 * steps[:17].max()
     assert steps[45:].max() < 0.25 * steps[20:39].max()
 
 
 async def test_two_sessions_on_one_connection_are_kept_apart(service_url: str) -> None:
     async with connect(service_url) as client:
-        await asyncio.gather(client.speak(syllables(1.0), session="a"), client.speak(syllables(1.5), session="b"))
+        await asyncio.gather(
+            client.speak(syllables(1.0), session="a"), client.speak(syllables(1.5), session="b")
+        )
         await client.until("response_end")
         await client.until("response_end")
     assert len(client.frames(session="a")) == 20
@@ -84,7 +100,9 @@ async def test_after_an_interruption_only_frames_in_flight_arrive(service_url: s
         await client.speak(syllables(10.0), turnId="long", end=False)
         while len(client.frames()) < 15:
             await client.next()
-        await client.send({"type": "interruption", "sessionId": "session-1", "timestamp": 0, "turnIndex": 0})
+        await client.send(
+            {"type": "interruption", "sessionId": "session-1", "timestamp": 0, "turnIndex": 0}
+        )
         before = len(client.frames())
         await client.until("response_end")
         assert len(client.frames()) - before <= 8
@@ -92,7 +110,9 @@ async def test_after_an_interruption_only_frames_in_flight_arrive(service_url: s
         await client.speak(syllables(1.0), turnId="next")
         await client.until("response_end", turnId="next")
     assert len(client.frames("next")) == 20
-    assert client.received.index(client.frames("next")[0]) > client.received.index(client.frames("long")[-1])
+    assert client.received.index(client.frames("next")[0]) > client.received.index(
+        client.frames("long")[-1]
+    )
 
 
 BAD: list[tuple[str, dict[str, Any] | str, str]] = [
@@ -101,15 +121,29 @@ BAD: list[tuple[str, dict[str, Any] | str, str]] = [
     ("no type", {"sessionId": "session-1"}, "type"),
     ("unknown type", {"type": "sing", "sessionId": "session-1"}, "type"),
     ("missing field", {"type": "end_utterance"}, "sessionId"),
-    ("wrong type", {"type": "lipsync_audio", "sessionId": "session-1", "userId": "demo", "audioChunk": "loud"}, "audioChunk"),
+    (
+        "wrong type",
+        {"type": "lipsync_audio", "sessionId": "session-1", "userId": "demo", "audioChunk": "loud"},
+        "audioChunk",
+    ),
     ("unknown session", {"type": "end_utterance", "sessionId": "stranger"}, "sessionId"),
     ("traversal", {"type": "end_session", "sessionId": "../../etc"}, "sessionId"),
-    ("unknown model", {"type": "switch_model", "sessionId": "session-1", "model": "magic"}, "model"),
+    (
+        "unknown model",
+        {"type": "switch_model", "sessionId": "session-1", "model": "magic"},
+        "model",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("message", "field"), [(message, field) for _, message, field in BAD], ids=[name for name, _, _ in BAD])
-async def test_a_bad_message_is_named_and_the_session_goes_on(service_url: str, message: dict[str, Any] | str, field: str) -> None:
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [(message, field) for _, message, field in BAD],
+    ids=[name for name, _, _ in BAD],
+)
+async def test_a_bad_message_is_named_and_the_session_goes_on(
+    service_url: str, message: dict[str, Any] | str, field: str
+) -> None:
     async with connect(service_url) as client:
         await client.speak(syllables(0.5), end=False)
         await client.send(message)
@@ -130,10 +164,16 @@ BAD_AUDIO: list[tuple[str, bytes, dict[str, Any], str, int]] = [
     ("rate changed in mid-turn", bytes(3200), {"sampleRate": 8000}, "audioChunk.sampleRate", 4),
     ("three channels", bytes(3200), {"channels": 3}, "audioChunk.channels", 0),
 ]
-"""The last number is that of the frames that the chunk lasts: where that is known, silence stands in for it."""
+"""The last number is that of the frames that the chunk lasts: where that is known, silence stands
+in for it.
+"""
 
 
-@pytest.mark.parametrize(("data", "chunk", "field", "rests"), [case[1:] for case in BAD_AUDIO], ids=[case[0] for case in BAD_AUDIO])
+@pytest.mark.parametrize(
+    ("data", "chunk", "field", "rests"),
+    [case[1:] for case in BAD_AUDIO],
+    ids=[case[0] for case in BAD_AUDIO],
+)
 async def test_bad_audio_is_named_and_every_session_goes_on(
     service_url: str, data: bytes, chunk: dict[str, Any], field: str, rests: int
 ) -> None:
@@ -154,17 +194,37 @@ async def test_bad_audio_is_named_and_every_session_goes_on(
 def nan_wav() -> bytes:
     samples = np.full(1600, np.nan, "<f4").tobytes()
     header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", len(samples)
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(samples),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        16000,
+        64000,
+        4,
+        32,
+        b"data",
+        len(samples),
     )
     return header + samples
 
 
 @pytest.mark.parametrize(
     ("data", "coding"),
-    [(b"RIFF but no more", "wav"), (nan_wav(), "wav"), (b"\xff", "opus"), (b"OggS" + bytes(8), "opus")],
+    [
+        (b"RIFF but no more", "wav"),
+        (nan_wav(), "wav"),
+        (b"\xff", "opus"),
+        (b"OggS" + bytes(8), "opus"),
+    ],
     ids=["junk WAV", "NaN WAV", "truncated Opus", "truncated Ogg"],
 )
-async def test_coded_audio_that_cannot_be_read_is_named_and_the_session_goes_on(service_url: str, data: bytes, coding: str) -> None:
+async def test_coded_audio_that_cannot_be_read_is_named_and_the_session_goes_on(
+    service_url: str, data: bytes, coding: str
+) -> None:
     async with connect(service_url) as client:
         await client.say(data, chunk={"format": coding})
         error = await client.until("error")
@@ -181,7 +241,11 @@ async def test_an_unknown_face_is_told_and_the_connection_stays(service_url: str
         error = await client.until("error")
         await client.speak(syllables(0.5))
         await client.until("response_end")
-    assert (error["errorCode"], error["sessionId"], error["recoverable"]) == ("FACE_MODEL_NOT_FOUND", "lost", False)
+    assert (error["errorCode"], error["sessionId"], error["recoverable"]) == (
+        "FACE_MODEL_NOT_FOUND",
+        "lost",
+        False,
+    )
     assert len(client.frames()) == 10
 
 
@@ -191,7 +255,9 @@ async def test_another_user_cannot_use_a_session(service_url: str) -> None:
         await client.until("response_start")
         await client.say(syllables(0.1), 3, userId="mallory")
         assert (await client.until("error"))["errorCode"] == "UNAUTHORIZED"
-        await stranger.speak(syllables(0.3), userId="mallory", faceModelId=None)  # an id is its user's own
+        await stranger.speak(
+            syllables(0.3), userId="mallory", faceModelId=None
+        )  # an id is its user's own
         assert (await stranger.until("error"))["errorCode"] == "FACE_MODEL_NOT_FOUND"
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         await client.until("response_end")
@@ -232,20 +298,43 @@ async def test_all_messages_are_valid_json_with_known_types(service_url: str) ->
     async with connect(service_url) as client:
         await client.speak(syllables(0.3))
         await client.until("response_end")
-    assert {message["type"] for message in client.received} == {"response_start", "poster", "response_video", "response_end"}
+    assert {message["type"] for message in client.received} == {
+        "response_start",
+        "poster",
+        "response_video",
+        "response_end",
+    }
     json.dumps(client.received)
 
 
 async def test_the_binary_subprotocol_carries_a_turn_without_base64(service_url: str) -> None:
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{service_url}/v1/ws", protocols=[BINARY_SUBPROTOCOL]) as socket:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{service_url}/v1/ws", protocols=[BINARY_SUBPROTOCOL]) as socket,
+    ):
         assert socket.protocol == BINARY_SUBPROTOCOL
         for number in range(5):
-            chunk = {"timestamp": 100 * number, "sequenceNumber": number, "sampleRate": 16000, "channels": 1, "format": "pcm"}
-            header = {"type": "lipsync_audio", "sessionId": "b", "userId": "demo", "faceModelId": "demo", "audioChunk": chunk}
+            chunk = {
+                "timestamp": 100 * number,
+                "sequenceNumber": number,
+                "sampleRate": 16000,
+                "channels": 1,
+                "format": "pcm",
+            }
+            header = {
+                "type": "lipsync_audio",
+                "sessionId": "b",
+                "userId": "demo",
+                "faceModelId": "demo",
+                "audioChunk": chunk,
+            }
             await socket.send_bytes(_binary(header, syllables(0.1)))
         await socket.send_json({"type": "end_utterance", "sessionId": "b"})
         frames = []
-        while not isinstance(data := (await socket.receive(timeout=30)).data, str) or json.loads(data)["type"] != "response_end":
+        while (
+            not isinstance(data := (await socket.receive(timeout=30)).data, str)
+            or json.loads(data)["type"] != "response_end"
+        ):
             if isinstance(data, bytes):
                 header, picture = split_binary(data)
                 frames.append((json.loads(header), picture))
@@ -258,11 +347,15 @@ def _binary(header: dict[str, Any], payload: bytes) -> bytes:
     return len(text).to_bytes(4, "big") + text + payload
 
 
-async def test_an_offset_beyond_correction_is_told_and_the_session_goes_on(service_url: str) -> None:
+async def test_an_offset_beyond_correction_is_told_and_the_session_goes_on(
+    service_url: str,
+) -> None:
     async with connect(service_url) as client:
         await client.speak(syllables(0.3), end=False)
         for _ in range(30):
-            await client.send({"type": "client_report", "sessionId": "session-1", "avOffsetMs": 3000})
+            await client.send(
+                {"type": "client_report", "sessionId": "session-1", "avOffsetMs": 3000}
+            )
         error = await client.until("error")
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         await client.until("response_end")
@@ -274,7 +367,9 @@ async def test_what_a_client_lost_is_counted_and_told_at_the_turns_end(service_u
         await client.speak(syllables(1.0), end=False)
         while len(client.frames()) < 16:
             await client.next()
-        await client.send({"type": "client_report", "sessionId": "session-1", "packetLossPercent": 50})
+        await client.send(
+            {"type": "client_report", "sessionId": "session-1", "packetLossPercent": 50}
+        )
         await client.send({"type": "end_utterance", "sessionId": "session-1"})
         metrics = (await client.until("response_end"))["metrics"]
     assert 8 <= metrics["packetsLost"] <= 10, "half of the frames sent until then"
@@ -320,7 +415,9 @@ async def test_nothing_that_a_client_says_is_logged(service_url: str, log_format
         await client.say(bytes(3200), modelPreference=forged)
         await client.say(bytes(3200), session=forged)
         await client.say(bytes(3200), faceModelId="SECRET")
-        await client.send({"type": "switch_model", "sessionId": "session-1", "model": "SECRET" * 1_000_000})
+        await client.send(
+            {"type": "switch_model", "sessionId": "session-1", "model": "SECRET" * 1_000_000}
+        )
         await client.send({"type": "end_session", "sessionId": "unknown"})
         told = [await client.until("error") for _ in range(6)]
     lines = [line for line in log.getvalue().splitlines() if "websocket" in line]

@@ -58,7 +58,9 @@ async def until_draining(url: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_turn_that_is_spoken_ends_and_the_next_one_goes_elsewhere(pair: list[Instance]) -> None:
+async def test_a_turn_that_is_spoken_ends_and_the_next_one_goes_elsewhere(
+    pair: list[Instance],
+) -> None:
     (first, process), (second, _) = pair
     with relay(first, second) as gateway:
         async with connect(gateway.url) as client:
@@ -76,13 +78,18 @@ async def test_a_turn_that_is_spoken_ends_and_the_next_one_goes_elsewhere(pair: 
     assert await ended(process) == 0
 
 
-async def test_turns_that_wait_behind_the_spoken_one_are_spoken_elsewhere(pair: list[Instance]) -> None:
+async def test_turns_that_wait_behind_the_spoken_one_are_spoken_elsewhere(
+    pair: list[Instance],
+) -> None:
     (first, process), (second, _) = pair
     with relay(first, second) as gateway:
         async with connect(gateway.url) as client:
             session = resting_face(client)
             spoken, *waiting = (session.turn() for _ in range(3))
-            for turn, seconds in ((spoken, 2.0), *((turn, 0.5) for turn in waiting)):  # the service has all of them at once
+            for turn, seconds in (
+                (spoken, 2.0),
+                *((turn, 0.5) for turn in waiting),
+            ):  # the service has all of them at once
                 await turn.send(syllables(seconds))
                 await turn.end()
             frames = spoken.frames()
@@ -94,7 +101,9 @@ async def test_turns_that_wait_behind_the_spoken_one_are_spoken_elsewhere(pair: 
     assert await ended(process) == 0
 
 
-async def test_a_turn_whose_instance_is_killed_is_lost_with_the_reason_and_the_next_one_is_spoken(pair: list[Instance]) -> None:
+async def test_a_turn_whose_instance_is_killed_is_lost_with_the_reason_and_the_next_one_is_spoken(
+    pair: list[Instance],
+) -> None:
     (first, process), (second, _) = pair
     with relay(first, second) as gateway:
         async with connect(gateway.url) as client:
@@ -109,7 +118,9 @@ async def test_a_turn_whose_instance_is_killed_is_lost_with_the_reason_and_the_n
             assert await numbers(session.say(syllables(0.5))) == list(range(10))
 
 
-async def test_a_session_that_begins_while_another_one_of_its_connection_speaks_is_spoken_elsewhere(pair: list[Instance]) -> None:
+async def test_a_session_that_begins_while_another_one_of_its_connection_speaks_is_spoken_elsewhere(
+    pair: list[Instance],
+) -> None:
     (first, process), (second, _) = pair
     with relay(first, second) as gateway:
         async with connect(gateway.url) as client:
@@ -126,8 +137,13 @@ async def test_a_session_that_begins_while_another_one_of_its_connection_speaks_
     assert await ended(process) == 0
 
 
-async def test_clients_that_speak_turn_after_turn_notice_nothing_of_a_rolling_restart(tmp_path: Path) -> None:
-    with instances(tmp_path, 3, drain_s=str(DRAIN_S)) as started, relay(*(url for url, _ in started)) as gateway:
+async def test_clients_that_speak_turn_after_turn_notice_nothing_of_a_rolling_restart(
+    tmp_path: Path,
+) -> None:
+    with (
+        instances(tmp_path, 3, drain_s=str(DRAIN_S)) as started,
+        relay(*(url for url, _ in started)) as gateway,
+    ):
         is_over = asyncio.Event()
 
         async def speak_on() -> str | None:
@@ -153,12 +169,17 @@ async def test_clients_that_speak_turn_after_turn_notice_nothing_of_a_rolling_re
         assert last is not None
 
 
-async def test_what_would_begin_anew_is_refused_and_what_began_is_finished(single: Instance) -> None:
+async def test_what_would_begin_anew_is_refused_and_what_began_is_finished(
+    single: Instance,
+) -> None:
     url, process = single
     async with aiohttp.ClientSession() as http, connect_by_hand(url) as client:
 
         async def render(seconds: float) -> tuple[int, Any]:
-            async with http.post(f"{url}/v1/render", data=form({"audio": recording(seconds)}, size=128, model="static")) as answer:
+            async with http.post(
+                f"{url}/v1/render",
+                data=form({"audio": recording(seconds)}, size=128, model="static"),
+            ) as answer:
                 return answer.status, answer.headers.get("Retry-After")
 
         rendering = asyncio.create_task(render(60.0))

@@ -1,4 +1,6 @@
-"""The service listens, and says that it is ready, once the shipped face can speak at the default size."""
+"""The service listens, and says that it is ready, once the shipped face can speak at the default
+size.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Asked(LocalInference):
         return await super().infer(model, inputs, deadline=deadline)
 
 
-async def test_the_shipped_face_is_prepared_and_at_the_renderer_before_the_service_is_ready(tmp_path: Path) -> None:
+async def test_the_shipped_face_is_prepared_and_at_the_renderer_before_the_service_is_ready(
+    tmp_path: Path,
+) -> None:
     config = ServiceConfig(storage=tmp_path / "faces", capacity_probe=False)
     opened = list[Asked]()
 

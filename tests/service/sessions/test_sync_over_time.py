@@ -1,4 +1,6 @@
-"""Ten minutes of one turn in virtual time: the whole way of a frame, a client whose sound runs slow, and a network that jitters."""
+"""Ten minutes of one turn in virtual time: the whole way of a frame, a client whose sound runs
+slow, and a network that jitters.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ SECONDS = 600
 DRIFT = 100e-6
 JITTER_S = 0.06
 PLAYOUT_S = 0.4
-"""The client plays sound and picture this long after the sound was made: longer than look-ahead and both ways' jitter."""
+"""The client plays sound and picture this long after the sound was made: longer than look-ahead and
+both ways' jitter.
+"""
 
 
 class Viewer:
-    """Plays the sound on a clock that runs slow, shows each frame when it is told to, and reports what it sees every second."""
+    """Plays the sound on a clock that runs slow, shows each frame when it is told to, and reports
+    what it sees every second.
+    """
 
     def __init__(self, seed: int) -> None:
         self.offsets: list[float] = []
@@ -45,7 +51,9 @@ class Viewer:
         if not isinstance(message, protocol.ResponseVideo):
             return
         now = asyncio.get_running_loop().time()
-        self._arrived_s = max(self._arrived_s, now + self.jitter_s())  # a stream does not overtake itself
+        self._arrived_s = max(
+            self._arrived_s, now + self.jitter_s()
+        )  # a stream does not overtake itself
         shown_s = max(self._arrived_s, self.began_s + message.timestamp / 1000.0 + PLAYOUT_S)
         heard_ms = 1000.0 * (shown_s - self.began_s - PLAYOUT_S) * (1.0 - DRIFT)
         self.offsets.append(message.audio_timestamp - heard_ms)

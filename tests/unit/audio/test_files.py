@@ -1,4 +1,6 @@
-"""Whole files of common kinds are read as the signal that was recorded, and bad ones are refused in words."""
+"""Whole files of common kinds are read as the signal that was recorded, and bad ones are refused in
+words.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("container", "codec", "sample_format"), KINDS, ids=[kind[0] for kind in KINDS])
-def test_a_file_of_any_common_kind_is_read_in_time(container: str, codec: str, sample_format: str) -> None:
+@pytest.mark.parametrize(
+    ("container", "codec", "sample_format"), KINDS, ids=[kind[0] for kind in KINDS]
+)
+def test_a_file_of_any_common_kind_is_read_in_time(
+    container: str, codec: str, sample_format: str
+) -> None:
     samples = read_audio(container_bytes(SPEECH, 48_000, container, codec, sample_format))
     assert samples.dtype == np.float32
     assert abs(delay_samples(samples, AT_16K)) < 2
@@ -45,15 +51,26 @@ def test_stereo_files_of_any_rate_become_mono_at_16_khz(rate: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (96_000, 2), (384_000, 8)])
-def test_of_a_sound_no_more_is_kept_than_ears_have_use_for_and_nothing_is_there_twice(rate: int, channels: int) -> None:
+def test_of_a_sound_no_more_is_kept_than_ears_have_use_for_and_nothing_is_there_twice(
+    rate: int, channels: int
+) -> None:
     data = pcm16(np.repeat(tone(rate, 1.0), channels))
     file, pieces = wav_header(rate, channels, 16, len(data)) + data, list[int]()
-    kept = decode_sound(io.BytesIO(file), lambda piece: pieces.append(len(piece)), max_duration_s=2.0, as_heard=False)
+    kept = decode_sound(
+        io.BytesIO(file),
+        lambda piece: pieces.append(len(piece)),
+        max_duration_s=2.0,
+        as_heard=False,
+    )
     assert kept == (min(2, channels), min(48_000, rate))
     assert sum(pieces) == 4 * kept[0] * kept[1]
     assert max(pieces) < 64 * 1024
     sound = read_sound(file)
-    assert (sound.samples.shape, sound.rate_hz, sound.duration_s) == ((kept[0], kept[1]), kept[1], 1.0)
+    assert (sound.samples.shape, sound.rate_hz, sound.duration_s) == (
+        (kept[0], kept[1]),
+        kept[1],
+        1.0,
+    )
 
 
 def test_a_file_resampled_piece_by_piece_is_as_one_resampled_whole() -> None:
@@ -65,7 +82,9 @@ def test_a_file_resampled_piece_by_piece_is_as_one_resampled_whole() -> None:
     assert np.abs(samples - whole).max() < 1e-5
 
 
-AAC_48K, AAC_24K = (container_bytes(SPEECH[:9_600], rate, "adts", "aac", "fltp") for rate in (48_000, 24_000))
+AAC_48K, AAC_24K = (
+    container_bytes(SPEECH[:9_600], rate, "adts", "aac", "fltp") for rate in (48_000, 24_000)
+)
 
 
 def _wav(seconds: float) -> bytes:
@@ -86,7 +105,8 @@ BAD = {
     "a WAV of an unknown coding": wav_header(16_000, 1, 16, 200, tag=0x7777) + bytes(200),
     "a WAV of no channels": wav_header(16_000, 0, 16, 200) + bytes(200),
     "an AAC that changes its rate": AAC_48K + AAC_24K,
-    "a WAV of more samples a second than anything has": wav_header(655_350, 1, 16, 200) + bytes(200),
+    "a WAV of more samples a second than anything has": wav_header(655_350, 1, 16, 200)
+    + bytes(200),
     "a WAV of one sample a second": wav_header(1, 1, 16, 200) + bytes(200),
     "a WAV of sixteen channels": wav_header(48_000, 16, 16, 3200) + bytes(3200),
     "a WAV with NaN": wav_header(16_000, 1, 32, 8, tag=3) + np.array([0, np.nan], "<f4").tobytes(),

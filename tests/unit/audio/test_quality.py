@@ -49,13 +49,19 @@ def pink(count: int, seed: int) -> Signal:
 def babble(count: int, seed: int) -> Signal:
     """Twenty voices at once, backwards."""
     rng, voices = np.random.default_rng(seed), np.concatenate([sample(name) for name in NAMES])
-    return sum((np.roll(voices, rng.integers(len(voices)))[::-1][:count] for _ in range(20)), np.zeros(count))
+    return sum(
+        (np.roll(voices, rng.integers(len(voices)))[::-1][:count] for _ in range(20)),
+        np.zeros(count),
+    )
 
 
 def mixed(sound: Signal, noise: Signal, snr_db: float) -> Samples:
     """As 16 bit carry it."""
     noisy = sound + noise * np.sqrt(np.mean(sound**2) / np.mean(noise**2) / 10 ** (snr_db / 10))
-    return np.frombuffer(pcm16(noisy / max(1.0, np.abs(noisy).max())), "<i2").astype(np.float32) / 32768.0
+    return (
+        np.frombuffer(pcm16(noisy / max(1.0, np.abs(noisy).max())), "<i2").astype(np.float32)
+        / 32768.0
+    )
 
 
 def seconds(count: float) -> Signal:
@@ -95,7 +101,12 @@ def test_clarity_falls_with_noise_and_is_nearly_whole_without() -> None:
 
 def test_digital_silence_has_no_noise_no_level_and_no_clarity() -> None:
     quality = assess_quality(np.zeros(16_000, np.float32))
-    assert (quality.snr_db, quality.clarity, quality.volume_db, quality.silence_ratio) == (-0.0, 0.0, -120.0, 1.0)
+    assert (quality.snr_db, quality.clarity, quality.volume_db, quality.silence_ratio) == (
+        -0.0,
+        0.0,
+        -120.0,
+        1.0,
+    )
     assert assess_quality(np.zeros(0, np.float32)).silence_ratio == 1.0
 
 
@@ -115,30 +126,46 @@ def test_speech_without_noise_is_clean_with_and_without_its_pauses(name: str) ->
 @pytest.mark.parametrize("length_s", [0.1, 1.0])
 @pytest.mark.parametrize("noise", [white, pink])
 @pytest.mark.parametrize("sound", [sine, buzz, glide])
-def test_noise_is_found_under_a_sound_that_never_pauses(sound: Callable[[Signal], Signal], noise: Noise, length_s: float) -> None:
+def test_noise_is_found_under_a_sound_that_never_pauses(
+    sound: Callable[[Signal], Signal], noise: Noise, length_s: float
+) -> None:
     clean = sound(seconds(length_s))
     for snr_db in SNRS_DB:
-        told = [assess_quality(mixed(clean, noise(len(clean), seed), snr_db)).snr_db for seed in range(3)]
+        told = [
+            assess_quality(mixed(clean, noise(len(clean), seed), snr_db)).snr_db
+            for seed in range(3)
+        ]
         assert np.mean(told) == pytest.approx(snr_db, abs=4.0), snr_db
 
 
 @pytest.mark.parametrize("snr_db", SNRS_DB)
 @pytest.mark.parametrize("noise", [white, pink])
 @pytest.mark.parametrize("name", NAMES)
-def test_noise_is_found_in_speech_with_and_without_its_pauses(name: str, noise: Noise, snr_db: float) -> None:
-    for speech, most_db in ((sample(name), 3.5), (without_pauses(sample(name)), 3.5 if snr_db < 40.0 else 8.0)):
-        assert assess_quality(mixed(speech, noise(len(speech), 3), snr_db)).snr_db == pytest.approx(snr_db, abs=most_db)
+def test_noise_is_found_in_speech_with_and_without_its_pauses(
+    name: str, noise: Noise, snr_db: float
+) -> None:
+    for speech, most_db in (
+        (sample(name), 3.5),
+        (without_pauses(sample(name)), 3.5 if snr_db < 40.0 else 8.0),
+    ):
+        assert assess_quality(mixed(speech, noise(len(speech), 3), snr_db)).snr_db == pytest.approx(
+            snr_db, abs=most_db
+        )
 
 
 @pytest.mark.parametrize("snr_db", SNRS_DB)
 @pytest.mark.parametrize("name", NAMES)
 def test_many_voices_behind_one_are_noise(name: str, snr_db: float) -> None:
     speech = sample(name)
-    assert assess_quality(mixed(speech, babble(len(speech), 4), snr_db)).snr_db == pytest.approx(snr_db, abs=8.0 if snr_db == 0 else 5.0)
+    assert assess_quality(mixed(speech, babble(len(speech), 4), snr_db)).snr_db == pytest.approx(
+        snr_db, abs=8.0 if snr_db == 0 else 5.0
+    )
 
 
 @pytest.mark.parametrize("noise", [white, pink])
-def test_100_ms_of_speech_tell_their_noise_as_far_as_it_can_be_heard_between_the_voice(noise: Noise) -> None:
+def test_100_ms_of_speech_tell_their_noise_as_far_as_it_can_be_heard_between_the_voice(
+    noise: Noise,
+) -> None:
     for snr_db in (0.0, 10.0, 20.0):
         errors = []
         for name in NAMES:
@@ -148,7 +175,9 @@ def test_100_ms_of_speech_tell_their_noise_as_far_as_it_can_be_heard_between_the
                 voice, hiss = speech[start : start + CHUNK], added[start : start + CHUNK]
                 if np.mean(voice**2) > 0.05 * np.mean(speech**2):
                     true_db = 10 * np.log10(np.mean(voice**2) / np.mean(hiss**2))
-                    errors.append(assess_quality((voice + hiss).astype(np.float32)).snr_db - true_db)
+                    errors.append(
+                        assess_quality((voice + hiss).astype(np.float32)).snr_db - true_db
+                    )
         assert abs(np.median(errors)) < 4.0, snr_db
         assert np.mean(np.abs(errors) < 6.0) > 0.85, snr_db
 
@@ -156,11 +185,21 @@ def test_100_ms_of_speech_tell_their_noise_as_far_as_it_can_be_heard_between_the
 @pytest.mark.parametrize("name", NAMES)
 def test_any_second_of_clean_speech_is_told_to_be_clean(name: str) -> None:
     speech = sample(name).astype(np.float32)
-    assert min(assess_quality(speech[start : start + 16_000]).snr_db for start in range(0, len(speech) - 16_000, 8_000)) > 20.0
+    assert (
+        min(
+            assess_quality(speech[start : start + 16_000]).snr_db
+            for start in range(0, len(speech) - 16_000, 8_000)
+        )
+        > 20.0
+    )
 
 
 def test_100_ms_of_clean_speech_are_not_called_noisy() -> None:
-    chunks = [sample(name)[start : start + CHUNK] for name in NAMES for start in range(0, len(sample(name)) - CHUNK, CHUNK)]
+    chunks = [
+        sample(name)[start : start + CHUNK]
+        for name in NAMES
+        for start in range(0, len(sample(name)) - CHUNK, CHUNK)
+    ]
     loud = [chunk for chunk in chunks if np.mean(chunk**2) > 1e-4]
     told = [assess_quality(chunk.astype(np.float32)).snr_db for chunk in loud]
     assert np.quantile(told, 0.02) > 10.0  # a chunk may be a fricative and nothing else
@@ -168,9 +207,9 @@ def test_100_ms_of_clean_speech_are_not_called_noisy() -> None:
 
 @pytest.mark.parametrize("noise", [white, pink, babble])
 def test_noise_alone_has_more_noise_than_anything(noise: Noise) -> None:
-    assert assess_quality((0.05 * noise(32_000, 6) / np.std(noise(32_000, 6))).astype(np.float32)).snr_db < (
-        6.0 if noise is babble else 0.0
-    )
+    assert assess_quality(
+        (0.05 * noise(32_000, 6) / np.std(noise(32_000, 6))).astype(np.float32)
+    ).snr_db < (6.0 if noise is babble else 0.0)
 
 
 def test_zeros_around_a_recording_do_not_hide_its_noise() -> None:
@@ -180,7 +219,9 @@ def test_zeros_around_a_recording_do_not_hide_its_noise() -> None:
 
 
 def test_the_silent_share_is_counted_in_blocks() -> None:
-    half = np.concatenate((np.zeros(8_000), 0.1 * np.random.default_rng(0).standard_normal(8_000))).astype(np.float32)
+    half = np.concatenate(
+        (np.zeros(8_000), 0.1 * np.random.default_rng(0).standard_normal(8_000))
+    ).astype(np.float32)
     assert assess_quality(half).silence_ratio == pytest.approx(0.5, abs=0.02)
 
 

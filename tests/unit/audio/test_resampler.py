@@ -67,7 +67,10 @@ def test_what_lies_above_the_band_is_gone_rather_than_folded_into_it(rate: int, 
 @pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
 def test_the_short_filter_gives_the_log_mel_of_a_long_one(rate: int) -> None:
     hiss = np.random.default_rng(0).standard_normal(rate) * 0.1
-    ours, best = resampled(hiss, rate), soxr.resample(hiss, rate, 16_000, quality="VHQ").astype(np.float32)
+    ours, best = (
+        resampled(hiss, rate),
+        soxr.resample(hiss, rate, 16_000, quality="VHQ").astype(np.float32),
+    )
     difference = log_mel(ours, MelSpec()) - log_mel(best, MelSpec())
     assert np.abs(difference.mean(axis=0)).max() < 0.1
 

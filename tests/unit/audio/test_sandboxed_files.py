@@ -1,4 +1,6 @@
-"""A stranger's recording is read in a process of its own: the same samples, and within bounds whatever the file says."""
+"""A stranger's recording is read in a process of its own: the same samples, and within bounds
+whatever the file says.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ import pytest
 from audio_recordings import container_bytes, pcm16, syllables, tone, wav_header
 
 from orchestrator.audio.files import read_audio, read_sound
-from orchestrator.audio.sandboxed_files import MEMORY_BYTES, RECORDING, REFUSED, SAMPLES, _decoded, read_apart
+from orchestrator.audio.sandboxed_files import (
+    MEMORY_BYTES,
+    RECORDING,
+    REFUSED,
+    SAMPLES,
+    _decoded,
+    read_apart,
+)
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 SPEECH = container_bytes(syllables(48_000, 1.0, -20.0), 48_000, "flac", "flac", "s16")
@@ -31,9 +40,18 @@ def _full(name: bytes, *parts: bytes) -> bytes:
 
 
 def m4a_that_announces(count: int) -> bytes:
-    """Under a kilobyte, whose tables speak of `count` samples of one byte: decoders lay out an entry for each."""
+    """Under a kilobyte, whose tables speak of `count` samples of one byte: decoders lay out an
+    entry for each.
+    """
     config = bytes((3, 25, 0, 0, 0, 4, 17, 0x40, 0x15, *bytes(11), 5, 2, 0x11, 0x88, 6, 1, 2))
-    mp4a = _box(b"mp4a", bytes(6), b"\0\1", bytes(8), struct.pack(">HHHHI", 1, 16, 0, 0, 48_000 << 16), _full(b"esds", config))
+    mp4a = _box(
+        b"mp4a",
+        bytes(6),
+        b"\0\1",
+        bytes(8),
+        struct.pack(">HHHHI", 1, 16, 0, 0, 48_000 << 16),
+        _full(b"esds", config),
+    )
     tables = _box(
         b"stbl",
         _full(b"stsd", struct.pack(">I", 1), mp4a),
@@ -49,7 +67,9 @@ def m4a_that_announces(count: int) -> bytes:
         _full(b"hdlr", bytes(4), b"soun", bytes(13)),
         _box(b"minf", _full(b"smhd", bytes(4)), source, tables),
     )
-    movie = _box(b"moov", _full(b"mvhd", bytes(96)), _box(b"trak", _full(b"tkhd", bytes(80)), media))
+    movie = _box(
+        b"moov", _full(b"mvhd", bytes(96)), _box(b"trak", _full(b"tkhd", bytes(80)), media)
+    )
     return _box(b"ftyp", b"M4A ", bytes(4), b"M4A ") + _box(b"mdat", bytes(100)) + movie
 
 
@@ -64,7 +84,10 @@ async def test_it_gives_what_reading_here_gives() -> None:
 
 @pytest.mark.parametrize(
     ("recording", "said"),
-    [(b"junk" * 100, "is not WAV"), (wav_header(16_000, 1, 16, 64_000) + pcm16(tone(16_000, 2.0)), "longer than 1 s")],
+    [
+        (b"junk" * 100, "is not WAV"),
+        (wav_header(16_000, 1, 16, 64_000) + pcm16(tone(16_000, 2.0)), "longer than 1 s"),
+    ],
     ids=["junk", "too long"],
 )
 async def test_what_is_wrong_is_said_in_the_same_words(recording: bytes, said: str) -> None:
@@ -85,13 +108,24 @@ import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
 print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
-"""In between, since a program's peak counts that of the process that started it: here one that is small."""
+"""In between, since a program's peak counts that of the process that started it: here one that is
+small.
+"""
 
 
 def test_a_small_file_that_asks_for_gigabytes_gets_none(tmp_path: Path) -> None:
     (tmp_path / RECORDING).write_bytes(m4a_that_announces(200_000_000))
-    reading = [sys.executable, "-m", "orchestrator.audio.sandboxed_files", str(tmp_path), "1.0", "whole"]
-    answer = subprocess.run([sys.executable, "-c", PEAK_OF, *reading], stdout=subprocess.PIPE, check=True, text=True)
+    reading = [
+        sys.executable,
+        "-m",
+        "orchestrator.audio.sandboxed_files",
+        str(tmp_path),
+        "1.0",
+        "whole",
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", PEAK_OF, *reading], stdout=subprocess.PIPE, check=True, text=True
+    )
     status, peak_bytes = map(int, answer.stdout.split())
     assert status == REFUSED
     assert peak_bytes < MEMORY_BYTES + 200 * 2**20
@@ -139,7 +173,9 @@ async def test_a_reading_that_fails_in_a_way_that_nobody_foresaw_is_told_to_the_
 async def test_a_reading_that_nobody_waits_for_ends(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / RECORDING)
     reading = asyncio.create_task(_decoded(tmp_path, 1.0, "whole"))
-    sender = await asyncio.to_thread(os.open, tmp_path / RECORDING, os.O_WRONLY)  # returns once it is being read
+    sender = await asyncio.to_thread(
+        os.open, tmp_path / RECORDING, os.O_WRONLY
+    )  # returns once it is being read
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading

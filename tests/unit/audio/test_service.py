@@ -24,7 +24,9 @@ def test_features_of_a_chunk_are_its_mel_cepstrum_length_energy_and_pitch() -> N
 def test_the_mel_is_that_of_the_preprocessed_samples() -> None:
     service, sent = AudioFeatureService(), chunk(pcm16(tone(16_000, 0.1)))
     samples = service.preprocess_for_lip_sync(sent, 16_000)
-    assert np.array_equal(service.extract_features(sent).mel_spectrogram, log_mel(samples, MelSpec()))
+    assert np.array_equal(
+        service.extract_features(sent).mel_spectrogram, log_mel(samples, MelSpec())
+    )
 
 
 def test_several_chunks_are_joined_without_a_seam() -> None:
@@ -50,8 +52,12 @@ def test_features_are_remembered_by_content_until_they_are_too_old() -> None:
 
 @pytest.mark.parametrize("target_rate", [8_000, 16_000, 22_050, 48_000])
 @pytest.mark.parametrize("source_rate", [16_000, 44_100])
-def test_a_chunk_is_preprocessed_for_the_rate_that_is_asked_for(source_rate: int, target_rate: int) -> None:
-    samples = AudioFeatureService().preprocess_for_lip_sync(chunk(pcm16(tone(source_rate, 0.2)), source_rate), target_rate)
+def test_a_chunk_is_preprocessed_for_the_rate_that_is_asked_for(
+    source_rate: int, target_rate: int
+) -> None:
+    samples = AudioFeatureService().preprocess_for_lip_sync(
+        chunk(pcm16(tone(source_rate, 0.2)), source_rate), target_rate
+    )
     assert len(samples) == pytest.approx(0.2 * target_rate, abs=1)
     middle, same = samples[len(samples) // 4 : -len(samples) // 4], tone(target_rate, 0.2)
     assert np.abs(middle - same[len(samples) // 4 : -len(samples) // 4][: len(middle)]).max() < 0.01

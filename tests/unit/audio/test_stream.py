@@ -1,4 +1,6 @@
-"""A turn's audio gives the same mel frames and the same clock however it was cut, lost or interrupted by bad chunks."""
+"""A turn's audio gives the same mel frames and the same clock however it was cut, lost or
+interrupted by bad chunks.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FLOOR = np.float32(np.log(SPEC.log_floor))
 
 
 def offline(signal: np.ndarray, rate: int) -> np.ndarray:
-    """What the whole signal gives at once, after the same rounding to 16 bits that the wire brings."""
+    """What the whole signal gives at once, after the same rounding to 16 bits that the wire
+    brings.
+    """
     resampler = make_resampler(rate)
     rounded = np.frombuffer(pcm16(signal), "<i2").astype(np.float32) / 32768
     return np.concatenate((resampler.push(rounded), resampler.flush()))
@@ -34,7 +38,9 @@ def test_any_chunking_gives_the_offline_mel(rate: int, channels: int, seed: int)
     stream, position = AudioStream(), 0
     while position < len(signal):
         size = int(rng.integers(1, rate // 5))
-        stream.push(chunk(pcm16(frames[position * channels : (position + size) * channels]), rate, channels))
+        stream.push(
+            chunk(pcm16(frames[position * channels : (position + size) * channels]), rate, channels)
+        )
         position += size
     stream.finish()
     expected = log_mel(offline(signal, rate), SPEC)
@@ -56,7 +62,9 @@ def test_frames_outside_the_turn_are_those_of_silence() -> None:
     signal = tone(16_000, 0.1)
     stream.push(chunk(pcm16(signal)))
     stream.finish()
-    padded = np.concatenate((np.zeros(1_600, np.float32), offline(signal, 16_000), np.zeros(3_200, np.float32)))
+    padded = np.concatenate(
+        (np.zeros(1_600, np.float32), offline(signal, 16_000), np.zeros(3_200, np.float32))
+    )
     expected = log_mel(padded, SPEC)
     assert np.abs(stream.window(SPEC, 19, 30) - expected[:30]).max() < 1e-5
     assert (stream.window(SPEC, 10_000, 5) == FLOOR).all()
@@ -175,11 +183,27 @@ def test_the_hot_path_imports_neither_librosa_nor_scipy_nor_pyav() -> None:
     import subprocess
     import sys
 
-    code = "import sys, orchestrator.audio.stream; print([m for m in ('librosa', 'scipy', 'av') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, orchestrator.audio.stream; print([m for m in ('librosa', 'scipy', 'av') if "
+        "m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
-DECIBELS = MelSpec(n_mels=80, n_fft=800, win_length=800, hop_length=200, fmin_hz=55.0, fmax_hz=7600.0, scale=MelScale.DECIBEL)
+DECIBELS = MelSpec(
+    n_mels=80,
+    n_fft=800,
+    win_length=800,
+    hop_length=200,
+    fmin_hz=55.0,
+    fmax_hz=7600.0,
+    scale=MelScale.DECIBEL,
+)
 
 
 def test_decibel_rows_are_those_of_the_whole_signal_between_silences() -> None:
@@ -190,12 +214,16 @@ def test_decibel_rows_are_those_of_the_whole_signal_between_silences() -> None:
         stream.window(DECIBELS, stream.rows_ready(DECIBELS) - 1, 3)
     stream.finish()
     sent = np.frombuffer(pcm16(samples), np.int16) / np.float32(32_768)
-    expected = decibel_mel(np.concatenate((np.zeros(2_000, np.float32), sent, np.zeros(2_000, np.float32))), DECIBELS)[10:91]
+    expected = decibel_mel(
+        np.concatenate((np.zeros(2_000, np.float32), sent, np.zeros(2_000, np.float32))), DECIBELS
+    )[10:91]
     assert np.abs(stream.window(DECIBELS, 80, 81) - expected).max() < 2e-3
     assert (stream.window(DECIBELS, 300, 5) == -4.0).all()
 
 
-def test_a_model_that_takes_over_in_mid_turn_hears_what_it_would_have_heard_from_the_start() -> None:
+def test_a_model_that_takes_over_in_mid_turn_hears_what_it_would_have_heard_from_the_start() -> (
+    None
+):
     samples = syllables(16_000, 3.0, -20.0)
     late, early = AudioStream(), AudioStream()
     for position in range(0, len(samples), 1_600):

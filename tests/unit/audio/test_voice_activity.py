@@ -10,7 +10,9 @@ from orchestrator.audio.stream import AudioStream
 
 
 def noise(seconds: float, level_db: float, seed: int = 0) -> Signal:
-    return np.random.default_rng(seed).standard_normal(round(16_000 * seconds)) * 10 ** (level_db / 20)
+    return np.random.default_rng(seed).standard_normal(round(16_000 * seconds)) * 10 ** (
+        level_db / 20
+    )
 
 
 def stream_of(*signals: Signal, step: int = 1_600) -> AudioStream:

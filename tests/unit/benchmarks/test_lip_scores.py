@@ -1,4 +1,6 @@
-"""The yardstick measures right: known mouths, shifted, frozen or random, get the numbers they deserve."""
+"""The yardstick measures right: known mouths, shifted, frozen or random, get the numbers they
+deserve.
+"""
 
 # ruff: noqa: RUF001  (IPA letters look like Latin ones)
 
@@ -25,7 +27,10 @@ class Phone:
 def spoken(text: str, step_s: float = 0.08, lead_s: float = 0.6) -> tuple[TrueMouth, float]:
     """Letters of IPA, each `step_s` long, with silence around them."""
     phones = [Phone("_", 0.0, lead_s)]
-    phones += [Phone(letter, lead_s + i * step_s, lead_s + (i + 1) * step_s) for i, letter in enumerate(text)]
+    phones += [
+        Phone(letter, lead_s + i * step_s, lead_s + (i + 1) * step_s)
+        for i, letter in enumerate(text)
+    ]
     end_s = lead_s + len(text) * step_s + 1.2
     return true_mouth([*phones, Phone("_", end_s - 1.2, end_s)], end_s), end_s
 

@@ -32,7 +32,9 @@ def arguments_of(repository: Path, **settings: object) -> list[str]:
     return load_arguments(config, read_repository(repository))
 
 
-def test_the_load_list_has_the_models_that_are_there_the_default_models_first(checkout: Path) -> None:
+def test_the_load_list_has_the_models_that_are_there_the_default_models_first(
+    checkout: Path,
+) -> None:
     expected = [f"--load-model={name}" for name in (*BUILT_IN, "wav2lip")]
     assert arguments_of(checkout) == ["--model-control-mode=explicit", *expected]
 
@@ -46,16 +48,22 @@ def test_an_ensemble_without_one_of_its_members_is_left_out(checkout: Path) -> N
     assert "--load-model=tpsm_speech" not in arguments_of(checkout)
 
 
-def test_the_command_prints_the_load_list_on_one_line(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_load_list_on_one_line(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["models", "--model-repository", str(checkout), "--load-arguments"]) == 0
     assert capsys.readouterr().out.split() == arguments_of(checkout)
 
 
-def test_a_repository_is_written_with_every_file_of_the_models_that_are_there(checkout: Path, tmp_path: Path) -> None:
+def test_a_repository_is_written_with_every_file_of_the_models_that_are_there(
+    checkout: Path, tmp_path: Path
+) -> None:
     served = tmp_path / "served"
     (checkout / "tpsm" / "1" / "__pycache__").mkdir()
     assert main(["models", "--model-repository", str(checkout), "--serve-from", str(served)]) == 0
-    assert sorted(str(path.relative_to(served)) for path in served.rglob("*") if path.is_file()) == [
+    assert sorted(
+        str(path.relative_to(served)) for path in served.rglob("*") if path.is_file()
+    ) == [
         "audio2motion/1/model.onnx",
         "audio2motion/config.pbtxt",
         "tpsm/1/model.py",
@@ -67,12 +75,22 @@ def test_a_repository_is_written_with_every_file_of_the_models_that_are_there(ch
     ]
     assert (served / "tpsm_speech" / "1").is_dir()
     assert not any(path.is_symlink() for path in served.rglob("*"))
-    assert (served / "wav2lip" / "configs" / "tensorrt.pbtxt").read_text() == (checkout / "wav2lip/configs/tensorrt.pbtxt").read_text()
+    assert (served / "wav2lip" / "configs" / "tensorrt.pbtxt").read_text() == (
+        checkout / "wav2lip/configs/tensorrt.pbtxt"
+    ).read_text()
 
 
 def test_the_folder_of_tensorrts_engines_can_be_another(checkout: Path, tmp_path: Path) -> None:
     served = tmp_path / "served"
-    arguments = ["models", "--model-repository", str(checkout), "--serve-from", str(served), "--tensorrt-cache", "/engines/of a\\b"]
+    arguments = [
+        "models",
+        "--model-repository",
+        str(checkout),
+        "--serve-from",
+        str(served),
+        "--tensorrt-cache",
+        "/engines/of a\\b",
+    ]
     with pytest.raises(SystemExit):
         main(arguments)
     assert main([*arguments[:-1], "/engines/here"]) == 0
@@ -81,8 +99,14 @@ def test_the_folder_of_tensorrts_engines_can_be_another(checkout: Path, tmp_path
     assert "/var/cache" not in text
 
 
-def test_a_folder_with_something_in_it_is_left_alone(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_something_in_it_is_left_alone(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "notes").write_text("mine")
     for folder in (tmp_path, tmp_path / "notes"):
-        assert main(["models", "--model-repository", str(checkout), "--serve-from", str(folder)]) == 1
-        assert capsys.readouterr().err == f"lipsync: {folder} is not an empty folder: name a new one\n"
+        assert (
+            main(["models", "--model-repository", str(checkout), "--serve-from", str(folder)]) == 1
+        )
+        assert (
+            capsys.readouterr().err == f"lipsync: {folder} is not an empty folder: name a new one\n"
+        )

@@ -14,12 +14,18 @@ TPSM, WAV2LIP, NEURAL = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.TP
 
 
 def test_what_is_loaded_first_is_what_the_built_in_model_needs() -> None:
-    assert (*ADAPTERS[TPSM].spec.triton_models, *ADAPTERS[TPSM].spec.ensembles) == BUILT_IN == loaded_first(ServiceConfig())
+    assert (
+        (*ADAPTERS[TPSM].spec.triton_models, *ADAPTERS[TPSM].spec.ensembles)
+        == BUILT_IN
+        == loaded_first(ServiceConfig())
+    )
 
 
 def test_every_network_of_every_model_is_loaded_and_the_default_models_come_first() -> None:
     networks = loaded_later(ServiceConfig(default_model=NEURAL))
-    assert {name for adapter in ADAPTERS.values() for name in adapter.spec.triton_models} <= set(networks)
+    assert {name for adapter in ADAPTERS.values() for name in adapter.spec.triton_models} <= set(
+        networks
+    )
     assert "tpsm_neural_source" in networks, "networks that see the face alone"
     assert networks.index("tpsm_neural_frames") < networks.index("wav2lip")
 
@@ -40,4 +46,6 @@ def test_only_the_models_that_were_named_take_memory() -> None:
 
 
 def test_models_that_licences_forbid_take_no_memory() -> None:
-    assert set(loaded_later(ServiceConfig(commercial_safe=True))).isdisjoint(ADAPTERS[WAV2LIP].spec.triton_models)
+    assert set(loaded_later(ServiceConfig(commercial_safe=True))).isdisjoint(
+        ADAPTERS[WAV2LIP].spec.triton_models
+    )

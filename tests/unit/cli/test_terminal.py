@@ -1,4 +1,6 @@
-"""Commands speak plainly: aligned tables, a bar only for people, one line per error with what to do."""
+"""Commands speak plainly: aligned tables, a bar only for people, one line per error with what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,17 @@ def test_a_file_gets_no_line_when_the_work_failed() -> None:
 
 
 def test_an_error_is_one_line_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain(LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "no face model 'x'\nfor user 'u'")) == 1
+    assert (
+        explain(
+            LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "no face model 'x'\nfor user 'u'")
+        )
+        == 1
+    )
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "lipsync: no face model 'x' for user 'u' (enrol one: lipsync enroll PHOTO --user U --id F --consent)"
+    assert (
+        line == "lipsync: no face model 'x' for user 'u' (enrol one: lipsync enroll PHOTO "
+        "--user U --id F --consent)"
+    )
 
 
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +71,11 @@ def test_reasons_stand_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> Non
         {"code": "BLURRED", "message": "hold still", "measured": 0.001},
         {"code": "TOO_DARK", "message": "more light", "measured": 9.0},
     ]
-    explain(LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "photo: ...", details={"reasons": reasons}))
+    explain(
+        LipSyncError(
+            LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "photo: ...", details={"reasons": reasons}
+        )
+    )
     assert capsys.readouterr().err.splitlines() == [
         "lipsync: the photo cannot be used:",
         "  hold still (BLURRED, measured 0.001)",

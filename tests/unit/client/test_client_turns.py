@@ -1,4 +1,6 @@
-"""What a turn of the Python client sends, keeps and gives up, whatever pieces its audio comes in and whatever becomes of the connection."""
+"""What a turn of the Python client sends, keeps and gives up, whatever pieces its audio comes in
+and whatever becomes of the connection.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,10 @@ def test_pieces_that_break_a_sample_off_lose_nothing(channels: int) -> None:
         await turn.send(b"")
         await turn.end()
 
-    sent = [base64.b64decode(message["audioChunk"]["data"]) for message in play(in_odd_pieces).of("lipsync_audio")]
+    sent = [
+        base64.b64decode(message["audioChunk"]["data"])
+        for message in play(in_odd_pieces).of("lipsync_audio")
+    ]
     assert b"".join(sent) == audio
     assert all(len(chunk) % (2 * channels) == 0 for chunk in sent)
 
@@ -86,11 +91,15 @@ def test_recordings_are_said_one_after_another() -> None:
         await asyncio.sleep(3.5)
 
     line = play(queued)
-    assert line.chunks() == [(f"turn-00{turn}", number) for turn in (1, 2, 3) for number in range(10)]
+    assert line.chunks() == [
+        (f"turn-00{turn}", number) for turn in (1, 2, 3) for number in range(10)
+    ]
     assert line.kinds() == (["lipsync_audio"] * 10 + ["end_utterance"]) * 3
 
 
-def test_a_recording_waits_for_the_end_of_a_turn_that_comes_piece_by_piece_and_the_other_way_round() -> None:
+def test_a_recording_waits_for_the_end_of_a_turn_that_comes_piece_by_piece_and_the_other_way_round() -> (
+    None
+):
     async def mixed(_: ScriptedLine, session: ClientSession) -> None:
         first = session.turn()
         await first.send(SECOND)
@@ -103,7 +112,11 @@ def test_a_recording_waits_for_the_end_of_a_turn_that_comes_piece_by_piece_and_t
         await last.send(SECOND)
         await last.end()
 
-    assert [turn for turn, number in play(mixed).chunks() if number == 9] == ["turn-001", "turn-002", "turn-003"]
+    assert [turn for turn, number in play(mixed).chunks() if number == 9] == [
+        "turn-001",
+        "turn-002",
+        "turn-003",
+    ]
 
 
 def test_a_recording_that_is_given_up_while_it_waits_holds_up_no_other() -> None:
@@ -184,7 +197,10 @@ def test_half_a_minute_is_kept_however_short_the_pieces_are(piece_s: float) -> N
 
     line = play(away)
     assert line.chunks()[0] == ("turn-001", round(10.0 / piece_s))
-    assert sum(len(base64.b64decode(message["audioChunk"]["data"])) for message in line.said) == 30 * 32_000
+    assert (
+        sum(len(base64.b64decode(message["audioChunk"]["data"])) for message in line.said)
+        == 30 * 32_000
+    )
     assert line.said[0]["faceModelId"] == "demo"  # the first that arrives opens the turn
     assert "faceModelId" not in line.said[1] or line.said[1]["faceModelId"] is None
 
@@ -223,7 +239,9 @@ def test_the_end_of_a_turn_follows_its_missing_audio_however_the_connection_brok
         line.is_there = True
         await session.connection_back()
         line.said.clear()
-        await line.tell(session, "session_resumed", turnId=turn.id, nextSequenceNumber=10, openTurns=[turn.id])
+        await line.tell(
+            session, "session_resumed", turnId=turn.id, nextSequenceNumber=10, openTurns=[turn.id]
+        )
 
     line = play(unnoticed)
     assert line.chunks() == [("turn-001", number) for number in range(10, 20)]
@@ -241,9 +259,13 @@ def test_an_interruption_that_was_lost_with_the_connection_is_said_again() -> No
         assert await frames(turn) == []
         await session.connection_back()
         line.said.clear()
-        await line.tell(session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id])
+        await line.tell(
+            session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id]
+        )
 
-    assert [(message["type"], message["turnId"]) for message in play(lost).said] == [("interruption", "turn-001")]
+    assert [(message["type"], message["turnId"]) for message in play(lost).said] == [
+        ("interruption", "turn-001")
+    ]
 
 
 def test_an_interruption_that_was_lost_before_the_service_answered_is_said_again() -> None:
@@ -254,12 +276,18 @@ def test_an_interruption_that_was_lost_before_the_service_answered_is_said_again
         session.connection_lost()
         await session.connection_back()
         line.said.clear()
-        await line.tell(session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id])
+        await line.tell(
+            session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id]
+        )
 
-    assert [(message["type"], message["turnId"]) for message in play(lost).said] == [("interruption", "turn-001")]
+    assert [(message["type"], message["turnId"]) for message in play(lost).said] == [
+        ("interruption", "turn-001")
+    ]
 
 
-def test_turns_interrupted_while_the_connection_is_away_are_each_given_up_before_the_next_is_sent() -> None:
+def test_turns_interrupted_while_the_connection_is_away_are_each_given_up_before_the_next_is_sent() -> (
+    None
+):
     async def away(line: ScriptedLine, session: ClientSession) -> None:
         turns = [session.turn(), session.turn()]
         for turn in turns:
@@ -272,10 +300,20 @@ def test_turns_interrupted_while_the_connection_is_away_are_each_given_up_before
         await session.turn().send(SECOND[:3200])
         await session.connection_back()
         line.said.clear()
-        await line.tell(session, "session_resumed", turnId=None, nextSequenceNumber=0, openTurns=[turn.id for turn in turns])
+        await line.tell(
+            session,
+            "session_resumed",
+            turnId=None,
+            nextSequenceNumber=0,
+            openTurns=[turn.id for turn in turns],
+        )
 
     said = [(message["type"], message["turnId"]) for message in play(away).said]
-    assert said == [("interruption", "turn-001"), ("interruption", "turn-002"), ("lipsync_audio", "turn-003")]
+    assert said == [
+        ("interruption", "turn-001"),
+        ("interruption", "turn-002"),
+        ("lipsync_audio", "turn-003"),
+    ]
 
 
 def test_a_turn_refused_with_its_session_is_not_said_again_after_a_lost_connection() -> None:
@@ -289,7 +327,13 @@ def test_a_turn_refused_with_its_session_is_not_said_again_after_a_lost_connecti
         session.connection_lost()
         line.said.clear()
         await session.connection_back()
-        await line.tell(session, "session_resumed", turnId=second.id, nextSequenceNumber=9, openTurns=[second.id])
+        await line.tell(
+            session,
+            "session_resumed",
+            turnId=second.id,
+            nextSequenceNumber=9,
+            openTurns=[second.id],
+        )
 
     assert [(message["type"], message["turnId"]) for message in play(refused).said] == [
         ("resume_session", "turn-002"),
@@ -310,7 +354,9 @@ def test_a_wish_made_while_the_rest_is_sent_again_is_told() -> None:
             return await send(message)
 
         line.send = slowly  # type: ignore[method-assign]
-        resumed = line.tell(session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id])
+        resumed = line.tell(
+            session, "session_resumed", turnId=turn.id, nextSequenceNumber=5, openTurns=[turn.id]
+        )
         resuming = asyncio.create_task(resumed)
         await asyncio.sleep(0.035)
         await session.switch_model("static")
@@ -329,7 +375,11 @@ def test_a_turn_whose_end_the_service_has_is_not_ended_again() -> None:
         session.connection_lost()
         await session.connection_back()
         line.said.clear()
-        standing = {"turnId": second.id, "nextSequenceNumber": 8, "openTurns": [first.id, second.id]}
+        standing = {
+            "turnId": second.id,
+            "nextSequenceNumber": 8,
+            "openTurns": [first.id, second.id],
+        }
         await line.tell(session, "session_resumed", **standing)
 
     line = play(resumed)
@@ -385,7 +435,9 @@ def test_on_a_line_that_is_dead_a_turn_is_told_so_at_once() -> None:
     play(dead)
 
 
-def test_audio_of_a_wrong_type_is_told_to_the_reader_of_the_frames(caplog: pytest.LogCaptureFixture) -> None:
+def test_audio_of_a_wrong_type_is_told_to_the_reader_of_the_frames(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def wrong(_: ScriptedLine, session: ClientSession) -> None:
         audio: Any = "no audio at all"
         with pytest.raises(LipSyncClientError, match="could not be sent"):
@@ -408,4 +460,6 @@ def test_a_closed_session_is_forgotten_until_its_next_turn() -> None:
         await asyncio.sleep(1.5)
         assert again.chunks_sent == 10
 
-    assert play(closed).kinds() == ["lipsync_audio"] * 3 + ["end_session"] + ["lipsync_audio"] * 10 + ["end_utterance"]
+    assert play(closed).kinds() == ["lipsync_audio"] * 3 + ["end_session"] + [
+        "lipsync_audio"
+    ] * 10 + ["end_utterance"]

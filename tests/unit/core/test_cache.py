@@ -1,4 +1,6 @@
-"""The cache's promise is a budget: these tests count every byte, and every call that one flight saves."""
+"""The cache's promise is a budget: these tests count every byte, and every call that one flight
+saves.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import pytest
 from orchestrator.core.cache import LruCache, SingleFlight
 
 
-def sized(max_items: int = 3, max_bytes: int = 100, ttl_s: float | None = None) -> LruCache[str, bytes]:
+def sized(
+    max_items: int = 3, max_bytes: int = 100, ttl_s: float | None = None
+) -> LruCache[str, bytes]:
     return LruCache(max_items=max_items, max_bytes=max_bytes, size_of=len, ttl_s=ttl_s)
 
 
@@ -76,12 +80,18 @@ def test_ten_thousand_random_operations_never_exceed_the_budget_and_count_exactl
         key, now = rng.randrange(60), step * 0.1
         operation = rng.random()
         if operation < 0.6:
-            cache.put(key, bytes(rng.choice([0, 1, rng.randrange(700), rng.randrange(6_000)])), now=now)
+            cache.put(
+                key, bytes(rng.choice([0, 1, rng.randrange(700), rng.randrange(6_000)])), now=now
+            )
         elif operation < 0.9:
             cache.get(key, now=now)
         else:
             cache.discard(key)
-        held = [value for other in range(60) if other in cache and (value := cache._entries[other].value) is not None]
+        held = [
+            value
+            for other in range(60)
+            if other in cache and (value := cache._entries[other].value) is not None
+        ]
         assert cache.total_bytes == sum(map(len, held)) <= 5_000
         assert len(cache) == len(held) <= 20
 
@@ -113,7 +123,9 @@ async def test_an_error_reaches_every_waiter_and_is_not_remembered() -> None:
     async def succeed() -> int:
         return 1
 
-    results = await asyncio.gather(*(flight.run("key", fail) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(flight.run("key", fail) for _ in range(3)), return_exceptions=True
+    )
     assert [type(result) for result in results] == [KeyError] * 3
     assert await flight.run("key", succeed) == 1
 
@@ -166,4 +178,7 @@ async def test_different_keys_fly_apart() -> None:
         await asyncio.sleep(0)
         return key
 
-    assert await asyncio.gather(*(flight.run(key, lambda key=key: name(key)) for key in "ab")) == ["a", "b"]
+    assert await asyncio.gather(*(flight.run(key, lambda key=key: name(key)) for key in "ab")) == [
+        "a",
+        "b",
+    ]

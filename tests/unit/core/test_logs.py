@@ -47,8 +47,17 @@ def test_text_lines_show_the_ids_in_brackets() -> None:
 @pytest.mark.usefixtures("root_as_it_was")
 def test_json_lines_are_objects_with_ids_and_time() -> None:
     first, second, third = (json.loads(line) for line in lines("json"))
-    assert (first["sessionId"], first["turnId"], first["message"], first["level"]) == ("session-1", "turn-001", "3 frames", "INFO")
-    assert (second["sessionId"], "turnId" in second, "sessionId" in third) == ("session-2", False, False)
+    assert (first["sessionId"], first["turnId"], first["message"], first["level"]) == (
+        "session-1",
+        "turn-001",
+        "3 frames",
+        "INFO",
+    )
+    assert (second["sessionId"], "turnId" in second, "sessionId" in third) == (
+        "session-2",
+        False,
+        False,
+    )
     assert first["time"].endswith("Z")
 
 
@@ -67,7 +76,9 @@ def test_what_aiohttp_refuses_is_logged_by_its_kind(log_format: str) -> None:
     stream = io.StringIO()
     configure_logging(log_format, stream)
     refusal = InvalidURLError("Invalid char in url query: b'GET /v1/health?access_token=secret'")
-    logging.getLogger("aiohttp.server").error("Error handling request from %s", "127.0.0.1", exc_info=refusal)
+    logging.getLogger("aiohttp.server").error(
+        "Error handling request from %s", "127.0.0.1", exc_info=refusal
+    )
     (line,) = stream.getvalue().splitlines()
     assert "Error handling request from 127.0.0.1: InvalidURLError" in line
     assert "secret" not in line

@@ -31,10 +31,17 @@ UNITLESS = {
 def exported() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Names as a dashboard writes them, each with its type and its labels."""
     found = {}
-    metrics = [each for each in vars(Metrics()).values() if hasattr(each, "describe") and hasattr(each, "_labelnames")]
+    metrics = [
+        each
+        for each in vars(Metrics()).values()
+        if hasattr(each, "describe") and hasattr(each, "_labelnames")
+    ]
     for metric in metrics:
         (family,) = metric.describe()
-        found[family.name + ("_total" if family.type == "counter" else "")] = (family.type, tuple(metric._labelnames))
+        found[family.name + ("_total" if family.type == "counter" else "")] = (
+            family.type,
+            tuple(metric._labelnames),
+        )
     return found
 
 

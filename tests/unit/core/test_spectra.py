@@ -12,7 +12,9 @@ fft = pytest.importorskip("scipy.fft", reason="SciPy is not installed: pip insta
 
 def test_fast_lengths_are_the_smallest_with_no_prime_factor_above_five() -> None:
     minima = [*range(1, 3000), 65_537, 1_000_003, 2**24 + 1]
-    assert [fast_length(minimum) for minimum in minima] == [fft.next_fast_len(minimum, real=True) for minimum in minima]
+    assert [fast_length(minimum) for minimum in minima] == [
+        fft.next_fast_len(minimum, real=True) for minimum in minima
+    ]
 
 
 @pytest.mark.parametrize(("values", "count"), [(80, 13), (26, 13), (128, 128), (1, 1)])

@@ -1,4 +1,6 @@
-"""docs/operations.md names every setting, states the limits as they are, and its configuration loads."""
+"""docs/operations.md names every setting, states the limits as they are, and its configuration
+loads.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,20 @@ def test_fixed_limits_are_as_the_page_says() -> None:
     limits = {
         "32 MiB": 32 * mib == protocol.MAX_MESSAGE_BYTES,
         "4 MiB": 4 * mib == protocol.MAX_AUDIO_BYTES,
-        "20 MiB, 25 megapixels": (20 * mib, 25_000_000) == (faces.MAX_PHOTO_BYTES, image_decoding.MAX_PIXELS),
-        "4 uploads of a caller at once, 512 MiB": (4, 512 * mib) == (uploads.MAX_UPLOADS, uploads.MAX_UPLOADED_BYTES),
+        "20 MiB, 25 megapixels": (20 * mib, 25_000_000)
+        == (faces.MAX_PHOTO_BYTES, image_decoding.MAX_PIXELS),
+        "4 uploads of a caller at once, 512 MiB": (4, 512 * mib)
+        == (uploads.MAX_UPLOADS, uploads.MAX_UPLOADED_BYTES),
         "16 parts, 60 s": (uploads.MAX_PARTS, uploads.UPLOAD_TIMEOUT_S) == (16, 60.0),
         "| JSON body | 8 MiB": 8 * mib == uploads.MAX_BODY_BYTES,
         "64 MiB": 64 * mib == media.MAX_RECORDING_BYTES,
         "10 s of audio": media.MAX_BENCHMARK_S == 10.0,
-        "8 at once, 256 in line, 32 of them": (executor.AT_ONCE, executor.MOST_WAITING, circuit_breaker.MOST_OF_A_USER) == (8, 256, 32),
+        "8 at once, 256 in line, 32 of them": (
+            executor.AT_ONCE,
+            executor.MOST_WAITING,
+            circuit_breaker.MOST_OF_A_USER,
+        )
+        == (8, 256, 32),
         "waits for it half a second": revalidation.PATIENCE_S == 0.5,
         "After two seconds": (circuit_breaker.AWAY_AFTER_S, circuit_breaker.PROBE_S) == (2.0, 2.0),
         "`retryAfterS`": admission.RETRY_AFTER_S > 0,

@@ -1,4 +1,6 @@
-"""espeak says when a stop bursts and when a vowel is steady; lips need to know when the closure and the vowel begin."""
+"""espeak says when a stop bursts and when a vowel is steady; lips need to know when the closure and
+the vowel begin.
+"""
 
 from __future__ import annotations
 

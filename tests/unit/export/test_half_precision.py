@@ -23,15 +23,25 @@ def model(*, weight: float = 0.5) -> Any:
     nodes = [
         helper.make_node("Conv", ["picture", "weights"], ["a"], "/first/Conv"),
         helper.make_node("Relu", ["a"], ["b"], "/first/Relu"),
-        helper.make_node("InstanceNormalization", ["b", "ones", "zeros"], ["c"], "/norm/InstanceNormalization"),
+        helper.make_node(
+            "InstanceNormalization", ["b", "ones", "zeros"], ["c"], "/norm/InstanceNormalization"
+        ),
         helper.make_node("Conv", ["c", "weights"], ["d"], "/second/Conv"),
-        helper.make_node("Constant", [], ["epsilon"], "/splines/Constant", value=numpy_helper.from_array(np.float32(TINY))),
+        helper.make_node(
+            "Constant",
+            [],
+            ["epsilon"],
+            "/splines/Constant",
+            value=numpy_helper.from_array(np.float32(TINY)),
+        ),
         helper.make_node("Mul", ["d", "epsilon"], ["e"], "/splines/Mul"),
         helper.make_node("Add", ["e", "epsilon"], ["f"], "/splines/Add"),
         helper.make_node("Identity", ["f"], ["answer"], "/last/Identity"),
     ]
     constants = {"weights": np.full((2, 2, 1, 1), weight), "ones": np.ones(2), "zeros": np.zeros(2)}
-    initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    initializers = [
+        numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()
+    ]
     picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["batch", 2, 4, 4])
     answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["batch", 2, 4, 4])
     graph = helper.make_graph(nodes, "test", [picture], [answer], initializers)
@@ -41,7 +51,9 @@ def model(*, weight: float = 0.5) -> Any:
 def types(halved: Any) -> dict[str, str]:
     """Type of each node's first output, by the node's name."""
     graph = onnx.shape_inference.infer_shapes(halved, strict_mode=True).graph
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+    kinds = {
+        value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)
+    }
     return {node.name: TensorProto.DataType.Name(kinds[node.output[0]]) for node in graph.node}
 
 
@@ -50,13 +62,19 @@ def test_products_are_halved_and_norms_named_scopes_and_borders_are_not() -> Non
     onnx.checker.check_model(halved, full_check=True)
     kinds = types(halved)
     assert {kinds[name] for name in ("/first/Conv", "/first/Relu", "/second/Conv")} == {"FLOAT16"}
-    assert {kinds[name] for name in ("/norm/InstanceNormalization", "/splines/Mul", "/splines/Add")} == {"FLOAT"}
-    assert [value.type.tensor_type.elem_type for value in (*halved.graph.input, *halved.graph.output)] == [TensorProto.FLOAT] * 2
+    assert {
+        kinds[name] for name in ("/norm/InstanceNormalization", "/splines/Mul", "/splines/Add")
+    } == {"FLOAT"}
+    assert [
+        value.type.tensor_type.elem_type for value in (*halved.graph.input, *halved.graph.output)
+    ] == [TensorProto.FLOAT] * 2
 
 
 def test_numbers_between_full_nodes_are_not_rounded_on_the_way() -> None:
     halved = halve(model(), full_scopes=("splines",))
-    session = onnxruntime.InferenceSession(halved.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        halved.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     (answer,) = session.run(None, {"picture": np.zeros((3, 2, 4, 4), np.float32)})
     np.testing.assert_allclose(answer, TINY, rtol=1e-6)
 

@@ -1,4 +1,6 @@
-"""From phones to lips: every phone set is spelled in visemes, and the curves shut and open where they must."""
+"""From phones to lips: every phone set is spelled in visemes, and the curves shut and open where
+they must.
+"""
 
 # ruff: noqa: RUF001 - IPA letters look like others, and are meant
 from __future__ import annotations
@@ -15,7 +17,9 @@ from orchestrator.rendering.motion import CLOSED, OPEN, ROUND, VISEMES, aperture
 
 def said(*symbols: str, each_s: float = 0.08) -> tuple[Phone, ...]:
     """Half a second of pause, the phones one after the other, half a second of pause."""
-    middle = [Phone(symbol, 0.5 + i * each_s, 0.5 + (i + 1) * each_s) for i, symbol in enumerate(symbols)]
+    middle = [
+        Phone(symbol, 0.5 + i * each_s, 0.5 + (i + 1) * each_s) for i, symbol in enumerate(symbols)
+    ]
     return contiguous(middle, 1.0 + each_s * len(symbols))
 
 
@@ -24,7 +28,9 @@ def curves(*symbols: str) -> np.ndarray:
     return targets_of(spoken, round(spoken[-1].end_s * 100)).mouth
 
 
-@pytest.mark.parametrize("alphabet", [phones.ARPABET, phones.CZECH, phones.FINNISH, phones.ITALIAN, phones.CATALAN])
+@pytest.mark.parametrize(
+    "alphabet", [phones.ARPABET, phones.CZECH, phones.FINNISH, phones.ITALIAN, phones.CATALAN]
+)
 def test_every_phone_of_every_phone_set_has_a_known_viseme(alphabet: dict[str, str]) -> None:
     for symbol, ipa in alphabet.items():
         for gesture in phones.gestures(ipa):
@@ -34,7 +40,16 @@ def test_every_phone_of_every_phone_set_has_a_known_viseme(alphabet: dict[str, s
 
 @pytest.mark.parametrize(
     ("symbol", "visemes"),
-    [("b", ["PP"]), ("mʲ", ["PP"]), ("f", ["FF"]), ("w", ["ou"]), ("aɪ", ["aa", "ih"]), ("tʃ", ["CH"]), ("uː", ["ou"]), ("ts", ["SS"])],
+    [
+        ("b", ["PP"]),
+        ("mʲ", ["PP"]),
+        ("f", ["FF"]),
+        ("w", ["ou"]),
+        ("aɪ", ["aa", "ih"]),
+        ("tʃ", ["CH"]),
+        ("uː", ["ou"]),
+        ("ts", ["SS"]),
+    ],
 )
 def test_ipa_is_spelled_in_visemes(symbol: str, visemes: list[str]) -> None:
     assert [gesture.viseme for gesture in phones.gestures(symbol)] == visemes
@@ -46,7 +61,9 @@ def test_gestures_of_a_phone_share_its_whole_time() -> None:
 
 
 def test_lips_shut_fully_for_a_short_bilabial_between_open_vowels() -> None:
-    spoken = contiguous([Phone("a", 0.2, 0.35), Phone("b", 0.35, 0.39), Phone("a", 0.39, 0.55)], 0.8)
+    spoken = contiguous(
+        [Phone("a", 0.2, 0.35), Phone("b", 0.35, 0.39), Phone("a", 0.39, 0.55)], 0.8
+    )
     mouth = targets_of(spoken, 80).mouth
     assert aperture(mouth)[37] < 0.05
     assert aperture(mouth)[30] > 0.6
@@ -76,7 +93,13 @@ def test_viseme_and_bilabial_times_follow_the_phones() -> None:
     spoken = said("m", "a", "p")
     assert bilabial_times_s(spoken) == pytest.approx([0.54, 0.70])
     viseme = targets_of(spoken, 124).viseme
-    assert [VISEME_NAMES[viseme[i]] for i in (20, 54, 62, 70, 100)] == ["sil", "PP", "aa", "PP", "sil"]
+    assert [VISEME_NAMES[viseme[i]] for i in (20, 54, 62, 70, 100)] == [
+        "sil",
+        "PP",
+        "aa",
+        "PP",
+        "sil",
+    ]
 
 
 def test_joined_utterances_keep_their_phones_over_their_sound() -> None:
@@ -93,7 +116,11 @@ def test_the_rule_scores_perfectly_against_itself_and_a_gaping_mouth_hits_nothin
     spoken = said("m", "a", "t", "a", "p", "i", "f", "o")
     frames = round(spoken[-1].end_s * 100)
     perfect = total([score_clip(targets_of(spoken, frames).mouth, spoken)])
-    assert (perfect.r, perfect.closure_recall, perfect.false_closures) == (pytest.approx(1.0), 1.0, 0.0)
+    assert (perfect.r, perfect.closure_recall, perfect.false_closures) == (
+        pytest.approx(1.0),
+        1.0,
+        0.0,
+    )
     gaping = np.tile(np.float32([1, 1, 0, 0, 0, 0, 0]), (frames, 1))
     assert total([score_clip(gaping, spoken)]).closure_recall == 0.0
 

@@ -11,7 +11,16 @@ from export.audio2motion import channel, music, noises
 from export.audio2motion.speech import PAUSE, Phone, Utterance, contiguous
 from export.audio2motion.world import VoiceChange, changed_voices, stretch
 
-CHANGE = VoiceChange(tract_scale=1.15, pitch_hz=190.0, pitch_range=1.0, breath=0.9, smear_ms=5.0, speed=0.8, unevenness=0.2, seed=3)
+CHANGE = VoiceChange(
+    tract_scale=1.15,
+    pitch_hz=190.0,
+    pitch_range=1.0,
+    breath=0.9,
+    smear_ms=5.0,
+    speed=0.8,
+    unevenness=0.2,
+    seed=3,
+)
 
 
 def pulses(rng: np.random.Generator) -> np.ndarray:
@@ -46,12 +55,16 @@ def test_stretched_phones_stay_in_order_and_map_back_to_where_they_came_from() -
     assert [p.symbol for p in phones] == [p.symbol for p in PHONES]
     assert all(a.end_s == b.start_s for a, b in pairwise(phones))
     for new, old in zip(phones, PHONES, strict=True):
-        assert np.interp(new.start_s, np.arange(len(old_times)) * 0.005, old_times) == pytest.approx(old.start_s, abs=0.006)
+        assert np.interp(
+            new.start_s, np.arange(len(old_times)) * 0.005, old_times
+        ) == pytest.approx(old.start_s, abs=0.006)
 
 
 def test_a_changed_voice_is_loud_where_its_moved_phones_are() -> None:
     pytest.importorskip("pyworld", reason="pyworld (the export extra) is not installed")
-    (changed,) = changed_voices(Utterance(pulses(np.random.default_rng(0)), PHONES, "engine", "voice", "en"), [CHANGE])
+    (changed,) = changed_voices(
+        Utterance(pulses(np.random.default_rng(0)), PHONES, "engine", "voice", "en"), [CHANGE]
+    )
     assert changed.duration_s > 2.1
     assert loud_spans_agree(changed.samples, changed.phones)
 
@@ -59,7 +72,10 @@ def test_a_changed_voice_is_loud_where_its_moved_phones_are() -> None:
 @pytest.mark.parametrize(("encoder", "container", "rates"), channel.CODECS)
 def test_codecs_do_not_move_the_sound(encoder: str, container: str, rates: tuple[int, ...]) -> None:
     samples = pulses(np.random.default_rng(0))
-    coded = channel.aligned(channel.decode(channel.encode(samples, encoder, container, rates[-1] * 1000), container), samples)
+    coded = channel.aligned(
+        channel.decode(channel.encode(samples, encoder, container, rates[-1] * 1000), container),
+        samples,
+    )
     assert len(coded) == len(samples)
     assert loud_spans_agree(coded, PHONES)
 
@@ -73,7 +89,9 @@ def test_filters_do_not_move_the_sound(spoil: object) -> None:
     assert abs(lags[int(np.argmax(fits))]) <= 16, "one millisecond"
 
 
-@pytest.mark.parametrize("sound", [*noises.NOISES, *music.FAMILIES, music.arrangement, music.unseen_music])
+@pytest.mark.parametrize(
+    "sound", [*noises.NOISES, *music.FAMILIES, music.arrangement, music.unseen_music]
+)
 def test_sounds_without_speech_are_finite_and_as_long_as_asked(sound: noises.Generator) -> None:
     samples = sound(8000, np.random.default_rng(4))
     assert samples.shape == (8000,)

@@ -1,4 +1,6 @@
-"""The committed configurations for TensorRT promise what `config.pbtxt` promises, and shapes for every batch of it; without torch."""
+"""The committed configurations for TensorRT promise what `config.pbtxt` promises, and shapes for
+every batch of it; without torch.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from export.tensorrt_config import ACCELERATED, read_profile
 from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.inference.model_contract import read_model
 
-FOLDERS = {path.parent.parent.name: path.parent.parent for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED}"))}
+FOLDERS = {
+    path.parent.parent.name: path.parent.parent
+    for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED}"))
+}
 
 
 def parsed(config: Path) -> Any:
@@ -42,10 +47,18 @@ def test_it_is_the_same_contract_with_an_accelerator(name: str) -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_its_shapes_are_the_inputs_for_every_batch(name: str) -> None:
-    contract, shapes = read_model(FOLDERS[name] / "config.pbtxt"), read_profile(FOLDERS[name] / "configs" / ACCELERATED)
+    contract, shapes = (
+        read_model(FOLDERS[name] / "config.pbtxt"),
+        read_profile(FOLDERS[name] / "configs" / ACCELERATED),
+    )
     assert list(shapes) == [tensor.name for tensor in contract.inputs]
     for tensor in contract.inputs:
         least, usual, most = shapes[tensor.name]
         assert (least[0], most[0]) == (1, contract.max_batch_size)
-        assert all(low <= middle <= high for low, middle, high in zip(least, usual, most, strict=True))
-        assert all(dim < 0 or dim == low == high for dim, low, high in zip(tensor.dims, least[1:], most[1:], strict=True)), tensor.name
+        assert all(
+            low <= middle <= high for low, middle, high in zip(least, usual, most, strict=True)
+        )
+        assert all(
+            dim < 0 or dim == low == high
+            for dim, low, high in zip(tensor.dims, least[1:], most[1:], strict=True)
+        ), tensor.name

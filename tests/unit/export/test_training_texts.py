@@ -1,4 +1,6 @@
-"""What the engines are made to say in training: every blank is filled, and no sentence of the judging is among it."""
+"""What the engines are made to say in training: every blank is filled, and no sentence of the
+judging is among it.
+"""
 
 from __future__ import annotations
 

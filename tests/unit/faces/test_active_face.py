@@ -1,4 +1,6 @@
-"""The active face is one that is there, whatever happens to faces at once, in several processes, or half-way."""
+"""The active face is one that is there, whatever happens to faces at once, in several processes, or
+half-way.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ async def stored(folder: Path, active: str) -> LocalFaceStore:
     return store
 
 
-async def test_a_user_whose_faces_are_deleted_in_two_processes_at_once_has_no_active_face(tmp_path: Path) -> None:
+async def test_a_user_whose_faces_are_deleted_in_two_processes_at_once_has_no_active_face(
+    tmp_path: Path,
+) -> None:
     store = await stored(tmp_path, "a")
     other = FaceModelCacheService(LocalFaceStore(tmp_path))
 
@@ -46,7 +50,9 @@ async def test_a_user_whose_faces_are_deleted_in_two_processes_at_once_has_no_ac
         for face in ("b", "c", "d"):
             await other.delete_face_model("ann", face)
 
-    await FaceModelCacheService(OvertakenStore(store, "face-models/ann", meanwhile)).delete_face_model("ann", "a")
+    await FaceModelCacheService(
+        OvertakenStore(store, "face-models/ann", meanwhile)
+    ).delete_face_model("ann", "a")
     assert await store.read(ACTIVE) is None
     with pytest.raises(LipSyncError, match="no active face model"):
         await other.load_face_model("ann")
@@ -61,17 +67,23 @@ async def test_a_face_enrolled_while_the_last_one_is_deleted_becomes_active(tmp_
         await made.put(other, "ann", "new", made.package(128))
         await settle_active(other, "ann", enrolled="new")
 
-    await FaceModelCacheService(OvertakenStore(store, "face-models/ann", meanwhile)).delete_face_model("ann", "a")
+    await FaceModelCacheService(
+        OvertakenStore(store, "face-models/ann", meanwhile)
+    ).delete_face_model("ann", "a")
     assert (await FaceModelCacheService(other).load_face_model("ann")).id == "new"
 
 
 async def test_all_faces_of_a_user_deleted_at_once_leave_nothing(tmp_path: Path) -> None:
     services = [FaceModelCacheService(await stored(tmp_path, "a")) for _ in range(2)]
-    await asyncio.gather(*(services[number % 2].delete_face_model("ann", face) for number, face in enumerate(FACES)))
+    await asyncio.gather(
+        *(services[number % 2].delete_face_model("ann", face) for number, face in enumerate(FACES))
+    )
     assert list((tmp_path / "face-models" / "ann").iterdir()) == []
 
 
-async def test_a_deletion_that_ended_half_way_is_seen_to_by_the_next_attempt(tmp_path: Path) -> None:
+async def test_a_deletion_that_ended_half_way_is_seen_to_by_the_next_attempt(
+    tmp_path: Path,
+) -> None:
     await stored(tmp_path, "a")
     store = FailingStore(tmp_path)
     service = FaceModelCacheService(store)
@@ -84,7 +96,9 @@ async def test_a_deletion_that_ended_half_way_is_seen_to_by_the_next_attempt(tmp
     assert await store.read(ACTIVE) == b'{"activeModelId":"b"}'
 
 
-async def test_where_the_active_face_is_gone_another_one_speaks_and_becomes_active(tmp_path: Path) -> None:
+async def test_where_the_active_face_is_gone_another_one_speaks_and_becomes_active(
+    tmp_path: Path,
+) -> None:
     store = await stored(tmp_path, "gone")
     service = FaceModelCacheService(store)
     assert (await service.load_face_model("ann")).id == "a"
@@ -105,8 +119,14 @@ async def test_where_the_last_face_is_gone_its_user_has_no_active_one(tmp_path: 
     assert await store.read(ACTIVE) is None
 
 
-@pytest.mark.parametrize("pointer", [b'{"activeModelId": "gone"}', b"{", None], ids=["of a face that is gone", "broken", "absent"])
-async def test_an_enrolled_face_becomes_active_where_no_face_is(tmp_path: Path, pointer: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "pointer",
+    [b'{"activeModelId": "gone"}', b"{", None],
+    ids=["of a face that is gone", "broken", "absent"],
+)
+async def test_an_enrolled_face_becomes_active_where_no_face_is(
+    tmp_path: Path, pointer: bytes | None
+) -> None:
     store = await stored(tmp_path, "gone")
     await store.delete(ACTIVE)
     if pointer is not None:

@@ -1,4 +1,6 @@
-"""Pictures from strangers are measured before they are decoded, and damaged ones are never shown half."""
+"""Pictures from strangers are measured before they are decoded, and damaged ones are never shown
+half.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import numpy as np
 import pytest
 
 from orchestrator.core.types import Resolution, RgbImage
-from orchestrator.faces.image_decoding import MAX_PIXELS, PictureError, decode_picture, encode_jpeg, jpeg_orientation, picture_size
+from orchestrator.faces.image_decoding import (
+    MAX_PIXELS,
+    PictureError,
+    decode_picture,
+    encode_jpeg,
+    jpeg_orientation,
+    picture_size,
+)
 
 
 def picture() -> RgbImage:
@@ -28,7 +37,9 @@ def encode(image: RgbImage, suffix: str, *options: int) -> bytes:
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
-    tiff = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    tiff = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(
+        order + "IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0
+    )
     return b"\xff\xe1" + struct.pack(">H", 2 + 6 + len(tiff)) + b"Exif\0\0" + tiff
 
 
@@ -36,17 +47,31 @@ def png_bomb(width: int, height: int) -> bytes:
     """A valid header of a huge picture, with hardly any data behind it."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9_000_000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(9_000_000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
     ("suffix", "options"),
-    [(".png", ()), (".webp", (cv2.IMWRITE_WEBP_QUALITY, 101)), (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90)), (".jpg", ())],
+    [
+        (".png", ()),
+        (".webp", (cv2.IMWRITE_WEBP_QUALITY, 101)),
+        (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90)),
+        (".jpg", ()),
+    ],
 )
-def test_each_format_gives_its_size_from_the_header_and_its_picture(suffix: str, options: tuple[int, ...]) -> None:
+def test_each_format_gives_its_size_from_the_header_and_its_picture(
+    suffix: str, options: tuple[int, ...]
+) -> None:
     data = encode(picture(), suffix, *options)
     assert picture_size(data[: len(data) - 20]) == Resolution(90, 60)
     assert np.abs(decode_picture(data).astype(int) - picture()).mean() < 8
@@ -62,7 +87,9 @@ def test_exif_orientation_is_undone_as_opencv_does_it(orientation: int, order: s
     assert np.array_equal(decode_picture(data, upright=False), decode_picture(plain))
 
 
-@pytest.mark.parametrize("broken", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
+@pytest.mark.parametrize(
+    "broken", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"]
+)
 def test_a_broken_exif_block_means_upright(broken: bytes) -> None:
     plain = encode_jpeg(picture())
     block = b"\xff\xe1" + struct.pack(">H", 8 + len(broken)) + b"Exif\0\0" + broken
@@ -71,7 +98,12 @@ def test_a_broken_exif_block_means_upright(broken: bytes) -> None:
 
 def test_a_thirty_megapixel_bomb_is_refused_before_it_takes_memory() -> None:
     tracemalloc.start()
-    for data in (png_bomb(6000, 5000), made.jpeg(64, 64).replace(b"\x00\x40\x00\x40\x03", struct.pack(">HH", 5000, 6000) + b"\x03")):
+    for data in (
+        png_bomb(6000, 5000),
+        made.jpeg(64, 64).replace(
+            b"\x00\x40\x00\x40\x03", struct.pack(">HH", 5000, 6000) + b"\x03"
+        ),
+    ):
         with pytest.raises(PictureError, match="megapixels") as caught:
             decode_picture(data)
         assert caught.value.kind == "size"
@@ -89,7 +121,14 @@ def test_a_picture_cut_off_anywhere_is_refused(suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"hello, I am a text file", b"GIF89a" + bytes(40), b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP9 " + bytes(30)]
+    "data",
+    [
+        b"",
+        b"hello, I am a text file",
+        b"GIF89a" + bytes(40),
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\0\0\0\0WEBPVP9 " + bytes(30),
+    ],
 )
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(PictureError):
@@ -98,7 +137,12 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
 
 def test_random_bytes_behind_every_signature_raise_nothing_else() -> None:
     rng = np.random.default_rng(3)
-    for signature in (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\x20\0\0\0WEBPVP8X", b"RIFF\x20\0\0\0WEBPVP8 "):
+    for signature in (
+        b"\xff\xd8\xff\xe0",
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\x20\0\0\0WEBPVP8X",
+        b"RIFF\x20\0\0\0WEBPVP8 ",
+    ):
         for _ in range(50):
             with pytest.raises(PictureError):
                 decode_picture(signature + rng.integers(0, 256, 200, np.uint8).tobytes())
@@ -107,6 +151,10 @@ def test_random_bytes_behind_every_signature_raise_nothing_else() -> None:
 def test_transparency_lies_over_white_and_grey_and_deep_pictures_become_rgb() -> None:
     clear = np.zeros((8, 8, 4), np.uint8)
     assert decode_picture(cv2.imencode(".png", clear)[1].tobytes()).min() == 255
-    assert decode_picture(cv2.imencode(".png", np.full((8, 8), 77, np.uint8))[1].tobytes())[0, 0].tolist() == [77, 77, 77]
-    assert decode_picture(cv2.imencode(".png", np.full((8, 8, 3), 40_000, np.uint16))[1].tobytes())[0, 0].tolist() == [156, 156, 156]
+    assert decode_picture(cv2.imencode(".png", np.full((8, 8), 77, np.uint8))[1].tobytes())[
+        0, 0
+    ].tolist() == [77, 77, 77]
+    assert decode_picture(cv2.imencode(".png", np.full((8, 8, 3), 40_000, np.uint16))[1].tobytes())[
+        0, 0
+    ].tolist() == [156, 156, 156]
     assert decode_picture(made.jpeg(16, 16)).shape == (16, 16, 3)

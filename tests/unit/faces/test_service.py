@@ -1,4 +1,6 @@
-"""A face is read once for all who ask at once, prepared once per model and size, and forgotten when it changed."""
+"""A face is read once for all who ask at once, prepared once per model and size, and forgotten when
+it changed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("patient_storage")
 
 
 class CountingStore(LocalFaceStore):
-    """A real local store that counts what is read from it, and can be written to in the middle of a reading."""
+    """A real local store that counts what is read from it, and can be written to in the middle of a
+    reading.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -51,7 +55,12 @@ class Prepared:
 class CountingAdapter:
     """Prepares nothing, and counts how often it is asked to."""
 
-    def __init__(self, model: LipSyncModel = LipSyncModel.TPSM, nbytes: int = 1000, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        model: LipSyncModel = LipSyncModel.TPSM,
+        nbytes: int = 1000,
+        error: Exception | None = None,
+    ) -> None:
         self.spec = SimpleNamespace(model=model)
         self.calls: list[tuple[str, int]] = []
         self.nbytes, self.error = nbytes, error
@@ -81,7 +90,9 @@ async def test_a_hundred_requests_at_once_read_the_files_once(store: CountingSto
     assert service.cached_bytes == face_bytes(faces[0])
 
 
-async def test_a_cached_face_is_the_same_object_until_its_files_change(store: CountingStore) -> None:
+async def test_a_cached_face_is_the_same_object_until_its_files_change(
+    store: CountingStore,
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service = FaceModelCacheService(store)
     first = await service.load_face_model("ann", "f")
@@ -92,7 +103,9 @@ async def test_a_cached_face_is_the_same_object_until_its_files_change(store: Co
     assert second.version != first.version
 
 
-async def test_a_face_that_is_written_while_it_is_read_is_never_a_mixture(store: CountingStore) -> None:
+async def test_a_face_that_is_written_while_it_is_read_is_never_a_mixture(
+    store: CountingStore,
+) -> None:
     await made.put(store, "ann", "f", made.package(256))
     store.overwrite_once = made.package(128)
     face = await FaceModelCacheService(store).load_face_model("ann", "f")
@@ -100,7 +113,9 @@ async def test_a_face_that_is_written_while_it_is_read_is_never_a_mixture(store:
     assert face.landmarks().max() < 128
 
 
-async def test_a_face_that_is_being_written_speaks_from_memory_and_stays_prepared(store: CountingStore) -> None:
+async def test_a_face_that_is_being_written_speaks_from_memory_and_stays_prepared(
+    store: CountingStore,
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service, adapter = FaceModelCacheService(store), CountingAdapter()
     face = await service.load_face_model("ann", "f")
@@ -113,7 +128,9 @@ async def test_a_face_that_is_being_written_speaks_from_memory_and_stays_prepare
 
 
 @pytest.mark.parametrize("data", [b"no files", b"\x81\xa1a\x01", b""])
-async def test_a_replacement_that_holds_no_files_is_named(store: CountingStore, data: bytes) -> None:
+async def test_a_replacement_that_holds_no_files_is_named(
+    store: CountingStore, data: bytes
+) -> None:
     name = new_replacement_name()
     await store.write(f"face-models/ann/f/{name}", data)
     with pytest.raises(LipSyncError, match=name) as caught:
@@ -123,8 +140,12 @@ async def test_a_replacement_that_holds_no_files_is_named(store: CountingStore, 
 
 async def test_an_error_is_not_remembered(store: CountingStore) -> None:
     service = FaceModelCacheService(store)
-    results = await asyncio.gather(*(service.load_face_model("ann", "f") for _ in range(5)), return_exceptions=True)
-    assert {result.code for result in results if isinstance(result, LipSyncError)} == {LipSyncErrorCode.FACE_MODEL_NOT_FOUND}
+    results = await asyncio.gather(
+        *(service.load_face_model("ann", "f") for _ in range(5)), return_exceptions=True
+    )
+    assert {result.code for result in results if isinstance(result, LipSyncError)} == {
+        LipSyncErrorCode.FACE_MODEL_NOT_FOUND
+    }
     await made.put(store, "ann", "f", made.package())
     assert (await service.load_face_model("ann", "f")).id == "f"
 
@@ -158,7 +179,9 @@ async def test_without_a_face_id_the_active_one_is_meant(store: CountingStore) -
     assert (await service.load_face_model("ann")).id == "f"
 
 
-@pytest.mark.parametrize("content", [b"{", b"{}", b'{"activeModelId": "../x"}', b'{"activeModelId": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"{", b"{}", b'{"activeModelId": "../x"}', b'{"activeModelId": 3}', b"\xff"]
+)
 async def test_a_broken_active_model_file_is_named(store: CountingStore, content: bytes) -> None:
     await store.write(active_model_key("ann"), content)
     with pytest.raises(LipSyncError, match=r"active_model\.json") as caught:
@@ -180,7 +203,13 @@ async def test_preparation_happens_once_per_model_and_size(store: CountingStore)
     service = FaceModelCacheService(store)
     face = await service.load_face_model("ann", "f")
     tpsm, static = CountingAdapter(), CountingAdapter(LipSyncModel.STATIC)
-    await asyncio.gather(*(service.optimize_for_model(face, tpsm.adapter(), size) for size in (256, 512) for _ in range(20)))
+    await asyncio.gather(
+        *(
+            service.optimize_for_model(face, tpsm.adapter(), size)
+            for size in (256, 512)
+            for _ in range(20)
+        )
+    )
     await service.optimize_for_model(face, static.adapter(), 256)
     await service.optimize_for_model(face, tpsm.adapter(), 256)
     assert sorted(tpsm.calls) == [("f", 256), ("f", 512)]
@@ -200,7 +229,9 @@ async def test_derived_data_follow_the_face_and_go_with_it(store: CountingStore)
     assert service.cached_bytes == face_bytes(new) + 1000
 
 
-async def test_derived_data_stay_within_their_bytes_and_a_failure_is_tried_again(store: CountingStore) -> None:
+async def test_derived_data_stay_within_their_bytes_and_a_failure_is_tried_again(
+    store: CountingStore,
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service = FaceModelCacheService(store, max_derived_bytes=2500)
     face = await service.load_face_model("ann", "f")
@@ -208,14 +239,19 @@ async def test_derived_data_stay_within_their_bytes_and_a_failure_is_tried_again
     for size in (128, 256, 512):
         await service.optimize_for_model(face, adapter.adapter(), size)
     assert service.cached_bytes == face_bytes(face) + 2000
-    failing = CountingAdapter(LipSyncModel.STATIC, error=LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "no mouth"))
+    failing = CountingAdapter(
+        LipSyncModel.STATIC,
+        error=LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "no mouth"),
+    )
     for _ in range(2):
         with pytest.raises(LipSyncError, match="no mouth"):
             await service.optimize_for_model(face, failing.adapter(), 256)
     assert len(failing.calls) == 2
 
 
-async def test_deleting_the_active_face_makes_another_one_active_or_none(store: CountingStore) -> None:
+async def test_deleting_the_active_face_makes_another_one_active_or_none(
+    store: CountingStore,
+) -> None:
     service = FaceModelCacheService(store)
     for face in ("a", "b"):
         await made.put(store, "ann", face, made.package(128))
@@ -250,19 +286,27 @@ async def test_preloading_reports_whose_face_is_there(store: CountingStore) -> N
     await service.preload("ann")
 
 
-async def test_a_folder_listing_is_what_other_software_wrote(store: CountingStore, tmp_path: Path) -> None:
+async def test_a_folder_listing_is_what_other_software_wrote(
+    store: CountingStore, tmp_path: Path
+) -> None:
     folder = tmp_path / "face-models" / "zoe" / "other"
     folder.mkdir(parents=True)
-    for name, data in made.package(metadata=made.metadata(software="another", blob={"deep": [1, {"x": None}]})).items():
+    for name, data in made.package(
+        metadata=made.metadata(software="another", blob={"deep": [1, {"x": None}]})
+    ).items():
         (folder / name).write_bytes(data)
     (folder / "notes (old).txt").write_text("left by a person")
-    (folder.parent / "active_model.json").write_text(json.dumps({"activeModelId": "other", "since": 1}))
+    (folder.parent / "active_model.json").write_text(
+        json.dumps({"activeModelId": "other", "since": 1})
+    )
     face = await FaceModelCacheService(store).load_face_model("zoe")
     assert face.metadata["software"] == "another"
     assert all(isinstance(blob, Blob) for blob in await store.blobs("face-models/zoe"))
 
 
-async def test_preprocessed_data_are_the_aligned_face_with_its_landmarks_and_embedding(store: CountingStore) -> None:
+async def test_preprocessed_data_are_the_aligned_face_with_its_landmarks_and_embedding(
+    store: CountingStore,
+) -> None:
     await made.put(store, "ann", "f", made.package())
     prepared = await FaceModelCacheService(store).get_preprocessed_data("ann", "f")
     side = prepared.aligned_face.shape[0]
@@ -278,12 +322,19 @@ async def test_preprocessed_data_are_the_aligned_face_with_its_landmarks_and_emb
             await FaceModelCacheService(store).get_preprocessed_data("ann", "f")
 
 
-@pytest.mark.parametrize("error", [ValueError("narrower than two pixels"), FloatingPointError("narrower"), cv2.error("narrower")])
-async def test_points_that_a_model_can_make_nothing_of_are_named(store: CountingStore, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("narrower than two pixels"), FloatingPointError("narrower"), cv2.error("narrower")],
+)
+async def test_points_that_a_model_can_make_nothing_of_are_named(
+    store: CountingStore, error: Exception
+) -> None:
     service = FaceModelCacheService(store)
     await made.put(store, "ann", "f", made.package(128))
     face = await service.load_face_model("ann", "f")
-    with pytest.raises(LipSyncError, match=r"'f' cannot be used with tpsm: keypoints\.json: .*narrower") as caught:
+    with pytest.raises(
+        LipSyncError, match=r"'f' cannot be used with tpsm: keypoints\.json: .*narrower"
+    ) as caught:
         await service.optimize_for_model(face, CountingAdapter(error=error).adapter(), 256)
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
     assert caught.value.details == {"faceModelId": "f", "file": "keypoints.json", "model": "tpsm"}

@@ -76,7 +76,10 @@ def test_inputs_are_checked_for_names_shapes_types_and_batch() -> None:
     contract = read_repository(MODEL_REPOSITORY).models["tpsm"]
     motion, face = np.zeros((2, 11), np.float32), np.zeros((2, 32), np.uint8)
     assert contract.check({"motion": motion, "face": face}) == 2
-    assert contract.check({"motion": motion[:1], "face": face[:1], "maps": np.zeros((1, 9), np.uint8)}) == 1
+    assert (
+        contract.check({"motion": motion[:1], "face": face[:1], "maps": np.zeros((1, 9), np.uint8)})
+        == 1
+    )
     for wrong in (
         {"motion": motion},
         {"motion": motion, "face": face, "extra": face},

@@ -1,4 +1,6 @@
-"""A network's identity is that of the bytes that were loaded; where those are not known there is none."""
+"""A network's identity is that of the bytes that were loaded; where those are not known there is
+none.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,14 @@ class LoadedServer:
         return self.stamp
 
 
-async def test_equal_bytes_have_one_identity_wherever_they_lie_and_other_bytes_another(tmp_path: Path) -> None:
+async def test_equal_bytes_have_one_identity_wherever_they_lie_and_other_bytes_another(
+    tmp_path: Path,
+) -> None:
     found = []
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        found.append(await LocalInference(eye_repository(tmp_path / folder, seed=seed)).identity(EYE))
+        found.append(
+            await LocalInference(eye_repository(tmp_path / folder, seed=seed)).identity(EYE)
+        )
     assert found[0] is not None
     assert (found[0] == found[1], found[0] == found[2]) == (True, False)
 
@@ -47,7 +53,9 @@ async def test_weights_beside_the_graph_count_too(tmp_path: Path) -> None:
     assert await LocalInference(repository).identity(EYE) not in (None, before)
 
 
-async def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_is_read_again_only_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contract = eye_repository(tmp_path).models[EYE]
     identities, loaded = NetworkIdentities(), stamp_of(contract)
     first = await identities.of(contract, loaded)
@@ -55,7 +63,9 @@ async def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeyp
     assert await identities.of(contract, loaded) == first
 
 
-async def test_a_file_that_changed_after_it_was_loaded_is_not_what_is_served(tmp_path: Path) -> None:
+async def test_a_file_that_changed_after_it_was_loaded_is_not_what_is_served(
+    tmp_path: Path,
+) -> None:
     async with LocalInference(eye_repository(tmp_path)) as inference:
         before = await inference.identity(EYE)
         await inference.infer(EYE, LOOK, deadline=time.monotonic() + 20)
@@ -91,4 +101,8 @@ async def test_servers_agree_on_what_they_loaded_or_nothing_is_known(tmp_path: P
 
 async def test_timing_passes_the_identity_on(tmp_path: Path) -> None:
     local = LocalInference(eye_repository(tmp_path))
-    assert await TimedInference(local, Metrics()).identity(EYE) == await local.identity(EYE) is not None
+    assert (
+        await TimedInference(local, Metrics()).identity(EYE)
+        == await local.identity(EYE)
+        is not None
+    )

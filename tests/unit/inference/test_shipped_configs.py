@@ -1,4 +1,6 @@
-"""The rules for a `config.pbtxt` (model_repository/README.md), held by every one that is shipped."""
+"""The rules for a `config.pbtxt` (model_repository/README.md), held by every one that is
+shipped.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from orchestrator.core.paths import MODEL_REPOSITORY
 
 CONFIGS = {
     str(path.relative_to(MODEL_REPOSITORY)): path
-    for path in sorted((*MODEL_REPOSITORY.glob("*/config.pbtxt"), *MODEL_REPOSITORY.glob("*/configs/*.pbtxt")))
+    for path in sorted(
+        (*MODEL_REPOSITORY.glob("*/config.pbtxt"), *MODEL_REPOSITORY.glob("*/configs/*.pbtxt"))
+    )
 }
 GROUP = model_config_pb2.ModelInstanceGroup
 
@@ -34,7 +38,9 @@ def test_networks_take_one_thread_an_instance_on_whatever_device_there_is(name: 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_draws_by_opencv_is_not_multiplied_by_gpus(name: str) -> None:
     config = parsed(name)
-    assert config.backend != "python" or [group.kind for group in config.instance_group] == [GROUP.KIND_CPU]
+    assert config.backend != "python" or [group.kind for group in config.instance_group] == [
+        GROUP.KIND_CPU
+    ]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -17,7 +17,11 @@ SPOKEN = [True, False, False, False, False, True, True, True, True, False, False
 
 
 def patches(count: int, first: int = 0) -> np.ndarray:
-    return np.stack([np.full((2, 2, 3), first + index, np.uint8) for index in range(count)]) if count else np.empty((0, 2, 2, 3), np.uint8)
+    return (
+        np.stack([np.full((2, 2, 3), first + index, np.uint8) for index in range(count)])
+        if count
+        else np.empty((0, 2, 2, 3), np.uint8)
+    )
 
 
 def shares(layers: list[Painted | None]) -> list[float]:
@@ -39,7 +43,16 @@ def test_speech_grows_out_of_rest_and_goes_back() -> None:
 
 def test_the_last_mouth_is_what_fades_out() -> None:
     layers = faded(windows(SPOKEN), patches(6), None)
-    assert [int(layer.patch[0, 0, 0]) for layer in layers if layer is not None] == [0, 1, 2, 3, 3, 3, 4, 5]
+    assert [int(layer.patch[0, 0, 0]) for layer in layers if layer is not None] == [
+        0,
+        1,
+        2,
+        3,
+        3,
+        3,
+        4,
+        5,
+    ]
 
 
 @pytest.mark.parametrize("chunks", [[4, 4, 3], [1] * 11, [3, 1, 4, 3]])
@@ -48,7 +61,12 @@ def test_any_chunking_gives_the_same_shares(chunks: list[int]) -> None:
     for count in chunks:
         silent = SPOKEN[first : first + count]
         layers = faded(windows(silent, first), patches(silent.count(False), spoken), before)
-        found, before, first, spoken = found + layers, layers[-1], first + count, spoken + silent.count(False)
+        found, before, first, spoken = (
+            found + layers,
+            layers[-1],
+            first + count,
+            spoken + silent.count(False),
+        )
     assert shares(found) == pytest.approx(shares(faded(windows(SPOKEN), patches(6), None)))
 
 

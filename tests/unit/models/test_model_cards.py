@@ -1,4 +1,6 @@
-"""`docs/models.md` has a card for each model, and it says what adapter, configuration and gate say."""
+"""`docs/models.md` has a card for each model, and it says what adapter, configuration and gate
+say.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,19 @@ SHARED = ("audio2motion", "tpsm", "tpsm_speech")
 
 def rows(text: str) -> dict[str, list[str]]:
     """The cells of a table's rows by the first cell without its marks."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
     return {cells[0].split("`")[1] if "`" in cells[0] else cells[0]: cells[1:] for cells in lines}
 
 
 def written(tensors: tuple[TensorContract, ...]) -> set[str]:
-    return {f"`{tensor.name}` {tensor.datatype} [{', '.join(map(str, tensor.dims))}]" for tensor in tensors}
+    return {
+        f"`{tensor.name}` {tensor.datatype} [{', '.join(map(str, tensor.dims))}]"
+        for tensor in tensors
+    }
 
 
 def tensors_of(cell: str) -> set[str]:
@@ -47,7 +56,9 @@ def test_every_model_has_a_card_with_its_look_ahead_and_licence(model: LipSyncMo
 
 
 @pytest.mark.parametrize("model", ADAPTERS, ids=str)
-def test_a_card_has_every_network_with_the_tensors_of_its_configuration(model: LipSyncModel) -> None:
+def test_a_card_has_every_network_with_the_tensors_of_its_configuration(
+    model: LipSyncModel,
+) -> None:
     card = rows(CARDS[model.value])
     for network in (*ADAPTERS[model].spec.triton_models, *ADAPTERS[model].spec.ensembles):
         if network in SHARED and model is not LipSyncModel.TPSM:

@@ -42,12 +42,16 @@ def test_few_sessions_never_wait(sessions: int) -> None:
 
 
 @pytest.mark.parametrize(("sessions", "together"), [(8, 2.0), (16, 4.0), (40, 10.0)])
-def test_many_begin_together_and_none_waits_longer_than_the_window(sessions: int, together: float) -> None:
+def test_many_begin_together_and_none_waits_longer_than_the_window(
+    sessions: int, together: float
+) -> None:
     starts = starts_of(sessions)
     waits_ms = [1000.0 * (began_s - arrived_s) for arrived_s, began_s in starts]
     assert min(waits_ms) >= 0.0
     assert max(waits_ms) <= WINDOW_MS + 1e-6
-    assert len(starts) / len(Counter(began_s for _, began_s in starts)) == pytest.approx(together, rel=0.25)
+    assert len(starts) / len(Counter(began_s for _, began_s in starts)) == pytest.approx(
+        together, rel=0.25
+    )
 
 
 def test_a_window_of_no_length_keeps_nobody() -> None:

@@ -29,7 +29,9 @@ class Bench:
         faces: Any = SomeFaces(self.models)
         face = await faces.load_face_model("user-1", "face-1")
         video = VideoGeneratorService(ScriptedInference({"tpsm"}))
-        return await benchmark(list(self.models.values()), face, speech, faces, video, self.performance, *gpu)
+        return await benchmark(
+            list(self.models.values()), face, speech, faces, video, self.performance, *gpu
+        )
 
 
 def half_a_second() -> list[AudioChunk]:
@@ -45,7 +47,10 @@ def test_the_gpus_memory_is_the_most_that_was_measured_while_the_model_drew() ->
     bench.models[TPSM].script = [3.0, 3.0]
     began_s = 1000.0
     results = run_virtual(bench.run(half_a_second(), gpu_memory))
-    assert {result.model: result.gpu_memory_peak_mb for result in results} == {TPSM: 3000.0, STATIC: 1000.0}
+    assert {result.model: result.gpu_memory_peak_mb for result in results} == {
+        TPSM: 3000.0,
+        STATIC: 1000.0,
+    }
 
 
 def test_without_a_gpu_there_is_no_figure_and_no_wait() -> None:
@@ -64,12 +69,16 @@ def test_a_model_that_fails_is_left_out_and_its_watch_ends() -> None:
 
     bench = Bench()
     bench.models[TPSM].script = [LipSyncErrorCode.VIDEO_GENERATION_FAILED]
-    assert [result.model for result in run_virtual(bench.run(half_a_second(), gpu_memory))] == [STATIC]
+    assert [result.model for result in run_virtual(bench.run(half_a_second(), gpu_memory))] == [
+        STATIC
+    ]
     assert bench.performance.performance(TPSM).success_rate == 0.0
 
 
 @pytest.mark.parametrize(
-    "speech", [[], [pcm_chunk(), AudioChunk(b"odd", 0.0, 1, 16_000, 1, pcm_chunk().format)]], ids=["none", "not decodable"]
+    "speech",
+    [[], [pcm_chunk(), AudioChunk(b"odd", 0.0, 1, 16_000, 1, pcm_chunk().format)]],
+    ids=["none", "not decodable"],
 )
 def test_speech_that_cannot_be_heard_is_no_models_failure(speech: list[AudioChunk]) -> None:
     bench = Bench()

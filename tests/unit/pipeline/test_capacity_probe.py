@@ -42,12 +42,25 @@ from orchestrator.sessions.admission import RETRY_AFTER_S, SessionRegistry
         (8000.0, 2.0, 20.0, 1),
         (0.0, 1.0, 20.0, 104),
     ],
-    ids=["two cores", "four", "faster frames", "a dear model", "half a core", "a model far too slow", "a server elsewhere"],
+    ids=[
+        "two cores",
+        "four",
+        "faster frames",
+        "a dear model",
+        "half a core",
+        "a model far too slow",
+        "a server elsewhere",
+    ],
 )
-def test_faces_follow_from_cost_cores_and_rate(drawing_ms: float, cores: float, fps: float, faces: int) -> None:
+def test_faces_follow_from_cost_cores_and_rate(
+    drawing_ms: float, cores: float, fps: float, faces: int
+) -> None:
     capacity = capacity_of(drawing_ms, cores, fps)
     assert capacity.faces == faces
-    assert capacity.faces == 1 or capacity.faces * capacity.cpu_ms_per_frame * fps * (1.0 - PAUSES) <= cores * 1000.0
+    assert (
+        capacity.faces == 1
+        or capacity.faces * capacity.cpu_ms_per_frame * fps * (1.0 - PAUSES) <= cores * 1000.0
+    )
 
 
 def test_a_frame_costs_its_sending_too() -> None:
@@ -60,7 +73,10 @@ def test_what_goes_on_beside_a_round_is_not_counted_against_it() -> None:
     assert cost_of_round(0.2, 0.1, 3.0, 40) == 0.0
 
 
-@pytest.mark.parametrize(("text", "cores"), [("max 100000\n", math.inf), ("200000 100000\n", 2.0), ("50000 100000\n", 0.5)])
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000\n", math.inf), ("200000 100000\n", 2.0), ("50000 100000\n", 0.5)],
+)
 def test_a_containers_quota_is_cores(text: str, cores: float) -> None:
     assert cores_of_quota(text) == cores
 
@@ -74,9 +90,17 @@ def test_a_containers_quota_is_cores(text: str, cores: float) -> None:
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
         ({}, math.inf),
     ],
-    ids=["version 2", "version 2 without a limit", "version 1", "version 1 without a limit", "no control groups"],
+    ids=[
+        "version 2",
+        "version 2 without a limit",
+        "version 1",
+        "version 1 without a limit",
+        "no control groups",
+    ],
 )
-def test_the_quota_is_read_of_either_version_of_control_groups(files: dict[str, str], cores: float, tmp_path: Path) -> None:
+def test_the_quota_is_read_of_either_version_of_control_groups(
+    files: dict[str, str], cores: float, tmp_path: Path
+) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -106,7 +130,9 @@ def _session(name: str, heard_s: float = -math.inf) -> Session:
     return session
 
 
-async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_when_to_come_back() -> None:
+async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_when_to_come_back() -> (
+    None
+):
     registry = SessionRegistry(100)
     registry.carries = 2
     registry.add(_session("a", STILL_HEARD_S))
@@ -151,11 +177,15 @@ class FailsFirst:
     async def measured(self) -> Capacity:
         self.asked_s.append(asyncio.get_running_loop().time())
         if len(self.asked_s) <= self.failures:
-            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, "tpsm drew nothing to measure")
+            raise LipSyncError(
+                LipSyncErrorCode.VIDEO_GENERATION_FAILED, "tpsm drew nothing to measure"
+            )
         return capacity_of(2.4, 2.0, 20.0)
 
 
-def test_a_probe_that_fails_is_made_again_until_the_capacity_is_known(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_probe_that_fails_is_made_again_until_the_capacity_is_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model = FailsFirst(away_until_s=1010.0, failures=8)
     assert run_virtual(until_measured(model.ready, model.measured)).faces == 41
     waits = [after - before for before, after in pairwise(model.asked_s)]

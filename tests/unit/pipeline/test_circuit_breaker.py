@@ -1,4 +1,6 @@
-"""Circuits open on failures of the model itself, wait longer after each vain probe, and close on an answer."""
+"""Circuits open on failures of the model itself, wait longer after each vain probe, and close on an
+answer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ import pytest
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
-from orchestrator.pipeline.circuit_breaker import FIRST_PROBE_S, LONGEST_FLAP_S, LONGEST_PROBE_S, STEADY_S, PerformanceTracker
+from orchestrator.pipeline.circuit_breaker import (
+    FIRST_PROBE_S,
+    LONGEST_FLAP_S,
+    LONGEST_PROBE_S,
+    STEADY_S,
+    PerformanceTracker,
+)
 
 TPSM = LipSyncModel.TPSM
 
@@ -15,7 +23,14 @@ def test_a_new_model_is_trusted() -> None:
     assert PerformanceTracker().is_closed(TPSM)
 
 
-@pytest.mark.parametrize("code", [LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE])
+@pytest.mark.parametrize(
+    "code",
+    [
+        LipSyncErrorCode.TIMEOUT,
+        LipSyncErrorCode.MODEL_LOAD_FAILED,
+        LipSyncErrorCode.GPU_UNAVAILABLE,
+    ],
+)
 def test_a_failure_of_the_model_opens_its_circuit(code: LipSyncErrorCode) -> None:
     tracker = PerformanceTracker()
     tracker.record_failure(TPSM, code, now=10.0)
@@ -57,7 +72,9 @@ def test_an_answered_probe_closes_the_circuit() -> None:
 def test_figures_are_of_the_recent_batches() -> None:
     tracker = PerformanceTracker()
     for index in range(100):
-        tracker.record_success(TPSM, latency_ms=float(index), frames=2, now=index * 0.1, lasting_ms=100.0)
+        tracker.record_success(
+            TPSM, latency_ms=float(index), frames=2, now=index * 0.1, lasting_ms=100.0
+        )
     figures = tracker.performance(TPSM)
     assert figures.average_latency_ms == pytest.approx(49.5)
     assert figures.p95_latency_ms == pytest.approx(94.05)
@@ -75,7 +92,11 @@ def test_quality_is_what_the_model_declares_times_its_success() -> None:
 def test_what_nobody_reported_is_not_known() -> None:
     tracker = PerformanceTracker()
     figures = tracker.performance(TPSM)
-    assert (figures.queue_ms, figures.gpu_utilization, figures.memory_usage_mb) == (None, None, None)
+    assert (figures.queue_ms, figures.gpu_utilization, figures.memory_usage_mb) == (
+        None,
+        None,
+        None,
+    )
     tracker.note_resources(TPSM, queue_ms=3.0, gpu_utilization=0.5, memory_mb=80.0)
     figures = tracker.performance(TPSM)
     assert (figures.queue_ms, figures.gpu_utilization, figures.memory_usage_mb) == (3.0, 0.5, 80.0)

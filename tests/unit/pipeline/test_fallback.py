@@ -1,4 +1,6 @@
-"""A chain of models that time out, fail, answer garbage and flap: no frame is missing, the order is kept, and they come back."""
+"""A chain of models that time out, fail, answer garbage and flap: no frame is missing, the order is
+kept, and they come back.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,18 @@ from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.circuit_breaker import LONGEST_PROBE_S
 from orchestrator.pipeline.session_events import Failed, Switched
 
-TPSM, WAV2LIP, SADTALKER, STATIC = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.SADTALKER, LipSyncModel.STATIC
+TPSM, WAV2LIP, SADTALKER, STATIC = (
+    LipSyncModel.TPSM,
+    LipSyncModel.WAV2LIP,
+    LipSyncModel.SADTALKER,
+    LipSyncModel.STATIC,
+)
 CHAIN = (TPSM, WAV2LIP, SADTALKER, STATIC)
-TIMEOUT, LOST, GARBAGE = LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.VIDEO_GENERATION_FAILED
+TIMEOUT, LOST, GARBAGE = (
+    LipSyncErrorCode.TIMEOUT,
+    LipSyncErrorCode.MODEL_LOAD_FAILED,
+    LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+)
 
 SECONDS = 12
 FRAMES = 20 * SECONDS
@@ -39,7 +50,9 @@ class FaultyAdapter(ScriptedAdapter):
     """The fault comes back after this time, again and again."""
     asked_s: list[float] = field(default_factory=list)
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: object, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: object, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         now = float(windows.idle_s[0])
         self.asked_s.append(now)
         begin, end = self.fault_s
@@ -59,9 +72,18 @@ class DeafInference(ScriptedInference):
         return await super().infer(model, inputs, deadline=deadline)
 
 
-def four_models(tpsm: FaultyAdapter, wav2lip: FaultyAdapter | None = None, sadtalker: FaultyAdapter | None = None) -> Conversation:
-    others = (wav2lip or FaultyAdapter(WAV2LIP, grey=150), sadtalker or FaultyAdapter(SADTALKER, grey=100))
-    tpsm.spec = dataclasses.replace(tpsm.spec, quality=0.9)  # so much better than the others that it is worth a switch back
+def four_models(
+    tpsm: FaultyAdapter,
+    wav2lip: FaultyAdapter | None = None,
+    sadtalker: FaultyAdapter | None = None,
+) -> Conversation:
+    others = (
+        wav2lip or FaultyAdapter(WAV2LIP, grey=150),
+        sadtalker or FaultyAdapter(SADTALKER, grey=100),
+    )
+    tpsm.spec = dataclasses.replace(
+        tpsm.spec, quality=0.9
+    )  # so much better than the others that it is worth a switch back
     return Conversation(
         tpsm=tpsm,
         static=ScriptedAdapter(STATIC, grey=50, ahead_frames=0),
@@ -79,7 +101,9 @@ async def speech(conversation: Conversation) -> None:
 def nothing_is_missing(conversation: Conversation) -> None:
     frames = [out.frame for out in conversation.frames()]
     assert [frame.sequence_number for frame in frames] == list(range(FRAMES))
-    assert [frame.audio_timestamp_ms for frame in frames] == pytest.approx([5000.0 + 50.0 * number for number in range(FRAMES)])
+    assert [frame.audio_timestamp_ms for frame in frames] == pytest.approx(
+        [5000.0 + 50.0 * number for number in range(FRAMES)]
+    )
     assert conversation.of(Failed) == []
 
 
@@ -100,7 +124,10 @@ FAULTS = {
     "answers one colour": ((4, 256, 256, 1), "VIDEO_GENERATION_FAILED"),
     "answers small pictures": ((4, 96, 96, 3), "VIDEO_GENERATION_FAILED"),
     "answers nothing": ((0,), "VIDEO_GENERATION_FAILED"),
-    "breaks on its network's shapes": (ValueError("cannot reshape array"), "VIDEO_GENERATION_FAILED"),
+    "breaks on its network's shapes": (
+        ValueError("cannot reshape array"),
+        "VIDEO_GENERATION_FAILED",
+    ),
     "misses an output": (KeyError("patch"), "VIDEO_GENERATION_FAILED"),
 }
 
@@ -110,14 +137,18 @@ def test_a_model_that_fails_for_a_while_costs_no_frame_and_is_back_within_five_s
     fault: float | LipSyncErrorCode | Exception | tuple[int, ...], code: str
 ) -> None:
     well_s = 4.0
-    conversation = play(speech, four_models(FaultyAdapter(TPSM, grey=200, fault=fault, fault_s=(2.0, well_s))))
+    conversation = play(
+        speech, four_models(FaultyAdapter(TPSM, grey=200, fault=fault, fault_s=(2.0, well_s)))
+    )
     nothing_is_missing(conversation)
     assert switches(conversation)[0] == (TPSM, WAV2LIP, code)
     drawn = drawn_by(conversation)
     assert set(drawn) == {TPSM, WAV2LIP}, "the next of the chain is enough"
     first_failed = drawn.index(WAV2LIP)
     assert first_failed / 20.0 == pytest.approx(2.0, abs=0.2)
-    back = len(drawn) - next(index for index, model in enumerate(reversed(drawn)) if model is not TPSM)
+    back = len(drawn) - next(
+        index for index, model in enumerate(reversed(drawn)) if model is not TPSM
+    )
     assert well_s <= back / 20.0 <= well_s + 5.0
 
 
@@ -141,7 +172,9 @@ def test_when_all_fail_in_the_same_batch_the_last_resort_draws_it() -> None:
     conversation = play(speech, four_models(*adapters))
     nothing_is_missing(conversation)
     assert switches(conversation)[0] == (TPSM, STATIC, "MODEL_LOAD_FAILED")
-    assert [model for model in adapters if abs(model.asked_s[0] - 1.0) > 0.2 and model.model is not TPSM] == []
+    assert [
+        model for model in adapters if abs(model.asked_s[0] - 1.0) > 0.2 and model.model is not TPSM
+    ] == []
     assert drawn_by(conversation)[-1] is TPSM
 
 
@@ -159,18 +192,30 @@ def test_a_flapping_model_stays_away_longer_each_time_and_comes_back_for_good() 
     conversation.inference.ready_models -= {"wav2lip", "sadtalker"}
     play(speech, conversation)
     nothing_is_missing(conversation)
-    left_s = [left_s for left_s, out in conversation.sent if isinstance(out, Switched) and out.after is STATIC]
+    left_s = [
+        left_s
+        for left_s, out in conversation.sent
+        if isinstance(out, Switched) and out.after is STATIC
+    ]
     waits_s = np.diff(left_s)
     assert 3 <= len(left_s) <= 7, "not once for each of its sixty faults"
     assert list(waits_s) == sorted(waits_s)
     assert all(
-        away.after is STATIC and back.reason == "RECOVERED" for away, back in pairwise(conversation.of(Switched)[:6]) if away.before is TPSM
+        away.after is STATIC and back.reason == "RECOVERED"
+        for away, back in pairwise(conversation.of(Switched)[:6])
+        if away.before is TPSM
     )
 
 
-@pytest.mark.parametrize("fault", [9.0, LOST, (1, 256, 256, 3)], ids=["times out", "is gone", "answers garbage"])
-def test_pictures_grow_out_of_one_another_over_a_switch(fault: float | LipSyncErrorCode | tuple[int, ...]) -> None:
-    conversation = play(speech, four_models(FaultyAdapter(TPSM, grey=200, fault=fault, fault_s=(2.0, 4.0))))
+@pytest.mark.parametrize(
+    "fault", [9.0, LOST, (1, 256, 256, 3)], ids=["times out", "is gone", "answers garbage"]
+)
+def test_pictures_grow_out_of_one_another_over_a_switch(
+    fault: float | LipSyncErrorCode | tuple[int, ...],
+) -> None:
+    conversation = play(
+        speech, four_models(FaultyAdapter(TPSM, grey=200, fault=fault, fault_s=(2.0, 4.0)))
+    )
     greys = [float(np.mean(picture(out.frame.data))) for out in conversation.frames()]
     steps = np.abs(np.diff(greys))
     assert max(greys) - min(greys) == pytest.approx(50.0, abs=2.0)
@@ -178,7 +223,10 @@ def test_pictures_grow_out_of_one_another_over_a_switch(fault: float | LipSyncEr
 
 
 def test_the_circuit_opens_at_the_fault_and_closes_at_the_first_probe_that_is_answered() -> None:
-    conversation, changes_s = four_models(FaultyAdapter(TPSM, fault=LOST, fault_s=(1.8, 4.0))), list[tuple[float, bool]]()
+    conversation, changes_s = (
+        four_models(FaultyAdapter(TPSM, fault=LOST, fault_s=(1.8, 4.0))),
+        list[tuple[float, bool]](),
+    )
     inference = DeafInference({"tpsm", "wav2lip", "sadtalker"})
 
     async def watch(began_s: float) -> None:

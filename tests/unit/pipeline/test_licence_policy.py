@@ -1,4 +1,6 @@
-"""The operator's rule on licences: what it refuses, what it names instead, and what a session is told."""
+"""The operator's rule on licences: what it refuses, what it names instead, and what a session is
+told.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,19 @@ from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFram
 from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.worker import LiveSession
 
-TPSM, WAV2LIP, SADTALKER, STATIC = LipSyncModel.TPSM, LipSyncModel.WAV2LIP, LipSyncModel.SADTALKER, LipSyncModel.STATIC
+TPSM, WAV2LIP, SADTALKER, STATIC = (
+    LipSyncModel.TPSM,
+    LipSyncModel.WAV2LIP,
+    LipSyncModel.SADTALKER,
+    LipSyncModel.STATIC,
+)
 RESEARCH = Licences("ours", "research only", commercial=False)
 SAFE = ServiceConfig(commercial_safe=True)
 
 
-def adapters(research: tuple[LipSyncModel, ...] = (WAV2LIP,)) -> dict[LipSyncModel, ScriptedAdapter]:
+def adapters(
+    research: tuple[LipSyncModel, ...] = (WAV2LIP,),
+) -> dict[LipSyncModel, ScriptedAdapter]:
     """Scripted models; `research` are not for commercial use."""
     found = {model: ScriptedAdapter(model) for model in (TPSM, WAV2LIP, STATIC)}
     for model in research:
@@ -35,16 +44,24 @@ def adapters(research: tuple[LipSyncModel, ...] = (WAV2LIP,)) -> dict[LipSyncMod
     return found
 
 
-def test_what_is_not_for_commercial_use_is_refused_with_its_licences_and_only_when_asked_for() -> None:
+def test_what_is_not_for_commercial_use_is_refused_with_its_licences_and_only_when_asked_for() -> (
+    None
+):
     assert refused_models(adapters(), commercial_safe=False) == {}
     refused = refused_models(adapters(), commercial_safe=True)
     assert list(refused) == [WAV2LIP]
-    assert refused[WAV2LIP] == "wav2lip is refused by commercial_safe (code: ours; weights: research only)"
+    assert (
+        refused[WAV2LIP]
+        == "wav2lip is refused by commercial_safe (code: ours; weights: research only)"
+    )
 
 
 def test_of_our_own_models_only_those_of_others_weights_are_refused() -> None:
     assert not {TPSM, STATIC} & refused_models(ADAPTERS, commercial_safe=True).keys()
-    assert not (ADAPTERS.keys() - {TPSM, STATIC}) - refused_models(ADAPTERS, commercial_safe=True).keys()
+    assert (
+        not (ADAPTERS.keys() - {TPSM, STATIC})
+        - refused_models(ADAPTERS, commercial_safe=True).keys()
+    )
 
 
 def test_the_best_that_is_permitted_is_named_instead() -> None:
@@ -54,17 +71,25 @@ def test_the_best_that_is_permitted_is_named_instead() -> None:
 
 def test_a_default_model_that_is_refused_is_an_error_that_names_another() -> None:
     config = dataclasses.replace(SAFE, default_model=WAV2LIP)
-    with pytest.raises(ConfigError, match=r"default_model: wav2lip is refused .*weights: research only.*; use tpsm"):
+    with pytest.raises(
+        ConfigError, match=r"default_model: wav2lip is refused .*weights: research only.*; use tpsm"
+    ):
         check_models(config, adapters(), chain_is_named=False)
-    check_models(dataclasses.replace(config, commercial_safe=False), adapters(), chain_is_named=False)
+    check_models(
+        dataclasses.replace(config, commercial_safe=False), adapters(), chain_is_named=False
+    )
 
 
 def test_a_chain_that_somebody_named_is_refused_and_the_default_one_leaves_models_out() -> None:
     check_models(SAFE, adapters(), chain_is_named=False)
-    with pytest.raises(ConfigError, match=r"fallback_chain: wav2lip is refused.*; use tpsm,sadtalker,static"):
+    with pytest.raises(
+        ConfigError, match=r"fallback_chain: wav2lip is refused.*; use tpsm,sadtalker,static"
+    ):
         check_models(SAFE, adapters(), chain_is_named=True)
     with pytest.raises(ConfigError, match=r"^models: wav2lip is refused.*; use tpsm$"):
-        check_models(dataclasses.replace(SAFE, models=(TPSM, WAV2LIP)), adapters(), chain_is_named=False)
+        check_models(
+            dataclasses.replace(SAFE, models=(TPSM, WAV2LIP)), adapters(), chain_is_named=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +102,11 @@ def test_a_chain_that_somebody_named_is_refused_and_the_default_one_leaves_model
     ids=["flag", "environment", "file"],
 )
 def test_the_rule_comes_from_flag_environment_and_file(
-    flags: Mapping[str, object], environment: dict[str, str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: Mapping[str, object],
+    environment: dict[str, str],
+    file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
@@ -87,7 +116,9 @@ def test_the_rule_comes_from_flag_environment_and_file(
 
 
 def sent_after(preference: LipSyncModel, *, config: ServiceConfig = SAFE) -> list[object]:
-    """What a session of half a second is sent whose client prefers a model, twice before the turn and once within it."""
+    """What a session of half a second is sent whose client prefers a model, twice before the turn
+    and once within it.
+    """
 
     async def talk() -> list[object]:
         service = scripted_service(adapters(), ScriptedInference({"tpsm", "wav2lip"}), config)
@@ -97,7 +128,9 @@ def sent_after(preference: LipSyncModel, *, config: ServiceConfig = SAFE) -> lis
         await live.prefer(preference)
         for number in range(5):
             chunk = pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
-            await live.accept(InboxItem(1, "turn-001", VideoGenerationConfig(), "face-1", chunk, 1000.0, 100.0))
+            await live.accept(
+                InboxItem(1, "turn-001", VideoGenerationConfig(), "face-1", chunk, 1000.0, 100.0)
+            )
         await session.inbox.close()
         await live.work()
         await live.prefer(preference)
@@ -124,4 +157,6 @@ def test_a_session_that_prefers_a_refused_model_is_told_once_and_served_by_anoth
 def test_without_the_rule_the_preference_is_served() -> None:
     sent = sent_after(WAV2LIP, config=ServiceConfig())
     assert not [item for item in sent if isinstance(item, Failed)]
-    assert {item.frame.lip_sync_model for item in sent if isinstance(item, OutgoingFrame)} == {WAV2LIP}
+    assert {item.frame.lip_sync_model for item in sent if isinstance(item, OutgoingFrame)} == {
+        WAV2LIP
+    }

@@ -22,7 +22,10 @@ def test_what_this_repository_ships_can_be_used(model: LipSyncModel) -> None:
 
 def test_files_that_are_missing_are_named_with_the_command_that_makes_them(tmp_path: Path) -> None:
     reason = why_not(LipSyncModel.TPSM, Repository(tmp_path / "models", {}))
-    assert "missing models/audio2motion/config.pbtxt, models/tpsm/config.pbtxt: python -m export audio2motion && git checkout" in reason
+    assert (
+        "missing models/audio2motion/config.pbtxt, models/tpsm/config.pbtxt: python "
+        "-m export audio2motion && git checkout" in reason
+    )
 
 
 def test_the_last_resort_needs_no_files(tmp_path: Path) -> None:

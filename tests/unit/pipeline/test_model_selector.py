@@ -1,4 +1,6 @@
-"""What the Tritons say of themselves moves the choice of the model: their queues, and whether there is a GPU."""
+"""What the Tritons say of themselves moves the choice of the model: their queues, and whether there
+is a GPU.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def two_models(*, gpu_memory_mb: int = 0) -> FramePipeline:
 
 
 def queue(model: str, wait_ms: float) -> TritonFigures:
-    return TritonFigures({model: ModelLoad(queue_ms=wait_ms, batch_size=4.0, requests=100, failures=0)})
+    return TritonFigures(
+        {model: ModelLoad(queue_ms=wait_ms, batch_size=4.0, requests=100, failures=0)}
+    )
 
 
 async def first_choice(pipeline: FramePipeline) -> LipSyncModel:
@@ -37,7 +41,9 @@ async def first_choice(pipeline: FramePipeline) -> LipSyncModel:
 async def draw(pipeline: FramePipeline, model: LipSyncModel) -> None:
     for _ in range(3):
         await asyncio.sleep(0.1)
-        pipeline.performance.record_success(model, 20.0, 2, asyncio.get_running_loop().time(), lasting_ms=100.0)
+        pipeline.performance.record_success(
+            model, 20.0, 2, asyncio.get_running_loop().time(), lasting_ms=100.0
+        )
 
 
 def test_a_full_queue_keeps_sessions_from_a_model_that_has_not_drawn_here_for_a_while() -> None:
@@ -68,7 +74,9 @@ def test_a_batchs_own_latency_holds_its_wait_already() -> None:
 def test_a_gpu_that_triton_reports_lets_its_models_in_before_they_were_measured() -> None:
     async def script() -> tuple[bool, float | None, float | None]:
         pipeline = two_models(gpu_memory_mb=1000)
-        pipeline.choice.note_triton(TritonFigures(gpu_utilization=0.25, gpu_used_mb=512.0, gpu_total_mb=1024.0))
+        pipeline.choice.note_triton(
+            TritonFigures(gpu_utilization=0.25, gpu_used_mb=512.0, gpu_total_mb=1024.0)
+        )
         figures = pipeline.performance.performance(WAV2LIP)
         return pipeline.choice.gpu_available, figures.gpu_utilization, figures.memory_usage_mb
 

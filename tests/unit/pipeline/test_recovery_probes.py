@@ -1,4 +1,6 @@
-"""Failed models are asked whether they are back: each in its own time, however slow another one is."""
+"""Failed models are asked whether they are back: each in its own time, however slow another one
+is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
 from orchestrator.inference import InferenceError, Tensors
 from orchestrator.pipeline.circuit_breaker import LONGEST_PROBE_S, PerformanceTracker
-from orchestrator.pipeline.recovery_probes import LONGEST_SLOW_PROBE_S, SHORTEST_DEADLINE_S, SLACK, Probes
+from orchestrator.pipeline.recovery_probes import (
+    LONGEST_SLOW_PROBE_S,
+    SHORTEST_DEADLINE_S,
+    SLACK,
+    Probes,
+)
 from orchestrator.video.generator import VideoGeneratorService
 
 TPSM, SADTALKER = LipSyncModel.TPSM, LipSyncModel.SADTALKER
@@ -39,11 +46,15 @@ class SlowInference(ScriptedInference):
                     if asyncio.get_running_loop().time() < self.well_at_s:
                         await asyncio.sleep(SECONDS_PER_FRAME)
             except TimeoutError:
-                raise InferenceError(LipSyncErrorCode.TIMEOUT, "no answer before the deadline", model=model) from None
+                raise InferenceError(
+                    LipSyncErrorCode.TIMEOUT, "no answer before the deadline", model=model
+                ) from None
         return {}
 
 
-def probes(inference: ScriptedInference, tracker: PerformanceTracker, chunk_deadline_s: float) -> Probes:
+def probes(
+    inference: ScriptedInference, tracker: PerformanceTracker, chunk_deadline_s: float
+) -> Probes:
     adapters = {model: ScriptedAdapter(model) for model in (TPSM, SADTALKER)}
     return Probes(adapters, VideoGeneratorService(inference), tracker, chunk_deadline_s)
 
@@ -64,13 +75,20 @@ def failed(*models: LipSyncModel) -> PerformanceTracker:
 
 def test_a_slow_model_comes_back_where_a_chunk_may_take_so_long() -> None:
     tracker = failed(SADTALKER)
-    run_virtual(run_for(probes(SlowInference(SADTALKER.value), tracker, chunk_deadline_s=60.0), SECONDS_PER_FRAME + 1.0))
+    run_virtual(
+        run_for(
+            probes(SlowInference(SADTALKER.value), tracker, chunk_deadline_s=60.0),
+            SECONDS_PER_FRAME + 1.0,
+        )
+    )
     assert tracker.is_closed(SADTALKER)
 
 
 def test_a_slow_model_keeps_no_other_from_coming_back() -> None:
     tracker = failed(SADTALKER, TPSM)
-    run_virtual(run_for(probes(SlowInference(SADTALKER.value), tracker, chunk_deadline_s=60.0), 1.0))
+    run_virtual(
+        run_for(probes(SlowInference(SADTALKER.value), tracker, chunk_deadline_s=60.0), 1.0)
+    )
     assert tracker.is_closed(TPSM)
     assert not tracker.is_closed(SADTALKER)
 
@@ -87,8 +105,12 @@ CHUNK_DEADLINE_S = 0.3
 NEXT_CHUNK_S = 0.1
 
 
-async def away_after(inference: SlowInference, tracker: PerformanceTracker, closes: int = 1) -> float:
-    """How long after it was well again an ill model was away, the last of so many times in a row."""
+async def away_after(
+    inference: SlowInference, tracker: PerformanceTracker, closes: int = 1
+) -> float:
+    """How long after it was well again an ill model was away, the last of so many times in a
+    row.
+    """
     loop = asyncio.get_running_loop()
     probing = probes(inference, tracker, CHUNK_DEADLINE_S)
     task = asyncio.create_task(probing.run())
@@ -111,12 +133,18 @@ def test_a_model_that_drew_in_time_before_is_back_within_five_seconds_of_being_w
 
 
 def test_so_is_one_that_answered_a_probe_even_if_it_falls_ill_again_and_again() -> None:
-    assert run_virtual(away_after(SlowInference(SADTALKER.value), PerformanceTracker(), closes=6)) + NEXT_CHUNK_S < 5.0
+    assert (
+        run_virtual(away_after(SlowInference(SADTALKER.value), PerformanceTracker(), closes=6))
+        + NEXT_CHUNK_S
+        < 5.0
+    )
 
 
 def test_a_model_that_only_had_the_time_of_a_recording_counts_as_too_slow_for_a_chunk() -> None:
     tracker = PerformanceTracker()
-    tracker.record_success(SADTALKER, latency_ms=1000.0 * SECONDS_PER_FRAME, frames=2, now=1.0, lasting_ms=100.0)
+    tracker.record_success(
+        SADTALKER, latency_ms=1000.0 * SECONDS_PER_FRAME, frames=2, now=1.0, lasting_ms=100.0
+    )
     probing = probes(ScriptedInference(), tracker, CHUNK_DEADLINE_S)
     assert probing.longest_wait_s(SADTALKER, timed_out=True) == LONGEST_SLOW_PROBE_S
     assert probing.longest_wait_s(SADTALKER, timed_out=False) == LONGEST_PROBE_S

@@ -1,4 +1,6 @@
-"""A movie is opened, coded and closed beside the event loop, which others' live frames wait for, and never in two threads at once."""
+"""A movie is opened, coded and closed beside the event loop, which others' live frames wait for,
+and never in two threads at once.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from orchestrator.pipeline.render_mp4 import film
 from orchestrator.video import mp4_writer
 
 SIZE, BATCH, BATCHES = 128, 5, 4
-WISH = Wish("ann", "portrait", LipSyncModel.TPSM, VideoGenerationConfig(20.0, Resolution(SIZE, SIZE)))
+WISH = Wish(
+    "ann", "portrait", LipSyncModel.TPSM, VideoGenerationConfig(20.0, Resolution(SIZE, SIZE))
+)
 
 
 class Drawn:
@@ -37,7 +41,9 @@ class Drawn:
 
 @dataclass
 class Watched:
-    """What is done to a movie's file, and in which threads; a step may be made to wait until the test lets it go on."""
+    """What is done to a movie's file, and in which threads; a step may be made to wait until the
+    test lets it go on.
+    """
 
     held: str | None = None
     steps: list[str] = field(default_factory=list)
@@ -80,12 +86,18 @@ class WatchedContainer:
         self._watched.step("close", self._container.close)
 
 
-def _watched_movie(monkeypatch: pytest.MonkeyPatch, held: str | None = None) -> tuple[Watched, Sound]:
+def _watched_movie(
+    monkeypatch: pytest.MonkeyPatch, held: str | None = None
+) -> tuple[Watched, Sound]:
     """One whose sound has to be resampled."""
     watched, opened = Watched(held), av.open
     monkeypatch.setattr(WatchedSound, "watched", watched, raising=False)
     monkeypatch.setattr(
-        mp4_writer.av, "open", lambda *args, **options: WatchedContainer(watched.step("open", lambda: opened(*args, **options)), watched)
+        mp4_writer.av,
+        "open",
+        lambda *args, **options: WatchedContainer(
+            watched.step("open", lambda: opened(*args, **options)), watched
+        ),
     )
     return watched, WatchedSound(np.zeros((2, 44_056), np.float32), 44_056)
 
@@ -97,7 +109,9 @@ def _names(folder: Path) -> list[str]:
 async def _nothing(_: int) -> None: ...
 
 
-async def test_no_step_of_a_movie_is_done_in_the_event_loops_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_step_of_a_movie_is_done_in_the_event_loops_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watched, sound = _watched_movie(monkeypatch)
     assert await film(Drawn(), WISH, sound, tmp_path / "out.mp4", _nothing) == BATCH * BATCHES  # type: ignore[arg-type]
     assert {"resample ends", "open ends", "mux ends", "close ends"} <= set(watched.steps)
@@ -118,12 +132,16 @@ async def test_whoever_is_cancelled_ever_so_often_waits_for_the_thread_and_close
             filming.cancel()
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert not filming.done() and len(watched.steps) == steps, "the file is left alone while a thread is at it"
+            assert not filming.done() and len(watched.steps) == steps, (
+                "the file is left alone while a thread is at it"
+            )
     finally:
         watched.released.set()
     with pytest.raises(asyncio.CancelledError):
         await filming
     assert watched.steps[-1] == "close ends"
-    assert watched.steps[1::2] == [step.replace("begins", "ends") for step in watched.steps[::2]], "one step after another"
+    assert watched.steps[1::2] == [step.replace("begins", "ends") for step in watched.steps[::2]], (
+        "one step after another"
+    )
     assert threading.current_thread() not in watched.threads
     assert not [name for name in _names(tmp_path) if name.endswith(".part")]

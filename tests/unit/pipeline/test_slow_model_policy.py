@@ -26,24 +26,45 @@ AWAY = GivingWay(frozenset({WAV2LIP}), since_s=100.0)
     ids=["late by half an inbox", "the inbox nearly full", "a small inbox", "far too slow"],
 )
 def test_a_model_gives_way_where_sound_would_be_lost(changes: dict[str, Any]) -> None:
-    assert after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay(frozenset({WAV2LIP}), 7.0)
+    assert after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay(
+        frozenset({WAV2LIP}), 7.0
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"load": 0.9}, {"more_comes": False}, {"fill": 0.4}, {"late_s": 14.0}, {"late_s": 1.0, "fill": 0.95}],
-    ids=["it keeps up", "nothing more comes", "little waits", "not so late yet", "the client is ahead"],
+    [
+        {"load": 0.9},
+        {"more_comes": False},
+        {"fill": 0.4},
+        {"late_s": 14.0},
+        {"late_s": 1.0, "fill": 0.95},
+    ],
+    ids=[
+        "it keeps up",
+        "nothing more comes",
+        "little waits",
+        "not so late yet",
+        "the client is ahead",
+    ],
 )
 def test_it_does_not_where_none_would(changes: dict[str, Any]) -> None:
-    assert after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay()
+    assert (
+        after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay()
+    )
 
 
 def test_one_that_took_over_and_is_too_slow_as_well_follows_it() -> None:
     assert after_look(AWAY, LATE, TPSM, 103.0) == GivingWay(frozenset({WAV2LIP, TPSM}), 103.0)
 
 
-@pytest.mark.parametrize(("late_s", "inbox_s", "back"), [(1.9, 30.0, True), (2.1, 30.0, False), (0.2, 2.0, True), (0.3, 2.0, False)])
-def test_it_is_asked_again_when_the_frames_have_caught_up(late_s: float, inbox_s: float, back: bool) -> None:
+@pytest.mark.parametrize(
+    ("late_s", "inbox_s", "back"),
+    [(1.9, 30.0, True), (2.1, 30.0, False), (0.2, 2.0, True), (0.3, 2.0, False)],
+)
+def test_it_is_asked_again_when_the_frames_have_caught_up(
+    late_s: float, inbox_s: float, back: bool
+) -> None:
     waiting = dataclasses.replace(LATE, late_s=late_s, inbox_s=inbox_s, load=0.2)
     assert after_look(AWAY, waiting, TPSM, 100.0 + DWELL_S) == (GivingWay() if back else AWAY)
 

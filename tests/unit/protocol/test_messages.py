@@ -40,9 +40,17 @@ def parse_audio(message: dict[str, Any]) -> protocol.AudioRequest:
 
 def test_the_specifications_message_is_understood() -> None:
     request = parse_audio(seed_message())
-    assert (request.session_id, request.user_id, request.face_model_id) == ("session-123", "user-456", "face-model-789")
+    assert (request.session_id, request.user_id, request.face_model_id) == (
+        "session-123",
+        "user-456",
+        "face-model-789",
+    )
     assert request.model_preference is LipSyncModel.TPSM
-    assert (request.chunk.sample_rate_hz, request.chunk.format, len(request.chunk.data)) == (16000, AudioFormat.PCM, 3200)
+    assert (request.chunk.sample_rate_hz, request.chunk.format, len(request.chunk.data)) == (
+        16000,
+        AudioFormat.PCM,
+        3200,
+    )
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -115,10 +123,14 @@ def test_a_bad_field_is_named(path: str, value: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("binary", [False, True])
-def test_a_field_of_few_values_is_refused_with_what_to_send(path: str, value: str, choices: str, binary: bool) -> None:
+def test_a_field_of_few_values_is_refused_with_what_to_send(
+    path: str, value: str, choices: str, binary: bool
+) -> None:
     text = json.dumps(changed(path, value))
     with pytest.raises(LipSyncError) as caught:
-        protocol.parse_binary(protocol.join_binary(text.encode(), b"")) if binary else protocol.parse(text)
+        protocol.parse_binary(
+            protocol.join_binary(text.encode(), b"")
+        ) if binary else protocol.parse(text)
     assert caught.value.message.startswith(f"{path}: is '{value}'; send one of {choices}")
 
 
@@ -132,7 +144,10 @@ def test_a_bad_id_is_explained_in_words() -> None:
         parse_audio(changed("faceModelId", "a/b"))
 
 
-@pytest.mark.parametrize("size", [{"width": 256, "height": 512}, {"width": 1024, "height": 1024}, {"width": 0, "height": 0}])
+@pytest.mark.parametrize(
+    "size",
+    [{"width": 256, "height": 512}, {"width": 1024, "height": 1024}, {"width": 0, "height": 0}],
+)
 def test_only_the_offered_sizes_are_drawn(size: dict[str, int]) -> None:
     with pytest.raises(LipSyncError) as caught:
         parse_audio(changed("config.resolution", size))
@@ -140,7 +155,16 @@ def test_only_the_offered_sizes_are_drawn(size: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["type", "sessionId", "userId", "audioChunk", "audioChunk.data", "audioChunk.timestamp", "audioChunk.format"]
+    "path",
+    [
+        "type",
+        "sessionId",
+        "userId",
+        "audioChunk",
+        "audioChunk.data",
+        "audioChunk.timestamp",
+        "audioChunk.format",
+    ],
 )
 def test_a_missing_field_is_named(path: str) -> None:
     message = seed_message()
@@ -155,7 +179,20 @@ def test_a_missing_field_is_named(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", "{", "[]", "null", "7", '"text"', '{"type": "dance"}', '{"type": null}', "[" * 100_000, "\ud800"]
+    "text",
+    [
+        "",
+        "hello",
+        "{",
+        "[]",
+        "null",
+        "7",
+        '"text"',
+        '{"type": "dance"}',
+        '{"type": null}',
+        "[" * 100_000,
+        "\ud800",
+    ],
 )
 def test_what_is_no_message_is_refused(text: str) -> None:
     with pytest.raises(LipSyncError) as caught:
@@ -167,7 +204,9 @@ def test_what_is_no_message_is_refused(text: str) -> None:
 def test_a_refused_message_is_told_to_the_session_it_names() -> None:
     assert protocol.session_of('{"sessionId": "session-123", "type": 5}') == "session-123"
     assert protocol.session_of('{"sessionId": 5}') is None
-    assert protocol.session_of('{"sessionId": "x\\n2026-01-01 ERROR all faces were deleted"}') is None
+    assert (
+        protocol.session_of('{"sessionId": "x\\n2026-01-01 ERROR all faces were deleted"}') is None
+    )
     assert protocol.session_of('{"sessionId": "' + "x" * 129 + '"}') is None
     assert protocol.session_of("nonsense") is None
 
@@ -175,7 +214,10 @@ def test_a_refused_message_is_told_to_the_session_it_names() -> None:
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ('{"type": "resume_session", "sessionId": "s", "userId": "u", "nextFrame": -7}', "nextFrame"),
+        (
+            '{"type": "resume_session", "sessionId": "s", "userId": "u", "nextFrame": -7}',
+            "nextFrame",
+        ),
         ('{"type": "client_report", "sessionId": "s", "avOffsetMs": 1e308}', "avOffsetMs"),
         ('{"type": "client_report", "sessionId": "s", "avOffsetMs": -60001}', "avOffsetMs"),
         ('{"type": "client_report", "sessionId": "s", "avOffsetMs": 1e999}', "avOffsetMs"),
@@ -184,12 +226,18 @@ def test_a_refused_message_is_told_to_the_session_it_names() -> None:
 @pytest.mark.parametrize("binary", [False, True])
 def test_figures_out_of_any_range_are_named(text: str, field: str, binary: bool) -> None:
     with pytest.raises(LipSyncError) as caught:
-        protocol.parse_binary(protocol.join_binary(text.encode(), b"")) if binary else protocol.parse(text)
+        protocol.parse_binary(
+            protocol.join_binary(text.encode(), b"")
+        ) if binary else protocol.parse(text)
     assert caught.value.details["field"] == ("message" if binary and "e999" in text else field)
 
 
 def test_a_refusal_repeats_little_of_what_was_sent() -> None:
-    message = {"type": "switch_model", "sessionId": "s", "model": "' - at `$.secret` " + "A" * 1_000_000}
+    message = {
+        "type": "switch_model",
+        "sessionId": "s",
+        "model": "' - at `$.secret` " + "A" * 1_000_000,
+    }
     with pytest.raises(LipSyncError) as caught:
         protocol.parse(json.dumps(message))
     assert caught.value.details["field"] == "model"
@@ -199,8 +247,14 @@ def test_a_refusal_repeats_little_of_what_was_sent() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ('{"type": "end_utterance", "sessionId": "s", "timestamp": 1705312201000}', protocol.EndUtterance),
-        ('{"type": "interruption", "sessionId": "s", "timestamp": 1705312201000, "turnIndex": 1}', protocol.Interruption),
+        (
+            '{"type": "end_utterance", "sessionId": "s", "timestamp": 1705312201000}',
+            protocol.EndUtterance,
+        ),
+        (
+            '{"type": "interruption", "sessionId": "s", "timestamp": 1705312201000, "turnIndex": 1}',
+            protocol.Interruption,
+        ),
         ('{"type": "switch_model", "sessionId": "s", "model": "wav2lip"}', protocol.SwitchModel),
         (
             '{"type": "client_report", "sessionId": "s", "bandwidthKbps": 800, "packetLossPercent": 1.5, "avOffsetMs": -8}',
@@ -215,19 +269,42 @@ def test_control_messages_are_understood(text: str, kind: type) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("bandwidthKbps", -5), ("bandwidthKbps", 1e300), ("packetLossPercent", 150), ("packetLossPercent", -1), ("avOffsetMs", 1e9)],
+    [
+        ("bandwidthKbps", -5),
+        ("bandwidthKbps", 1e300),
+        ("packetLossPercent", 150),
+        ("packetLossPercent", -1),
+        ("avOffsetMs", 1e9),
+    ],
 )
 def test_a_figure_that_nobody_can_have_measured_is_named(field: str, value: float) -> None:
     text = json.dumps({"type": "client_report", "sessionId": "s", field: value}).encode()
-    for read in (lambda: protocol.parse(text), lambda: protocol.parse_binary(struct.pack(">I", len(text)) + text)):
+    for read in (
+        lambda: protocol.parse(text),
+        lambda: protocol.parse_binary(struct.pack(">I", len(text)) + text),
+    ):
         with pytest.raises(LipSyncError) as caught:
             read()
-        assert (caught.value.code, caught.value.details["field"]) == (LipSyncErrorCode.INVALID_MESSAGE, field)
+        assert (caught.value.code, caught.value.details["field"]) == (
+            LipSyncErrorCode.INVALID_MESSAGE,
+            field,
+        )
 
 
 def test_a_video_message_reads_as_the_specification_shows_it() -> None:
     message = protocol.ResponseVideo(
-        "s", "turn-001", b"\x00\x01", 0, 1705312200050, 1705312200000, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False
+        "s",
+        "turn-001",
+        b"\x00\x01",
+        0,
+        1705312200050,
+        1705312200000,
+        VideoFormat.H264,
+        True,
+        256,
+        256,
+        LipSyncModel.TPSM,
+        False,
     )
     assert json.loads(protocol.dump(message)) == {
         "type": "response_video",
@@ -258,7 +335,12 @@ def test_a_switch_is_told_with_from_and_to() -> None:
 
 
 def test_an_error_carries_code_and_field() -> None:
-    error = LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, "no such face", recoverable=False, details={"field": "faceModelId"})
+    error = LipSyncError(
+        LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
+        "no such face",
+        recoverable=False,
+        details={"field": "faceModelId"},
+    )
     assert json.loads(protocol.dump(protocol.error_message(error, "s"))) == {
         "type": "error",
         "sessionId": "s",
@@ -289,8 +371,13 @@ def test_a_binary_message_carries_the_audio_behind_its_header() -> None:
 
 
 def test_control_messages_may_be_binary_too() -> None:
-    parsed, payload = protocol.parse_binary(binary({"type": "end_utterance", "sessionId": "session-123"}, b""))
-    assert (parsed, payload) == (protocol.parse('{"type": "end_utterance", "sessionId": "session-123"}'), b"")
+    parsed, payload = protocol.parse_binary(
+        binary({"type": "end_utterance", "sessionId": "session-123"}, b"")
+    )
+    assert (parsed, payload) == (
+        protocol.parse('{"type": "end_utterance", "sessionId": "session-123"}'),
+        b"",
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,7 +407,9 @@ def test_a_binary_chunk_without_audio_or_with_too_much_is_refused() -> None:
 
 
 def test_a_binary_frame_is_the_json_one_with_its_bytes_behind() -> None:
-    message = protocol.ResponseVideo("s", "t", b"\0picture", 3, 50, 0, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False)
+    message = protocol.ResponseVideo(
+        "s", "t", b"\0picture", 3, 50, 0, VideoFormat.H264, True, 256, 256, LipSyncModel.TPSM, False
+    )
     header, payload = protocol.split_binary(protocol.dump_binary(message))
     text = json.loads(protocol.dump(message))
     assert payload == base64.b64decode(text.pop("frameData"))

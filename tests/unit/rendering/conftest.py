@@ -1,4 +1,6 @@
-"""The demo portrait as material: faces with 468 and 478 points, and one whose picture shows parted lips and teeth."""
+"""The demo portrait as material: faces with 468 and 478 points, and one whose picture shows parted
+lips and teeth.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def renderer(portrait: Face) -> FaceRenderer:
 
 @pytest.fixture(scope="session")
 def toothy(portrait: Face) -> Face:
-    """The portrait photographed with its mouth open: what it shows between the lips has to disappear at rest."""
+    """The portrait photographed with its mouth open: what it shows between the lips has to
+    disappear at rest.
+    """
     renderer = FaceRenderer(build_face_maps(portrait.image, portrait.landmarks, 512))
     opening = 0.45
     landmarks = portrait.landmarks * np.float32(512 / 768)

@@ -31,7 +31,9 @@ def test_a_round_trip_changes_nothing(renderer: FaceRenderer) -> None:
     again = FaceMaps.from_bytes(blob)
     assert again.to_bytes() == blob
     assert again.digest == renderer.maps.digest
-    assert np.array_equal(FaceRenderer(again).draw(motion("E", blink=0.4)), renderer.draw(motion("E", blink=0.4)))
+    assert np.array_equal(
+        FaceRenderer(again).draw(motion("E", blink=0.4)), renderer.draw(motion("E", blink=0.4))
+    )
 
 
 def test_the_same_photo_makes_the_same_maps(portrait: Face, renderer: FaceRenderer) -> None:
@@ -44,7 +46,10 @@ def test_maps_are_small_enough_to_send(portrait: Face, size: int, limit: int) ->
 
 
 def test_iris_points_are_not_needed(portrait: Face, renderer: FaceRenderer) -> None:
-    assert build_face_maps(portrait.image, portrait.landmarks[:468], 256).digest == renderer.maps.digest
+    assert (
+        build_face_maps(portrait.image, portrait.landmarks[:468], 256).digest
+        == renderer.maps.digest
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 1, 6, 7, 14, 40, 1000, -1])
@@ -76,7 +81,9 @@ def test_every_array_is_checked_before_it_is_used(renderer: FaceRenderer) -> Non
 
 @pytest.mark.parametrize("name", ["mouth_box", "cavity_box", "lid_boxes"])
 @pytest.mark.parametrize("value", [-5, 0, 3, 100_000, 2**31 - 1])
-def test_boxes_outside_the_picture_are_refused(renderer: FaceRenderer, name: str, value: int) -> None:
+def test_boxes_outside_the_picture_are_refused(
+    renderer: FaceRenderer, name: str, value: int
+) -> None:
     blob = bytearray(renderer.maps.to_bytes())
     offset = _offset_of(blob, name) + 8
     blob[offset + 8 : offset + 12] = struct.pack("<i", value)
@@ -85,7 +92,9 @@ def test_boxes_outside_the_picture_are_refused(renderer: FaceRenderer, name: str
 
 
 def test_a_cavity_beside_the_mouth_is_refused(renderer: FaceRenderer) -> None:
-    moved = replace(renderer.maps, cavity_box=renderer.maps.cavity_box + np.array([60, 0, 0, 0], dtype=np.int32))
+    moved = replace(
+        renderer.maps, cavity_box=renderer.maps.cavity_box + np.array([60, 0, 0, 0], dtype=np.int32)
+    )
     with pytest.raises(ValueError, match="cavity_box"):
         FaceMaps.from_bytes(moved.to_bytes())
 
@@ -95,7 +104,9 @@ def test_maps_cannot_be_changed(renderer: FaceRenderer) -> None:
         renderer.maps.image[0, 0] = 0
 
 
-@pytest.mark.parametrize("name", ["common", "layers", "mouth_frame", "sway", "pivot", "tuck_profile"])
+@pytest.mark.parametrize(
+    "name", ["common", "layers", "mouth_frame", "sway", "pivot", "tuck_profile"]
+)
 def test_values_that_are_no_numbers_are_refused(renderer: FaceRenderer, name: str) -> None:
     blob = bytearray(renderer.maps.to_bytes())
     offset = _offset_of(blob, name) + 8
@@ -118,7 +129,9 @@ def test_random_bytes_never_do_more_than_raise_value_error(renderer: FaceRendere
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 768), (768, 1100)])
-def test_a_photo_that_is_not_square_is_cut_around_the_face(portrait: Face, width: int, height: int) -> None:
+def test_a_photo_that_is_not_square_is_cut_around_the_face(
+    portrait: Face, width: int, height: int
+) -> None:
     wide = np.zeros((height, width, 3), dtype=np.uint8)
     left, top = (width - 768) // 2, (height - 768) // 2
     wide[top : top + 768, left : left + 768] = portrait.image
@@ -136,7 +149,9 @@ def test_a_tilted_head_opens_its_mouth_along_its_own_axis(portrait: Face, degree
     image = cv2.warpAffine(portrait.image, turn, (768, 768), borderMode=cv2.BORDER_REPLICATE)
     landmarks = (portrait.landmarks @ turn[:, :2].T + turn[:, 2]).astype(np.float32)
     tilted = FaceRenderer(build_face_maps(image, landmarks, 256)).draw(motion("aa"))
-    straight = FaceRenderer(build_face_maps(portrait.image, portrait.landmarks, 256)).draw(motion("aa"))
+    straight = FaceRenderer(build_face_maps(portrait.image, portrait.landmarks, 256)).draw(
+        motion("aa")
+    )
     small = cv2.getRotationMatrix2D((127.5, 127.5), degrees, 1.0)
     expected = cv2.warpAffine(straight, small, (256, 256), borderMode=cv2.BORDER_REPLICATE)
     assert np.abs(tilted.astype(int) - expected)[40:220, 40:220].mean() < 3.0
@@ -152,7 +167,9 @@ def test_a_tilted_head_opens_its_mouth_along_its_own_axis(portrait: Face, degree
         (np.full((478, 2), 100.0, np.float32), "narrower"),
     ],
 )
-def test_landmarks_that_make_no_face_are_refused(portrait: Face, landmarks: np.ndarray, reason: str) -> None:
+def test_landmarks_that_make_no_face_are_refused(
+    portrait: Face, landmarks: np.ndarray, reason: str
+) -> None:
     with pytest.raises(ValueError, match=reason):
         build_face_maps(portrait.image, landmarks, 256)
 

@@ -1,4 +1,6 @@
-"""Mouths at the centres of video frames: smoothed, with closures kept, and at rest where no step is near."""
+"""Mouths at the centres of video frames: smoothed, with closures kept, and at rest where no step is
+near.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def steps_of(values: list[float], column: int = OPEN) -> np.ndarray[Any, np.dtyp
 
 
 def centre(values: list[float], phase: float, column: int = OPEN) -> float:
-    return float(mouths_at(np.array([MIDDLE + phase], np.float32), steps_of(values, column))[0, column])
+    return float(
+        mouths_at(np.array([MIDDLE + phase], np.float32), steps_of(values, column))[0, column]
+    )
 
 
 def test_a_constant_mouth_stays_what_it_is() -> None:
@@ -55,13 +59,19 @@ def test_a_distant_closure_does_not_close_the_frame() -> None:
 
 
 def test_the_frames_of_a_window_follow_one_another_with_their_own_head() -> None:
-    steps = np.concatenate([steps_of([0.1 * step for step in range(STEPS)], JAW), steps_of([0.9] * STEPS, JAW)])
+    steps = np.concatenate(
+        [steps_of([0.1 * step for step in range(STEPS)], JAW), steps_of([0.9] * STEPS, JAW)]
+    )
     moments = np.arange(2 * 2 * 5, dtype=np.float32).reshape(2, 2, 5) / 100.0
     moments[0, :, 0], moments[1, :, 0] = (3.0, 5.0), (4.0, RESTING)
     motion = spoken_motion(steps, moments)
     assert motion[:, JAW] == pytest.approx([0.3, 0.5, 0.9, 0.0], abs=0.005)
-    np.testing.assert_array_equal(motion[:, len(MOUTH_PARAMETERS) :], moments[:, :, 1:].reshape(4, 4))
+    np.testing.assert_array_equal(
+        motion[:, len(MOUTH_PARAMETERS) :], moments[:, :, 1:].reshape(4, 4)
+    )
 
 
 def test_a_mouth_beyond_all_steps_rests() -> None:
-    assert not mouths_at(np.array([RESTING], np.float32), np.ones((1, STEPS, len(MOUTH_PARAMETERS)), np.float32)).any()
+    assert not mouths_at(
+        np.array([RESTING], np.float32), np.ones((1, STEPS, len(MOUTH_PARAMETERS)), np.float32)
+    ).any()

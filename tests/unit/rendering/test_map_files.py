@@ -1,4 +1,6 @@
-"""Maps that one instance of the renderer was sent serve the others of its server, within bounds, and go with the server."""
+"""Maps that one instance of the renderer was sent serve the others of its server, within bounds,
+and go with the server.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
 
 @pytest.fixture(scope="module")
 def faces(portrait: Face) -> list[FaceMaps]:
-    return [build_face_maps(np.roll(portrait.image, shift, axis=2), portrait.landmarks, 128) for shift in range(3)]
+    return [
+        build_face_maps(np.roll(portrait.image, shift, axis=2), portrait.landmarks, 128)
+        for shift in range(3)
+    ]
 
 
 @pytest.fixture
@@ -32,7 +37,9 @@ def row(maps: FaceMaps) -> np.ndarray:
     return np.frombuffer(maps.digest, dtype=np.uint8)[None]
 
 
-def test_maps_sent_to_one_instance_are_drawn_by_the_others_and_by_its_successor(tmp_path: Path, faces: list[FaceMaps]) -> None:
+def test_maps_sent_to_one_instance_are_drawn_by_the_others_and_by_its_successor(
+    tmp_path: Path, faces: list[FaceMaps]
+) -> None:
     first, second = (FaceShelf(files=MapFiles(tmp_path / "maps")) for _ in range(2))
     first.put(faces[0].digest, faces[0].to_bytes())
     successor = FaceShelf(files=MapFiles(tmp_path / "maps"))
@@ -42,7 +49,9 @@ def test_maps_sent_to_one_instance_are_drawn_by_the_others_and_by_its_successor(
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
-def test_a_file_that_is_not_the_face_is_not_drawn_and_is_written_anew(tmp_path: Path, faces: list[FaceMaps], content: bytes | None) -> None:
+def test_a_file_that_is_not_the_face_is_not_drawn_and_is_written_anew(
+    tmp_path: Path, faces: list[FaceMaps], content: bytes | None
+) -> None:
     shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
     path = tmp_path / "maps" / f"{faces[0].digest.hex()}.maps"
     path.write_bytes(faces[1].to_bytes() if content is None else content)
@@ -52,7 +61,9 @@ def test_a_file_that_is_not_the_face_is_not_drawn_and_is_written_anew(tmp_path: 
     assert path.read_bytes() == faces[0].to_bytes()
 
 
-def test_maps_whose_file_went_are_written_again_when_they_are_sent_again(tmp_path: Path, faces: list[FaceMaps]) -> None:
+def test_maps_whose_file_went_are_written_again_when_they_are_sent_again(
+    tmp_path: Path, faces: list[FaceMaps]
+) -> None:
     shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
     for _ in range(2):
         shelf.put(faces[0].digest, faces[0].to_bytes())
@@ -70,7 +81,9 @@ def test_the_files_used_longest_ago_go_first(tmp_path: Path, faces: list[FaceMap
     assert [files.get(maps.digest) is not None for maps in faces] == [True, False, True]
 
 
-def test_a_folder_that_cannot_be_written_costs_the_sharing_alone(tmp_path: Path, faces: list[FaceMaps]) -> None:
+def test_a_folder_that_cannot_be_written_costs_the_sharing_alone(
+    tmp_path: Path, faces: list[FaceMaps]
+) -> None:
     shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
     (tmp_path / "maps" / "lock").unlink()
     (tmp_path / "maps").rmdir()
@@ -86,7 +99,9 @@ def test_the_folder_goes_with_the_last_instance(tmp_path: Path) -> None:
     assert not (tmp_path / "maps").exists()
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next_and_what_a_living_one_holds_is_not(temporary: Path) -> None:
+def test_what_a_killed_server_left_is_removed_by_the_next_and_what_a_living_one_holds_is_not(
+    temporary: Path,
+) -> None:
     dead, living = temporary / f"{PREFIX}1-2", temporary / f"{PREFIX}3-4"
     os.close(MapFiles(dead)._lock)  # as the kernel does for a killed process
     held = MapFiles(living)
@@ -95,9 +110,14 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_what_a_living_one_
     held.close()
 
 
-def test_the_folder_of_a_living_server_stays_while_none_of_its_instances_runs(temporary: Path) -> None:
+def test_the_folder_of_a_living_server_stays_while_none_of_its_instances_runs(
+    temporary: Path,
+) -> None:
     started = Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[19]
-    living, gone = temporary / f"{PREFIX}{os.getpid()}-{started}", temporary / f"{PREFIX}{os.getpid()}-{int(started) + 1}"
+    living, gone = (
+        temporary / f"{PREFIX}{os.getpid()}-{started}",
+        temporary / f"{PREFIX}{os.getpid()}-{int(started) + 1}",
+    )
     for folder in (living, gone):
         folder.mkdir()
         (folder / "lock").touch()

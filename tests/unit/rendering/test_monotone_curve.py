@@ -7,7 +7,9 @@ import pytest
 
 from orchestrator.rendering.monotone_curve import monotone_curve
 
-interpolate = pytest.importorskip("scipy.interpolate", reason="SciPy is not installed: pip install -e .[dev]")
+interpolate = pytest.importorskip(
+    "scipy.interpolate", reason="SciPy is not installed: pip install -e .[dev]"
+)
 
 POINTS = (
     np.array([[-1.0, 0.1], [-0.6, -0.2], [-0.1, -0.2], [0.0, -0.3], [0.4, 0.2], [1.0, 0.1]]),
@@ -25,7 +27,9 @@ def test_values_and_slopes_are_pchip_s_between_level_ends(points: np.ndarray) ->
     places = np.concatenate([np.linspace(x[0], x[-1], 5001), points[:, 0]]).reshape(1, -1)
     made = monotone_curve(points[:, 0], points[:, 1])
     np.testing.assert_allclose(made(places), expected(places), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(made.slope(places), expected.derivative()(places), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(
+        made.slope(places), expected.derivative()(places), rtol=1e-10, atol=1e-11
+    )
 
 
 def test_a_curve_passes_through_its_points_and_not_beyond_them() -> None:

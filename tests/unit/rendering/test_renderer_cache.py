@@ -1,4 +1,6 @@
-"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a canary with a known answer."""
+"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a canary with a
+known answer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def _blob(maps: FaceMaps) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def faces(portrait: Face) -> list[FaceMaps]:
-    return [build_face_maps(np.roll(portrait.image, shift, axis=2), portrait.landmarks, 128) for shift in range(3)]
+    return [
+        build_face_maps(np.roll(portrait.image, shift, axis=2), portrait.landmarks, 128)
+        for shift in range(3)
+    ]
 
 
 def test_an_unknown_face_is_named_by_its_hash(faces: list[FaceMaps]) -> None:
@@ -37,7 +42,9 @@ def test_an_unknown_face_is_named_by_its_hash(faces: list[FaceMaps]) -> None:
 def test_maps_are_remembered_after_one_request(faces: list[FaceMaps]) -> None:
     shelf = FaceShelf()
     shelf.draw(motion()[None], _rows(faces[0].digest), _blob(faces[0]))
-    frames = shelf.draw(np.stack([motion("aa"), motion("ou")]), _rows(faces[0].digest, faces[0].digest))
+    frames = shelf.draw(
+        np.stack([motion("aa"), motion("ou")]), _rows(faces[0].digest, faces[0].digest)
+    )
     assert np.array_equal(frames[1], FaceRenderer(faces[0]).draw(motion("ou")))
 
 
@@ -45,11 +52,15 @@ def test_rows_of_one_request_may_name_different_faces(faces: list[FaceMaps]) -> 
     shelf = FaceShelf()
     for maps in faces[:2]:
         shelf.put(maps.digest, maps.to_bytes())
-    frames = shelf.draw(np.stack([motion("aa"), motion("aa")]), _rows(faces[0].digest, faces[1].digest))
+    frames = shelf.draw(
+        np.stack([motion("aa"), motion("aa")]), _rows(faces[0].digest, faces[1].digest)
+    )
     assert not np.array_equal(frames[0], frames[1])
 
 
-def test_speech_is_drawn_as_its_motion_is_with_the_frames_of_a_row_one_below_the_other(faces: list[FaceMaps]) -> None:
+def test_speech_is_drawn_as_its_motion_is_with_the_frames_of_a_row_one_below_the_other(
+    faces: list[FaceMaps],
+) -> None:
     shelf, rows = FaceShelf(), _rows(faces[0].digest, faces[1].digest)
     for maps in faces[:2]:
         shelf.put(maps.digest, maps.to_bytes())
@@ -58,7 +69,10 @@ def test_speech_is_drawn_as_its_motion_is_with_the_frames_of_a_row_one_below_the
     moments[:, :, 0] = (6.2, 11.4)
     pictures = shelf.speak(steps, moments, rows)
     assert pictures.shape == (2, 2 * 128, 128, 3)
-    np.testing.assert_array_equal(pictures.reshape(4, 128, 128, 3), shelf.draw(spoken_motion(steps, moments), np.repeat(rows, 2, axis=0)))
+    np.testing.assert_array_equal(
+        pictures.reshape(4, 128, 128, 3),
+        shelf.draw(spoken_motion(steps, moments), np.repeat(rows, 2, axis=0)),
+    )
 
 
 def test_a_request_that_says_nothing_of_the_mouth_is_refused(faces: list[FaceMaps]) -> None:
@@ -76,7 +90,9 @@ def test_maps_of_another_face_are_refused(faces: list[FaceMaps]) -> None:
 
 def test_maps_for_several_rows_are_refused(faces: list[FaceMaps]) -> None:
     with pytest.raises(ValueError, match="rows"):
-        FaceShelf().draw(np.stack([motion(), motion()]), _rows(faces[0].digest, faces[0].digest), _blob(faces[0]))
+        FaceShelf().draw(
+            np.stack([motion(), motion()]), _rows(faces[0].digest, faces[0].digest), _blob(faces[0])
+        )
 
 
 def test_rows_of_different_sizes_are_refused(faces: list[FaceMaps]) -> None:

@@ -13,14 +13,24 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.server.auth import Caller, EitherOf, JwtTokens, OpenToAll, StaticTokens, authenticator_of, bearer_token
+from orchestrator.server.auth import (
+    Caller,
+    EitherOf,
+    JwtTokens,
+    OpenToAll,
+    StaticTokens,
+    authenticator_of,
+    bearer_token,
+)
 
 SECRET = "a secret of at least thirty-two bytes"
 
 
 def signed(key: Any = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
     claims = {"sub": "ann", "exp": time.time() + 86_400} | changes
-    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm)
+    return jwt.encode(
+        {name: value for name, value in claims.items() if value is not None}, key, algorithm
+    )
 
 
 def refused(authenticator: Any, token: str | None) -> str:
@@ -56,7 +66,17 @@ def test_a_signed_token_is_that_of_its_subject() -> None:
         ("\udcff", "valid"),
         (None, "missing"),
     ],
-    ids=["expired", "endless", "nobody's", "a path", "forged", "unsigned", "nonsense", "no text", "none"],
+    ids=[
+        "expired",
+        "endless",
+        "nobody's",
+        "a path",
+        "forged",
+        "unsigned",
+        "nonsense",
+        "no text",
+        "none",
+    ],
 )
 def test_any_other_token_is_refused_and_says_why(token: str | None, said: str) -> None:
     assert said in refused(JwtTokens(SECRET, "HS256"), token)
@@ -68,12 +88,18 @@ def issuer() -> rsa.RSAPrivateKey:
 
 
 def public_pem(private: Any) -> str:
-    return private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    return (
+        private.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
 
 
 def private_pem(private: Any) -> str:
     encryption = serialization.NoEncryption()
-    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+    return private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    ).decode()
 
 
 def test_an_issuers_public_key_checks_its_tokens_and_signs_none(issuer: rsa.RSAPrivateKey) -> None:
@@ -82,21 +108,29 @@ def test_an_issuers_public_key_checks_its_tokens_and_signs_none(issuer: rsa.RSAP
     refused(tokens, signed())
 
 
-@pytest.mark.parametrize("kind", ["a public key for HS256", "words for RS256", "a private key", "a key of another kind"])
-def test_a_key_that_can_check_no_token_is_refused_at_once_and_not_repeated(issuer: rsa.RSAPrivateKey, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["a public key for HS256", "words for RS256", "a private key", "a key of another kind"]
+)
+def test_a_key_that_can_check_no_token_is_refused_at_once_and_not_repeated(
+    issuer: rsa.RSAPrivateKey, kind: str
+) -> None:
     key, algorithm = {
         "a public key for HS256": (public_pem(issuer), "HS256"),
         "words for RS256": (SECRET, "RS256"),
         "a private key": (private_pem(issuer), "RS256"),
         "a key of another kind": (public_pem(ec.generate_private_key(ec.SECP256R1())), "RS256"),
     }[kind]
-    with pytest.raises(ConfigError, match=f"auth_jwt_key cannot check {algorithm} tokens: HS256 takes") as caught:
+    with pytest.raises(
+        ConfigError, match=f"auth_jwt_key cannot check {algorithm} tokens: HS256 takes"
+    ) as caught:
         authenticator_of(ServiceConfig(auth_jwt_key=key, auth_jwt_algorithm=algorithm))
     assert key not in str(caught.value)
 
 
 def test_a_token_for_a_user_that_cannot_be_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ConfigError, match="auth_tokens: the user of a token is not an id") as caught:
+    with pytest.raises(
+        ConfigError, match="auth_tokens: the user of a token is not an id"
+    ) as caught:
         authenticator_of(ServiceConfig(auth_tokens={"alpha": "../secret"}))
     assert "secret" not in str(caught.value) and "alpha" not in str(caught.value)
 
@@ -126,7 +160,15 @@ def test_a_caller_may_not_speak_for_another_user() -> None:
 
 @pytest.mark.parametrize(
     ("header", "query", "token"),
-    [("Bearer abc", None, "abc"), ("bearer abc", "q", "abc"), (None, "q", "q"), ("Basic abc", None, None), ("Bearer ", "q", "q")],
+    [
+        ("Bearer abc", None, "abc"),
+        ("bearer abc", "q", "abc"),
+        (None, "q", "q"),
+        ("Basic abc", None, None),
+        ("Bearer ", "q", "q"),
+    ],
 )
-def test_the_token_comes_from_the_header_or_for_browsers_from_the_query(header: str | None, query: str | None, token: str | None) -> None:
+def test_the_token_comes_from_the_header_or_for_browsers_from_the_query(
+    header: str | None, query: str | None, token: str | None
+) -> None:
     assert bearer_token(header, query) == token

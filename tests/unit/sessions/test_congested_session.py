@@ -1,4 +1,6 @@
-"""A session whose client or model is slow gives way in order, and comes back; a healthy one gives nothing away."""
+"""A session whose client or model is slow gives way in order, and comes back; a healthy one gives
+nothing away.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ START_S = 1000.0
 class Painter(ScriptedAdapter):
     """Its pictures cost bits."""
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         await super().generate(infer, windows, face, state)
         return np.stack([busy_picture(slot % 7, face.size) for slot in range(len(windows))]), state
 
@@ -47,14 +51,26 @@ class Linked(Conversation):
         await super().leave(out)
         session, dropped = self.session, self.service._video.counter.frames_dropped
         now = asyncio.get_running_loop().time()
-        self.looks.append((now, session.outbox.fill, session.stream.bitrate.target_bps, session.frame_rate.reduced, dropped))
+        self.looks.append(
+            (
+                now,
+                session.outbox.fill,
+                session.stream.bitrate.target_bps,
+                session.frame_rate.reduced,
+                dropped,
+            )
+        )
 
     def lateness_s(self) -> list[tuple[float, float]]:
-        return [(when, when - out.ready_s) for when, out in self.sent if isinstance(out, OutgoingFrame)]
+        return [
+            (when, when - out.ready_s) for when, out in self.sent if isinstance(out, OutgoingFrame)
+        ]
 
 
 def painted(**fields: Any) -> Linked:
-    return Linked(tpsm=Painter(TPSM, frame_s=0.005), static=Painter(STATIC, ahead_frames=0), **fields)
+    return Linked(
+        tpsm=Painter(TPSM, frame_s=0.005), static=Painter(STATIC, ahead_frames=0), **fields
+    )
 
 
 async def half_a_minute(conversation: Conversation) -> None:
@@ -66,7 +82,11 @@ def test_a_model_that_keeps_up_with_15_frames_only_draws_15_once_it_is_late() ->
     conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=0.06))
     conversation.session.preference = TPSM
     play(half_a_minute, conversation)
-    frames = [(when - out.ready_s, out.frame.audio_timestamp_ms) for when, out in conversation.sent if isinstance(out, OutgoingFrame)]
+    frames = [
+        (when - out.ready_s, out.frame.audio_timestamp_ms)
+        for when, out in conversation.sent
+        if isinstance(out, OutgoingFrame)
+    ]
     steps = [later - earlier for (_, earlier), (_, later) in pairwise(frames)]
     assert steps[300:].count(100.0) == pytest.approx(len(steps[300:]) / 3, abs=2)
     assert set(steps) == {50.0, 100.0}
@@ -75,8 +95,12 @@ def test_a_model_that_keeps_up_with_15_frames_only_draws_15_once_it_is_late() ->
 
 
 @pytest.mark.parametrize("video_format", list(VideoFormat))
-def test_on_a_slow_link_the_bitrate_falls_first_and_frames_are_late_for_seconds_only(video_format: VideoFormat) -> None:
-    conversation = painted(link_bps=SLOW_BPS[video_format], config=VideoGenerationConfig(format=video_format))
+def test_on_a_slow_link_the_bitrate_falls_first_and_frames_are_late_for_seconds_only(
+    video_format: VideoFormat,
+) -> None:
+    conversation = painted(
+        link_bps=SLOW_BPS[video_format], config=VideoGenerationConfig(format=video_format)
+    )
     play(half_a_minute, conversation)
     cut = next(when for when, _, target_bps, _, _ in conversation.looks if target_bps < 500_000)
     reduced = [when for when, _, _, is_reduced, _ in conversation.looks if is_reduced]

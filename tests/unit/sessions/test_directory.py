@@ -1,4 +1,6 @@
-"""Conversations that lose their connection, in virtual time: what is sent to the next one, what is too old, who waits and for how long."""
+"""Conversations that lose their connection, in virtual time: what is sent to the next one, what is
+too old, who waits and for how long.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ class WatchedLine:
             raise ConnectionResetError
         if isinstance(message, protocol.ResponseVideo) and message.session_id in self.unspeakable:
             raise RuntimeError("nobody foresaw this")
-        if isinstance(message, protocol.ResponseVideo) and message.session_id in self.cancelled_below:
+        if (
+            isinstance(message, protocol.ResponseVideo)
+            and message.session_id in self.cancelled_below
+        ):
             raise asyncio.CancelledError
         self.taken.append((asyncio.get_running_loop().time(), message))
 
@@ -80,11 +85,15 @@ class Exchange:
     """A switchboard over scripted models."""
 
     def __init__(self, **settings: Any) -> None:
-        self.models = models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
+        self.models = models = {
+            model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)
+        }
         config = ServiceConfig(**settings)
         sessions = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
         pipeline = scripted_service(models, ScriptedInference({"tpsm"}), config)
-        service: Any = SimpleNamespace(instance="one", config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions)
+        service: Any = SimpleNamespace(
+            instance="one", config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions
+        )
         self.sessions, self.board, self.pipeline = sessions, Switchboard(service), pipeline
 
     def play(self, script: Callable[[Exchange], Awaitable[None]]) -> None:
@@ -95,10 +104,19 @@ class Exchange:
         run_virtual(run())
 
 
-async def say(conversation: Conversation, first: int, chunks: int, *, real_time: bool = False, turn_id: str = "t") -> None:
+async def say(
+    conversation: Conversation,
+    first: int,
+    chunks: int,
+    *,
+    real_time: bool = False,
+    turn_id: str = "t",
+) -> None:
     for number in range(first, first + chunks):
         if conversation.turns.chunk(turn_id, number):
-            await conversation.hear(pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number), "face-1")
+            await conversation.hear(
+                pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number), "face-1"
+            )
         if real_time:
             await asyncio.sleep(0.1)
 
@@ -128,7 +146,9 @@ def test_what_waited_is_sent_and_what_is_long_past_is_not(coding: VideoFormat) -
         assert second.of(protocol.ResponseVideo)[0].is_keyframe
         media_s = second.of(protocol.ResponseVideo)[0].audio_timestamp / 1000.0
         began_s = first.taken[0][0]
-        assert media_s == pytest.approx(back_s - began_s - 2.0, abs=0.8)  # two seconds old at the most, and sent ahead by half a one
+        assert media_s == pytest.approx(
+            back_s - began_s - 2.0, abs=0.8
+        )  # two seconds old at the most, and sent ahead by half a one
         assert second.of(protocol.ResponseVideo)[-1].audio_timestamp == 19_950.0
         (end,) = second.of(protocol.ResponseEnd)
         assert end.metrics.frames_dropped == 400 - sent - len(second.numbers())
@@ -157,11 +177,15 @@ def test_frames_that_leave_more_than_their_own_length_late_are_counted() -> None
         line = WatchedLine()
         conversation = exchange.board.open("s", "user-1", line)
         await say(conversation, 0, 10, real_time=True)
-        late = functools.partial(exchange.pipeline.metrics.registry.get_sample_value, "lipsync_buffer_underruns_total")
+        late = functools.partial(
+            exchange.pipeline.metrics.registry.get_sample_value, "lipsync_buffer_underruns_total"
+        )
         assert late() == 0
         exchange.models[LipSyncModel.TPSM].script = [0.2]  # within its deadline
         await say(conversation, 10, 10, real_time=True)
-        assert 2 <= (late() or 0) <= 6, "those of the slow batch, and of the chunk that came meanwhile"
+        assert 2 <= (late() or 0) <= 6, (
+            "those of the slow batch, and of the chunk that came meanwhile"
+        )
 
     Exchange().play(slow)
 
@@ -179,7 +203,10 @@ def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:
         await exchange.board.resume(conversation, second)
         await say(conversation, 8, 2, real_time=True)
         assert first.numbers() + second.numbers() == list(range(sent + len(second.numbers())))
-        times = [frame.audio_timestamp for frame in first.of(protocol.ResponseVideo) + second.of(protocol.ResponseVideo)]
+        times = [
+            frame.audio_timestamp
+            for frame in first.of(protocol.ResponseVideo) + second.of(protocol.ResponseVideo)
+        ]
         assert times == [50.0 * number for number in range(len(times))]
 
     Exchange().play(outage)
@@ -227,15 +254,23 @@ def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
     async def race(exchange: Exchange) -> None:
         dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
         conversation = exchange.board.open("s", "user-1", dead)
-        answers = await asyncio.gather(*(exchange.board.resume(conversation, line) for line in (first, second)), return_exceptions=True)
-        assert [type(answer) for answer in answers] in ([type(None), LipSyncError], [LipSyncError, type(None)])
+        answers = await asyncio.gather(
+            *(exchange.board.resume(conversation, line) for line in (first, second)),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] in (
+            [type(None), LipSyncError],
+            [LipSyncError, type(None)],
+        )
         assert dead.hung_up
         assert conversation.line in (first, second)
 
     Exchange().play(race)
 
 
-def test_a_session_that_was_given_to_one_connection_is_not_taken_by_another_that_asked_at_the_same_time() -> None:
+def test_a_session_that_was_given_to_one_connection_is_not_taken_by_another_that_asked_at_the_same_time() -> (
+    None
+):
     async def race(exchange: Exchange) -> None:
         dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
         conversation = exchange.board.open("s", "user-1", dead)
@@ -254,11 +289,15 @@ def test_a_session_that_was_given_to_one_connection_is_not_taken_by_another_that
 
 
 @pytest.mark.parametrize("sessions", [3, 6])
-def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lost_connection_are_parked(sessions: int) -> None:
+def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lost_connection_are_parked(
+    sessions: int,
+) -> None:
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(answering=False), WatchedLine()
         first.answer_s = 0.0  # its socket is closed
-        conversations = [exchange.board.open(f"s-{number}", "user-1", first) for number in range(sessions)]
+        conversations = [
+            exchange.board.open(f"s-{number}", "user-1", first) for number in range(sessions)
+        ]
         for conversation in conversations:
             await say(conversation, 0, 10)
         await asyncio.sleep(0.2)
@@ -271,7 +310,9 @@ def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lo
             assert exchange.board.on(second, conversation.session.id) is conversation
             await conversation.end_utterance()
         await asyncio.sleep(60.0)
-        assert sorted(end.session_id for end in second.of(protocol.ResponseEnd)) == [each.session.id for each in conversations]
+        assert sorted(end.session_id for end in second.of(protocol.ResponseEnd)) == [
+            each.session.id for each in conversations
+        ]
 
     Exchange(max_sessions_per_user=sessions).play(outage)
 
@@ -285,14 +326,22 @@ def test_where_the_turn_that_the_client_names_has_ended_the_next_one_is_counted_
         await say(conversation, 0, 40, turn_id="b")
         await conversation.end_utterance()
         await asyncio.sleep(1.4)
-        seen = [frame.sequence_number for frame in first.of(protocol.ResponseVideo) if frame.turn_id == "a"]
+        seen = [
+            frame.sequence_number
+            for frame in first.of(protocol.ResponseVideo)
+            if frame.turn_id == "a"
+        ]
         assert len(first.numbers()) > len(seen)
         await lose(exchange, first)
         await exchange.board.resume(
             conversation, second, protocol.ResumeSession("s", "user-1", "a", len(seen))
         )  # all else was lost on its way
         await asyncio.sleep(10.0)
-        numbers = [frame.sequence_number for frame in second.of(protocol.ResponseVideo) if frame.turn_id == "b"]
+        numbers = [
+            frame.sequence_number
+            for frame in second.of(protocol.ResponseVideo)
+            if frame.turn_id == "b"
+        ]
         assert numbers == list(range(len(numbers)))
         assert len(numbers) > 20
 
@@ -327,10 +376,14 @@ def test_a_warning_comes_a_minute_before_the_end() -> None:
 
 
 @pytest.mark.parametrize("where", ["drawing", "sending", "below"])
-def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def trouble(exchange: Exchange) -> None:
         line = WatchedLine()
-        innocent, unlucky = (exchange.board.open(name, "user-1", line) for name in ("innocent", "unlucky"))
+        innocent, unlucky = (
+            exchange.board.open(name, "user-1", line) for name in ("innocent", "unlucky")
+        )
         await say(innocent, 0, 5, real_time=True)
         if where == "drawing":
             exchange.models[LipSyncModel.TPSM].script = [RuntimeError("nobody foresaw this")]
@@ -341,11 +394,18 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
         await say(innocent, 5, 15, real_time=True)
         await innocent.end_utterance()
         await asyncio.sleep(1.0)
-        frames = [frame.sequence_number for frame in line.of(protocol.ResponseVideo) if frame.session_id == "innocent"]
+        frames = [
+            frame.sequence_number
+            for frame in line.of(protocol.ResponseVideo)
+            if frame.session_id == "innocent"
+        ]
         assert frames == list(range(40))
         assert not line.hung_up
         assert line.told_to == ["unlucky"]
-        assert (line.told[0].code, line.told[0].recoverable) == (LipSyncErrorCode.VIDEO_GENERATION_FAILED, False)
+        assert (line.told[0].code, line.told[0].recoverable) == (
+            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+            False,
+        )
         assert exchange.board.find("unlucky", "user-1") is None
         line.unspeakable.clear()
         line.cancelled_below.clear()
@@ -360,7 +420,9 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(where: st
     assert ("cancelled from below" if where == "below" else "nobody foresaw this") in caplog.text
 
 
-def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_still_reads_its_end() -> None:
+def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_still_reads_its_end() -> (
+    None
+):
     async def stall(exchange: Exchange) -> None:
         line = WatchedLine()
         conversation = exchange.board.open("s", "user-1", line)
@@ -389,10 +451,14 @@ def test_the_turn_behind_the_one_that_is_cut_is_not_begun() -> None:
         exchange.models[LipSyncModel.TPSM].frame_s = 0.05
         conversation = exchange.board.open("s", "user-1", line)
         await say(conversation, 0, 25, turn_id="a")
-        await say(conversation, 0, 3, turn_id="b")  # its first chunk says that the other turn is complete, and draws the rest of that
+        await say(
+            conversation, 0, 3, turn_id="b"
+        )  # its first chunk says that the other turn is complete, and draws the rest of that
         await asyncio.sleep(20.0)
         assert [start.turn_id for start in line.of(protocol.ResponseStart)] == ["a"]
-        assert [(end.turn_id, end.interrupted) for end in line.of(protocol.ResponseEnd)] == [("a", True)]
+        assert [(end.turn_id, end.interrupted) for end in line.of(protocol.ResponseEnd)] == [
+            ("a", True)
+        ]
         assert [error.code for error in line.told] == [LipSyncErrorCode.SESSION_LIMIT]
         assert len(exchange.sessions) == 0
 
@@ -421,9 +487,17 @@ def test_users_have_their_session_ids_to_themselves() -> None:
         assert exchange.board.find("s", "eve") is None
         assert exchange.board.find("s", "ann") is ann
         await exchange.board.resume(ann, back)
-        assert (exchange.board.on(back, "s"), exchange.board.on(bobs, "s"), exchange.board.on(anns, "s")) == (ann, bob, None)
+        assert (
+            exchange.board.on(back, "s"),
+            exchange.board.on(bobs, "s"),
+            exchange.board.on(anns, "s"),
+        ) == (ann, bob, None)
         exchange.board.end(ann)
-        assert (exchange.board.find("s", "ann"), exchange.board.find("s", "bob"), len(exchange.sessions)) == (None, bob, 1)
+        assert (
+            exchange.board.find("s", "ann"),
+            exchange.board.find("s", "bob"),
+            len(exchange.sessions),
+        ) == (None, bob, 1)
 
     Exchange().play(two)
 
@@ -434,7 +508,9 @@ def test_a_burst_of_short_packets_waits_as_long_as_any_other_audio() -> None:
         conversation = exchange.board.open("s", "user-1", line)
         for number in range(2900):
             assert conversation.turns.chunk("t", number)
-            await conversation.hear(pcm_chunk(0.01, sequence_number=number, timestamp_ms=10.0 * number), "face-1")
+            await conversation.hear(
+                pcm_chunk(0.01, sequence_number=number, timestamp_ms=10.0 * number), "face-1"
+            )
         await conversation.end_utterance()
         await asyncio.sleep(40.0)
         assert line.told == []

@@ -1,4 +1,6 @@
-"""A session speaks with the next model while networks see its face for another one, and switches when that is prepared."""
+"""A session speaks with the next model while networks see its face for another one, and switches
+when that is prepared.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,14 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.pipeline.model_selector import SPARE_FACE_S
-from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import (
+    InboxItem,
+    Outgoing,
+    OutgoingFrame,
+    Switched,
+    TurnEnded,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.worker import LiveSession
 from orchestrator.video.generator import VideoGeneratorService
@@ -37,19 +46,36 @@ SADTALKER, TPSM, STATIC = LipSyncModel.SADTALKER, LipSyncModel.TPSM, LipSyncMode
 class Stage:
     """The real service over faces on disk and one real network; its pictures are scripted."""
 
-    def __init__(self, folder: Path, *, takes_s: float = 0.0, most_bytes: int = 10**6, **config: Any) -> None:
+    def __init__(
+        self, folder: Path, *, takes_s: float = 0.0, most_bytes: int = 10**6, **config: Any
+    ) -> None:
         self.metrics = Metrics()
         self.store = LocalFaceStore(folder / "faces")
         self.faces = FaceModelCacheService(self.store, max_derived_bytes=most_bytes)
-        self.inference = CountingInference(eye_repository(folder / "repository"), also_ready=("tpsm",))
+        self.inference = CountingInference(
+            eye_repository(folder / "repository"), also_ready=("tpsm",)
+        )
         self.sadtalker = LookingAdapter(takes_s=takes_s, grey=90)
         self.tpsm = ScriptedAdapter(TPSM, grey=200)
-        adapters = {SADTALKER: self.sadtalker, TPSM: self.tpsm, STATIC: ScriptedAdapter(STATIC, ahead_frames=0)}
+        adapters = {
+            SADTALKER: self.sadtalker,
+            TPSM: self.tpsm,
+            STATIC: ScriptedAdapter(STATIC, ahead_frames=0),
+        }
         video = VideoGeneratorService(self.inference)
-        self.service = FramePipeline(ServiceConfig(**config), adapters, self.faces, video, VideoStreamingService(), self.metrics)
+        self.service = FramePipeline(
+            ServiceConfig(**config),
+            adapters,
+            self.faces,
+            video,
+            VideoStreamingService(),
+            self.metrics,
+        )
         self.sent: list[tuple[float, Outgoing]] = []
 
-    async def converse(self, *turns_s: float, preference: LipSyncModel | None = SADTALKER, user: str = "ann") -> list[Outgoing]:
+    async def converse(
+        self, *turns_s: float, preference: LipSyncModel | None = SADTALKER, user: str = "ann"
+    ) -> list[Outgoing]:
         """Turns of speech in real time, by one session; what it sent."""
         session = Session(f"session of {user}", user, inbox_ms=30_000.0, outbox_frames=60)
         session.preference = preference
@@ -77,9 +103,19 @@ class Stage:
 
 
 def _item(ordinal: int, number: int | None) -> InboxItem:
-    chunk = None if number is None else pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
+    chunk = (
+        None if number is None else pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
+    )
     now = asyncio.get_running_loop().time()
-    return InboxItem(ordinal, f"turn-{ordinal}", VideoGenerationConfig(), "f", chunk, now, 0.0 if chunk is None else 100.0)
+    return InboxItem(
+        ordinal,
+        f"turn-{ordinal}",
+        VideoGenerationConfig(),
+        "f",
+        chunk,
+        now,
+        0.0 if chunk is None else 100.0,
+    )
 
 
 def play(stage: Stage, script: Callable[[Stage], Awaitable[None]]) -> None:
@@ -104,13 +140,18 @@ def switches_of(sent: list[Outgoing]) -> list[tuple[LipSyncModel, LipSyncModel, 
     return [(out.before, out.after, out.reason) for out in sent if isinstance(out, Switched)]
 
 
-def test_a_session_speaks_at_once_and_switches_in_mid_turn_when_the_face_is_prepared(tmp_path: Path) -> None:
+def test_a_session_speaks_at_once_and_switches_in_mid_turn_when_the_face_is_prepared(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         sent = await stage.converse(5.0)
         models = frames_of(sent)
         assert len(models) == 100
         assert next(out for out in sent if isinstance(out, TurnStarted)).model is TPSM
-        assert switches_of(sent) == [(SADTALKER, TPSM, "FACE_NOT_PREPARED"), (TPSM, SADTALKER, "FACE_PREPARED")]
+        assert switches_of(sent) == [
+            (SADTALKER, TPSM, "FACE_NOT_PREPARED"),
+            (TPSM, SADTALKER, "FACE_PREPARED"),
+        ]
         assert 50 <= models.index(SADTALKER) <= 65
         assert models[-1] is SADTALKER
         assert (stage.inference.asked[EYE], stage.count("prepared")) == (1, 1)
@@ -121,17 +162,23 @@ def test_a_session_speaks_at_once_and_switches_in_mid_turn_when_the_face_is_prep
 def test_no_frame_waits_for_the_preparation(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         await stage.converse(2.0)
-        late = [left_s - out.ready_s for left_s, out in stage.sent if isinstance(out, OutgoingFrame)]
+        late = [
+            left_s - out.ready_s for left_s, out in stage.sent if isinstance(out, OutgoingFrame)
+        ]
         assert max(late[8:]) < 0.001
         assert max(late) < 0.26
 
     play(Stage(tmp_path, takes_s=30.0), script)
 
 
-def test_a_face_whose_encoding_is_stored_speaks_with_its_model_from_the_first_frame(tmp_path: Path) -> None:
+def test_a_face_whose_encoding_is_stored_speaks_with_its_model_from_the_first_frame(
+    tmp_path: Path,
+) -> None:
     async def first(stage: Stage) -> None:
         await stage.converse(1.0)
-        await stage.service._preparations.wait(await stage.faces.load_face_model("ann", "f"), [SADTALKER], 60.0)
+        await stage.service._preparations.wait(
+            await stage.faces.load_face_model("ann", "f"), [SADTALKER], 60.0
+        )
 
     async def second(stage: Stage) -> None:
         sent = await stage.converse(1.0)
@@ -156,7 +203,10 @@ def test_a_preparation_that_began_in_one_session_serves_the_next(tmp_path: Path)
 def test_sessions_of_one_face_share_its_preparation(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         for sent in await asyncio.gather(*(stage.converse(3.0) for _ in range(4))):
-            assert switches_of(sent) == [(SADTALKER, TPSM, "FACE_NOT_PREPARED"), (TPSM, SADTALKER, "FACE_PREPARED")]
+            assert switches_of(sent) == [
+                (SADTALKER, TPSM, "FACE_NOT_PREPARED"),
+                (TPSM, SADTALKER, "FACE_PREPARED"),
+            ]
         assert stage.inference.asked[EYE] == 1
 
     play(Stage(tmp_path, takes_s=1.0), script)
@@ -166,12 +216,15 @@ def test_a_preparation_that_fails_costs_no_frame_is_told_once_and_tried_again_la
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def script(stage: Stage) -> None:
-        stage.sadtalker.error = LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, "the network stumbled")
+        stage.sadtalker.error = LipSyncError(
+            LipSyncErrorCode.VIDEO_GENERATION_FAILED, "the network stumbled"
+        )
         with caplog.at_level(logging.WARNING):
             sent = await stage.converse(5.0)
         assert frames_of(sent) == [TPSM] * 100
         assert [record.message for record in caplog.records] == [
-            "face f could not be prepared for sadtalker: VIDEO_GENERATION_FAILED: the network stumbled"
+            "face f could not be prepared for sadtalker: VIDEO_GENERATION_FAILED: the network "
+            "stumbled"
         ]
         assert stage.count("VIDEO_GENERATION_FAILED") == 1
         assert stage.service.performance.is_closed(SADTALKER)
@@ -182,8 +235,13 @@ def test_a_preparation_that_fails_costs_no_frame_is_told_once_and_tried_again_la
     play(Stage(tmp_path), script)
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "no nose")])
-def test_a_model_that_cannot_take_the_face_leaves_the_session_its_others(tmp_path: Path, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("a bug"), LipSyncError(LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, "no nose")],
+)
+def test_a_model_that_cannot_take_the_face_leaves_the_session_its_others(
+    tmp_path: Path, error: Exception
+) -> None:
     async def script(stage: Stage) -> None:
         stage.sadtalker.error = error
         sent = await stage.converse(1.0, 1.0)
@@ -193,7 +251,9 @@ def test_a_model_that_cannot_take_the_face_leaves_the_session_its_others(tmp_pat
     play(Stage(tmp_path), script)
 
 
-def test_a_face_too_large_for_memory_is_given_up_and_not_made_again_and_again(tmp_path: Path) -> None:
+def test_a_face_too_large_for_memory_is_given_up_and_not_made_again_and_again(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         assert frames_of(await stage.converse(5.0)) == [TPSM] * 100
         assert stage.inference.asked[EYE] == 1
@@ -212,13 +272,20 @@ def test_a_face_that_left_memory_is_prepared_again_without_a_pause(tmp_path: Pat
         sent = await stage.converse(5.0)
         await forgetting
         assert len(frames_of(sent)) == 100
-        assert [switch[:2] for switch in switches_of(sent)] == [(SADTALKER, TPSM), (TPSM, SADTALKER), (SADTALKER, TPSM), (TPSM, SADTALKER)]
+        assert [switch[:2] for switch in switches_of(sent)] == [
+            (SADTALKER, TPSM),
+            (TPSM, SADTALKER),
+            (SADTALKER, TPSM),
+            (TPSM, SADTALKER),
+        ]
         assert stage.inference.asked[EYE] == 1
 
     play(Stage(tmp_path, takes_s=1.0), script)
 
 
-def test_a_model_that_nobody_asked_for_sees_no_face_while_a_better_one_is_there(tmp_path: Path) -> None:
+def test_a_model_that_nobody_asked_for_sees_no_face_while_a_better_one_is_there(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         sent = await stage.converse(6.0, preference=None)
         assert frames_of(sent) == [TPSM] * 120
@@ -259,13 +326,17 @@ def test_few_faces_are_prepared_at_once_and_no_more_wait_than_can_be_kept(tmp_pa
         assert len(stage.sadtalker.prepared) == AT_ONCE
         await asyncio.sleep(200.0)
         assert len(preparations) == 0
-        begun = AT_ONCE * 7  # what waited for longer than a minute was not begun: nobody asked for it again
+        begun = (
+            AT_ONCE * 7
+        )  # what waited for longer than a minute was not begun: nobody asked for it again
         assert len(stage.sadtalker.prepared) == begun
 
     play(Stage(tmp_path, takes_s=10.0), script)
 
 
-def test_a_face_enrolled_for_a_default_model_that_looks_first_is_prepared_behind_the_scenes(tmp_path: Path) -> None:
+def test_a_face_enrolled_for_a_default_model_that_looks_first_is_prepared_behind_the_scenes(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         face = await stage.faces.load_face_model("ann", "f")
         await stage.service.prepare_face(face, (SADTALKER, STATIC), 256)

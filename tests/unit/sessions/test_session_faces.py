@@ -1,4 +1,6 @@
-"""Which face a session speaks with: stored anew, made active, swapped, deleted or spoiled between and within its turns."""
+"""Which face a session speaks with: stored anew, made active, swapped, deleted or spoiled between
+and within its turns.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ from orchestrator.faces.storage.layout import Blob
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.frame_pipeline import FramePipeline
-from orchestrator.pipeline.session_events import Failed, InboxItem, Outgoing, OutgoingFrame, Switched, TurnStarted
+from orchestrator.pipeline.session_events import (
+    Failed,
+    InboxItem,
+    Outgoing,
+    OutgoingFrame,
+    Switched,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.admission import SessionRegistry
 from orchestrator.sessions.worker import LiveSession
@@ -56,7 +65,9 @@ class LookingAdapter(ScriptedAdapter):
         prepared.face = face  # type: ignore[attr-defined]
         return prepared
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         self.seen += [face.face] * len(windows)
         return await super().generate(infer, windows, face, state)
 
@@ -71,7 +82,9 @@ class Stage:
         for adapter in self.adapters.values():
             adapter.refused, adapter.seen = {}, []
         video = VideoGeneratorService(ScriptedInference({"tpsm"}))
-        self.pipeline = FramePipeline(ServiceConfig(), self.adapters, self.faces, video, VideoStreamingService(), Metrics())
+        self.pipeline = FramePipeline(
+            ServiceConfig(), self.adapters, self.faces, video, VideoStreamingService(), Metrics()
+        )
         self.session = Session("s", "ann", inbox_ms=30_000.0, outbox_frames=60)
         self.sessions = SessionRegistry(5)
         self.faces.on_swap = self.sessions.swap_face
@@ -96,8 +109,15 @@ class Stage:
     async def enrol(self, face: str, **files: Any) -> None:
         await made.put(self.store, "ann", face, made.package(**files))
 
-    async def turn(self, face: str | None, chunks: int = 10, between: Callable[[], Awaitable[object]] | None = None) -> list[FaceModel]:
-        """A turn in real time whose chunks name this face; the faces that tpsm drew. `between` runs in its middle."""
+    async def turn(
+        self,
+        face: str | None,
+        chunks: int = 10,
+        between: Callable[[], Awaitable[object]] | None = None,
+    ) -> list[FaceModel]:
+        """A turn in real time whose chunks name this face; the faces that tpsm drew. `between` runs
+        in its middle.
+        """
         self.ordinal += 1
         before = len(self.adapters[TPSM].seen)
         for number in range(chunks):
@@ -110,9 +130,21 @@ class Stage:
         return self.adapters[TPSM].seen[before:]
 
     def _item(self, face: str | None, number: int | None) -> InboxItem:
-        chunk = None if number is None else pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
+        chunk = (
+            None
+            if number is None
+            else pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
+        )
         now = asyncio.get_running_loop().time()
-        return InboxItem(self.ordinal, f"turn-{self.ordinal}", VideoGenerationConfig(), face, chunk, now, 0.0 if chunk is None else 100.0)
+        return InboxItem(
+            self.ordinal,
+            f"turn-{self.ordinal}",
+            VideoGenerationConfig(),
+            face,
+            chunk,
+            now,
+            0.0 if chunk is None else 100.0,
+        )
 
     async def _send(self) -> None:
         while True:
@@ -125,11 +157,15 @@ class Stage:
         return [out.frame.lip_sync_model for out in self.sent if isinstance(out, OutgoingFrame)]
 
     def told(self) -> list[tuple[LipSyncErrorCode, bool]]:
-        return [(out.error.code, out.error.recoverable) for out in self.sent if isinstance(out, Failed)]
+        return [
+            (out.error.code, out.error.recoverable) for out in self.sent if isinstance(out, Failed)
+        ]
 
 
 @pytest.mark.parametrize("named", ["a", None])
-def test_a_face_stored_anew_under_its_id_speaks_from_the_next_turn_on(tmp_path: Path, named: str | None) -> None:
+def test_a_face_stored_anew_under_its_id_speaks_from_the_next_turn_on(
+    tmp_path: Path, named: str | None
+) -> None:
     async def script(stage: Stage) -> None:
         first = await stage.turn("a")
         await stage.enrol("a", picture=made.jpeg(256, 300))
@@ -177,7 +213,9 @@ def test_a_session_that_named_a_face_keeps_it_whichever_is_active(tmp_path: Path
 
 
 @pytest.mark.parametrize("named", ["a", None])
-def test_a_hot_swap_reaches_a_session_in_mid_turn_without_a_missing_frame(tmp_path: Path, named: str | None) -> None:
+def test_a_hot_swap_reaches_a_session_in_mid_turn_without_a_missing_frame(
+    tmp_path: Path, named: str | None
+) -> None:
     async def script(stage: Stage) -> None:
         async def swap() -> None:
             await stage.faces.hot_swap_model("ann", "a", "b")
@@ -203,7 +241,9 @@ def test_a_hot_swap_leaves_sessions_with_other_faces_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("named", ["a", None])
-def test_a_deleted_face_speaks_to_the_end_of_its_turn_and_then_the_session_ends(tmp_path: Path, named: str | None) -> None:
+def test_a_deleted_face_speaks_to_the_end_of_its_turn_and_then_the_session_ends(
+    tmp_path: Path, named: str | None
+) -> None:
     async def script(stage: Stage) -> None:
         async def delete() -> None:
             for face in ("b", "a"):
@@ -215,7 +255,9 @@ def test_a_deleted_face_speaks_to_the_end_of_its_turn_and_then_the_session_ends(
     assert Stage(tmp_path).play(script).told() == [(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, False)]
 
 
-def test_a_face_that_was_spoiled_in_storage_is_told_once_and_the_one_in_memory_goes_on(tmp_path: Path) -> None:
+def test_a_face_that_was_spoiled_in_storage_is_told_once_and_the_one_in_memory_goes_on(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         await stage.turn("a")
         await stage.enrol("a", keypoints=b"[]")
@@ -235,7 +277,9 @@ def test_where_the_storage_is_away_a_sessions_face_goes_on_without_a_word(tmp_pa
 
 
 @pytest.mark.parametrize("error", [ValueError("no mouth"), ZeroDivisionError(), IndexError()])
-def test_a_face_that_a_model_cannot_take_speaks_with_the_next_one_from_its_first_frame(tmp_path: Path, error: Exception) -> None:
+def test_a_face_that_a_model_cannot_take_speaks_with_the_next_one_from_its_first_frame(
+    tmp_path: Path, error: Exception
+) -> None:
     async def script(stage: Stage) -> None:
         stage.adapters[TPSM].refused["a"] = error
         assert await stage.turn("a") == []
@@ -256,5 +300,7 @@ def test_a_face_that_only_the_preferred_model_cannot_take_says_so(tmp_path: Path
         await stage.turn("a")
 
     stage = Stage(tmp_path).play(script)
-    switches = [(out.before, out.after, out.reason) for out in stage.sent if isinstance(out, Switched)]
+    switches = [
+        (out.before, out.after, out.reason) for out in stage.sent if isinstance(out, Switched)
+    ]
     assert switches == [(TPSM, STATIC, "FACE_MODEL_INCOMPATIBLE")]

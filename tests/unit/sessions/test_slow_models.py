@@ -1,4 +1,6 @@
-"""A model that is too slow for live sound gives way before any of it is lost; one that is fast enough never does."""
+"""A model that is too slow for live sound gives way before any of it is lost; one that is fast
+enough never does.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,15 @@ def test_it_gives_way_before_sound_is_lost_and_comes_back(wished: LipSyncModel |
     assert not conversation.of(Failed)
     assert [out.frame.sequence_number for out in conversation.frames()] == list(range(1400))
     back = "REQUESTED" if wished else "RECOVERED"
-    assert switches(conversation)[:3] == [(TPSM, STATIC, "TOO_SLOW"), (STATIC, TPSM, back), (TPSM, STATIC, "TOO_SLOW")]
-    assert max(when - out.ready_s for when, out in conversation.sent if isinstance(out, OutgoingFrame)) < 17.0
+    assert switches(conversation)[:3] == [
+        (TPSM, STATIC, "TOO_SLOW"),
+        (STATIC, TPSM, back),
+        (TPSM, STATIC, "TOO_SLOW"),
+    ]
+    assert (
+        max(when - out.ready_s for when, out in conversation.sent if isinstance(out, OutgoingFrame))
+        < 17.0
+    )
 
 
 @pytest.mark.parametrize("ahead_s", [10, 20, 25])
@@ -98,7 +107,9 @@ def test_in_a_small_inbox_it_does_not_come_and_go_all_the_time() -> None:
 class Sized(ScriptedAdapter):
     """Too slow for large pictures only."""
 
-    async def generate(self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState) -> tuple[Frames, ModelState]:
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState
+    ) -> tuple[Frames, ModelState]:
         self.frame_s = TOO_SLOW_S if face.size == 512 else 0.002
         return await super().generate(infer, windows, face, state)
 
@@ -127,7 +138,9 @@ def test_it_gives_way_in_the_session_that_it_is_too_slow_for_and_in_no_other() -
 
     async def beside_others(conversation: Conversation) -> None:
         others.extend(Beside(shared=conversation.service) for _ in range(4))
-        await asyncio.gather(until_it_gives_way(conversation), *(other.run(half_a_minute) for other in others))
+        await asyncio.gather(
+            until_it_gives_way(conversation), *(other.run(half_a_minute) for other in others)
+        )
         await conversation.end()
 
     play(beside_others, conversation)
@@ -139,12 +152,18 @@ def test_it_gives_way_in_the_session_that_it_is_too_slow_for_and_in_no_other() -
 def test_half_of_real_time_is_fast_enough_however_long_the_chunks(chunk_s: float) -> None:
     other = ScriptedAdapter(WAV2LIP, grey=90, frame_s=0.01)
     tpsm = ScriptedAdapter(TPSM, grey=200, frame_s=0.025)
-    conversation = Conversation(tpsm=tpsm, others=(other,), inference=ScriptedInference({"tpsm", "wav2lip"}))
+    conversation = Conversation(
+        tpsm=tpsm, others=(other,), inference=ScriptedInference({"tpsm", "wav2lip"})
+    )
 
     async def twenty_seconds(conversation: Conversation) -> None:
         for number in range(round(20 / chunk_s)):
             await asyncio.sleep(chunk_s)
-            await conversation.say(pcm_chunk(chunk_s, sequence_number=number, timestamp_ms=5000.0 + 1000.0 * chunk_s * number))
+            await conversation.say(
+                pcm_chunk(
+                    chunk_s, sequence_number=number, timestamp_ms=5000.0 + 1000.0 * chunk_s * number
+                )
+            )
         await conversation.end()
 
     play(twenty_seconds, conversation)
@@ -176,4 +195,8 @@ def test_a_wish_for_a_model_that_gave_way_is_told_why_it_is_not_served() -> None
 
     play(script, conversation)
     assert (TPSM, STATIC, "TOO_SLOW") in switches(conversation)
-    assert {reason for _, _, reason in switches(conversation)} <= {"TOO_SLOW", "RECOVERED", "REQUESTED"}
+    assert {reason for _, _, reason in switches(conversation)} <= {
+        "TOO_SLOW",
+        "RECOVERED",
+        "REQUESTED",
+    }

@@ -1,4 +1,6 @@
-"""One session's work: frames in order and on time, fallback and back, interruption, overflow, bad audio."""
+"""One session's work: frames in order and on time, fallback and back, interruption, overflow, bad
+audio.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, VideoGenerationConfig
-from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, Switched, TurnEnded, TurnStarted
+from orchestrator.pipeline.session_events import (
+    Failed,
+    InboxItem,
+    OutgoingFrame,
+    Switched,
+    TurnEnded,
+    TurnStarted,
+)
 from orchestrator.pipeline.session_state import Session, merged_config
 from orchestrator.sessions.turn_tracker import TurnCounter
 from orchestrator.sessions.worker import LiveSession
@@ -22,10 +31,14 @@ TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC
 
 @pytest.mark.parametrize("fps", [15, 20, 24, 25])
 def test_a_turn_has_a_frame_for_every_slot_of_its_audio(fps: float) -> None:
-    conversation = play(two_seconds, Conversation(config=merged_config(VideoGenerationConfig(), target_fps=fps)))
+    conversation = play(
+        two_seconds, Conversation(config=merged_config(VideoGenerationConfig(), target_fps=fps))
+    )
     frames = [out.frame for out in conversation.frames()]
     assert [frame.sequence_number for frame in frames] == list(range(2 * int(fps)))
-    assert [frame.audio_timestamp_ms for frame in frames] == pytest.approx([5000.0 + index * 1000.0 / fps for index in range(len(frames))])
+    assert [frame.audio_timestamp_ms for frame in frames] == pytest.approx(
+        [5000.0 + index * 1000.0 / fps for index in range(len(frames))]
+    )
     assert all(abs(frame.timestamp_ms - frame.audio_timestamp_ms) < 50.0 for frame in frames)
 
 
@@ -130,7 +143,14 @@ def test_frames_of_a_burst_that_leave_as_they_are_paced_are_not_late(fps: float)
     frames = [(when, out) for when, out in conversation.sent if isinstance(out, OutgoingFrame)]
     assert len(frames) == 3 * fps
     assert max(when - out.ready_s for when, out in frames) < 0.02
-    assert min(out.turn.started_s + number / fps - when for number, (when, out) in enumerate(frames) if number >= fps) > 0.25
+    assert (
+        min(
+            out.turn.started_s + number / fps - when
+            for number, (when, out) in enumerate(frames)
+            if number >= fps
+        )
+        > 0.25
+    )
 
 
 def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
@@ -153,7 +173,10 @@ def test_interruption_stops_the_turn_at_once_and_the_next_turn_speaks() -> None:
         if isinstance(out, OutgoingFrame) and out.turn.id == "turn-a" and left_s > interrupted_at[0]
     ]
     assert late == []
-    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", True), ("turn-b", False)]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [
+        ("turn-a", True),
+        ("turn-b", False),
+    ]
     second = [out.frame.sequence_number for out in conversation.frames() if out.turn.id == "turn-b"]
     assert second == list(range(20))
 
@@ -205,7 +228,10 @@ def test_an_interruption_that_names_a_waiting_turn_leaves_the_spoken_one_alone()
         await conversation.interrupt("turn-b")
 
     conversation = play(named)
-    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False), ("turn-c", False)]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [
+        ("turn-a", False),
+        ("turn-c", False),
+    ]
     assert len(conversation.frames()) == 40
 
 
@@ -221,12 +247,17 @@ def test_an_interruption_that_names_a_turn_that_is_over_does_nothing() -> None:
         await conversation.end()
 
     conversation = play(named)
-    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False), ("turn-b", False)]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [
+        ("turn-a", False),
+        ("turn-b", False),
+    ]
     assert len(conversation.frames()) == 30
 
 
 async def caught_between_two_turns(conversation: Conversation) -> None:
-    """A turn that nobody ended has its tail drawn by the first chunk of the next one, which was taken and waits for that."""
+    """A turn that nobody ended has its tail drawn by the first chunk of the next one, which was
+    taken and waits for that.
+    """
     for turn in ("turn-a", "turn-b"):
         for _ in range(20):
             await conversation.say(turn_id=turn)
@@ -241,7 +272,10 @@ def test_a_turn_given_up_while_the_next_one_waits_for_its_tail_costs_that_one_no
         await conversation.interrupt("turn-a")
 
     conversation = play(first_given_up)
-    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", True), ("turn-b", False)]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [
+        ("turn-a", True),
+        ("turn-b", False),
+    ]
     spoken = [out.turn.id for out in conversation.frames()]
     assert 30 < spoken.count("turn-a") < 40
     assert spoken.count("turn-b") == 40
@@ -254,7 +288,9 @@ def test_a_turn_given_up_while_it_waits_for_the_tail_of_another_costs_that_one_n
 
     conversation = play(second_given_up)
     assert [out.turn.id for out in conversation.of(TurnStarted)] == ["turn-a"]
-    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [("turn-a", False)]
+    assert [(out.turn.id, out.interrupted) for out in conversation.of(TurnEnded)] == [
+        ("turn-a", False)
+    ]
     assert len(conversation.frames()) == 40
 
 
@@ -272,7 +308,9 @@ def test_a_new_turn_id_ends_the_turn_before() -> None:
         await conversation.end()
 
     conversation = play(two_turns)
-    counts = {turn: sum(out.turn.id == turn for out in conversation.frames()) for turn in ("a", "b")}
+    counts = {
+        turn: sum(out.turn.id == turn for out in conversation.frames()) for turn in ("a", "b")
+    }
     assert counts == {"a": 10, "b": 10}
 
 
@@ -314,7 +352,10 @@ def test_chunks_that_claim_to_last_no_time_do_not_fill_the_memory() -> None:
         junk = AudioChunk(b"RIFF" + bytes(4_000_000), 0.0, 0, 16_000, 1000, AudioFormat.WAV)
         for _ in range(20):
             await conversation.say(junk)
-        assert sum(len(item.chunk.data) for item in conversation.session.inbox.items() if item.chunk) < 25_000_000
+        assert (
+            sum(len(item.chunk.data) for item in conversation.session.inbox.items() if item.chunk)
+            < 25_000_000
+        )
         await conversation.interrupt()
 
     play(stuffed)
@@ -334,12 +375,21 @@ def test_audio_that_cannot_be_decoded_is_told_and_keeps_its_time(before: int) ->
 
     conversation = play(stumble)
     told = [out.error for out in conversation.of(Failed)]
-    assert [(error.details["field"], error.recoverable, round(error.details["lostMs"])) for error in told] == [
-        ("audioChunk.data", True, 100)
-    ] * 4
-    assert [out.frame.audio_timestamp_ms for out in conversation.frames()] == [5000.0 + 50.0 * number for number in range(40)]
-    centres = [row[-1 - conversation.tpsm.ahead_frames] for windows in conversation.tpsm.windows_seen for row in windows.rows]
-    assert [number for number, mel in enumerate(centres) if mel.max() < -8.0] == list(range(2 * before, 2 * before + 8))
+    assert [
+        (error.details["field"], error.recoverable, round(error.details["lostMs"]))
+        for error in told
+    ] == [("audioChunk.data", True, 100)] * 4
+    assert [out.frame.audio_timestamp_ms for out in conversation.frames()] == [
+        5000.0 + 50.0 * number for number in range(40)
+    ]
+    centres = [
+        row[-1 - conversation.tpsm.ahead_frames]
+        for windows in conversation.tpsm.windows_seen
+        for row in windows.rows
+    ]
+    assert [number for number, mel in enumerate(centres) if mel.max() < -8.0] == list(
+        range(2 * before, 2 * before + 8)
+    )
 
 
 def test_an_unknown_face_ends_the_session_with_its_name() -> None:
@@ -362,7 +412,9 @@ def test_an_unknown_face_in_mid_turn_is_told_once_and_the_old_one_goes_on_speaki
 
     conversation = play(stranger)
     told = [out.error for out in conversation.of(Failed)]
-    assert [(error.code, error.recoverable) for error in told] == [(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, True)] * 2, "once in each turn"
+    assert [(error.code, error.recoverable) for error in told] == [
+        (LipSyncErrorCode.FACE_MODEL_NOT_FOUND, True)
+    ] * 2, "once in each turn"
     assert len(conversation.frames()) == 80
     assert conversation.session.face is not None
     assert conversation.session.face.id == "face-1"
@@ -376,7 +428,9 @@ def test_a_preference_switches_the_model_and_says_so() -> None:
         await conversation.end()
 
     conversation = play(prefer_static)
-    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [(TPSM, STATIC, "REQUESTED")]
+    assert [(out.before, out.after, out.reason) for out in conversation.of(Switched)] == [
+        (TPSM, STATIC, "REQUESTED")
+    ]
 
 
 def test_a_face_at_rest_by_request_does_not_recover_but_changes_its_model() -> None:
@@ -409,12 +463,16 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
     inference = ScriptedInference({"tpsm"})
     tpsm = ScriptedAdapter(TPSM, grey=200)
     tpsm.spec = dataclasses.replace(tpsm.spec, stateless=True)
-    service = scripted_service({TPSM: tpsm, STATIC: ScriptedAdapter(STATIC, grey=50, ahead_frames=0)}, inference)
+    service = scripted_service(
+        {TPSM: tpsm, STATIC: ScriptedAdapter(STATIC, grey=50, ahead_frames=0)}, inference
+    )
 
     async def script() -> list[int]:
         drawn = []
         for level in (0.3, 0.3, 0.3, 0.2):
-            session = Session(f"session-{len(drawn)}", "user-1", inbox_ms=30_000.0, outbox_frames=60)
+            session = Session(
+                f"session-{len(drawn)}", "user-1", inbox_ms=30_000.0, outbox_frames=60
+            )
             live, turns = LiveSession(session, service, pacing_lead_s=0.5), TurnCounter()
             before = len(tpsm.windows_seen)
             working = asyncio.create_task(live.work())
@@ -422,7 +480,17 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
                 turns.chunk(None, number)
                 chunk = pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number, level=level)
                 now = asyncio.get_running_loop().time()
-                await live.accept(InboxItem(turns.ordinal, turns.turn_id, VideoGenerationConfig(), "face-1", chunk, now, 100.0))
+                await live.accept(
+                    InboxItem(
+                        turns.ordinal,
+                        turns.turn_id,
+                        VideoGenerationConfig(),
+                        "face-1",
+                        chunk,
+                        now,
+                        100.0,
+                    )
+                )
                 await asyncio.sleep(0.1)
             await session.inbox.close()
             await working
@@ -435,13 +503,17 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
     assert drawn == [drawn[0], drawn[0], 0, drawn[0]]
 
 
-def test_a_model_slower_than_real_time_draws_every_second_frame_where_the_client_allows_it() -> None:
+def test_a_model_slower_than_real_time_draws_every_second_frame_where_the_client_allows_it() -> (
+    None
+):
     conversation = Conversation(config=VideoGenerationConfig(enable_interpolation=True))
     conversation.tpsm.script = [0.25] * 50
     play(two_seconds, conversation)
     frames = [out.frame for out in conversation.frames()]
     assert [frame.sequence_number for frame in frames] == list(range(40))
-    assert [frame.audio_timestamp_ms for frame in frames] == [5000.0 + 50.0 * number for number in range(40)]
+    assert [frame.audio_timestamp_ms for frame in frames] == [
+        5000.0 + 50.0 * number for number in range(40)
+    ]
     assert 8 <= sum(frame.is_interpolated for frame in frames) < 20
     drawn = sum(len(windows) for windows in conversation.tpsm.windows_seen)
     assert drawn == sum(not frame.is_interpolated for frame in frames)

@@ -23,26 +23,40 @@ def found(folder: Path, interpreters: dict[str, str]) -> subprocess.CompletedPro
         (folder / name).chmod(0o755)
     shell = shutil.which("sh")
     assert shell is not None
-    return subprocess.run([shell, str(SCRIPT)], env={"PATH": str(folder)}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [shell, str(SCRIPT)], env={"PATH": str(folder)}, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
     ("interpreters", "chosen"),
     [
-        ({"python3.13": WORKS, "python3.12": WORKS, "python3.11": WORKS, "python3": WORKS}, "python3.13"),
+        (
+            {"python3.13": WORKS, "python3.12": WORKS, "python3.11": WORKS, "python3": WORKS},
+            "python3.13",
+        ),
         ({"python3.13": ABSENT, "python3.12": WORKS, "python3": WORKS}, "python3.12"),
         ({"python3.11": WORKS, "python3": WORKS}, "python3.11"),
         ({"python3": WORKS}, "python3"),
-        ({"python3.13": ABSENT, "python3.12": TOO_OLD, "python3.11": TOO_OLD, "python3": WORKS}, "python3"),
+        (
+            {"python3.13": ABSENT, "python3.12": TOO_OLD, "python3.11": TOO_OLD, "python3": WORKS},
+            "python3",
+        ),
     ],
 )
-def test_the_newest_interpreter_that_works_is_taken(tmp_path: Path, interpreters: dict[str, str], chosen: str) -> None:
+def test_the_newest_interpreter_that_works_is_taken(
+    tmp_path: Path, interpreters: dict[str, str], chosen: str
+) -> None:
     done = found(tmp_path, interpreters)
     assert (done.returncode, done.stdout.strip()) == (0, chosen)
 
 
-@pytest.mark.parametrize("interpreters", [{}, {"python3": TOO_OLD}, {"python3.13": ABSENT, "python3": TOO_OLD}])
-def test_without_one_a_line_names_the_commands_that_bring_one(tmp_path: Path, interpreters: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "interpreters", [{}, {"python3": TOO_OLD}, {"python3.13": ABSENT, "python3": TOO_OLD}]
+)
+def test_without_one_a_line_names_the_commands_that_bring_one(
+    tmp_path: Path, interpreters: dict[str, str]
+) -> None:
     done = found(tmp_path, interpreters)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()

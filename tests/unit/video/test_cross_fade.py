@@ -13,12 +13,17 @@ BEFORE, AFTER = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 200, np.uint8)
 def levels(sizes: list[int]) -> list[int]:
     """Of the pictures of batches of these sizes, the first of them after a switch."""
     fade = CrossFade()
-    batches = [fade.over(BEFORE if number == 0 else None, [AFTER] * size) for number, size in enumerate(sizes)]
+    batches = [
+        fade.over(BEFORE if number == 0 else None, [AFTER] * size)
+        for number, size in enumerate(sizes)
+    ]
     return [int(image[0, 0, 0]) for batch in batches for image in batch]
 
 
 @pytest.mark.parametrize("sizes", [[5], [2, 3], [1, 1, 1, 1, 1]])
-def test_a_cross_fade_grows_out_of_the_last_picture_however_frames_are_batched(sizes: list[int]) -> None:
+def test_a_cross_fade_grows_out_of_the_last_picture_however_frames_are_batched(
+    sizes: list[int],
+) -> None:
     assert levels(sizes) == [50, 100, 150, 200, 200]
     assert CROSS_FADE_FRAMES == 3
 

@@ -12,7 +12,9 @@ from orchestrator.video.generator import VideoGeneratorService
 
 
 def frame(number: int, grey: int = 0) -> GeneratedFrame:
-    return GeneratedFrame(np.full((16, 16, 3), grey, np.uint8), number, 1000.0 + 50.0 * number, LipSyncModel.TPSM, 4.0)
+    return GeneratedFrame(
+        np.full((16, 16, 3), grey, np.uint8), number, 1000.0 + 50.0 * number, LipSyncModel.TPSM, 4.0
+    )
 
 
 def service() -> VideoGeneratorService:
@@ -24,12 +26,21 @@ def test_means_are_per_frame_and_over_time() -> None:
     for second in range(5):
         counter.drawn(20, 80.0, now=float(second))
     metrics = counter.metrics()
-    assert (metrics.frames_generated, metrics.average_generation_time_ms, metrics.average_fps) == (100, 4.0, 20.0)
+    assert (metrics.frames_generated, metrics.average_generation_time_ms, metrics.average_fps) == (
+        100,
+        4.0,
+        20.0,
+    )
 
 
 def test_before_the_first_frame_all_figures_are_zero() -> None:
     metrics = service().get_metrics()
-    assert (metrics.frames_generated, metrics.average_generation_time_ms, metrics.average_fps, metrics.buffer_underruns) == (0, 0.0, 0.0, 0)
+    assert (
+        metrics.frames_generated,
+        metrics.average_generation_time_ms,
+        metrics.average_fps,
+        metrics.buffer_underruns,
+    ) == (0, 0.0, 0.0, 0)
 
 
 def test_a_frame_in_between_has_its_picture_and_its_time() -> None:
@@ -43,7 +54,14 @@ def test_dropping_to_15_of_20_leaves_no_hole_in_the_numbers_and_the_times_as_the
     video = service()
     kept = video.drop_frames_for_performance([frame(number) for number in range(8)], 15.0)
     assert [each.sequence_number for each in kept] == list(range(6))
-    assert [each.audio_timestamp_ms for each in kept] == [1000.0, 1100.0, 1150.0, 1200.0, 1300.0, 1350.0]
+    assert [each.audio_timestamp_ms for each in kept] == [
+        1000.0,
+        1100.0,
+        1150.0,
+        1200.0,
+        1300.0,
+        1350.0,
+    ]
     assert video.get_metrics().frames_dropped == 2
     assert len(video.drop_frames_for_performance(kept, 25.0)) == 6
 

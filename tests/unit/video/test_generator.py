@@ -16,13 +16,21 @@ from orchestrator.video.generator import VideoGeneratorService
 
 
 def three_windows() -> FeatureWindows:
-    return FeatureWindows(np.zeros((3, 88, 80), np.float32), np.arange(3), np.zeros(3, np.float32), np.zeros(3), np.zeros(3, np.bool_))
+    return FeatureWindows(
+        np.zeros((3, 88, 80), np.float32),
+        np.arange(3),
+        np.zeros(3, np.float32),
+        np.zeros(3),
+        np.zeros(3, np.bool_),
+    )
 
 
 async def generate(adapter: ScriptedAdapter, patience_s: float = 0.3) -> int:
     deadline = asyncio.get_running_loop().time() + patience_s
     video = VideoGeneratorService(ScriptedInference())
-    images, _ = await video.generate_frames(adapter, three_windows(), NothingInputs(16), None, deadline=deadline)
+    images, _ = await video.generate_frames(
+        adapter, three_windows(), NothingInputs(16), None, deadline=deadline
+    )
     return len(images)
 
 
@@ -37,7 +45,12 @@ def test_a_model_that_takes_too_long_is_a_timeout() -> None:
 
 
 def test_no_deadline_waits_as_long_as_it_takes() -> None:
-    assert run_virtual(generate(ScriptedAdapter(LipSyncModel.STATIC, script=[1000.0]), patience_s=float("inf"))) == 3
+    assert (
+        run_virtual(
+            generate(ScriptedAdapter(LipSyncModel.STATIC, script=[1000.0]), patience_s=float("inf"))
+        )
+        == 3
+    )
 
 
 def test_frames_of_another_count_or_kind_are_refused() -> None:
@@ -53,7 +66,9 @@ def test_frames_of_another_count_or_kind_are_refused() -> None:
 def test_a_probe_says_whether_the_model_answers() -> None:
     async def probes(ready: set[str]) -> bool:
         video = VideoGeneratorService(ScriptedInference(ready))
-        return await video.probe(ScriptedAdapter(LipSyncModel.TPSM), deadline=asyncio.get_running_loop().time() + 1)
+        return await video.probe(
+            ScriptedAdapter(LipSyncModel.TPSM), deadline=asyncio.get_running_loop().time() + 1
+        )
 
     assert run_virtual(probes({"tpsm"}))
     assert not run_virtual(probes(set()))

@@ -1,4 +1,6 @@
-"""An MP4 keeps pictures and sound together whatever the rates are, says what it is, and is there whole or not at all."""
+"""An MP4 keeps pictures and sound together whatever the rates are, says what it is, and is there
+whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def _click(rate_hz: int, channels: int, seconds: float) -> Sound:
     """Silence with 20 ms of tone that begins at MOMENT_S."""
     samples = np.zeros((channels, round(seconds * rate_hz)), np.float32)
     begin, count = round(MOMENT_S * rate_hz), round(0.02 * rate_hz)
-    samples[:, begin : begin + count] = 0.8 * np.sign(np.sin(2 * np.pi * 1000.0 * (np.arange(count) + 0.5) / rate_hz))
+    samples[:, begin : begin + count] = 0.8 * np.sign(
+        np.sin(2 * np.pi * 1000.0 * (np.arange(count) + 0.5) / rate_hz)
+    )
     return Sound(samples, rate_hz)
 
 
@@ -55,8 +59,13 @@ def _heard_s(path: Path) -> float:
     return float(frames[0].time) + float(np.argmax(np.abs(samples) > 0.3)) / frames[0].sample_rate
 
 
-@pytest.mark.parametrize(("rate_hz", "channels", "fps"), [(48_000, 2, 20.0), (44_100, 2, 25.0), (22_050, 1, 15.0), (16_000, 1, 20.0)])
-def test_a_flash_and_a_click_of_one_moment_stay_together(rate_hz: int, channels: int, fps: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "fps"),
+    [(48_000, 2, 20.0), (44_100, 2, 25.0), (22_050, 1, 15.0), (16_000, 1, 20.0)],
+)
+def test_a_flash_and_a_click_of_one_moment_stay_together(
+    rate_hz: int, channels: int, fps: float, tmp_path: Path
+) -> None:
     path = tmp_path / "out.mp4"
     _write(path, _click(rate_hz, channels, 2.03), fps)
     seen_s, _ = _seen_s(path)
@@ -91,7 +100,12 @@ def test_colours_come_back_and_are_tagged_as_they_were_coded(tmp_path: Path) -> 
     assert np.abs(picture.mean(axis=(0, 1)) - SKIN).max() < 3.0
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context
-        assert (context.pix_fmt, context.colorspace, context.color_primaries, context.color_range) == ("yuv420p", 6, 6, 1)
+        assert (
+            context.pix_fmt,
+            context.colorspace,
+            context.color_primaries,
+            context.color_range,
+        ) == ("yuv420p", 6, 6, 1)
 
 
 def test_the_note_travels_in_the_metadata_and_the_index_stands_first(tmp_path: Path) -> None:
@@ -106,14 +120,19 @@ def test_the_note_travels_in_the_metadata_and_the_index_stands_first(tmp_path: P
 def test_a_movie_that_fails_leaves_what_stood_there(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     path.write_text("an earlier one")
-    with pytest.raises(RuntimeError), Movie(path, _click(16_000, 1, 1.5), size=SIZE, fps=20.0, note="") as movie:
+    with (
+        pytest.raises(RuntimeError),
+        Movie(path, _click(16_000, 1, 1.5), size=SIZE, fps=20.0, note="") as movie,
+    ):
         movie.add(_flashing(5, 0))
         raise RuntimeError
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
     assert path.read_text() == "an earlier one"
 
 
-def test_a_movie_that_cannot_be_finished_leaves_what_stood_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_movie_that_cannot_be_finished_leaves_what_stood_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: Movie) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 

@@ -16,12 +16,19 @@ H264 = VideoGenerationConfig(format=VideoFormat.H264)
 BIG = VideoGenerationConfig(format=VideoFormat.H264, resolution=Resolution(512, 512))
 
 
-def keyframes(state: StreamState, numbers: range, config: VideoGenerationConfig = H264) -> list[int]:
-    coded = {number: state.encode(moving_picture(number), config, 50.0 * number, force_keyframe=False) for number in numbers}
+def keyframes(
+    state: StreamState, numbers: range, config: VideoGenerationConfig = H264
+) -> list[int]:
+    coded = {
+        number: state.encode(moving_picture(number), config, 50.0 * number, force_keyframe=False)
+        for number in numbers
+    }
     return [number for number, picture in coded.items() if picture.is_keyframe]
 
 
-def test_a_target_that_moved_by_more_than_a_tenth_begins_with_a_keyframe_and_a_smaller_move_does_not() -> None:
+def test_a_target_that_moved_by_more_than_a_tenth_begins_with_a_keyframe_and_a_smaller_move_does_not() -> (
+    None
+):
     state = StreamState()
     assert keyframes(state, range(4)) == [0]
     state.bitrate = Bitrate(target_bps=540_000, adapted=True)
@@ -42,7 +49,10 @@ def test_jpeg_keeps_its_quality_until_something_is_heard_of_the_network() -> Non
     state, config = StreamState(), VideoGenerationConfig()
     first = len(state.encode(moving_picture(0), config, 0.0, force_keyframe=False).data)
     state.bitrate = Bitrate(target_bps=100_000, adapted=True)
-    later = [len(state.encode(moving_picture(0), config, 50.0 * number, force_keyframe=False).data) for number in range(1, 30)]
+    later = [
+        len(state.encode(moving_picture(0), config, 50.0 * number, force_keyframe=False).data)
+        for number in range(1, 30)
+    ]
     assert later[-1] < 0.5 * first
 
 
@@ -53,7 +63,10 @@ def test_the_figures_are_bytes_latency_jitter_and_the_last_seconds_bitrate() -> 
     assert (metrics.bytes_sent, metrics.latency_ms) == (3_000, 10.0)
     assert metrics.jitter_ms == pytest.approx(2.4, abs=0.1)
     state = StreamState()
-    sizes = [len(state.encode(moving_picture(number), H264, 50.0 * number, force_keyframe=False).data) for number in range(40)]
+    sizes = [
+        len(state.encode(moving_picture(number), H264, 50.0 * number, force_keyframe=False).data)
+        for number in range(40)
+    ]
     assert state.metrics.current_bitrate_bps == 8 * sum(sizes[20:])
 
 
@@ -71,28 +84,42 @@ def test_what_a_client_lost_is_its_share_of_what_was_sent_since_its_last_report(
 def test_a_service_that_does_not_adapt_the_bitrate_still_counts_what_was_lost() -> None:
     state = StreamState()
     state.metrics.sent(1_000, 10.0)
-    assert VideoStreamingService(lambda _: state, adapts_bitrate=False).adapt_bitrate("s", 100.0, 1.0) == Bitrate().target_bps
+    assert (
+        VideoStreamingService(lambda _: state, adapts_bitrate=False).adapt_bitrate("s", 100.0, 1.0)
+        == Bitrate().target_bps
+    )
     assert state.metrics.packets_lost == 1
 
 
 @pytest.mark.parametrize("size", [256, 512])
-def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowest_quality_is_too_dear(size: int) -> None:
+def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowest_quality_is_too_dear(
+    size: int,
+) -> None:
     config = VideoGenerationConfig(resolution=Resolution(size, size), quality=100)
     state, frame, sent = StreamState(), 0, []
     for bandwidth_kbps in (2000.0, 300.0, 2000.0):
         state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=frame / 20.0)
         for _ in range(80):
             if state.affordable([frame], [50.0 * frame], config):
-                picture = state.encode(busy_picture(frame, size), config, 50.0 * frame, force_keyframe=False)
+                picture = state.encode(
+                    busy_picture(frame, size), config, 50.0 * frame, force_keyframe=False
+                )
                 sent.append((frame, 8 * len(picture.data)))
             frame += 1
         settled = sum(bits for number, bits in sent if number >= frame - 40) / 2.0
-        assert settled == pytest.approx(state.bitrate.target_bps, rel=0.15), "from two seconds after the change on"
-    assert max(later - earlier for (earlier, _), (later, _) in pairwise(sent)) <= 10, "no picture stands longer than half a second"
+        assert settled == pytest.approx(state.bitrate.target_bps, rel=0.15), (
+            "from two seconds after the change on"
+        )
+    assert max(later - earlier for (earlier, _), (later, _) in pairwise(sent)) <= 10, (
+        "no picture stands longer than half a second"
+    )
 
 
 def test_jpeg_at_a_target_it_can_hold_leaves_no_picture_out() -> None:
-    config, state = VideoGenerationConfig(), StreamState(bitrate=Bitrate(target_bps=1_800_000, adapted=True))
+    config, state = (
+        VideoGenerationConfig(),
+        StreamState(bitrate=Bitrate(target_bps=1_800_000, adapted=True)),
+    )
     for frame in range(100):
         assert state.affordable([frame], [50.0 * frame], config) == [frame]
         state.encode(busy_picture(frame, 256), config, 50.0 * frame, force_keyframe=False)
@@ -104,8 +131,17 @@ def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percen
         state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=number / 20.0)
         sizes = []
         for _ in range(60):
-            sizes.append(8 * len(state.encode(busy_picture(number), BIG, 50.0 * number, force_keyframe=False).data))
+            sizes.append(
+                8
+                * len(
+                    state.encode(
+                        busy_picture(number), BIG, 50.0 * number, force_keyframe=False
+                    ).data
+                )
+            )
             number += 1
         rates.append(sum(sizes[-20:]))
-        assert sum(sizes[20:40]) == pytest.approx(state.bitrate.target_bps, rel=0.15), "in the second second after the change"
+        assert sum(sizes[20:40]) == pytest.approx(state.bitrate.target_bps, rel=0.15), (
+            "in the second second after the change"
+        )
     assert rates == pytest.approx([1_800_000, 270_000, 1_800_000], rel=0.15)

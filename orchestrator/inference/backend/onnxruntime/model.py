@@ -1,7 +1,9 @@
-"""Runs `model.onnx` inside Triton's Python backend, so that one `config.pbtxt` serves on a laptop and in NVIDIA's container.
+"""Runs `model.onnx` inside Triton's Python backend, so that one `config.pbtxt` serves on a laptop
+and in NVIDIA's container.
 
 Triton finds this file as the backend named `onnxruntime` and runs it in processes of the server.
-Tensors cross by DLPack: with numpy 2 this server's `as_numpy()` and `Tensor(name, array)` return garbage with status OK.
+Tensors cross by DLPack: with numpy 2 this server's `as_numpy()` and `Tensor(name, array)` return
+garbage with status OK.
 """
 
 from __future__ import annotations
@@ -40,14 +42,18 @@ class TritonPythonModel:
         self._outputs = [tensor["name"] for tensor in config["output"]]
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # instances are the parallelism
+        options.intra_op_num_threads = options.inter_op_num_threads = (
+            1  # instances are the parallelism
+        )
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._run_options: Any = None
         _give_back_freed_memory()  # reading and optimising the graph took half as much again
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One run for all requests; if that fails each runs alone, so that a bad one cannot spoil its neighbours."""
+        """One run for all requests; if that fails each runs alone, so that a bad one cannot spoil
+        its neighbours.
+        """
         feeds = [self._read(request) for request in requests]
         try:
             return self._answers(feeds)
@@ -57,10 +63,15 @@ class TritonPythonModel:
         return [answer for request in requests for answer in self.execute([request])]
 
     def _read(self, request: Any) -> dict[str, Any]:
-        return {name: np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for name in self._inputs}
+        return {
+            name: np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))
+            for name in self._inputs
+        }
 
     def _answers(self, feeds: list[dict[str, Any]]) -> list[Any]:
-        if len(feeds) == 1:  # most are, and putting one together and apart again costs a fifth of a small network
+        if (
+            len(feeds) == 1
+        ):  # most are, and putting one together and apart again costs a fifth of a small network
             return [_response(self._outputs, self._run(feeds[0]))]
         batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         results = self._run(batch)
@@ -69,7 +80,9 @@ class TritonPythonModel:
         return [_response(self._outputs, part) for part in parts]
 
     def _run(self, batch: dict[str, Any]) -> Any:
-        """A renderer's pictures in between take as much memory as its weights: after a long run all that is given back."""
+        """A renderer's pictures in between take as much memory as its weights: after a long run all
+        that is given back.
+        """
         began = time.thread_time()
         results = self._session.run(self._outputs, batch, self._run_options)
         if self._run_options is None and time.thread_time() - began > LONG_RUN_S:
@@ -79,8 +92,12 @@ class TritonPythonModel:
 
 
 def _response(names: list[str], arrays: Any) -> Any:
-    """ONNX Runtime's arrays, and their parts along the batch, are contiguous and writable, as DLPack wants them."""
-    return pb_utils.InferenceResponse([to_tensor(pb_utils, name, array) for name, array in zip(names, arrays, strict=True)])
+    """ONNX Runtime's arrays, and their parts along the batch, are contiguous and writable, as
+    DLPack wants them.
+    """
+    return pb_utils.InferenceResponse(
+        [to_tensor(pb_utils, name, array) for name, array in zip(names, arrays, strict=True)]
+    )
 
 
 def _give_back_freed_memory() -> None:

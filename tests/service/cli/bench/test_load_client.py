@@ -1,4 +1,6 @@
-"""What a load client reports: every frame accounted for, every latency from the chunk that made the frame possible."""
+"""What a load client reports: every frame accounted for, every latency from the chunk that made the
+frame possible.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Answering:
 
     async def models(self, request: web.Request) -> web.Response:
         self.authorizations.append(request.headers.get("Authorization"))
-        return web.json_response({"models": [{"name": "tpsm", "isDefault": True, "lookAheadMs": LOOK_AHEAD_MS}]})
+        return web.json_response(
+            {"models": [{"name": "tpsm", "isDefault": True, "lookAheadMs": LOOK_AHEAD_MS}]}
+        )
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         self.authorizations.append(request.headers.get("Authorization"))
@@ -50,9 +54,18 @@ class Answering:
 
     async def _answer(self, socket: web.WebSocketResponse) -> None:
         for number in self._frames:
-            await socket.send_json({"type": "response_video", "sequenceNumber": number, "model": "tpsm", "frameData": "AAAA"})
+            await socket.send_json(
+                {
+                    "type": "response_video",
+                    "sequenceNumber": number,
+                    "model": "tpsm",
+                    "frameData": "AAAA",
+                }
+            )
         if self._error:
-            await socket.send_json({"type": "error", "errorCode": "TIMEOUT", "errorMessage": "too late"})
+            await socket.send_json(
+                {"type": "error", "errorCode": "TIMEOUT", "errorMessage": "too late"}
+            )
         await socket.send_json({"type": "response_end"})
 
     @asynccontextmanager
@@ -79,7 +92,12 @@ async def test_messages_have_the_documented_shape_and_come_in_real_time() -> Non
     *chunks, end = service.received
     assert [chunk["audioChunk"]["sequenceNumber"] for chunk in chunks] == [0, 1, 2]
     assert np.diff([chunk["audioChunk"]["timestamp"] for chunk in chunks]).tolist() == [100, 100]
-    assert chunks[0]["config"] == {"targetFps": 20.0, "resolution": {"width": 256, "height": 256}, "format": "jpeg", "quality": 80}
+    assert chunks[0]["config"] == {
+        "targetFps": 20.0,
+        "resolution": {"width": 256, "height": 256},
+        "format": "jpeg",
+        "quality": 80,
+    }
     assert {"sessionId", "userId", "faceModelId", "turnId"} <= chunks[0].keys()
     assert end["type"] == "end_utterance"
 
@@ -96,12 +114,15 @@ def test_latency_counts_from_the_chunk_that_completed_the_look_ahead() -> None:
     client._sent_s = [10.0, 20.0, 30.0, 40.0]  # three chunks and the end
     for number in range(5):
         client._frame(_Message("response_video", sequence_number=number), now_s=50.0)
-    # Frame 0 needs audio up to 137.5 ms, so the second chunk (200 ms), frame 2 the third (250 ms), the last one more than there is.
+    # Frame 0 needs audio up to 137.5 ms, so the second chunk (200 ms), frame 2 the third (250 ms),
+    # the last one more than there is.
     assert client.report.latencies_ms == [30_000.0, 30_000.0, 20_000.0, 20_000.0, 10_000.0]
     assert client.report.first_frame_ms == 40_000.0
 
 
-@pytest.mark.parametrize("frames", [[0, 1, 3, 4], [1, 0, 2, 3, 4], [0, 1]], ids=["a hole", "out of order", "too few"])
+@pytest.mark.parametrize(
+    "frames", [[0, 1, 3, 4], [1, 0, 2, 3, 4], [0, 1]], ids=["a hole", "out of order", "too few"]
+)
 async def test_a_turn_with_a_hole_is_not_complete(frames: list[int]) -> None:
     (report,) = await _ask(Answering(frames))
     assert not report.complete
@@ -133,5 +154,7 @@ def test_cpu_time_is_told_by_part() -> None:
 async def test_however_many_sessions_there_are_all_speak_at_once() -> None:
     service = Answering(list(range(80)))
     async with service.running() as url:
-        await run_load(Load(url, sessions=20, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH)
+        await run_load(
+            Load(url, sessions=20, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH
+        )
     assert service.most_speaking == 20

@@ -1,4 +1,6 @@
-"""Faces in a bucket behave as faces in a folder do; the emulator is real HTTP, the client is Google's."""
+"""Faces in a bucket behave as faces in a folder do; the emulator is real HTTP, the client is
+Google's.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,17 @@ async def test_deleting_takes_what_was_derived_along(store: BucketFaceStore) -> 
     assert await store.blobs("face-models/ann") == ()
 
 
-@pytest.mark.parametrize("key", ["", "face-models", "other/ann", "face-models/../x", "face-models/a/b/c/d", "face-models/ann/f/a b"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "face-models",
+        "other/ann",
+        "face-models/../x",
+        "face-models/a/b/c/d",
+        "face-models/ann/f/a b",
+    ],
+)
 async def test_a_key_that_is_none_is_not_sent(store: BucketFaceStore, key: str) -> None:
     for call in (store.read(key), store.blobs(key), store.delete(key), store.write(key, b"")):
         with pytest.raises(ValueError, match="key"):
@@ -66,22 +78,33 @@ async def test_a_bucket_that_is_not_there_is_a_failure_of_the_storage() -> None:
         await BucketFaceStore("absent", client).blobs(PREFIX)
 
 
-async def test_a_storage_that_is_away_is_told_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_storage_that_is_away_is_told_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.3)
     with closed_port() as port, pytest.raises(OSError):
         await BucketFaceStore(BUCKET, bucket_client(port)).read(f"{PREFIX}/metadata.json")
 
 
-async def test_a_storage_that_takes_the_request_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_storage_that_takes_the_request_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.2)
     monkeypatch.setattr(gcs, "REQUEST_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(OSError):
-        await BucketFaceStore(BUCKET, bucket_client(silent.getsockname()[1])).read(f"{PREFIX}/metadata.json")
+        await BucketFaceStore(BUCKET, bucket_client(silent.getsockname()[1])).read(
+            f"{PREFIX}/metadata.json"
+        )
 
 
-async def test_bytes_that_were_cut_off_or_changed_on_the_way_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_that_were_cut_off_or_changed_on_the_way_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.5)
-    for answer in (_answer(b"half", claimed=100), _answer(b"changed", claimed=7, crc32c="AAAAAA==")):
+    for answer in (
+        _answer(b"half", claimed=100),
+        _answer(b"changed", claimed=7, crc32c="AAAAAA=="),
+    ):
         with OneAnswer(answer) as port, pytest.raises(OSError):
             await BucketFaceStore(BUCKET, bucket_client(port)).read(f"{PREFIX}/metadata.json")
     await asyncio.sleep(0)
@@ -89,7 +112,11 @@ async def test_bytes_that_were_cut_off_or_changed_on_the_way_are_not_taken(monke
 
 def _answer(body: bytes, claimed: int, crc32c: str = "") -> bytes:
     checksum = f"X-Goog-Hash: crc32c={crc32c}\r\n" if crc32c else ""
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {claimed}\r\n{checksum}Connection: close\r\n\r\n".encode() + body
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Length: {claimed}\r\n{checksum}Connection: "
+        "close\r\n\r\n".encode()
+        + body
+    )
 
 
 class OneAnswer:

@@ -1,4 +1,6 @@
-"""A face that is enrolled anew in a bucket: file by file, and yet at no moment, and after no failure, anything but one whole face."""
+"""A face that is enrolled anew in a bucket: file by file, and yet at no moment, and after no
+failure, anything but one whole face.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from orchestrator.faces.storage.layout import derived_prefix, face_prefix
 PREFIX = face_prefix("ann", "f")
 FILES = ["embeddings.json", "keypoints.json", "metadata.json", "neutral_pose.jpg"]
 STEPS = 8
-"""Changes that replace the old face below: the new one in one file, its four files, two old files that go, the one file that goes."""
+"""Changes that replace the old face below: the new one in one file, its four files, two old files
+that go, the one file that goes.
+"""
 
 OLD = package(256) | {"expression_templates.json": b'[{"name": "smile"}]'}
 NEW = package(300)
@@ -45,11 +49,17 @@ class Buckets:
 
     def loaded(self, service: FaceModelCacheService | None = None) -> int:
         """What a session gets that begins now, from a thread: the side of the face."""
-        return side_of_whole(asyncio.run((service or FaceModelCacheService(self.machine())).load_face_model("ann", "f")))
+        return side_of_whole(
+            asyncio.run(
+                (service or FaceModelCacheService(self.machine())).load_face_model("ann", "f")
+            )
+        )
 
     async def side(self) -> int:
         """The same on the test's loop, of a service that has nothing in memory."""
-        return side_of_whole(await FaceModelCacheService(self.machine()).load_face_model("ann", "f"))
+        return side_of_whole(
+            await FaceModelCacheService(self.machine()).load_face_model("ann", "f")
+        )
 
     async def names(self) -> list[str]:
         return [blob.key.removeprefix(PREFIX + "/") for blob in await self.machine().blobs(PREFIX)]
@@ -70,10 +80,14 @@ def buckets(port: int) -> Buckets:
 
 async def put_old(buckets: Buckets) -> None:
     await put(buckets.store, "ann", "f", OLD)
-    await buckets.store.write(f"{derived_prefix('ann', 'f')}/sadtalker.x.npz", b"made of the old one")
+    await buckets.store.write(
+        f"{derived_prefix('ann', 'f')}/sadtalker.x.npz", b"made of the old one"
+    )
 
 
-async def test_at_every_moment_of_a_replacement_whoever_begins_gets_the_old_face_or_the_new_one(buckets: Buckets) -> None:
+async def test_at_every_moment_of_a_replacement_whoever_begins_gets_the_old_face_or_the_new_one(
+    buckets: Buckets,
+) -> None:
     await put_old(buckets)
     remembering, seen = FaceModelCacheService(buckets.machine()), []
     await remembering.load_face_model("ann", "f")
@@ -84,7 +98,9 @@ async def test_at_every_moment_of_a_replacement_whoever_begins_gets_the_old_face
     assert await buckets.names() == FILES
 
 
-async def test_a_face_that_is_enrolled_for_the_first_time_is_not_there_or_whole(buckets: Buckets) -> None:
+async def test_a_face_that_is_enrolled_for_the_first_time_is_not_there_or_whole(
+    buckets: Buckets,
+) -> None:
     seen: list[int | LipSyncErrorCode] = []
 
     def look(step: int) -> None:
@@ -140,15 +156,24 @@ async def test_of_two_machines_that_replace_a_face_at_once_the_later_one_s_stand
     assert await buckets.names() == FILES
 
 
-async def test_machines_that_replace_a_face_side_by_side_leave_one_whole_face_and_nothing_else(buckets: Buckets) -> None:
+async def test_machines_that_replace_a_face_side_by_side_leave_one_whole_face_and_nothing_else(
+    buckets: Buckets,
+) -> None:
     machines, sides = [buckets.machine() for _ in range(4)], (200, 256, 280, 300)
-    await asyncio.gather(*(put(machine, "ann", "f", package(side)) for machine, side in zip(machines, sides, strict=True)))
+    await asyncio.gather(
+        *(
+            put(machine, "ann", "f", package(side))
+            for machine, side in zip(machines, sides, strict=True)
+        )
+    )
     assert await buckets.side() in sides
     assert await buckets.names() == FILES
 
 
 @pytest.mark.parametrize("step", [0, 2, 5, 7])
-async def test_a_face_that_is_deleted_while_it_is_replaced_is_gone_or_whole(buckets: Buckets, step: int) -> None:
+async def test_a_face_that_is_deleted_while_it_is_replaced_is_gone_or_whole(
+    buckets: Buckets, step: int
+) -> None:
     await put_old(buckets)
     other = buckets.machine()
 
@@ -199,7 +224,9 @@ async def test_of_several_killed_machines_the_last_one_s_face_speaks_and_is_list
     assert await buckets.names() == []
 
 
-async def test_a_replacement_that_is_said_to_have_failed_does_not_count_though_it_arrived(buckets: Buckets) -> None:
+async def test_a_replacement_that_is_said_to_have_failed_does_not_count_though_it_arrived(
+    buckets: Buckets,
+) -> None:
     await put_old(buckets)
     write = buckets.store._write
 
@@ -213,7 +240,9 @@ async def test_a_replacement_that_is_said_to_have_failed_does_not_count_though_i
     assert await buckets.side() == 256
 
 
-async def test_a_deletion_that_fails_half_way_leaves_a_face_or_none_and_can_be_repeated(buckets: Buckets) -> None:
+async def test_a_deletion_that_fails_half_way_leaves_a_face_or_none_and_can_be_repeated(
+    buckets: Buckets,
+) -> None:
     await put_old(buckets)
 
     def fail(step: int) -> None:
@@ -240,7 +269,9 @@ async def test_a_face_that_other_software_is_writing_speaks_from_memory_and_is_t
     await buckets.store.write(f"{PREFIX}/keypoints.json", NEW["keypoints.json"])
     assert await service.load_face_model("ann", "f") is face
     with pytest.raises(LipSyncError, match="being written") as caught:
-        await FaceModelCacheService(BucketFaceStore(BUCKET, buckets.store._client)).load_face_model("ann", "f")
+        await FaceModelCacheService(BucketFaceStore(BUCKET, buckets.store._client)).load_face_model(
+            "ann", "f"
+        )
     assert caught.value.recoverable
     assert caught.value.details["file"] == "metadata.json"
     await put(buckets.store, "ann", "f", NEW)

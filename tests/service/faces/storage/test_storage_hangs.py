@@ -1,4 +1,6 @@
-"""A storage that hangs takes the faces that nobody has loaded yet; it takes no frame from those who speak."""
+"""A storage that hangs takes the faces that nobody has loaded yet; it takes no frame from those who
+speak.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ CALLERS = 60
 """More than any machine's own pool of threads here has room for."""
 
 
-async def test_large_pictures_go_on_while_the_storage_hangs_for_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_pictures_go_on_while_the_storage_hangs_for_everybody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     goes_on, stored = threading.Event(), LocalFaceStore._blobs
 
     def hanging(store: LocalFaceStore, prefix: str) -> tuple[Blob, ...]:
@@ -31,8 +35,15 @@ async def test_large_pictures_go_on_while_the_storage_hangs_for_everybody_else(t
         return stored(store, prefix)
 
     monkeypatch.setattr(LocalFaceStore, "_blobs", hanging)
-    async with http_service(tmp_path) as url, aiohttp.ClientSession() as http, connect(url) as client:
-        asking = [asyncio.create_task(http.get(f"{url}/v1/users/caller-{number}/face-models")) for number in range(CALLERS)]
+    async with (
+        http_service(tmp_path) as url,
+        aiohttp.ClientSession() as http,
+        connect(url) as client,
+    ):
+        asking = [
+            asyncio.create_task(http.get(f"{url}/v1/users/caller-{number}/face-models"))
+            for number in range(CALLERS)
+        ]
         await asyncio.sleep(0.1)
         try:
             await client.speak(syllables(1.0), config=LARGE)

@@ -1,4 +1,6 @@
-"""The OpenAPI document tells the truth: every route is in it, and whatever is sent, the answer is one that it describes."""
+"""The OpenAPI document tells the truth: every route is in it, and whatever is sent, the answer is
+one that it describes.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ schema = schemathesis.openapi.from_dict(document())
 @contextmanager
 def _serving(storage: Path) -> Iterator[str]:
     """A service on a loop of its own, since the requests below are blocking."""
-    loop, config = asyncio.new_event_loop(), ServiceConfig(storage=storage, chunk_deadline_ms=60_000, capacity_probe=False)
+    loop, config = (
+        asyncio.new_event_loop(),
+        ServiceConfig(storage=storage, chunk_deadline_ms=60_000, capacity_probe=False),
+    )
 
     @asynccontextmanager
     async def in_process() -> AsyncIterator[Inference]:
@@ -84,7 +89,9 @@ def described_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case, described_url: str) -> None:
+def test_every_answer_is_one_that_the_document_describes(
+    case: schemathesis.Case, described_url: str
+) -> None:
     case.call_and_validate(base_url=described_url, checks=CHECKS, timeout=120.0)
 
 
@@ -106,5 +113,7 @@ async def test_every_route_is_described_and_nothing_else(tmp_path: Path) -> None
         for route in routes
         if route.resource is not None and route.method != "HEAD"
     }
-    described = {(_templates(path), method) for path, item in document()["paths"].items() for method in item}
+    described = {
+        (_templates(path), method) for path, item in document()["paths"].items() for method in item
+    }
     assert served == described

@@ -35,9 +35,13 @@ async def readiness(server: TestServer) -> tuple[int, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def service(storage: Path, *, with_networks: bool) -> AsyncIterator[tuple[TestServer, Losable]]:
+async def service(
+    storage: Path, *, with_networks: bool
+) -> AsyncIterator[tuple[TestServer, Losable]]:
     config = ServiceConfig(storage=storage, capacity_probe=False)
-    networks = Losable(read_repository(config.model_repository) if with_networks else Repository(Path(), {}))
+    networks = Losable(
+        read_repository(config.model_repository) if with_networks else Repository(Path(), {})
+    )
 
     @asynccontextmanager
     async def inference() -> AsyncIterator[Inference]:
@@ -52,7 +56,10 @@ async def test_without_its_default_model_a_service_starts_for_a_while_and_then_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(tmp_path, with_networks=False) as (server, _):
-        assert await readiness(server) == (503, {"ready": False, "reason": "STARTING", "degraded": ["tpsm"]})
+        assert await readiness(server) == (
+            503,
+            {"ready": False, "reason": "STARTING", "degraded": ["tpsm"]},
+        )
     monkeypatch.setattr("orchestrator.server.http.context.START_S", 0.0)
     async with service(tmp_path, with_networks=False) as (server, _):
         assert await readiness(server) == (200, {"ready": True, "degraded": ["tpsm"]})

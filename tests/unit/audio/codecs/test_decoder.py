@@ -1,4 +1,6 @@
-"""What clients send is decoded, or refused with the field's name, and one bad chunk harms no other."""
+"""What clients send is decoded, or refused with the field's name, and one bad chunk harms no
+other.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ import struct
 
 import numpy as np
 import pytest
-from audio_recordings import chunk, container_bytes, encoded_samples, ogg_pages, opus_packets, pcm16, tone, wav_header
+from audio_recordings import (
+    chunk,
+    container_bytes,
+    encoded_samples,
+    ogg_pages,
+    opus_packets,
+    pcm16,
+    tone,
+    wav_header,
+)
 
 from orchestrator.audio.codecs.decoder import AudioDecoder, estimated_duration_s
 from orchestrator.core.errors import LipSyncError
@@ -20,7 +31,9 @@ PACKETS = opus_packets(tone(48_000, 0.2))
 
 def test_stereo_pcm_is_averaged() -> None:
     left, right = tone(16_000, 0.1, 300), tone(16_000, 0.1, 700)
-    samples = AudioDecoder().decode(chunk(pcm16(np.stack([left, right], 1).reshape(-1)), channels=2))
+    samples = AudioDecoder().decode(
+        chunk(pcm16(np.stack([left, right], 1).reshape(-1)), channels=2)
+    )
     assert np.abs(samples - (left + right) / 2).max() < 1e-4
 
 
@@ -36,26 +49,42 @@ def test_every_wav_coding_gives_the_same_samples(coding: str, extensible: bool) 
 def test_a_wav_header_wins_over_the_message() -> None:
     decoder = AudioDecoder()
     stereo = pcm16(np.repeat(tone(44_100, 0.1), 2))
-    samples = decoder.decode(chunk(wav_header(44_100, 2, 16, len(stereo)) + stereo, rate=16_000, channels=1, kind=WAV))
+    samples = decoder.decode(
+        chunk(wav_header(44_100, 2, 16, len(stereo)) + stereo, rate=16_000, channels=1, kind=WAV)
+    )
     assert (decoder.sample_rate_hz, len(samples)) == (44_100, 4_410)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 10**6], ids=["zero", "all ones", "largest signed", "too much"])
+@pytest.mark.parametrize(
+    "size",
+    [0, 0xFFFFFFFF, 0x7FFFFFFF, 10**6],
+    ids=["zero", "all ones", "largest signed", "too much"],
+)
 def test_a_wav_of_unknown_length_is_read_to_its_end(size: int) -> None:
-    assert len(AudioDecoder().decode(chunk(wav_header(16_000, 1, 16, size) + pcm16(TONE), kind=WAV))) == 1_600
+    assert (
+        len(AudioDecoder().decode(chunk(wav_header(16_000, 1, 16, size) + pcm16(TONE), kind=WAV)))
+        == 1_600
+    )
 
 
-@pytest.mark.parametrize("announced", [0, 3 * 3_200, 3_200], ids=["streaming", "whole file", "first piece only"])
+@pytest.mark.parametrize(
+    "announced", [0, 3 * 3_200, 3_200], ids=["streaming", "whole file", "first piece only"]
+)
 def test_bare_samples_continue_a_wav_file(announced: int) -> None:
     decoder = AudioDecoder()
     first = decoder.decode(chunk(wav_header(16_000, 1, 16, announced) + pcm16(TONE), kind=WAV))
-    assert [len(first)] + [len(decoder.decode(chunk(pcm16(TONE), kind=WAV))) for _ in range(2)] == [1_600] * 3
+    assert [len(first)] + [len(decoder.decode(chunk(pcm16(TONE), kind=WAV))) for _ in range(2)] == [
+        1_600
+    ] * 3
 
 
 def test_metadata_behind_the_samples_of_a_wav_file_is_not_heard() -> None:
     decoder = AudioDecoder()
     tail = b"LIST" + struct.pack("<I", 8) + b"INFOxxxx"
-    assert len(decoder.decode(chunk(wav_header(16_000, 1, 16, 3_200) + pcm16(TONE) + tail, kind=WAV))) == 1_600
+    assert (
+        len(decoder.decode(chunk(wav_header(16_000, 1, 16, 3_200) + pcm16(TONE) + tail, kind=WAV)))
+        == 1_600
+    )
     split = AudioDecoder()
     split.decode(chunk(wav_header(16_000, 1, 16, 6_400) + pcm16(TONE), kind=WAV))
     assert len(split.decode(chunk(pcm16(TONE) + tail, kind=WAV))) == 1_600
@@ -69,12 +98,17 @@ def test_every_chunk_may_be_a_whole_wav_file() -> None:
 
 def test_floats_beyond_full_scale_are_clipped() -> None:
     data = np.array([1e30, -7.0, 0.25], "<f4").tobytes()
-    assert AudioDecoder().decode(chunk(wav_header(16_000, 1, 32, len(data), tag=3) + data, kind=WAV)).tolist() == [1.0, -1.0, 0.25]
+    assert AudioDecoder().decode(
+        chunk(wav_header(16_000, 1, 32, len(data), tag=3) + data, kind=WAV)
+    ).tolist() == [1.0, -1.0, 0.25]
 
 
 def _wav(data: bytes, **changes: int) -> bytes:
     values = {"rate": 16_000, "channels": 1, "bits": 16, "tag": 1} | changes
-    return wav_header(values["rate"], values["channels"], values["bits"], len(data), tag=values["tag"]) + data
+    return (
+        wav_header(values["rate"], values["channels"], values["bits"], len(data), tag=values["tag"])
+        + data
+    )
 
 
 def _corrupted(data: bytes) -> bytes:
@@ -97,10 +131,22 @@ MALFORMED = {
     "WAV of four bytes": (chunk(b"RIFF", kind=WAV), "data"),
     "WAV header cut in fmt": (chunk(_wav(pcm16(TONE))[:30], kind=WAV), "data"),
     "WAV header cut before data": (chunk(_wav(pcm16(TONE))[:40], kind=WAV), "data"),
-    "WAV without fmt": (chunk(b"RIFF\0\0\0\0WAVEdata" + struct.pack("<I", 4) + b"\0" * 4, kind=WAV), "data"),
-    "WAV with a fmt of 4 GB": (chunk(b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + b"\0" * 10, kind=WAV), "data"),
-    "WAV with NaN": (chunk(_wav(np.array([0, np.nan], "<f4").tobytes(), bits=32, tag=3), kind=WAV), "data"),
-    "WAV with infinity": (chunk(_wav(np.array([0, np.inf], "<f8").tobytes(), bits=64, tag=3), kind=WAV), "data"),
+    "WAV without fmt": (
+        chunk(b"RIFF\0\0\0\0WAVEdata" + struct.pack("<I", 4) + b"\0" * 4, kind=WAV),
+        "data",
+    ),
+    "WAV with a fmt of 4 GB": (
+        chunk(b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + b"\0" * 10, kind=WAV),
+        "data",
+    ),
+    "WAV with NaN": (
+        chunk(_wav(np.array([0, np.nan], "<f4").tobytes(), bits=32, tag=3), kind=WAV),
+        "data",
+    ),
+    "WAV with infinity": (
+        chunk(_wav(np.array([0, np.inf], "<f8").tobytes(), bits=64, tag=3), kind=WAV),
+        "data",
+    ),
     "WAV with no channels": (chunk(_wav(pcm16(TONE), channels=0), kind=WAV), "channels"),
     "WAV with six channels": (chunk(_wav(pcm16(TONE), channels=6), kind=WAV), "channels"),
     "WAV at 96 kHz": (chunk(_wav(pcm16(TONE), rate=96_000), kind=WAV), "sampleRate"),
@@ -115,8 +161,14 @@ MALFORMED = {
     "Ogg page cut in its body": (chunk(OGG[:-10], kind=OPUS), "data"),
     "Ogg with a flipped bit": (chunk(_corrupted(OGG), kind=OPUS), "data"),
     "Ogg followed by junk": (chunk(OGG + b"junk", kind=OPUS), "data"),
-    "Ogg of another codec": (chunk(container_bytes(TONE, 16_000, "ogg", "flac"), kind=OPUS), "data"),
-    "Ogg of five seconds": (chunk(container_bytes(tone(48_000, 5.0), 48_000, "ogg", "libopus"), kind=OPUS), "data"),
+    "Ogg of another codec": (
+        chunk(container_bytes(TONE, 16_000, "ogg", "flac"), kind=OPUS),
+        "data",
+    ),
+    "Ogg of five seconds": (
+        chunk(container_bytes(tone(48_000, 5.0), 48_000, "ogg", "libopus"), kind=OPUS),
+        "data",
+    ),
     "Ogg of two million empty packets": (chunk(OGG * 400, kind=OPUS), "data"),
 }
 
@@ -130,13 +182,21 @@ def test_a_bad_chunk_is_refused_with_the_name_of_its_field(bad: AudioChunk, fiel
 
 
 @pytest.mark.parametrize(("bad", "field"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_after_a_bad_chunk_the_next_one_is_decoded_as_if_nothing_had_happened(bad: AudioChunk, field: str) -> None:
-    good = {PCM: [chunk(pcm16(TONE))] * 3, WAV: [chunk(_wav(pcm16(TONE)), kind=WAV)] * 3, OPUS: [chunk(p, kind=OPUS) for p in PACKETS[:3]]}
+def test_after_a_bad_chunk_the_next_one_is_decoded_as_if_nothing_had_happened(
+    bad: AudioChunk, field: str
+) -> None:
+    good = {
+        PCM: [chunk(pcm16(TONE))] * 3,
+        WAV: [chunk(_wav(pcm16(TONE)), kind=WAV)] * 3,
+        OPUS: [chunk(p, kind=OPUS) for p in PACKETS[:3]],
+    }
     clean, hurt = AudioDecoder(), AudioDecoder()
     for piece in good[bad.format]:
         expected = clean.decode(piece)
         assert np.array_equal(hurt.decode(piece), expected)
-        if bad.data != b"RIFF" and not bad.data.startswith(b"junk"):  # a turn that began with a WAV header takes these for samples
+        if bad.data != b"RIFF" and not bad.data.startswith(
+            b"junk"
+        ):  # a turn that began with a WAV header takes these for samples
             with pytest.raises(LipSyncError):
                 hurt.decode(bad)
 
@@ -199,7 +259,9 @@ def test_damaged_wav_and_junk_never_raise_anything_but_our_own_error(seed: int) 
         data = bytearray(file if number % 4 else rng.bytes(rng.integers(1, 200)))
         for position in rng.integers(0, min(len(data), 60), rng.integers(0, 4)):
             data[position] = rng.integers(0, 256)
-        sent = chunk(bytes(data[: rng.integers(1, len(data) + 1)]), kind=list(AudioFormat)[number % 3])
+        sent = chunk(
+            bytes(data[: rng.integers(1, len(data) + 1)]), kind=list(AudioFormat)[number % 3]
+        )
         assert estimated_duration_s(sent) >= 0.0
         try:
             samples = decoder.decode(sent)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from audio_recordings import chunk, container_bytes, delay_samples, ogg_pages, opus_packets, syllables
+from audio_recordings import (
+    chunk,
+    container_bytes,
+    delay_samples,
+    ogg_pages,
+    opus_packets,
+    syllables,
+)
 
 from orchestrator.audio.codecs.decoder import AudioDecoder
 from orchestrator.audio.codecs.ogg import page_crc, read_pages
@@ -20,7 +27,9 @@ HEAD, AUDIO = PAGES[:2], PAGES[2:]
 
 def decoded(*pieces: bytes, decoder: AudioDecoder | None = None) -> Samples:
     decoder = decoder or AudioDecoder()
-    return np.concatenate([decoder.decode(chunk(piece, 48_000, kind=AudioFormat.OPUS)) for piece in pieces])
+    return np.concatenate(
+        [decoder.decode(chunk(piece, 48_000, kind=AudioFormat.OPUS)) for piece in pieces]
+    )
 
 
 def repaged(packets: list[bytes], serial: int, sequence: int, granule: int, flags: int) -> bytes:
@@ -29,8 +38,14 @@ def repaged(packets: list[bytes], serial: int, sequence: int, granule: int, flag
     return page_of(lacing, b"".join(packets), serial, sequence, granule, flags)
 
 
-def page_of(lacing: bytes, body: bytes, serial: int, sequence: int, granule: int, flags: int) -> bytes:
-    numbers = granule.to_bytes(8, "little", signed=True) + serial.to_bytes(4, "little") + sequence.to_bytes(4, "little")
+def page_of(
+    lacing: bytes, body: bytes, serial: int, sequence: int, granule: int, flags: int
+) -> bytes:
+    numbers = (
+        granule.to_bytes(8, "little", signed=True)
+        + serial.to_bytes(4, "little")
+        + sequence.to_bytes(4, "little")
+    )
     page = b"OggS\0" + bytes([flags]) + numbers + bytes(4) + bytes([len(lacing)]) + lacing + body
     return page[:22] + page_crc(page).to_bytes(4, "little") + page[26:]
 
@@ -50,8 +65,14 @@ def test_page_runs_join_without_a_seam(with_head: bool) -> None:
 
 def test_pages_of_a_few_packets_join_without_a_seam() -> None:
     packets = [packet for page in read_pages(FILE)[2:] for packet in page.complete]
-    runs = [repaged(packets[i : i + 5], serial=7, sequence=2 + i, granule=960 * (i + 5), flags=0) for i in range(0, len(packets), 5)]
-    head = [repaged([HEAD[0][28:]], serial=7, sequence=0, granule=0, flags=2), repaged([b"OpusTags" + bytes(900)], 7, 1, 0, 0)]
+    runs = [
+        repaged(packets[i : i + 5], serial=7, sequence=2 + i, granule=960 * (i + 5), flags=0)
+        for i in range(0, len(packets), 5)
+    ]
+    head = [
+        repaged([HEAD[0][28:]], serial=7, sequence=0, granule=0, flags=2),
+        repaged([b"OpusTags" + bytes(900)], 7, 1, 0, 0),
+    ]
     samples = decoded(b"".join(head), *runs)
     whole = decoded(FILE)
     assert np.array_equal(samples[: len(whole)], whole)
@@ -77,7 +98,9 @@ def test_a_packet_that_spans_two_chunks_is_joined_and_one_whose_start_was_lost_i
 def test_bare_packets_decode_one_by_one() -> None:
     samples = decoded(*opus_packets(SPEECH))
     encoder_delay = delay_samples(samples, SPEECH)
-    assert 250 < encoder_delay < 330  # bare packets carry no pre-skip, so libopus' own 312 samples stay
+    assert (
+        250 < encoder_delay < 330
+    )  # bare packets carry no pre-skip, so libopus' own 312 samples stay
 
 
 def test_the_output_gain_of_the_header_is_applied() -> None:

@@ -24,7 +24,9 @@ def reference() -> Reference:
 
 
 @pytest.mark.parametrize(("key", "samples"), [("mel.out", 16_000), ("mel.out_12345", 12_345)])
-def test_the_mel_is_the_one_the_checkpoints_were_trained_on(reference: Reference, key: str, samples: int) -> None:
+def test_the_mel_is_the_one_the_checkpoints_were_trained_on(
+    reference: Reference, key: str, samples: int
+) -> None:
     mel = decibel_mel(reference.inputs["wave"][:samples], MEL)
     assert reference.error(key, mel.T) <= reference.tolerance(key)
 
@@ -48,10 +50,14 @@ def streamed(wave: Samples, piece: int) -> NDArray[np.float32]:
 
 
 def whole(wave: Samples) -> NDArray[np.float32]:
-    """The same rows of the whole signal at once, between silences; rounded to 16 bits as the wire brings it."""
+    """The same rows of the whole signal at once, between silences; rounded to 16 bits as the wire
+    brings it.
+    """
     heard = np.frombuffer(pcm16(wave), "<i2").astype(np.float32) / 32_768
     first = len(SILENCE) // MEL.hop_length
-    return decibel_mel(np.concatenate((SILENCE, heard, SILENCE)), MEL)[first : first + 1 + len(wave) // MEL.hop_length]
+    return decibel_mel(np.concatenate((SILENCE, heard, SILENCE)), MEL)[
+        first : first + 1 + len(wave) // MEL.hop_length
+    ]
 
 
 @pytest.mark.parametrize("piece", [1, 37, 160, 200, 401, 1600, 20_000])
@@ -79,9 +85,12 @@ def test_digital_silence_is_the_lowest_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "frames", "fps"), [(0, 331, 25.0), (1, 331, 30.0), (2, 331, 29.97), (3, 331, 24.0), (4, 90, 60.0), (5, 16, 25.0)]
+    ("index", "frames", "fps"),
+    [(0, 331, 25.0), (1, 331, 30.0), (2, 331, 29.97), (3, 331, 24.0), (4, 90, 60.0), (5, 16, 25.0)],
 )
-def test_windows_start_where_upstream_s_do(reference: Reference, index: int, frames: int, fps: float) -> None:
+def test_windows_start_where_upstream_s_do(
+    reference: Reference, index: int, frames: int, fps: float
+) -> None:
     np.testing.assert_array_equal(chunk_starts(frames, fps), reference.records[f"chunks.{index}"])
 
 

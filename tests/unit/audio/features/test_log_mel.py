@@ -12,8 +12,12 @@ def test_log_mel_equals_its_definition() -> None:
     spec, signal = MelSpec(), syllables(16_000, 0.5, -20.0).astype(np.float32)
     padded = np.pad(signal.astype(np.float64), 200)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-    frames = [np.abs(np.fft.rfft(padded[i * 160 : i * 160 + 400] * window, 512)) ** 2 for i in range(51)]
-    expected = np.log(np.maximum(np.array(frames) @ filter_bank(spec).T.astype(np.float64), spec.log_floor))
+    frames = [
+        np.abs(np.fft.rfft(padded[i * 160 : i * 160 + 400] * window, 512)) ** 2 for i in range(51)
+    ]
+    expected = np.log(
+        np.maximum(np.array(frames) @ filter_bank(spec).T.astype(np.float64), spec.log_floor)
+    )
     assert np.abs(log_mel(signal, spec) - expected).max() < 1e-3
 
 

@@ -12,7 +12,9 @@ TIME_S = np.arange(16_000) / 16_000
 
 
 def voice(hz: float) -> NDArray[np.float32]:
-    return 0.2 * sum(np.sin(2 * np.pi * hz * k * TIME_S) / k for k in range(1, 8)).astype(np.float32)
+    return 0.2 * sum(np.sin(2 * np.pi * hz * k * TIME_S) / k for k in range(1, 8)).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("hz", [70.0, 110.0, 150.5, 220.0, 440.0])
@@ -25,7 +27,9 @@ def test_a_steady_voice_has_its_pitch_within_a_percent(hz: float) -> None:
 def test_a_gliding_voice_is_followed() -> None:
     pitch = 100.0 + 80.0 * TIME_S
     phase = 2 * np.pi * np.cumsum(pitch) / 16_000
-    found = pitch_hz((0.2 * sum(np.sin(k * phase) / k for k in range(1, 8))).astype(np.float32), 160)
+    found = pitch_hz(
+        (0.2 * sum(np.sin(k * phase) / k for k in range(1, 8))).astype(np.float32), 160
+    )
     assert found[10:90] == pytest.approx(pitch[1_600:14_400:160], rel=0.02)
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.audio.features.visemes import NAMES, WINDOW_FRAMES, WINDOW_STEPS, mel_windows, phonemes
+from orchestrator.audio.features.visemes import (
+    NAMES,
+    WINDOW_FRAMES,
+    WINDOW_STEPS,
+    mel_windows,
+    phonemes,
+)
 
 
 def said(*sounds: tuple[str, int], sure: float = 0.9) -> NDArray[np.float32]:
@@ -21,7 +27,10 @@ def said(*sounds: tuple[str, int], sure: float = 0.9) -> NDArray[np.float32]:
 
 def test_a_sound_has_its_time_and_its_confidence_and_silence_is_none() -> None:
     found = phonemes(said(("sil", 10), ("PP", 6), ("aa", 12), ("sil", 5)))
-    assert [(each.phoneme, each.start_ms, each.end_ms) for each in found] == [("PP", 100.0, 160.0), ("aa", 160.0, 280.0)]
+    assert [(each.phoneme, each.start_ms, each.end_ms) for each in found] == [
+        ("PP", 100.0, 160.0),
+        ("aa", 160.0, 280.0),
+    ]
     assert [each.confidence for each in found] == pytest.approx([0.9, 0.9])
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from project_root import ROOT
 
-torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed; it comes with the extra 'export'"
+)
 
 from export.networks.sadtalker.catalogue import NETWORKS  # noqa: E402
 from export.networks.sadtalker.graphs import byte_pictures, unit_picture  # noqa: E402
@@ -27,7 +29,10 @@ def reference() -> Reference:
 def test_a_network_has_upstream_s_tensors(reference: Reference, network: str) -> None:
     with torch.device("meta"):
         own = NETWORKS[network]().state_dict()
-    wanted = {key: tuple(spec["shape"]) for key, spec in reference.manifest["networks"][network]["state"].items()}
+    wanted = {
+        key: tuple(spec["shape"])
+        for key, spec in reference.manifest["networks"][network]["state"].items()
+    }
     assert {key: tuple(tensor.shape) for key, tensor in own.items()} == wanted
 
 
@@ -36,7 +41,10 @@ def test_every_network_of_the_reference_is_built(reference: Reference) -> None:
 
 
 def test_hearing_aligning_and_the_small_networks_equal_upstream(reference: Reference) -> None:
-    errors = {key: (reference.error(key, output), reference.tolerance(key)) for key, output in cheap_outputs(reference)}
+    errors = {
+        key: (reference.error(key, output), reference.tolerance(key))
+        for key, output in cheap_outputs(reference)
+    }
     assert {key: pair for key, pair in errors.items() if pair[0] > pair[1]} == {}
 
 
@@ -44,8 +52,12 @@ def test_the_warps_are_those_of_a_five_dimensional_sampler() -> None:
     torch.manual_seed(0)
     volume, shifts = torch.randn(2, 3, 6, 10, 8), torch.rand(2, 4, 3) * 2.0 - 1.0
     grids = identity_grid(volume) + shifts[:, :, None, None, None]
-    sampled = [torch.nn.functional.grid_sample(volume, grids[:, k], align_corners=False) for k in range(4)]
-    torch.testing.assert_close(translated(volume, shifts), torch.stack(sampled, dim=1), rtol=0, atol=1e-5)
+    sampled = [
+        torch.nn.functional.grid_sample(volume, grids[:, k], align_corners=False) for k in range(4)
+    ]
+    torch.testing.assert_close(
+        translated(volume, shifts), torch.stack(sampled, dim=1), rtol=0, atol=1e-5
+    )
     flow = torch.rand(2, 6, 10, 8, 3) * 3.0 - 1.5
     expected = torch.nn.functional.grid_sample(volume, flow, align_corners=False)
     torch.testing.assert_close(warped(volume, flow), expected, rtol=0, atol=1e-5)

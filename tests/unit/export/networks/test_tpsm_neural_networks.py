@@ -1,4 +1,6 @@
-"""TPSM's networks: upstream's tensor names, and every stage before the picture network equal to upstream's records."""
+"""TPSM's networks: upstream's tensor names, and every stage before the picture network equal to
+upstream's records.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,31 @@ def test_tensor_names_and_shapes_are_those_of_the_checkpoint(network: str) -> No
     }
 
 
-@pytest.mark.parametrize("outputs", [verification.preprocessing, verification.synthetic_stages, verification.relative_motion])
-def test_what_has_no_weights_equals_upstream(reference: Reference, outputs: Callable[[Reference], verification.Outputs]) -> None:
+@pytest.mark.parametrize(
+    "outputs",
+    [verification.preprocessing, verification.synthetic_stages, verification.relative_motion],
+)
+def test_what_has_no_weights_equals_upstream(
+    reference: Reference, outputs: Callable[[Reference], verification.Outputs]
+) -> None:
     for key, output in outputs(reference):
         assert reference.error(key, output) <= reference.tolerance(key), key
 
 
 def test_bytes_are_rounded_as_upstream_rounds_them(reference: Reference) -> None:
-    assert np.array_equal(quantise_picture(reference.records["demo.standard"][0]), reference.records["post.ubyte"])
+    assert np.array_equal(
+        quantise_picture(reference.records["demo.standard"][0]), reference.records["post.ubyte"]
+    )
 
 
 def test_unrolled_solver_is_as_accurate_as_lapack_on_stiff_systems() -> None:
-    """By the mean of the systems' largest errors: the largest of all depends on the processor's instructions."""
+    """By the mean of the systems' largest errors: the largest of all depends on the processor's
+    instructions.
+    """
     generator = torch.Generator().manual_seed(3)
-    left, right = (torch.linalg.qr(torch.randn(200, 8, 8, generator=generator))[0] for _ in range(2))
+    left, right = (
+        torch.linalg.qr(torch.randn(200, 8, 8, generator=generator))[0] for _ in range(2)
+    )
     stiff = left @ torch.diag(torch.logspace(0, -4, 8)) @ right
     target = torch.rand(200, 8, 2, generator=generator)
     truth = torch.linalg.solve(stiff.double(), target.double())

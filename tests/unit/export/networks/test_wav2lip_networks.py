@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from project_root import ROOT
 
-torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed; it comes with the extra 'export'"
+)
 
 from export.networks.wav2lip import verification  # noqa: E402
 from export.networks.wav2lip.detection import detector_input, faces  # noqa: E402
@@ -18,7 +20,12 @@ from export.networks.wav2lip.syncnet import SyncNet  # noqa: E402
 from export.reference import Reference  # noqa: E402
 
 RECORDS = ROOT / "tests" / "data" / "reference" / "wav2lip"
-NETWORKS = {"generator": Generator, "syncnet": SyncNet, "visual_quality_disc": QualityDiscriminator, "s3fd": S3fd}
+NETWORKS = {
+    "generator": Generator,
+    "syncnet": SyncNet,
+    "visual_quality_disc": QualityDiscriminator,
+    "s3fd": S3fd,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +37,17 @@ def reference() -> Reference:
 def test_a_network_has_upstream_s_tensors(reference: Reference, network: str) -> None:
     with torch.device("meta"):
         own = NETWORKS[network]().state_dict()
-    wanted = {key: tuple(spec["shape"]) for key, spec in reference.manifest["networks"][network]["state"].items()}
+    wanted = {
+        key: tuple(spec["shape"])
+        for key, spec in reference.manifest["networks"][network]["state"].items()
+    }
     assert {key: tuple(tensor.shape) for key, tensor in own.items()} == wanted
 
 
-@pytest.mark.parametrize("outputs", [verification.mel_outputs, verification.frame_outputs, verification.detection_outputs])
+@pytest.mark.parametrize(
+    "outputs",
+    [verification.mel_outputs, verification.frame_outputs, verification.detection_outputs],
+)
 def test_what_needs_no_network_equals_upstream(reference: Reference, outputs: object) -> None:
     for key, output in outputs(reference):  # type: ignore[operator]
         assert reference.error(key, output) <= reference.tolerance(key), key

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from project_root import ROOT
 
-torch = pytest.importorskip("torch", reason="torch is not installed; it comes with the extra 'export'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed; it comes with the extra 'export'"
+)
 
 from export.networks.wav2lip import onnx  # noqa: E402
 from export.networks.wav2lip.generator import Generator  # noqa: E402
@@ -16,13 +18,23 @@ from orchestrator.models.wav2lip.face import FADE_IN  # noqa: E402
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return Reference(ROOT / "tests" / "data" / "reference" / "wav2lip", seed=1).fill(Generator(), "generator").requires_grad_(False)
+    return (
+        Reference(ROOT / "tests" / "data" / "reference" / "wav2lip", seed=1)
+        .fill(Generator(), "generator")
+        .requires_grad_(False)
+    )
 
 
 def test_the_rows_that_are_shown_equal_the_whole_network_s(generator: Generator) -> None:
     torch.manual_seed(1)
-    mel, face = torch.rand(1, 16, 80) * 8.0 - 4.0, torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
-    whole, shown = ServedGenerator(generator).eval()(mel, face), ServedMouth(generator).eval()(mel, face)
+    mel, face = (
+        torch.rand(1, 16, 80) * 8.0 - 4.0,
+        torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8),
+    )
+    whole, shown = (
+        ServedGenerator(generator).eval()(mel, face),
+        ServedMouth(generator).eval()(mel, face),
+    )
     assert (whole.int() - shown.int())[:, FIRST_PAINTED_ROW:].abs().max() <= 1
     assert torch.equal(shown[:, :FIRST_PAINTED_ROW], face[:, :FIRST_PAINTED_ROW])
 
@@ -34,7 +46,10 @@ def test_the_mask_shows_painted_rows_alone() -> None:
 
 def test_bytes_in_and_out_are_upstream_s_numbers(generator: Generator) -> None:
     torch.manual_seed(2)
-    mel, face = torch.rand(1, 16, 80) * 8.0 - 4.0, torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
+    mel, face = (
+        torch.rand(1, 16, 80) * 8.0 - 4.0,
+        torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8),
+    )
     crop = face.flip(-1).permute(0, 3, 1, 2) / 255.0
     masked = crop.clone()
     masked[:, :, 48:] = 0.0

@@ -1,4 +1,6 @@
-"""A good photo becomes a face to speak with; any other is refused with reasons its owner can act on."""
+"""A good photo becomes a face to speak with; any other is refused with reasons its owner can act
+on.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from orchestrator.faces.storage.layout import active_model_key
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.open_store import open_store
 
-skimage_data = pytest.importorskip("skimage.data", reason="scikit-image, which has a public-domain portrait, is not installed (extra dev)")
+skimage_data = pytest.importorskip(
+    "skimage.data",
+    reason="scikit-image, which has a public-domain portrait, is not installed (extra dev)",
+)
 require_face_landmarker()
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
@@ -53,7 +58,9 @@ def astronaut() -> RgbImage:
 
 def turned(degrees: float) -> RgbImage:
     matrix = cv2.getRotationMatrix2D(FACE_CENTRE, degrees, 1.0)
-    return np.asarray(cv2.warpAffine(astronaut(), matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(astronaut(), matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def masked() -> RgbImage:
@@ -68,20 +75,38 @@ def reasons_for(photo: RgbImage | bytes) -> list[str]:
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
     assert caught.value.details["field"] == "photo"
     reasons = caught.value.details["reasons"]
-    assert all(set(reason) == {"code", "message", "measured"} and reason["message"] in caught.value.message for reason in reasons)
+    assert all(
+        set(reason) == {"code", "message", "measured"} and reason["message"] in caught.value.message
+        for reason in reasons
+    )
     return [reason["code"] for reason in reasons]
 
 
-async def test_a_good_photo_is_stored_in_the_layout_and_becomes_the_active_face(tmp_path: Path) -> None:
+async def test_a_good_photo_is_stored_in_the_layout_and_becomes_the_active_face(
+    tmp_path: Path,
+) -> None:
     store = LocalFaceStore(tmp_path)
-    enrolled = await enrol_photo(encode_jpeg(astronaut()), user_id="ann", face_id="work", store=store, consent=True, now=NOW)
+    enrolled = await enrol_photo(
+        encode_jpeg(astronaut()), user_id="ann", face_id="work", store=store, consent=True, now=NOW
+    )
     folder = tmp_path / "face-models" / "ann" / "work"
-    assert sorted(path.name for path in folder.iterdir()) == ["embeddings.json", "keypoints.json", "metadata.json", "neutral_pose.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "embeddings.json",
+        "keypoints.json",
+        "metadata.json",
+        "neutral_pose.jpg",
+    ]
     metadata = json.loads((folder / "metadata.json").read_text())
-    assert (metadata["id"], metadata["userId"], metadata["createdAt"]) == ("work", "ann", "2026-05-04T12:30:00Z")
+    assert (metadata["id"], metadata["userId"], metadata["createdAt"]) == (
+        "work",
+        "ann",
+        "2026-05-04T12:30:00Z",
+    )
     assert (metadata["consent"], metadata["consentAt"]) == (True, "2026-05-04T12:30:00Z")
     assert metadata["resolution"] == {"width": 256, "height": 256}
-    assert [point["landmark"] for point in json.loads((folder / "keypoints.json").read_text())] == [str(n) for n in range(478)]
+    assert [point["landmark"] for point in json.loads((folder / "keypoints.json").read_text())] == [
+        str(n) for n in range(478)
+    ]
     loaded = await FaceModelCacheService(store).load_face_model("ann")
     assert loaded.version == enrolled.version
     assert loaded.keypoints == enrolled.keypoints
@@ -89,27 +114,46 @@ async def test_a_good_photo_is_stored_in_the_layout_and_becomes_the_active_face(
     assert LipSyncModel.SADTALKER in check_compatibility(loaded).compatible_lip_sync_models
 
 
-async def test_a_second_face_leaves_the_active_one_and_the_same_id_is_replaced(tmp_path: Path) -> None:
+async def test_a_second_face_leaves_the_active_one_and_the_same_id_is_replaced(
+    tmp_path: Path,
+) -> None:
     store = LocalFaceStore(tmp_path)
     photo = encode_jpeg(astronaut())
-    first = await enrol_photo(photo, user_id="ann", face_id=None, store=store, consent=True, now=NOW)
+    first = await enrol_photo(
+        photo, user_id="ann", face_id=None, store=store, consent=True, now=NOW
+    )
     await enrol_photo(photo, user_id="ann", face_id="two", store=store, consent=True, now=NOW)
-    again = await enrol_photo(photo, user_id="ann", face_id=None, store=store, consent=True, now=NOW)
-    assert json.loads((await store.read(active_model_key("ann"))) or b"")["activeModelId"] == first.id == again.id
+    again = await enrol_photo(
+        photo, user_id="ann", face_id=None, store=store, consent=True, now=NOW
+    )
+    assert (
+        json.loads((await store.read(active_model_key("ann"))) or b"")["activeModelId"]
+        == first.id
+        == again.id
+    )
     assert again.version != first.version
     assert await FaceModelCacheService(store).list_face_models("ann") == (first.id, "two")
 
 
-async def test_a_face_enrolled_where_the_active_one_is_gone_becomes_the_active_one(tmp_path: Path) -> None:
+async def test_a_face_enrolled_where_the_active_one_is_gone_becomes_the_active_one(
+    tmp_path: Path,
+) -> None:
     store = LocalFaceStore(tmp_path)
     await store.write(active_model_key("ann"), b'{"activeModelId": "gone"}')
-    await enrol_photo(encode_jpeg(astronaut()), user_id="ann", face_id="new", store=store, consent=True, now=NOW)
+    await enrol_photo(
+        encode_jpeg(astronaut()), user_id="ann", face_id="new", store=store, consent=True, now=NOW
+    )
     assert (await FaceModelCacheService(store).load_face_model("ann")).id == "new"
 
 
 async def test_photos_enrolled_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     store, photo = LocalFaceStore(tmp_path), encode_jpeg(astronaut())
-    faces = await asyncio.gather(*(enrol_photo(photo, user_id=f"u{n}", face_id="f", store=store, consent=True, now=NOW) for n in range(4)))
+    faces = await asyncio.gather(
+        *(
+            enrol_photo(photo, user_id=f"u{n}", face_id="f", store=store, consent=True, now=NOW)
+            for n in range(4)
+        )
+    )
     assert len({face.keypoints for face in faces}) == 1
 
 
@@ -122,7 +166,9 @@ async def test_photos_enrolled_at_once_do_not_disturb_each_other(tmp_path: Path)
         ("faceModelId", {"face_id": ""}),
     ],
 )
-async def test_without_consent_or_with_a_bad_id_nothing_is_looked_at(tmp_path: Path, field: str, arguments: dict[str, object]) -> None:
+async def test_without_consent_or_with_a_bad_id_nothing_is_looked_at(
+    tmp_path: Path, field: str, arguments: dict[str, object]
+) -> None:
     good: dict[str, object] = {"user_id": "ann", "face_id": "f", "consent": True}
     with pytest.raises(LipSyncError) as caught:
         await enrol_photo(b"", store=LocalFaceStore(tmp_path), **(good | arguments))  # type: ignore[arg-type]
@@ -139,15 +185,32 @@ async def test_without_consent_or_with_a_bad_id_nothing_is_looked_at(tmp_path: P
         (lambda: (astronaut() * 0.08).astype(np.uint8), "TOO_DARK"),
         (lambda: (astronaut() * 0.08 + 100).astype(np.uint8), "LOW_CONTRAST"),
         (lambda: cv2.GaussianBlur(astronaut(), (0, 0), 3.0), "BLURRED"),
-        (lambda: cv2.resize(astronaut(), (256, 256), interpolation=cv2.INTER_AREA), "FACE_TOO_SMALL"),
+        (
+            lambda: cv2.resize(astronaut(), (256, 256), interpolation=cv2.INTER_AREA),
+            "FACE_TOO_SMALL",
+        ),
         (lambda: astronaut()[95:], "HEAD_CUT_OFF"),
         (lambda: astronaut()[:155], "HEAD_CUT_OFF"),
         (lambda: astronaut()[:, 200:], "HEAD_CUT_OFF"),
         (masked, "MOUTH_COVERED"),
     ],
-    ids=["coffee", "cat", "two faces", "dark", "fog", "blurred", "small", "no forehead", "no chin", "half a face", "mask"],
+    ids=[
+        "coffee",
+        "cat",
+        "two faces",
+        "dark",
+        "fog",
+        "blurred",
+        "small",
+        "no forehead",
+        "no chin",
+        "half a face",
+        "mask",
+    ],
 )
-def test_a_photo_that_will_not_do_is_refused_for_what_is_wrong_with_it(make: Callable[[], RgbImage], code: str) -> None:
+def test_a_photo_that_will_not_do_is_refused_for_what_is_wrong_with_it(
+    make: Callable[[], RgbImage], code: str
+) -> None:
     assert code in reasons_for(make())
 
 
@@ -157,7 +220,10 @@ def test_a_photo_that_will_not_do_is_refused_for_what_is_wrong_with_it(make: Cal
         (b"", "NOT_A_PICTURE"),
         (b"Dear Sir or Madam,", "NOT_A_PICTURE"),
         (encode_jpeg(astronaut())[:20_000], "PICTURE_DAMAGED"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x17\x70\0\0\x13\x88\x08\x02\0\0\0", "PICTURE_TOO_LARGE"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x17\x70\0\0\x13\x88\x08\x02\0\0\0",
+            "PICTURE_TOO_LARGE",
+        ),
         (bytes(MAX_PHOTO_BYTES + 1), "FILE_TOO_LARGE"),
     ],
     ids=["empty", "text", "truncated", "30 megapixels", "20 MiB"],
@@ -191,7 +257,9 @@ def test_a_photo_on_its_side_is_enrolled_upright() -> None:
 
 
 def test_a_large_photo_gives_the_full_size_and_a_better_score_than_a_small_one() -> None:
-    large = np.asarray(cv2.resize(astronaut(), (2048, 2048), interpolation=cv2.INTER_CUBIC), np.uint8)
+    large = np.asarray(
+        cv2.resize(astronaut(), (2048, 2048), interpolation=cv2.INTER_CUBIC), np.uint8
+    )
     big, small = take_portrait(encode_jpeg(large)), take_portrait(encode_jpeg(astronaut()))
     assert (big.picture.shape, small.picture.shape) == ((512, 512, 3), (256, 256, 3))
     assert 100 >= big.assessment.score > small.assessment.score >= 70
@@ -200,7 +268,14 @@ def test_a_large_photo_gives_the_full_size_and_a_better_score_than_a_small_one()
 
 def test_the_frame_stays_on_the_photo_before_it_keeps_its_ideal_margins() -> None:
     points = np.zeros((478, 2))
-    points[[10, 152, 234, 454, 33, 263]] = [(60, 50), (60, 150), (25, 100), (95, 100), (45, 90), (75, 90)]
+    points[[10, 152, 234, 454, 33, 263]] = [
+        (60, 50),
+        (60, 150),
+        (25, 100),
+        (95, 100),
+        (45, 90),
+        (75, 90),
+    ]
     roomy = frame_head(points + 300, (1000, 1000))
     tight = frame_head(points, (160, 1000))
     assert (roomy.uncovered, round(roomy.side)) == (0.0, 210)
@@ -233,14 +308,20 @@ def test_every_check_refuses_only_beyond_its_limit_and_lowers_the_score_before()
 def test_a_turned_mesh_measures_as_turned(degrees: float) -> None:
     portrait = take_portrait(encode_jpeg(astronaut()))
     angle, centre = np.radians(degrees), portrait.points.mean(axis=0)
-    about_the_vertical = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    about_the_vertical = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
     points = (portrait.points - centre) @ about_the_vertical + centre
     assert yaw_deg(points) == pytest.approx(yaw_deg(portrait.points) + degrees, abs=4)
     measured = measure(portrait.picture, points, face_height_px=300, uncovered=0)
-    assert ("TURNED_AWAY" in [reason.code for reason in assess(measured).reasons]) == (abs(degrees) > 30)
+    assert ("TURNED_AWAY" in [reason.code for reason in assess(measured).reasons]) == (
+        abs(degrees) > 30
+    )
 
 
-def test_the_shipped_portrait_loads_suits_every_model_and_would_pass_as_a_photo(tmp_path: Path) -> None:
+def test_the_shipped_portrait_loads_suits_every_model_and_would_pass_as_a_photo(
+    tmp_path: Path,
+) -> None:
     async def load() -> FaceModel:
         return await FaceModelCacheService(open_store(tmp_path)).load_face_model("demo")
 

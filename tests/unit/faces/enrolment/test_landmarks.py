@@ -1,4 +1,6 @@
-"""Faces are found, and their points lie, at least as well as with MediaPipe 0.10.21, which earlier faces were enrolled with."""
+"""Faces are found, and their points lie, at least as well as with MediaPipe 0.10.21, which earlier
+faces were enrolled with.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ require_face_landmarker()
 
 PICTURES = {picture.name: picture for picture in pictures() if not picture.group.startswith("LFW")}
 MEDIAPIPE = json.loads(RECORDED.read_text())
-HARD = [name for name, picture in PICTURES.items() if picture.group in ("light", "tilted", "several") and "portrait" not in name]
+HARD = [
+    name
+    for name, picture in PICTURES.items()
+    if picture.group in ("light", "tilted", "several") and "portrait" not in name
+]
 FACELESS = ["chelsea", "coffee", "coins", "gravel", "hubble_deep_field", "page", "rocket"]
 
 
@@ -83,12 +89,16 @@ def test_threads_that_look_at_once_see_what_one_sees() -> None:
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     damaged = tmp_path / "face_landmarker.task"
     damaged.write_bytes(face_landmarker().read_bytes()[:-1])
-    with pytest.raises(LipSyncError, match=r"face_landmarker\.task is damaged.*delete it and run `lipsync fetch`") as caught:
+    with pytest.raises(
+        LipSyncError, match=r"face_landmarker\.task is damaged.*delete it and run `lipsync fetch`"
+    ) as caught:
         load_networks(damaged)
     assert caught.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
 
 
-def test_without_the_file_the_error_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_file_the_error_says_how_to_fetch_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LIPSYNC_DOWNLOADS", str(tmp_path))
     face_networks.cache_clear()
     with pytest.raises(LipSyncError, match="lipsync fetch") as caught:

@@ -1,4 +1,6 @@
-"""What networks saw in a face is kept as long as face, code and networks stay the same, and is made anew otherwise."""
+"""What networks saw in a face is kept as long as face, code and networks stay the same, and is made
+anew otherwise.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from typing import Any
 import face_packages as made
 import numpy as np
 import pytest
-from encoded_faces import ENCODINGS_BYTES, EYE, INPUTS_BYTES, CountingInference, FarInference, LookingAdapter, eye_repository
+from encoded_faces import (
+    ENCODINGS_BYTES,
+    EYE,
+    INPUTS_BYTES,
+    CountingInference,
+    FarInference,
+    LookingAdapter,
+    eye_repository,
+)
 from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
@@ -44,21 +54,36 @@ def derived(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "faces").rglob("derived/*"))
 
 
-async def looked_at(store: LocalFaceStore, inference: CountingInference, adapter: LookingAdapter | None = None, size: int = 256) -> Any:
+async def looked_at(
+    store: LocalFaceStore,
+    inference: CountingInference,
+    adapter: LookingAdapter | None = None,
+    size: int = 256,
+) -> Any:
     """What a service that was started just now prepares of the face."""
     service = FaceModelCacheService(store)
     face = await service.load_face_model("ann", "f")
     return await service.optimize_for_model(face, adapter or LookingAdapter(), size, inference)
 
 
-async def test_a_hundred_requests_for_two_sizes_look_at_the_face_once(store: LocalFaceStore, inference: CountingInference) -> None:
+async def test_a_hundred_requests_for_two_sizes_look_at_the_face_once(
+    store: LocalFaceStore, inference: CountingInference
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service, adapter = FaceModelCacheService(store), LookingAdapter()
     face = await service.load_face_model("ann", "f")
     assert service.prepared(face, adapter, 256) is None
-    faces = await asyncio.gather(*(service.optimize_for_model(face, adapter, size, inference) for size in (256, 512) for _ in range(50)))
+    faces = await asyncio.gather(
+        *(
+            service.optimize_for_model(face, adapter, size, inference)
+            for size in (256, 512)
+            for _ in range(50)
+        )
+    )
     assert (sorted(adapter.prepared), inference.asked[EYE]) == ([256, 512], 1)
-    assert {id(each) for each in faces} == {id(service.prepared(face, adapter, size)) for size in (256, 512)}
+    assert {id(each) for each in faces} == {
+        id(service.prepared(face, adapter, size)) for size in (256, 512)
+    }
     assert all(each.seen is faces[0].seen for each in faces)
     assert service.cached_bytes == face_bytes(face) + 2 * INPUTS_BYTES + ENCODINGS_BYTES
 
@@ -71,10 +96,15 @@ async def test_encodings_that_depend_on_the_size_are_made_and_kept_for_each(
         for size in (256, 512):
             await looked_at(store, inference, LookingAdapter(by_size=True), size)
     assert inference.asked[EYE] == 2
-    assert [path.name.split(".")[2:] for path in derived(tmp_path)] == [["256", "npz"], ["512", "npz"]]
+    assert [path.name.split(".")[2:] for path in derived(tmp_path)] == [
+        ["256", "npz"],
+        ["512", "npz"],
+    ]
 
 
-async def test_another_service_over_the_same_folder_does_not_look_again(store: LocalFaceStore, inference: CountingInference) -> None:
+async def test_another_service_over_the_same_folder_does_not_look_again(
+    store: LocalFaceStore, inference: CountingInference
+) -> None:
     await made.put(store, "ann", "f", made.package())
     first, again = await looked_at(store, inference), await looked_at(store, inference, size=512)
     assert inference.asked[EYE] == 1
@@ -112,7 +142,10 @@ async def test_another_photo_or_other_code_looks_again_and_a_remark_in_the_metad
 ) -> None:
     await made.put(store, "ann", "f", made.package())
     await looked_at(store, inference)
-    await store.write("face-models/ann/f/metadata.json", made.package(metadata=made.metadata(remark="new"))["metadata.json"])
+    await store.write(
+        "face-models/ann/f/metadata.json",
+        made.package(metadata=made.metadata(remark="new"))["metadata.json"],
+    )
     await looked_at(store, inference)
     assert inference.asked[EYE] == 1
     newer = LookingAdapter()
@@ -125,16 +158,25 @@ async def test_another_photo_or_other_code_looks_again_and_a_remark_in_the_metad
     assert len(derived(tmp_path)) == 1
 
 
-async def test_models_whose_names_begin_alike_keep_their_own(store: LocalFaceStore, inference: CountingInference, tmp_path: Path) -> None:
+async def test_models_whose_names_begin_alike_keep_their_own(
+    store: LocalFaceStore, inference: CountingInference, tmp_path: Path
+) -> None:
     await made.put(store, "ann", "f", made.package())
-    for model in (LipSyncModel.TPSM_NEURAL, LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL, LipSyncModel.TPSM):
+    for model in (
+        LipSyncModel.TPSM_NEURAL,
+        LipSyncModel.TPSM,
+        LipSyncModel.TPSM_NEURAL,
+        LipSyncModel.TPSM,
+    ):
         await looked_at(store, inference, LookingAdapter(model))
     assert inference.asked[EYE] == 2
     assert {path.name.split(".")[0] for path in derived(tmp_path)} == {"tpsm", "tpsm-neural"}
     assert len(derived(tmp_path)) == 2
 
 
-async def test_storing_what_was_derived_changes_no_face(store: LocalFaceStore, inference: CountingInference) -> None:
+async def test_storing_what_was_derived_changes_no_face(
+    store: LocalFaceStore, inference: CountingInference
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service = FaceModelCacheService(store)
     face = await service.load_face_model("ann", "f")
@@ -143,7 +185,9 @@ async def test_storing_what_was_derived_changes_no_face(store: LocalFaceStore, i
     assert await service.list_face_models("ann") == ("f",)
 
 
-async def test_what_was_derived_goes_with_the_face(store: LocalFaceStore, inference: CountingInference, tmp_path: Path) -> None:
+async def test_what_was_derived_goes_with_the_face(
+    store: LocalFaceStore, inference: CountingInference, tmp_path: Path
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service = FaceModelCacheService(store)
     face = await service.load_face_model("ann", "f")
@@ -177,7 +221,9 @@ async def test_a_folder_with_nothing_but_derived_files_is_no_face(store: LocalFa
     assert await FaceModelCacheService(store).list_face_models("ann") == ()
 
 
-async def test_what_networks_elsewhere_saw_is_kept_in_memory_only(store: LocalFaceStore, tmp_path: Path) -> None:
+async def test_what_networks_elsewhere_saw_is_kept_in_memory_only(
+    store: LocalFaceStore, tmp_path: Path
+) -> None:
     await made.put(store, "ann", "f", made.package())
     far = FarInference(eye_repository(tmp_path / "repository"))
     service, adapter = FaceModelCacheService(store), LookingAdapter()
@@ -218,11 +264,15 @@ async def test_a_store_that_cannot_be_written_is_told_of_once_and_is_no_error(
         for name in ("f", "g"):
             await made.put(store, "ann", name, made.package())
             face = await service.load_face_model("ann", name)
-            assert (await service.optimize_for_model(face, LookingAdapter(), 256, inference)).seen is not None
+            assert (
+                await service.optimize_for_model(face, LookingAdapter(), 256, inference)
+            ).seen is not None
     assert [record.message.count("cannot be stored") for record in caplog.records] == [1]
 
 
-async def test_what_is_derived_from_the_shipped_face_lies_in_the_own_store(tmp_path: Path, inference: CountingInference) -> None:
+async def test_what_is_derived_from_the_shipped_face_lies_in_the_own_store(
+    tmp_path: Path, inference: CountingInference
+) -> None:
     for _ in range(2):
         store = open_store(tmp_path / "faces")
         service = FaceModelCacheService(store)
@@ -259,7 +309,10 @@ FORGERIES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
 async def test_a_file_that_is_not_what_the_networks_would_say_is_made_anew(
-    store: LocalFaceStore, inference: CountingInference, tmp_path: Path, forge: Callable[[bytes], bytes]
+    store: LocalFaceStore,
+    inference: CountingInference,
+    tmp_path: Path,
+    forge: Callable[[bytes], bytes],
 ) -> None:
     await made.put(store, "ann", "f", made.package())
     first = await looked_at(store, inference)
@@ -294,7 +347,9 @@ def test_no_damage_to_a_file_is_answered_with_anything_but_a_refusal() -> None:
 def test_a_forged_shape_reserves_no_memory() -> None:
     encoding = FaceEncoding({"a": ArraySpec("float32", (-1, -1))})
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 40)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 40)}
+    )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as forged:
         forged.writestr("a.npy", header.getvalue() + b"\0" * 16)
@@ -323,7 +378,9 @@ def test_networks_that_look_too_long_are_given_up(tmp_path: Path) -> None:
         async with CountingInference(eye_repository(tmp_path / "repository")) as inference:
             began_s = loop.time()
             with pytest.raises(LipSyncError, match="did not encode the face within 7 s") as caught:
-                await service.optimize_for_model(face, LookingAdapter(takes_s=100.0), 256, inference)
+                await service.optimize_for_model(
+                    face, LookingAdapter(takes_s=100.0), 256, inference
+                )
         assert caught.value.code is LipSyncErrorCode.TIMEOUT
         return loop.time() - began_s
 
@@ -333,7 +390,10 @@ def test_networks_that_look_too_long_are_given_up(tmp_path: Path) -> None:
 async def test_memory_is_counted_to_the_byte_and_no_face_outlives_its_encodings(
     store: LocalFaceStore, inference: CountingInference
 ) -> None:
-    service, adapter = FaceModelCacheService(store, max_derived_bytes=2 * (INPUTS_BYTES + ENCODINGS_BYTES)), LookingAdapter()
+    service, adapter = (
+        FaceModelCacheService(store, max_derived_bytes=2 * (INPUTS_BYTES + ENCODINGS_BYTES)),
+        LookingAdapter(),
+    )
     faces = []
     for name in ("a", "b", "c"):
         await made.put(store, "ann", name, made.package(128))
@@ -345,7 +405,9 @@ async def test_memory_is_counted_to_the_byte_and_no_face_outlives_its_encodings(
         assert derived_bytes == len(held) * (INPUTS_BYTES + ENCODINGS_BYTES)
 
 
-async def test_a_face_that_does_not_fit_into_memory_says_what_to_do(store: LocalFaceStore, inference: CountingInference) -> None:
+async def test_a_face_that_does_not_fit_into_memory_says_what_to_do(
+    store: LocalFaceStore, inference: CountingInference
+) -> None:
     await made.put(store, "ann", "f", made.package())
     service = FaceModelCacheService(store, max_derived_bytes=INPUTS_BYTES + ENCODINGS_BYTES - 1)
     face = await service.load_face_model("ann", "f")
@@ -357,6 +419,8 @@ async def test_a_face_that_does_not_fit_into_memory_says_what_to_do(store: Local
 def test_every_adapter_that_encodes_faces_says_what_it_answers() -> None:
     for adapter in ADAPTERS.values():
         if hasattr(adapter, "encode"):
-            assert isinstance(adapter, EncodesFace), f"{adapter.spec.model.value} lacks `face_models` or `encoding`"
+            assert isinstance(adapter, EncodesFace), (
+                f"{adapter.spec.model.value} lacks `face_models` or `encoding`"
+            )
             assert set(adapter.face_models) <= set(adapter.spec.triton_models)
             assert adapter.encoding.arrays

@@ -1,4 +1,6 @@
-"""Face maps lie beside the face they were solved for, and are solved anew where they are not what this code would solve."""
+"""Face maps lie beside the face they were solved for, and are solved anew where they are not what
+this code would solve.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,20 @@ async def enrolled(store: LocalFaceStore) -> None:
     """The portrait as a face of ann's."""
     folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
-    files["metadata.json"] = files["metadata.json"].replace(b'"id": "demo"', b'"id": "f"').replace(b'"userId": "demo"', b'"userId": "ann"')
+    files["metadata.json"] = (
+        files["metadata.json"]
+        .replace(b'"id": "demo"', b'"id": "f"')
+        .replace(b'"userId": "demo"', b'"userId": "ann"')
+    )
     await store.replace(ANN, files)
 
 
 async def prepared(store: LocalFaceStore, adapter: Tpsm, size: int = 128) -> TpsmFace:
     """What a service that was started just now prepares; whatever it stores is stored."""
     service = FaceModelCacheService(store)
-    found: TpsmFace = await service.optimize_for_model(await service.load_face_model("ann", "f"), adapter, size)
+    found: TpsmFace = await service.optimize_for_model(
+        await service.load_face_model("ann", "f"), adapter, size
+    )
     await service.close()
     return found
 
@@ -64,14 +72,18 @@ def derived(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "faces").rglob("derived/*"))
 
 
-async def test_maps_are_read_back_as_they_were_solved(store: LocalFaceStore, tmp_path: Path) -> None:
+async def test_maps_are_read_back_as_they_were_solved(
+    store: LocalFaceStore, tmp_path: Path
+) -> None:
     await enrolled(store)
     adapter = CountingTpsm()
     first, again = [await prepared(store, adapter) for _ in range(2)]
     assert adapter.solved == [128]
     assert again.maps.digest == first.maps.digest == again.digest.tobytes()
     for field in dataclasses.fields(first.maps):
-        np.testing.assert_array_equal(getattr(first.maps, field.name), getattr(again.maps, field.name))
+        np.testing.assert_array_equal(
+            getattr(first.maps, field.name), getattr(again.maps, field.name)
+        )
     assert [path.name.split(".")[2:] for path in derived(tmp_path)] == [["128", "bin"]]
 
 
@@ -95,7 +107,9 @@ async def test_each_size_has_a_file_of_its_own(store: LocalFaceStore, tmp_path: 
     ],
     ids=["empty", "cut off", "longer", "one bit", "zeros"],
 )
-async def test_a_damaged_file_is_solved_and_written_anew(store: LocalFaceStore, tmp_path: Path, change: Change) -> None:
+async def test_a_damaged_file_is_solved_and_written_anew(
+    store: LocalFaceStore, tmp_path: Path, change: Change
+) -> None:
     await enrolled(store)
     adapter = CountingTpsm()
     first = await prepared(store, adapter)
@@ -107,7 +121,9 @@ async def test_a_damaged_file_is_solved_and_written_anew(store: LocalFaceStore, 
     assert file.read_bytes() == whole
 
 
-async def test_maps_of_another_size_under_the_name_of_this_one_are_not_used(store: LocalFaceStore, tmp_path: Path) -> None:
+async def test_maps_of_another_size_under_the_name_of_this_one_are_not_used(
+    store: LocalFaceStore, tmp_path: Path
+) -> None:
     await enrolled(store)
     adapter = CountingTpsm()
     await prepared(store, adapter, 128)
@@ -117,7 +133,9 @@ async def test_maps_of_another_size_under_the_name_of_this_one_are_not_used(stor
     assert adapter.solved == [128, 256]
 
 
-async def test_other_code_solves_again_and_removes_what_the_old_one_solved(store: LocalFaceStore, tmp_path: Path) -> None:
+async def test_other_code_solves_again_and_removes_what_the_old_one_solved(
+    store: LocalFaceStore, tmp_path: Path
+) -> None:
     await enrolled(store)
     adapter = CountingTpsm()
     await prepared(store, adapter)
@@ -133,7 +151,10 @@ async def test_models_that_draw_from_the_same_maps_solve_them_once(store: LocalF
     await enrolled(store)
     service, adapter = FaceModelCacheService(store), CountingTpsm()
     face = await service.load_face_model("ann", "f")
-    drawn, resting = await asyncio.gather(service.optimize_for_model(face, adapter, 128), service.optimize_for_model(face, Static(), 128))
+    drawn, resting = await asyncio.gather(
+        service.optimize_for_model(face, adapter, 128),
+        service.optimize_for_model(face, Static(), 128),
+    )
     assert adapter.solved == [128]
     assert isinstance(resting, StaticFace)
     assert resting.face.maps.digest == drawn.maps.digest
@@ -156,7 +177,9 @@ class ReadOnlyStore(LocalFaceStore):
         raise OSError(30, "Read-only file system", key)
 
 
-async def test_a_storage_that_cannot_be_written_costs_the_solving_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_storage_that_cannot_be_written_costs_the_solving_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store, adapter = ReadOnlyStore(tmp_path / "faces"), CountingTpsm()
     await enrolled(store)
     with caplog.at_level(logging.WARNING):
@@ -190,11 +213,15 @@ def test_a_storage_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     assert run_virtual(waited()) == pytest.approx(READ_TIMEOUT_S)
 
 
-async def test_points_that_cannot_be_solved_leave_the_bare_photo(store: LocalFaceStore, tmp_path: Path) -> None:
+async def test_points_that_cannot_be_solved_leave_the_bare_photo(
+    store: LocalFaceStore, tmp_path: Path
+) -> None:
     await enrolled(store)
     service = FaceModelCacheService(store)
     face = await service.load_face_model("ann", "f")
-    flat = dataclasses.replace(face, keypoints=tuple(dataclasses.replace(point, x=9.0, y=9.0) for point in face.keypoints))
+    flat = dataclasses.replace(
+        face, keypoints=tuple(dataclasses.replace(point, x=9.0, y=9.0) for point in face.keypoints)
+    )
     with pytest.raises(LipSyncError, match="cannot be used with tpsm"):
         await service.optimize_for_model(flat, Tpsm(), 128)
     assert not isinstance(await service.optimize_for_model(flat, Static(), 128), StaticFace)

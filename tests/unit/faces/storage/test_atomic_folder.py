@@ -1,4 +1,6 @@
-"""A face in a folder is replaced in one step for everybody, and what a killed process left behind does not stay."""
+"""A face in a folder is replaced in one step for everybody, and what a killed process left behind
+does not stay.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ async def test_what_a_killed_process_left_of_a_face_is_removed_by_the_next_that_
     assert left_behind(tmp_path) == []
 
 
-async def test_the_folder_is_swept_again_and_again_and_not_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_folder_is_swept_again_and_again_and_not_at_every_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, now_s = LocalFaceStore(tmp_path), 1000.0
     monkeypatch.setattr("orchestrator.faces.storage.atomic_folder.time.monotonic", lambda: now_s)
     for later_s, stays in ((0.0, False), (STALE_S / 2, True), (STALE_S / 2, False)):
@@ -135,9 +139,13 @@ async def test_a_replacement_that_fails_at_its_last_step_leaves_the_old_face_and
     assert left_behind(tmp_path) == []
 
 
-async def test_processes_that_replace_a_face_at_once_do_not_fail_for_each_other(tmp_path: Path) -> None:
+async def test_processes_that_replace_a_face_at_once_do_not_fail_for_each_other(
+    tmp_path: Path,
+) -> None:
     first, second = SlowSwap(tmp_path), SlowSwap(tmp_path)
-    asking = [asyncio.create_task(store.replace(PREFIX, {"a.json": b"1"})) for store in (first, second)]
+    asking = [
+        asyncio.create_task(store.replace(PREFIX, {"a.json": b"1"})) for store in (first, second)
+    ]
     await asyncio.to_thread(lambda: (first.is_between.wait(), second.is_between.wait()))
     first.goes_on.set()
     second.goes_on.set()
@@ -146,7 +154,9 @@ async def test_processes_that_replace_a_face_at_once_do_not_fail_for_each_other(
     assert left_behind(tmp_path) == []
 
 
-async def test_folders_that_vanish_while_they_are_listed_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_folders_that_vanish_while_they_are_listed_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, scandir = LocalFaceStore(tmp_path), os.scandir
     await store.replace(PREFIX, FILES)
     await store.replace(face_prefix("ann", "g"), FILES)

@@ -1,4 +1,6 @@
-"""Calls of the storage run in few threads of their own, which keep nobody else waiting, and not the program's end either."""
+"""Calls of the storage run in few threads of their own, which keep nobody else waiting, and not the
+program's end either.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,17 @@ def hangs() -> Iterator[threading.Event]:
     event.set()
 
 
-async def started(threads: StorageThreads, calls: int, hangs: threading.Event) -> list[asyncio.Task[bool]]:
+async def started(
+    threads: StorageThreads, calls: int, hangs: threading.Event
+) -> list[asyncio.Task[bool]]:
     tasks = [asyncio.create_task(threads.run(hangs.wait)) for _ in range(calls)]
     await asyncio.sleep(0)
     return tasks
 
 
-async def test_calls_that_hang_leave_the_threads_of_everything_else_alone(hangs: threading.Event) -> None:
+async def test_calls_that_hang_leave_the_threads_of_everything_else_alone(
+    hangs: threading.Event,
+) -> None:
     tasks = await started(StorageThreads("a disk"), 100, hangs)
     assert sum(thread.name == "a disk" for thread in threading.enumerate()) == AT_ONCE
     assert await asyncio.to_thread(int, "7") == 7
@@ -65,7 +71,9 @@ async def test_what_a_call_raises_reaches_its_caller() -> None:
         await StorageThreads("a disk").run(int, "seven")
 
 
-async def test_a_line_that_is_full_is_told_at_once_and_who_gave_up_is_out_of_it(hangs: threading.Event) -> None:
+async def test_a_line_that_is_full_is_told_at_once_and_who_gave_up_is_out_of_it(
+    hangs: threading.Event,
+) -> None:
     threads = StorageThreads("a disk")
     running = await started(threads, AT_ONCE, hangs)
     waiting = await started(threads, MOST_WAITING, hangs)
@@ -78,7 +86,9 @@ async def test_a_line_that_is_full_is_told_at_once_and_who_gave_up_is_out_of_it(
     assert all(await asyncio.gather(*running, *waiting[1:], *one_more))
 
 
-async def test_a_call_that_hangs_is_given_up(hangs: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_hangs_is_given_up(
+    hangs: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(executor, "GIVE_UP_S", 0.01)
     with pytest.raises(OSError, match="a disk did not answer within"):
         await StorageThreads("a disk").run(hangs.wait)
@@ -97,5 +107,11 @@ async def test_closing_waits_for_what_is_being_written(hangs: threading.Event) -
 
 
 def test_a_program_ends_though_its_storage_hangs() -> None:
-    ended = subprocess.run([sys.executable, "-c", HANGS_AND_ENDS], capture_output=True, text=True, timeout=300, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS_AND_ENDS],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
     assert ended.stdout.startswith("a disk did not answer")

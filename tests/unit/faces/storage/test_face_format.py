@@ -12,7 +12,11 @@ import pytest
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, LipSyncModel
 from orchestrator.faces.compatibility import check_compatibility
-from orchestrator.faces.storage.face_format import check_listing, parse_face_model, serialise_face_model
+from orchestrator.faces.storage.face_format import (
+    check_listing,
+    parse_face_model,
+    serialise_face_model,
+)
 from orchestrator.faces.storage.layout import Blob
 
 
@@ -32,7 +36,12 @@ def test_a_face_model_survives_the_way_to_its_files_and_back() -> None:
     templates = [{"name": "smile", "keypoints": [], "blendshapes": [0.5]}]
     first = parse(made.package(expression_templates=templates))
     second = parse(serialise_face_model(first, made.jpeg()))
-    assert (second.id, second.user_id, second.quality_score, second.created_at) == ("f", "ann", 80.0, "2026-01-01T00:00:00Z")
+    assert (second.id, second.user_id, second.quality_score, second.created_at) == (
+        "f",
+        "ann",
+        80.0,
+        "2026-01-01T00:00:00Z",
+    )
     assert second.keypoints == first.keypoints
     assert second.embeddings == ((0.1, 0.2),)
     assert second.metadata == first.metadata
@@ -42,7 +51,9 @@ def test_a_face_model_survives_the_way_to_its_files_and_back() -> None:
 
 def test_unknown_fields_are_ignored_and_metadata_is_kept() -> None:
     points = [point | {"z": 0.1, "visible": True} for point in made.points()]
-    face = parse(made.package(keypoints=points, metadata=made.metadata(modelPath="gs://x", tags=[1])))
+    face = parse(
+        made.package(keypoints=points, metadata=made.metadata(modelPath="gs://x", tags=[1]))
+    )
     assert face.metadata["tags"] == [1]
 
 
@@ -66,7 +77,12 @@ def test_absent_confidence_is_full_confidence_and_absent_landmark_is_no_name() -
 
 def test_whole_numbers_and_an_epoch_as_creation_time_load() -> None:
     points = [point | {"x": int(point["x"]), "y": int(point["y"])} for point in made.points()]
-    assert parse(made.package(keypoints=points, metadata=made.metadata(createdAt=1705312200000))).created_at == "1705312200000"
+    assert (
+        parse(
+            made.package(keypoints=points, metadata=made.metadata(createdAt=1705312200000))
+        ).created_at
+        == "1705312200000"
+    )
 
 
 def test_the_path_tells_whose_face_it_is_not_the_metadata() -> None:
@@ -81,7 +97,11 @@ def test_a_missing_file_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["metadata", "keypoints", "embeddings", "expression_templates"])
-@pytest.mark.parametrize("junk", [b"", b"{", b"null", b"\xff\xfe", b"[" * 100_000, b'{"x": NaN}'], ids=lambda junk: repr(junk[:6]))
+@pytest.mark.parametrize(
+    "junk",
+    [b"", b"{", b"null", b"\xff\xfe", b"[" * 100_000, b'{"x": NaN}'],
+    ids=lambda junk: repr(junk[:6]),
+)
 def test_a_file_that_is_not_the_expected_json_is_named(name: str, junk: bytes) -> None:
     assert refusal(made.package(**{name: junk})).details["file"] == f"{name}.json"
 
@@ -130,7 +150,11 @@ def test_an_empty_folder_is_no_face_model_and_a_huge_file_is_not_read() -> None:
     assert absent.value.code is LipSyncErrorCode.FACE_MODEL_NOT_FOUND
     names = ("metadata.json", "keypoints.json", "embeddings.json", "neutral_pose.jpg")
     with pytest.raises(LipSyncError, match=r"keypoints\.json"):
-        check_listing("ann", "f", [Blob(name, 10**9 if name == "keypoints.json" else 9, "1") for name in names])
+        check_listing(
+            "ann",
+            "f",
+            [Blob(name, 10**9 if name == "keypoints.json" else 9, "1") for name in names],
+        )
 
 
 def test_a_good_face_suits_every_model() -> None:
@@ -150,14 +174,20 @@ def test_a_good_face_suits_every_model() -> None:
         (256, 70, {"tpsm", "tpsm-neural", "wav2lip", "audio2head", "sadtalker", "static"}),
     ],
 )
-def test_compatibility_follows_size_and_quality_at_their_limits(side: int, quality: float, suited: set[str]) -> None:
+def test_compatibility_follows_size_and_quality_at_their_limits(
+    side: int, quality: float, suited: set[str]
+) -> None:
     stated = made.metadata(resolution={"width": side, "height": side}, qualityScore=quality)
     found = check_compatibility(parse(made.package(side, metadata=stated)))
     assert {model.value for model in found.compatible_lip_sync_models} == suited
-    assert {model.value for issue in found.issues for model in issue.models} == {model.value for model in LipSyncModel} - suited
+    assert {model.value for issue in found.issues for model in issue.models} == {
+        model.value for model in LipSyncModel
+    } - suited
 
 
-@pytest.mark.parametrize("place", [(-40.0, 180.0), (128.0, 180.0)], ids=["outside the picture", "no wider than a point"])
+@pytest.mark.parametrize(
+    "place", [(-40.0, 180.0), (128.0, 180.0)], ids=["outside the picture", "no wider than a point"]
+)
 def test_a_face_without_a_usable_mouth_is_not_for_tpsm(place: tuple[float, float]) -> None:
     points = made.points()
     for index in made.LIPS:
@@ -182,10 +212,14 @@ def test_a_face_without_eyes_is_not_for_tpsm() -> None:
 
 
 ABSURD = {
-    "ten points beyond all pictures": _moved([33, 133, 263, 362, 159, 145, 386, 374, 10, 152], 1e300, -1e300),
+    "ten points beyond all pictures": _moved(
+        [33, 133, 263, 362, 159, 145, 386, 374, 10, 152], 1e300, -1e300
+    ),
     "all in one place": _moved(list(range(478)), 128.0, 128.0),
     "on one line": [point | {"y": 128.0} for point in made.points()],
-    "a million times too far": [point | {"x": point["x"] * 1e6, "y": point["y"] * 1e6} for point in made.points()],
+    "a million times too far": [
+        point | {"x": point["x"] * 1e6, "y": point["y"] * 1e6} for point in made.points()
+    ],
 }
 
 

@@ -1,4 +1,6 @@
-"""A storage that is silent costs a session that has its face in memory half a second once, and then nothing."""
+"""A storage that is silent costs a session that has its face in memory half a second once, and then
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,20 @@ from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.revalidation import PATIENCE_S
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.builtin_faces import WithShippedFaces
-from orchestrator.faces.storage.circuit_breaker import AWAY_AFTER_S, LAST_CHANCE_S, MOST_OF_A_USER, PROBE_S, WatchedStore
-from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, Blob, active_model_key, face_prefix
+from orchestrator.faces.storage.circuit_breaker import (
+    AWAY_AFTER_S,
+    LAST_CHANCE_S,
+    MOST_OF_A_USER,
+    PROBE_S,
+    WatchedStore,
+)
+from orchestrator.faces.storage.layout import (
+    DEMO_FACE,
+    DEMO_USER,
+    Blob,
+    active_model_key,
+    face_prefix,
+)
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.store import FaceStore
 
@@ -94,7 +108,9 @@ def test_a_face_in_memory_waits_half_a_second_for_a_silent_storage_and_not_at_al
     async def script(stage: Stage) -> None:
         face = await stage.faces.load_face_model("ann", "f")
         stage.own.is_silent = True
-        assert await stage.took_s(stage.faces.load_face_model("ann", model_id)) == pytest.approx(PATIENCE_S)
+        assert await stage.took_s(stage.faces.load_face_model("ann", model_id)) == pytest.approx(
+            PATIENCE_S
+        )
         await asyncio.sleep(AWAY_AFTER_S)
         assert await stage.took_s(stage.faces.load_face_model("ann", model_id)) == 0.0
         await asyncio.sleep(2 * GIVES_UP_S)
@@ -104,7 +120,9 @@ def test_a_face_in_memory_waits_half_a_second_for_a_silent_storage_and_not_at_al
     on_stage(tmp_path, script)
 
 
-def test_a_face_that_is_not_in_memory_is_refused_at_once_while_the_storage_is_away_and_loaded_when_it_is_back(tmp_path: Path) -> None:
+def test_a_face_that_is_not_in_memory_is_refused_at_once_while_the_storage_is_away_and_loaded_when_it_is_back(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         await put(stage.store, "ann", "g", package())
         await stage.until_away()
@@ -125,7 +143,9 @@ def test_a_face_that_is_not_in_memory_is_refused_at_once_while_the_storage_is_aw
     on_stage(tmp_path, script)
 
 
-def test_who_waits_for_a_silent_storage_is_told_in_seconds_and_a_hiccup_costs_nobody_the_face(tmp_path: Path) -> None:
+def test_who_waits_for_a_silent_storage_is_told_in_seconds_and_a_hiccup_costs_nobody_the_face(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         loop = asyncio.get_running_loop()
         await put(stage.store, "ann", "g", package())
@@ -176,7 +196,9 @@ def test_a_face_that_changed_is_waited_for_when_the_storage_says_so_in_time(tmp_
     on_stage(tmp_path, script)
 
 
-def test_the_face_that_was_enrolled_just_now_speaks_though_the_storage_is_slow(tmp_path: Path) -> None:
+def test_the_face_that_was_enrolled_just_now_speaks_though_the_storage_is_slow(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         stage.own.takes_s = 1.2
         asking = asyncio.create_task(stage.faces.load_face_model("ann", "f"))
@@ -201,7 +223,9 @@ def test_the_face_that_comes_with_the_package_does_not_wait_for_the_storage(tmp_
     on_stage(tmp_path, script)
 
 
-def test_a_storage_that_answers_others_is_not_away_because_one_call_takes_long(tmp_path: Path) -> None:
+def test_a_storage_that_answers_others_is_not_away_because_one_call_takes_long(
+    tmp_path: Path,
+) -> None:
     async def script(stage: Stage) -> None:
         stage.own.takes_s = 2 * AWAY_AFTER_S
         asking = asyncio.create_task(stage.store.blobs("face-models/bob"))
@@ -219,9 +243,15 @@ def test_one_user_s_calls_leave_room_in_the_line_for_others(tmp_path: Path) -> N
     async def script(stage: Stage) -> None:
         stage.own.takes_s = 1.0
         names = [f"x{number}" for number in range(2 * MOST_OF_A_USER)]
-        asking = asyncio.gather(*(stage.faces.load_face_model("eve", name) for name in names), return_exceptions=True)
+        asking = asyncio.gather(
+            *(stage.faces.load_face_model("eve", name) for name in names), return_exceptions=True
+        )
         assert await stage.took_s(stage.faces.list_face_models("ann")) == 1.0
-        refused = [error for error in await asking if isinstance(error, LipSyncError) and error.details.get("storage") == "away"]
+        refused = [
+            error
+            for error in await asking
+            if isinstance(error, LipSyncError) and error.details.get("storage") == "away"
+        ]
         assert len(refused) == MOST_OF_A_USER
         assert await stage.faces.list_face_models("eve") == ()
 

@@ -48,7 +48,9 @@ async def test_the_version_changes_with_every_write_even_of_equal_bytes(tmp_path
     assert version_of(await store.blobs(PREFIX)) == version_of(await store.blobs(PREFIX))
 
 
-async def test_the_version_of_a_face_that_is_being_replaced_is_that_of_its_replacement(tmp_path: Path) -> None:
+async def test_the_version_of_a_face_that_is_being_replaced_is_that_of_its_replacement(
+    tmp_path: Path,
+) -> None:
     store, whole = LocalFaceStore(tmp_path), f"{PREFIX}/{new_replacement_name()}"
     await store.replace(PREFIX, {"a.json": b"1"})
     await store.write(whole, b"2")
@@ -62,7 +64,9 @@ async def test_the_version_of_a_face_that_is_being_replaced_is_that_of_its_repla
 
 async def test_concurrent_writers_of_one_face_leave_one_whole_face(tmp_path: Path) -> None:
     store = LocalFaceStore(tmp_path)
-    await asyncio.gather(*(store.replace(PREFIX, {"a.json": b"%d" % n, "b.json": b"%d" % n}) for n in range(8)))
+    await asyncio.gather(
+        *(store.replace(PREFIX, {"a.json": b"%d" % n, "b.json": b"%d" % n}) for n in range(8))
+    )
     assert await store.read(f"{PREFIX}/a.json") == await store.read(f"{PREFIX}/b.json")
     assert list((tmp_path / ".incoming").iterdir()) == []
 
@@ -80,8 +84,23 @@ async def test_deleting_says_whether_there_was_something(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "key",
     (
-        *("", "face-models", "other/ann", "face-models/../x", "face-models/ann/../../x", "/etc/passwd", "face-models//x"),
-        *("face-models/a/b/c/d", "face-models/ann/f/a b", "face-models/ann\0", "face-models/.", "..", "face-models\\ann"),
+        *(
+            "",
+            "face-models",
+            "other/ann",
+            "face-models/../x",
+            "face-models/ann/../../x",
+            "/etc/passwd",
+            "face-models//x",
+        ),
+        *(
+            "face-models/a/b/c/d",
+            "face-models/ann/f/a b",
+            "face-models/ann\0",
+            "face-models/.",
+            "..",
+            "face-models\\ann",
+        ),
     ),
 )
 async def test_a_key_that_is_none_touches_no_path(tmp_path: Path, key: str) -> None:
@@ -114,13 +133,19 @@ async def test_the_shipped_face_is_always_there_and_cannot_be_changed(tmp_path: 
     assert await store.read(f"{demo}/metadata.json") == b"shipped"
     assert await store.read(f"{demo}/extra.json") is None
     assert [blob.key for blob in await store.blobs(demo)] == [f"{demo}/metadata.json"]
-    for refused in (store.replace(demo, {}), store.delete(demo), store.write(f"{demo}/metadata.json", b"")):
+    for refused in (
+        store.replace(demo, {}),
+        store.delete(demo),
+        store.write(f"{demo}/metadata.json", b""),
+    ):
         with pytest.raises(LipSyncError, match="faceModelId") as caught:
             await refused
         assert caught.value.code is LipSyncErrorCode.INVALID_MESSAGE
 
 
-async def test_the_demo_user_may_add_faces_beside_the_shipped_one_and_other_users_see_only_their_own(tmp_path: Path) -> None:
+async def test_the_demo_user_may_add_faces_beside_the_shipped_one_and_other_users_see_only_their_own(
+    tmp_path: Path,
+) -> None:
     shipped, own = LocalFaceStore(tmp_path / "shipped"), LocalFaceStore(tmp_path / "own")
     await shipped.replace(face_prefix("demo", "demo"), {"metadata.json": b"shipped"})
     await shipped.write(active_model_key("demo"), b"shipped active")
@@ -132,7 +157,9 @@ async def test_the_demo_user_may_add_faces_beside_the_shipped_one_and_other_user
     assert await store.read(active_model_key("demo")) == b"shipped active"
     await store.write(active_model_key("demo"), b"own active")
     assert await store.read(active_model_key("demo")) == b"own active"
-    assert [blob.key for blob in await store.blobs("face-models/ann")] == [f"{PREFIX}/metadata.json"]
+    assert [blob.key for blob in await store.blobs("face-models/ann")] == [
+        f"{PREFIX}/metadata.json"
+    ]
 
 
 @pytest.mark.parametrize("good", ["a", "session-123", "A.b_c-9", "x" * 128, "..."])
@@ -141,7 +168,24 @@ def test_an_id_is_returned_as_it_is(good: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", ".", "..", "a/b", "a\\b", "x" * 129, "é", "a b", "a\n", "a\0", "%2e%2e", None, 7, ["a"], "active_model.json"]
+    "bad",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "x" * 129,
+        "é",
+        "a b",
+        "a\n",
+        "a\0",
+        "%2e%2e",
+        None,
+        7,
+        ["a"],
+        "active_model.json",
+    ],
 )
 def test_anything_else_is_refused_with_the_field_named(bad: object) -> None:
     with pytest.raises(LipSyncError, match="faceModelId") as caught:

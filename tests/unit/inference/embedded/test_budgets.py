@@ -1,4 +1,6 @@
-"""Limits grow with a network's file and with what it takes to answer; small ones keep those they had."""
+"""Limits grow with a network's file and with what it takes to answer; small ones keep those they
+had.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ import pytest
 from tiny_models import ROWS, add_rows
 
 from orchestrator.inference.embedded import budgets
-from orchestrator.inference.embedded.budgets import answer_s, free_bytes, is_small, load_s, patience_s, run_s, wants_bytes
+from orchestrator.inference.embedded.budgets import (
+    answer_s,
+    free_bytes,
+    is_small,
+    load_s,
+    patience_s,
+    run_s,
+    wants_bytes,
+)
 from orchestrator.inference.model_contract import ModelContract, read_model
 
 
@@ -47,7 +57,9 @@ def test_this_machine_has_some_memory_free() -> None:
     assert 0 < free_bytes() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_container_has_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_has_no_more_than_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(budgets, "CONTROL_GROUP", tmp_path)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("900000\n")

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.inference.embedded import fault_detection
-from orchestrator.inference.embedded.fault_detection import TIMEOUTS, TIMEOUTS_WITHIN_S, Fault, FaultFinder
+from orchestrator.inference.embedded.fault_detection import (
+    TIMEOUTS,
+    TIMEOUTS_WITHIN_S,
+    Fault,
+    FaultFinder,
+)
 from orchestrator.inference.embedded.process import Ports, ServerProcess
 
 
@@ -39,7 +44,9 @@ async def test_a_stopped_server_is_noticed_before_its_silence_is(process: Server
     assert (await FaultFinder(process).next(silent)).reason == "was stopped by a signal"
 
 
-async def test_a_silent_server_is_noticed(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_server_is_noticed(
+    process: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fault_detection, "PROBE_EVERY_S", 0.0)
     assert (await FaultFinder(process).next(silent)).reason == "does not answer"
 
@@ -50,7 +57,9 @@ async def test_a_report_of_a_client_comes_at_once(process: ServerProcess) -> Non
     assert (await finder.next(answers)).model == "tpsm"
 
 
-async def test_a_few_timeouts_close_together_are_a_suspicion_and_scattered_ones_are_not(process: ServerProcess) -> None:
+async def test_a_few_timeouts_close_together_are_a_suspicion_and_scattered_ones_are_not(
+    process: ServerProcess,
+) -> None:
     finder = FaultFinder(process)
     for i in range(3 * TIMEOUTS):
         finder.timed_out("slow", i * TIMEOUTS_WITHIN_S)

@@ -1,4 +1,6 @@
-"""What a model has to answer is known beforehand, whoever finds it out, and small differences of rounding are no fault."""
+"""What a model has to answer is known beforehand, whoever finds it out, and small differences of
+rounding are no fault.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ async def test_a_damaged_network_is_refused_with_the_reason(network: ModelContra
     assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
 
 
-async def test_a_network_that_never_answers_is_given_up(network: ModelContract, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_network_that_never_answers_is_given_up(
+    network: ModelContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(self_test_worker, "run_s", lambda contract: 0.01)
     with pytest.raises(InferenceError, match="did not answer a single request"):
         await canary_apart(network)

@@ -36,10 +36,14 @@ def repository(tmp_path: Path) -> Repository:
     shutil.copytree(MODEL_REPOSITORY / "tpsm", tmp_path / "tpsm")
     (tmp_path / "audio2motion").mkdir()
     shutil.copy(MODEL_REPOSITORY / "audio2motion" / "config.pbtxt", tmp_path / "audio2motion")
-    write_projection(tmp_path / "audio2motion" / "1" / "model.onnx", rows=88, columns=80, steps=16, parameters=7)
+    write_projection(
+        tmp_path / "audio2motion" / "1" / "model.onnx", rows=88, columns=80, steps=16, parameters=7
+    )
     (tmp_path / "sleeper" / "1").mkdir(parents=True)
     tensors = 'input [{ name: "x" data_type: TYPE_FP32 dims: [1] }] output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]'
-    (tmp_path / "sleeper" / "config.pbtxt").write_text(f'name: "sleeper" backend: "python" max_batch_size: 1 {tensors}')
+    (tmp_path / "sleeper" / "config.pbtxt").write_text(
+        f'name: "sleeper" backend: "python" max_batch_size: 1 {tensors}'
+    )
     (tmp_path / "sleeper" / "1" / "model.py").write_text(SLEEPER)
     return read_repository(tmp_path)
 
@@ -74,7 +78,9 @@ async def test_a_missing_model_and_a_broken_file_cannot_be_loaded(repository: Re
         assert not await inference.ready("nobody")
         for model in ("nobody", "audio2motion"):
             with pytest.raises(InferenceError) as raised:
-                await inference.infer(model, {"mel": np.zeros((1, 80, 80), np.float32)}, deadline=soon())
+                await inference.infer(
+                    model, {"mel": np.zeros((1, 80, 80), np.float32)}, deadline=soon()
+                )
             assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
 
 
@@ -91,7 +97,9 @@ async def test_an_ensemble_is_for_servers(tmp_path: Path, repository: Repository
 async def test_a_broken_contract_is_a_failed_generation(repository: Repository) -> None:
     async with LocalInference(repository) as inference:
         with pytest.raises(InferenceError) as raised:
-            await inference.infer("audio2motion", {"mel": np.zeros((1, 16, 80), np.float32)}, deadline=soon())
+            await inference.infer(
+                "audio2motion", {"mel": np.zeros((1, 16, 80), np.float32)}, deadline=soon()
+            )
     assert raised.value.code is LipSyncErrorCode.VIDEO_GENERATION_FAILED
 
 
@@ -108,6 +116,9 @@ async def test_a_deadline_ends_the_wait(repository: Repository) -> None:
 async def test_requests_to_a_python_model_wait_for_one_another(repository: Repository) -> None:
     async with LocalInference(repository) as inference:
         answers = await asyncio.gather(
-            *(inference.infer("sleeper", {"x": np.full((1, 1), i, np.float32)}, deadline=soon()) for i in range(3))
+            *(
+                inference.infer("sleeper", {"x": np.full((1, 1), i, np.float32)}, deadline=soon())
+                for i in range(3)
+            )
         )
     assert [answer["y"].item() for answer in answers] == [0, 1, 2]

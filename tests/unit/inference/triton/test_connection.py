@@ -1,4 +1,6 @@
-"""Channels go through the proxies of the environment as gRPC's convention says, and never to reach this host."""
+"""Channels go through the proxies of the environment as gRPC's convention says, and never to reach
+this host.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3129")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8001", "127.8.0.1:8001", "[::1]:8001", "localhost:8001"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8001", "127.8.0.1:8001", "[::1]:8001", "localhost:8001"]
+)
 def test_this_host_is_reached_directly(url: str) -> None:
     assert is_loopback(url)
     assert proxy_of(url) == ""

@@ -1,4 +1,6 @@
-"""Names in `triton_url`: looked up off the loop, again and again; a resolver in trouble changes nothing."""
+"""Names in `triton_url`: looked up off the loop, again and again; a resolver in trouble changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ async def test_servers_follow_the_answers() -> None:
         assert following.retired == ["127.0.0.2:1"]
 
 
-async def test_servers_stay_until_those_that_replace_them_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_servers_stay_until_those_that_replace_them_are_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(external_server, "TIMEOUT_S", 60.0)
     monkeypatch.setattr(external_server, "POLL_S", 0.01)
     old = Served("127.0.0.2")
@@ -102,7 +106,11 @@ async def test_servers_stay_until_those_that_replace_them_are_ready(monkeypatch:
     new = Served("127.0.0.3", old.port)
     new_url = new.start()
     answers = Answers(triton=["127.0.0.2"])
-    async with Following([f"triton:{old.port}"], answers, Repository(Path("nowhere"), {"tpsm": cast(ModelContract, None)})) as following:
+    async with Following(
+        [f"triton:{old.port}"],
+        answers,
+        Repository(Path("nowhere"), {"tpsm": cast(ModelContract, None)}),
+    ) as following:
         answers.found["triton"] = ["127.0.0.3"]
         await until(lambda: following.urls() == [old_url, new_url])
         asked = answers.asked
@@ -124,7 +132,9 @@ async def test_an_address_that_two_names_share_is_one_server_until_neither_has_i
         await until(lambda: following.urls() == ["127.0.0.3:1"])
 
 
-async def test_a_name_that_does_not_resolve_yet_is_one_warning_and_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_name_that_does_not_resolve_yet_is_one_warning_and_is_asked_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers = Answers(triton=socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     with caplog.at_level(logging.INFO, logger=discovery.__name__):
         async with Following(["triton:1"], answers) as following:
@@ -134,21 +144,29 @@ async def test_a_name_that_does_not_resolve_yet_is_one_warning_and_is_asked_agai
             await until(lambda: following.urls() == ["127.0.0.2:1"])
     (told,) = [record for record in caplog.records if record.name == discovery.__name__]
     assert told.levelname == "WARNING"
-    assert told.getMessage().startswith("triton_url: triton:1 does not resolve ([Errno -2] Name or service not known)")
+    assert told.getMessage().startswith(
+        "triton_url: triton:1 does not resolve ([Errno -2] Name or service not known)"
+    )
 
 
-async def test_a_resolver_that_fails_later_leaves_the_servers_that_there_are(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_resolver_that_fails_later_leaves_the_servers_that_there_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers = Answers(triton=["127.0.0.2"])
     with caplog.at_level(logging.WARNING, logger=discovery.__name__):
         async with Following(["triton:1"], answers) as following:
-            answers.found["triton"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            answers.found["triton"] = socket.gaierror(
+                socket.EAI_AGAIN, "Temporary failure in name resolution"
+            )
             asked = answers.asked
             await until(lambda: answers.asked > asked + 3)
             assert (following.urls(), following.retired) == (["127.0.0.2:1"], [])
     assert "its last addresses are used" in caplog.text
 
 
-async def test_a_resolver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_resolver_that_hangs_is_given_up_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(discovery, "LOOKUP_S", 0.02)
     asked = 0
 
@@ -165,10 +183,14 @@ async def test_a_resolver_that_hangs_is_given_up_and_asked_again(monkeypatch: py
 
 async def test_a_request_before_the_name_resolves_names_it() -> None:
     answers = Answers(triton=socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-    async with TritonInference(["triton:8001"], read_repository(MODEL_REPOSITORY), resolve=answers) as inference:
+    async with TritonInference(
+        ["triton:8001"], read_repository(MODEL_REPOSITORY), resolve=answers
+    ) as inference:
         assert not await inference.ready("tpsm")
         with pytest.raises(InferenceError, match="no address yet of triton:8001") as raised:
-            await inference.infer("audio2motion", WINDOW, deadline=asyncio.get_running_loop().time() + 5)
+            await inference.infer(
+                "audio2motion", WINDOW, deadline=asyncio.get_running_loop().time() + 5
+            )
     assert raised.value.code is LipSyncErrorCode.MODEL_LOAD_FAILED
 
 
@@ -201,8 +223,13 @@ async def test_the_systems_resolver_answers_from_a_thread(monkeypatch: pytest.Mo
         await addresses_of("a" * 70)
 
 
-async def test_a_name_with_both_families_counts_by_ipv4_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    v4, v6 = (socket.AF_INET, 1, 6, "", ("10.0.0.2", 0)), (socket.AF_INET6, 1, 6, "", ("fd00::2", 0, 0, 0))
+async def test_a_name_with_both_families_counts_by_ipv4_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    v4, v6 = (
+        (socket.AF_INET, 1, 6, "", ("10.0.0.2", 0)),
+        (socket.AF_INET6, 1, 6, "", ("fd00::2", 0, 0, 0)),
+    )
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [v6, v4, v4])
     assert await addresses_of("both") == ["10.0.0.2"]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [v6])
@@ -210,7 +237,8 @@ async def test_a_name_with_both_families_counts_by_ipv4_alone(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("url", "host", "port"), [("gpu1:8001", "gpu1", "8001"), ("10.0.0.1:80", "10.0.0.1", "80"), ("[::1]:80", "::1", "80")]
+    ("url", "host", "port"),
+    [("gpu1:8001", "gpu1", "8001"), ("10.0.0.1:80", "10.0.0.1", "80"), ("[::1]:80", "::1", "80")],
 )
 def test_an_address_is_taken_apart_and_joined_again(url: str, host: str, port: str) -> None:
     assert split_url(url) == (host, port)

@@ -34,11 +34,15 @@ def watcher(url: str) -> ExternalServer:
 async def until(watched: ExternalServer, true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60.0):
         while not true():
-            watched.report_failure("tpsm", InferenceError(LipSyncErrorCode.GPU_UNAVAILABLE, "look again", model="tpsm"))
+            watched.report_failure(
+                "tpsm", InferenceError(LipSyncErrorCode.GPU_UNAVAILABLE, "look again", model="tpsm")
+            )
             await asyncio.sleep(0.01)
 
 
-async def test_a_server_that_is_not_there_is_named_with_the_reason_and_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_is_not_there_is_named_with_the_reason_and_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     served = Served()
     url = served.start()
     served.stop()
@@ -59,7 +63,9 @@ async def test_a_server_that_is_not_there_is_named_with_the_reason_and_once(capl
     assert caplog.messages[-1] == f"Triton at {url} has ready: tpsm"
 
 
-async def test_what_is_lost_is_a_warning_and_what_is_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_lost_is_a_warning_and_what_is_back_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     served = Served()
     served.models.ready = set(MODELS)
     url = served.start()

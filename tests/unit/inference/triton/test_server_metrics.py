@@ -1,4 +1,6 @@
-"""Triton's metrics page becomes waits, batch sizes and GPU figures of an interval, over restarts and several servers."""
+"""Triton's metrics page becomes waits, batch sizes and GPU figures of an interval, over restarts
+and several servers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from orchestrator.inference.triton.server_metrics import Account, TritonFigures, TritonWatch, account_of, figures_of
+from orchestrator.inference.triton.server_metrics import (
+    Account,
+    TritonFigures,
+    TritonWatch,
+    account_of,
+    figures_of,
+)
 
 GPU = """# HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
 # TYPE nv_gpu_utilization gauge
@@ -23,12 +31,19 @@ nv_gpu_memory_used_bytes{gpu_uuid="GPU-1"} 536870912
 
 
 def page(requests: int, *, items: int, executions: int, queue_us: int, failures: int = 0) -> str:
-    rows = {"request_success": requests, "count": items, "exec_count": executions, "queue_duration_us": queue_us}
+    rows = {
+        "request_success": requests,
+        "count": items,
+        "exec_count": executions,
+        "queue_duration_us": queue_us,
+    }
     text = "".join(
-        f'# TYPE nv_inference_{name} counter\nnv_inference_{name}{{model="tpsm",version="1"}} {value}\n' for name, value in rows.items()
+        f'# TYPE nv_inference_{name} counter\nnv_inference_{name}{{model="tpsm",version="1"}} {value}\n'
+        for name, value in rows.items()
     )
     return text + (
-        "# HELP nv_inference_request_failure Failures\n# TYPE nv_inference_request_failure counter\n"
+        "# HELP nv_inference_request_failure Failures\n# TYPE nv_inference_request_failure "
+        "counter\n"
         f'nv_inference_request_failure{{model="tpsm",reason="BACKEND",version="1"}} {failures}\n'
         'nv_inference_request_failure{model="tpsm",reason="OTHER",version="1"} 1\n'
     )
@@ -56,13 +71,19 @@ def test_the_first_look_and_an_idle_interval_say_nothing() -> None:
 
 
 def test_a_server_that_was_restarted_counts_from_nothing() -> None:
-    found = figures(page(100, items=100, executions=100, queue_us=9), page(10, items=40, executions=10, queue_us=10_000))
+    found = figures(
+        page(100, items=100, executions=100, queue_us=9),
+        page(10, items=40, executions=10, queue_us=10_000),
+    )
     assert found.models["tpsm"].requests == 10
     assert found.models["tpsm"].queue_ms == pytest.approx(1.0)
 
 
 def test_several_servers_are_one() -> None:
-    before, now = account_of(page(0, items=0, executions=0, queue_us=0)), account_of(page(10, items=20, executions=10, queue_us=10_000))
+    before, now = (
+        account_of(page(0, items=0, executions=0, queue_us=0)),
+        account_of(page(10, items=20, executions=10, queue_us=10_000)),
+    )
     idle: Account = before
     found = figures_of({"a": before, "b": idle, "c": before}, {"a": now, "b": idle, "c": now}, {})
     assert found.models["tpsm"].requests == 20
@@ -71,7 +92,12 @@ def test_several_servers_are_one() -> None:
 
 def test_a_gpu_is_reported_with_its_memory_and_without_one_nothing_is() -> None:
     with_gpu = figures(None, GPU)
-    assert (with_gpu.has_gpu, with_gpu.gpu_utilization, with_gpu.gpu_used_mb, with_gpu.gpu_total_mb) == (True, 0.25, 512.0, 1024.0)
+    assert (
+        with_gpu.has_gpu,
+        with_gpu.gpu_utilization,
+        with_gpu.gpu_used_mb,
+        with_gpu.gpu_total_mb,
+    ) == (True, 0.25, 512.0, 1024.0)
     assert not figures(None, page(1, items=1, executions=1, queue_us=1)).has_gpu
 
 
@@ -88,9 +114,15 @@ class TwoServers:
 
 @pytest.mark.parametrize(
     "answer",
-    [lambda: web.Response(status=503), lambda: web.Response(text='nv_inference_count{model="tpsm" 1'), lambda: web.Response(body=b"\xff")],
+    [
+        lambda: web.Response(status=503),
+        lambda: web.Response(text='nv_inference_count{model="tpsm" 1'),
+        lambda: web.Response(body=b"\xff"),
+    ],
 )
-async def test_a_server_that_answers_nonsense_costs_only_its_own_figures(answer: Callable[[], web.Response]) -> None:
+async def test_a_server_that_answers_nonsense_costs_only_its_own_figures(
+    answer: Callable[[], web.Response],
+) -> None:
     app = web.Application()
     requests = iter([0, 40, 80])
 
@@ -104,7 +136,11 @@ async def test_a_server_that_answers_nonsense_costs_only_its_own_figures(answer:
     app.add_routes([web.get("/good", good), web.get("/bad", bad)])
     told: list[TritonFigures] = []
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
-        watch = TritonWatch(TwoServers([str(server.make_url("/bad")), str(server.make_url("/good"))]), (), told.append)
+        watch = TritonWatch(
+            TwoServers([str(server.make_url("/bad")), str(server.make_url("/good"))]),
+            (),
+            told.append,
+        )
         await watch.look(http)
         await watch.look(http)
     assert [each.models["tpsm"].requests for each in told if each.models] == [40]
@@ -112,7 +148,11 @@ async def test_a_server_that_answers_nonsense_costs_only_its_own_figures(answer:
 
 async def test_the_memory_of_all_servers_gpus_is_asked_beside_the_looks() -> None:
     app = web.Application()
-    texts = {"first": GPU, "second": GPU.replace("GPU-1", "GPU-2"), "none": page(1, items=1, executions=1, queue_us=1)}
+    texts = {
+        "first": GPU,
+        "second": GPU.replace("GPU-1", "GPU-2"),
+        "none": page(1, items=1, executions=1, queue_us=1),
+    }
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(text=texts[request.match_info["name"]])
@@ -120,9 +160,13 @@ async def test_the_memory_of_all_servers_gpus_is_asked_beside_the_looks() -> Non
     app.add_routes([web.get("/{name}", answer)])
     async with TestServer(app) as server:
         urls = {name: str(server.make_url(f"/{name}")) for name in texts}
-        both = TritonWatch(TwoServers([urls["first"], urls["second"], urls["none"]]), (), lambda _: None)
+        both = TritonWatch(
+            TwoServers([urls["first"], urls["second"], urls["none"]]), (), lambda _: None
+        )
         assert await both.gpu_used_mb() == 1024.0
-        assert await TritonWatch(TwoServers([urls["none"]]), (), lambda _: None).gpu_used_mb() is None
+        assert (
+            await TritonWatch(TwoServers([urls["none"]]), (), lambda _: None).gpu_used_mb() is None
+        )
 
 
 def in_pieces(text: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -146,7 +190,10 @@ async def test_a_page_that_arrives_in_pieces_is_read_to_its_end() -> None:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         count = next(counts)
-        rows = "".join(f'nv_inference_request_success{{model="{name}",version="1"}} {count}\n' for name in names)
+        rows = "".join(
+            f'nv_inference_request_success{{model="{name}",version="1"}} {count}\n'
+            for name in names
+        )
         return await in_pieces(f"# TYPE nv_inference_request_success counter\n{rows}{GPU}")(request)
 
     app = web.Application()
@@ -156,18 +203,24 @@ async def test_a_page_that_arrives_in_pieces_is_read_to_its_end() -> None:
         watch = TritonWatch(TwoServers([str(server.make_url("/metrics"))]), (), told.append)
         await watch.look(http)
         await watch.look(http)
-    assert {name: load.requests for name, load in told[-1].models.items()} == dict.fromkeys(names, 40)
+    assert {name: load.requests for name, load in told[-1].models.items()} == dict.fromkeys(
+        names, 40
+    )
     assert told[-1].gpu_used_mb == 512.0
 
 
-async def test_a_page_without_an_end_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_page_without_an_end_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("orchestrator.inference.triton.server_metrics.MAX_BYTES", 10_000)
     app = web.Application()
     app.add_routes([web.get("/metrics", in_pieces("# nothing but a comment\n" * 1000))])
     told: list[TritonFigures] = []
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
         with caplog.at_level("INFO"):
-            await TritonWatch(TwoServers([str(server.make_url("/metrics"))]), (), told.append).look(http)
+            await TritonWatch(TwoServers([str(server.make_url("/metrics"))]), (), told.append).look(
+                http
+            )
     assert told == []
     assert "the page is longer than 10000 bytes" in caplog.text
 
@@ -199,7 +252,9 @@ async def test_every_address_of_a_name_publishes_metrics_of_its_own() -> None:
     app.add_routes([web.get("/metrics", answer)])
     told: list[TritonFigures] = []
     async with TestServer(app, host="0.0.0.0") as server, aiohttp.ClientSession() as http:
-        watch = TritonWatch(TwoServers([]), (f"http://triton:{server.port}/metrics",), told.append, resolve)
+        watch = TritonWatch(
+            TwoServers([]), (f"http://triton:{server.port}/metrics",), told.append, resolve
+        )
         for _ in range(3):
             await watch.look(http)
         assert [each.models["tpsm"].requests for each in told if each.models] == [20, 20]

@@ -48,7 +48,9 @@ async def shared(registry: Registry) -> AsyncIterator[SharedMemory]:
     shared.close()
 
 
-async def test_a_ring_is_reserved_when_the_first_request_wants_it(shared: SharedMemory, registry: Registry) -> None:
+async def test_a_ring_is_reserved_when_the_first_request_wants_it(
+    shared: SharedMemory, registry: Registry
+) -> None:
     small = await shared.lend(100, 0)
     assert small is not None and len(small.slot.view) == SMALL
     assert [message.byte_size for message in registry.registered] == [2 * SMALL]
@@ -57,7 +59,9 @@ async def test_a_ring_is_reserved_when_the_first_request_wants_it(shared: Shared
     assert [message.byte_size for message in registry.registered] == [2 * SMALL, LARGE]
 
 
-async def test_a_request_larger_than_any_slot_shares_what_fits_unless_its_answer_does_not(shared: SharedMemory) -> None:
+async def test_a_request_larger_than_any_slot_shares_what_fits_unless_its_answer_does_not(
+    shared: SharedMemory,
+) -> None:
     assert await shared.lend(LARGE + 1, LARGE + 1) is None
     loan = await shared.lend(LARGE + 1, 10)
     assert loan is not None and len(loan.slot.view) == LARGE
@@ -71,13 +75,17 @@ async def test_large_requests_do_not_use_up_the_small_slots(shared: SharedMemory
     assert await shared.lend(LARGE, 0) is not None
 
 
-async def test_too_little_memory_for_large_slots_leaves_the_small_ones(shared: SharedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_little_memory_for_large_slots_leaves_the_small_ones(
+    shared: SharedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shared_memory, "SIZES", {SMALL: 2, LARGE: 1 << 40})
     assert await shared.lend(LARGE, 0) is None
     assert await shared.lend(SMALL, 0) is not None
 
 
-async def test_a_server_that_forgot_everything_gets_new_segments(shared: SharedMemory, registry: Registry) -> None:
+async def test_a_server_that_forgot_everything_gets_new_segments(
+    shared: SharedMemory, registry: Registry
+) -> None:
     await shared.lend(SMALL, 0)
     shared.forget()
     assert await shared.lend(SMALL, 0) is not None
@@ -90,14 +98,19 @@ async def test_without_a_prefix_everything_travels_as_bytes(registry: Registry) 
 
 
 class SharesNothing(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """A server from 26.04 on without `--allow-client-shm=true`; its status and words (src/grpc/grpc_server.cc, src/common.h)."""
+    """A server from 26.04 on without `--allow-client-shm=true`; its status and words
+    (src/grpc/grpc_server.cc, src/common.h).
+    """
 
     def __init__(self) -> None:
         self.asked = 0
 
     def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:  # noqa: N802 - Triton's name
         self.asked += 1
-        text = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+        text = (
+            "Client shared memory is disabled. Start the server with '--allow-client-shm=true' "
+            "to enable."
+        )
         context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
@@ -110,12 +123,16 @@ async def test_a_server_that_allows_no_sharing_is_asked_once_and_tensors_travel_
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     async with open_channel(f"127.0.0.1:{port}") as channel:
-        shared = SharedMemory(service_pb2_grpc.GRPCInferenceServiceStub(channel), f"lipsync-test-{uuid4().hex[:8]}-")
+        shared = SharedMemory(
+            service_pb2_grpc.GRPCInferenceServiceStub(channel), f"lipsync-test-{uuid4().hex[:8]}-"
+        )
         with caplog.at_level(logging.INFO, logger=shared_memory.__name__):
             assert [await shared.lend(SMALL, 0) for _ in range(3)] == [None] * 3
         shared.close()
     server.stop(None).wait(5)
     assert refusing.asked == 1
-    assert [record.getMessage().partition(". ")[0] for record in caplog.records if record.name == shared_memory.__name__] == [
-        "shared memory not registered: Client shared memory is disabled"
-    ]
+    assert [
+        record.getMessage().partition(". ")[0]
+        for record in caplog.records
+        if record.name == shared_memory.__name__
+    ] == ["shared memory not registered: Client shared memory is disabled"]

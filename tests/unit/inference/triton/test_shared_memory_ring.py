@@ -34,7 +34,9 @@ def test_an_empty_ring_lends_nothing(ring: SlotRing) -> None:
     assert ring.take() is slots[1]
 
 
-def test_an_abandoned_slot_returns_after_the_wait_and_an_answer_to_a_later_request(ring: SlotRing) -> None:
+def test_an_abandoned_slot_returns_after_the_wait_and_an_answer_to_a_later_request(
+    ring: SlotRing,
+) -> None:
     slot = ring.take()
     ring.abandon(slot, "tpsm", now=100.0)
     ring.answered("tpsm", sent_at=99.0, now=100.0 + QUARANTINE_S)  # was sent before: proves nothing

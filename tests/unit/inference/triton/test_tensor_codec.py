@@ -18,11 +18,17 @@ CONTRACT = ModelContract(
     backend="python",
     max_batch_size=8,
     inputs=(TensorContract("small", "FP32", (3,)), TensorContract("large", "UINT8", (-1,))),
-    outputs=(TensorContract("picture", "UINT8", (-1, -1, 3)), TensorContract("score", "FP32", (1,))),
+    outputs=(
+        TensorContract("picture", "UINT8", (-1, -1, 3)),
+        TensorContract("score", "FP32", (1,)),
+    ),
     instances=1,
     folder=Path("net"),
 )
-INPUTS = {"small": np.arange(6, dtype=np.float32).reshape(2, 3), "large": np.arange(2 * 20_000, dtype=np.uint8).reshape(2, -1)}
+INPUTS = {
+    "small": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "large": np.arange(2 * 20_000, dtype=np.uint8).reshape(2, -1),
+}
 
 
 def slot(nbytes: int) -> Slot:
@@ -33,7 +39,9 @@ def answer(picture: np.ndarray, *, shared: bool) -> Any:
     message = service_pb2.ModelInferResponse()
     message.outputs.add(name="picture", datatype="UINT8", shape=picture.shape)
     message.outputs.add(name="score", datatype="FP32", shape=(2, 1))
-    message.raw_output_contents.extend([b"" if shared else picture.tobytes(), np.float32([1, 2]).tobytes()])
+    message.raw_output_contents.extend(
+        [b"" if shared else picture.tobytes(), np.float32([1, 2]).tobytes()]
+    )
     return message
 
 
@@ -63,7 +71,9 @@ def test_outputs_are_copies_that_may_be_written(shared: bool) -> None:
     picture = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     lent = slot(4096)
     lent.view[64 : 64 + picture.nbytes] = picture.tobytes()
-    outputs = decode(answer(picture, shared=shared), lent if shared else None, {"picture": 64} if shared else {})
+    outputs = decode(
+        answer(picture, shared=shared), lent if shared else None, {"picture": 64} if shared else {}
+    )
     lent.view[:] = bytes(4096)
     np.testing.assert_array_equal(outputs["picture"], picture)
     assert outputs["score"].tolist() == [[1], [2]]

@@ -1,4 +1,6 @@
-"""Audio2Head's adapter: pictures of the network go back into the whole one unseen, and silence is the resting face."""
+"""Audio2Head's adapter: pictures of the network go back into the whole one unseen, and silence is
+the resting face.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,12 @@ def face() -> Audio2HeadFace:
 
 
 def speak(
-    networks: Networks, face: Audio2HeadFace, turn: Turn, frames: int, at_once: int = 4, state: Speaking | None = None
+    networks: Networks,
+    face: Audio2HeadFace,
+    turn: Turn,
+    frames: int,
+    at_once: int = 4,
+    state: Speaking | None = None,
 ) -> tuple[np.ndarray, list[Speaking]]:
     """Pictures of the turn's next frames, and the states after each call."""
     states = [state]
@@ -64,7 +71,9 @@ def test_any_chunking_of_the_frames_moves_the_face_alike(face: Audio2HeadFace) -
     assert len(four.of("frame")) == 5
 
 
-def test_in_silence_the_head_comes_to_rest_without_a_jump_and_no_network_is_asked(face: Audio2HeadFace) -> None:
+def test_in_silence_the_head_comes_to_rest_without_a_jump_and_no_network_is_asked(
+    face: Audio2HeadFace,
+) -> None:
     networks, turn, last = Networks(repaint=lambda row: face.source.picture), turn_of(SAID), 21
     speaking, states = speak(networks, face, turn, last, 1)
     asked = len(networks.asked)
@@ -120,9 +129,13 @@ def test_a_failed_request_leaves_the_state_as_it_was(face: Audio2HeadFace) -> No
 
 @pytest.mark.parametrize("size", [128, 256, 512])
 @pytest.mark.parametrize("photo", [demo_face, small_face])
-def test_a_picture_that_did_not_move_goes_back_without_a_seam(photo: Callable[[], FaceModel], size: int) -> None:
+def test_a_picture_that_did_not_move_goes_back_without_a_seam(
+    photo: Callable[[], FaceModel], size: int
+) -> None:
     face = prepared(photo(), size)
-    frames, _ = speak(Networks(repaint=lambda row: face.source.picture), face, turn_of(hiss(0.4)), 1)
+    frames, _ = speak(
+        Networks(repaint=lambda row: face.source.picture), face, turn_of(hiss(0.4)), 1
+    )
     assert frames.shape == (1, size, size, 3)
     assert np.abs(frames[0].astype(int) - face.pictures.head.at_rest()).mean() < 2.5
 
@@ -138,10 +151,14 @@ def test_a_small_head_moves_inside_its_square_alone_and_fades_toward_the_edge() 
     assert np.abs(square[0].astype(int) - face.pictures.square.of(still)[0]).max() < 12
 
 
-def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_network(face: Audio2HeadFace) -> None:
+def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_network(
+    face: Audio2HeadFace,
+) -> None:
     adapter = Audio2Head()
     assert isinstance(adapter, EncodesFace)
-    np.testing.assert_array_equal(adapter.prepare(demo_face(), 512).source, adapter.prepare(demo_face(), 128).source)
+    np.testing.assert_array_equal(
+        adapter.prepare(demo_face(), 512).source, adapter.prepare(demo_face(), 128).source
+    )
     assert face.nbytes >= face.pictures.head.nbytes
     assert set(adapter.canary()) == set(SPEC.triton_models)
     for model, inputs in adapter.canary().items():

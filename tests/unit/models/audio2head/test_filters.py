@@ -12,8 +12,12 @@ from orchestrator.models.audio2head.harvest_pitch import LOW_PASS, LOW_PASS_TAPS
 signal = pytest.importorskip("scipy.signal", reason="SciPy is not installed: pip install -e .[dev]")
 
 
-@pytest.mark.parametrize(("recursion", "taps"), [(LOW_PASS, LOW_PASS_TAPS), (SMOOTHING, SMOOTHING_TAPS)])
-def test_a_kernel_filters_as_the_recursion_does_forward_and_backward(recursion: tuple, taps: int) -> None:
+@pytest.mark.parametrize(
+    ("recursion", "taps"), [(LOW_PASS, LOW_PASS_TAPS), (SMOOTHING, SMOOTHING_TAPS)]
+)
+def test_a_kernel_filters_as_the_recursion_does_forward_and_backward(
+    recursion: tuple, taps: int
+) -> None:
     sound = np.pad(np.random.default_rng(1).normal(0.0, 1.0, 5_000), 2 * taps)
     expected = signal.lfilter(*recursion, signal.lfilter(*recursion, sound)[::-1])[::-1]
     filtered = np.convolve(sound, zero_phase_kernel(*recursion, taps), mode="same")
@@ -26,7 +30,9 @@ def test_the_low_pass_is_chebyshev_s() -> None:
 
 
 def test_the_window_is_the_sum_of_its_cosines() -> None:
-    np.testing.assert_allclose(nuttall_window(447), signal.windows.general_cosine(447, NUTTALL), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        nuttall_window(447), signal.windows.general_cosine(447, NUTTALL), rtol=0, atol=1e-15
+    )
 
 
 def test_voiced_sections_are_smoothed_as_if_each_were_held_before_and_after() -> None:

@@ -10,9 +10,21 @@ from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.models.audio2head.chunks import CHUNK_FRAMES, chunk_audio, chunk_poses, chunks
-from orchestrator.models.audio2head.features import audio_features, feature_rows, filled, frame_blocks, normalised
+from orchestrator.models.audio2head.features import (
+    audio_features,
+    feature_rows,
+    filled,
+    frame_blocks,
+    normalised,
+)
 from orchestrator.models.audio2head.harvest_pitch import harvest
-from orchestrator.models.audio2head.pose_boxes import POSE_MAX, POSE_MIN, box_picture, box_points, denormalised
+from orchestrator.models.audio2head.pose_boxes import (
+    POSE_MAX,
+    POSE_MIN,
+    box_picture,
+    box_points,
+    denormalised,
+)
 
 RECORDS = ROOT / "tests" / "data" / "reference" / "audio2head"
 TIME_S = np.arange(16_000) / 16_000
@@ -36,8 +48,12 @@ def test_silence_and_noise_have_no_pitch() -> None:
 
 
 def test_harvest_equals_world() -> None:
-    pyworld = pytest.importorskip("pyworld", reason="pyworld is not installed; it comes with the extra 'export'")
-    glide = np.sin(2 * np.pi * np.cumsum(150 + 80 * np.sin(4 * TIME_S)) / 16_000) * (np.sin(12 * TIME_S) > -0.3)
+    pyworld = pytest.importorskip(
+        "pyworld", reason="pyworld is not installed; it comes with the extra 'export'"
+    )
+    glide = np.sin(2 * np.pi * np.cumsum(150 + 80 * np.sin(4 * TIME_S)) / 16_000) * (
+        np.sin(12 * TIME_S) > -0.3
+    )
     signal = glide + 0.02 * np.random.default_rng(2).standard_normal(16_000)
     wanted, _ = pyworld.harvest(signal, 16_000, f0_floor=71.0, f0_ceil=800.0, frame_period=10.0)
     assert (wanted > 0).any()
@@ -48,12 +64,17 @@ def test_pitch_and_rows_are_upstream_s_records() -> None:
     reference = Reference(RECORDS, seed=1)
     signal = normalised(reference.records["raw.wav_int16"])
     pitch_hz = harvest(signal)
-    for key, made in (("audio_features.f0_raw", pitch_hz), ("audio_features.features", feature_rows(signal, pitch_hz))):
+    for key, made in (
+        ("audio_features.f0_raw", pitch_hz),
+        ("audio_features.features", feature_rows(signal, pitch_hz)),
+    ):
         assert reference.error(key, made) <= reference.tolerance(key), key
 
 
 def test_unvoiced_stretches_are_bridged() -> None:
-    np.testing.assert_array_equal(filled(np.array([0.0, 100.0, 0.0, 0.0, 130.0, 0.0])), [100, 100, 110, 120, 130, 130])
+    np.testing.assert_array_equal(
+        filled(np.array([0.0, 100.0, 0.0, 0.0, 130.0, 0.0])), [100, 100, 110, 120, 130, 130]
+    )
     assert not filled(np.zeros(4)).any()
 
 
@@ -72,7 +93,9 @@ def test_silence_and_a_sound_shorter_than_a_frame_have_finite_features() -> None
 
 @pytest.mark.parametrize("frames", [1, 47, 48, 49, 59, 64, 80, 81, 200])
 def test_every_frame_comes_from_one_chunk(frames: int) -> None:
-    assert [chunk.first + local for chunk in chunks(frames) for local in chunk.kept] == list(range(frames))
+    assert [chunk.first + local for chunk in chunks(frames) for local in chunk.kept] == list(
+        range(frames)
+    )
 
 
 def test_behind_the_end_there_is_silence_and_the_last_pose() -> None:
@@ -100,7 +123,9 @@ def test_a_head_that_faces_the_camera_is_a_square_in_a_square() -> None:
 
 
 def test_boxes_that_leave_the_picture_are_drawn_as_the_training_pictures_were() -> None:
-    """The checksum was taken with `cv2.polylines` and `cv2.line` of OpenCV 4.11 on the same poses."""
+    """The checksum was taken with `cv2.polylines` and `cv2.line` of OpenCV 4.11 on the same
+    poses.
+    """
     poses = denormalised(np.random.default_rng(3).uniform(-1.2, 1.2, (200, 6)).astype(np.float32))
     points = np.stack([box_points(pose) for pose in poses])
     assert ((points < 0) | (points > 255)).any(axis=(1, 2)).mean() > 0.5

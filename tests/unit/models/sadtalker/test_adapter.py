@@ -1,4 +1,6 @@
-"""SadTalker's adapter: what its networks are asked at any frame rate and chunking, in speech, in silence and between both."""
+"""SadTalker's adapter: what its networks are asked at any frame rate and chunking, in speech, in
+silence and between both.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ IDLE_S = 100.0
 
 
 def heard(mel: np.ndarray) -> np.ndarray:
-    """What the scripted network makes of windows `[n, 16, 80]`: a smooth number per window, spread over 64 coefficients."""
+    """What the scripted network makes of windows `[n, 16, 80]`: a smooth number per window, spread
+    over 64 coefficients.
+    """
     return np.repeat(mel.mean(axis=(1, 2))[:, None], 64, axis=1).astype(np.float32)
 
 
@@ -43,7 +47,9 @@ def moved(mel: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Networks:
-    """All six, scripted; they keep what they were asked and check it against the shipped configuration."""
+    """All six, scripted; they keep what they were asked and check it against the shipped
+    configuration.
+    """
 
     asked: list[tuple[str, Tensors]] = field(default_factory=list)
 
@@ -62,19 +68,30 @@ class Networks:
         return np.concatenate([inputs["coefficients"] for inputs in self.of("key_points")])
 
     def expression(self, inputs: Tensors) -> dict[str, Any]:
-        return {"expression": heard(inputs["mel"]) + inputs["blink"] * np.arange(64, dtype=np.float32)}
+        return {
+            "expression": heard(inputs["mel"]) + inputs["blink"] * np.arange(64, dtype=np.float32)
+        }
 
     def pose(self, inputs: Tensors) -> dict[str, Any]:
         return {"motion": moved(inputs["mel"])}
 
     def key_points(self, inputs: Tensors) -> dict[str, Any]:
-        return {"key_points": inputs["canonical_key_points"] + inputs["coefficients"][:, 0, 13, None, None]}
+        return {
+            "key_points": inputs["canonical_key_points"]
+            + inputs["coefficients"][:, 0, 13, None, None]
+        }
 
     def renderer(self, inputs: Tensors) -> dict[str, Any]:
-        return {"frames": np.full((1, inputs["driving_key_points"].shape[1], 256, 256, 3), 90, np.uint8)}
+        return {
+            "frames": np.full((1, inputs["driving_key_points"].shape[1], 256, 256, 3), 90, np.uint8)
+        }
 
     def photo(self, inputs: Tensors) -> dict[str, Any]:
-        shapes = {"feature_volume": (32, 16, 64, 64), "compressed_volume": (4, 16, 64, 64), "canonical_key_points": (15, 3)}
+        shapes = {
+            "feature_volume": (32, 16, 64, 64),
+            "compressed_volume": (4, 16, 64, 64),
+            "canonical_key_points": (15, 3),
+        }
         return {name: np.full((1, *shape), 0.5, np.float32) for name, shape in shapes.items()}
 
     def reconstruction(self, inputs: Tensors) -> dict[str, Any]:
@@ -109,12 +126,23 @@ def turn_of(samples: np.ndarray, fps: float) -> Turn:
     return turn
 
 
-def spoken(face: SadTalkerFace, samples: np.ndarray, fps: float, batch: int = 8, first: int = 0, most: int = 10_000) -> Networks:
+def spoken(
+    face: SadTalkerFace,
+    samples: np.ndarray,
+    fps: float,
+    batch: int = 8,
+    first: int = 0,
+    most: int = 10_000,
+) -> Networks:
     """A turn from frame `first` on, drawn `batch` frames at a time."""
     turn, networks, state = turn_of(samples, fps), Networks(), None
     turn.next_frame = first
-    while (count := min(batch, turn.frame_count - turn.next_frame)) > 0 and turn.next_frame - first < most:
-        frames, state = asyncio.run(SadTalker().generate(networks.infer, turn.windows(SPEC, count), face, state))
+    while (
+        count := min(batch, turn.frame_count - turn.next_frame)
+    ) > 0 and turn.next_frame - first < most:
+        frames, state = asyncio.run(
+            SadTalker().generate(networks.infer, turn.windows(SPEC, count), face, state)
+        )
         assert frames.shape == (count, 128, 128, 3)
         turn.advance(list(frames), SPEC.model, 0.0)
     return networks
@@ -125,8 +153,12 @@ def without_blinks(windows: np.ndarray) -> np.ndarray:
     return windows[:, [0, *range(64, 70)]]
 
 
-def upstream_rows(face: SadTalkerFace, samples: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Expressions and poses of a whole recording, the head's sound as much later as the adapter hears it."""
+def upstream_rows(
+    face: SadTalkerFace, samples: np.ndarray, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expressions and poses of a whole recording, the head's sound as much later as the adapter
+    hears it.
+    """
     mel = decibel_mel((np.frombuffer(pcm16(samples), "<i2") / 32768.0).astype(np.float32), MEL)
     windows = mel_windows(mel, frames)
     late = windows[np.maximum(np.arange(frames) - DELAY_ROWS, 0)]
@@ -141,8 +173,12 @@ def test_at_25_frames_a_second_the_rows_are_upstream_s(face: SadTalkerFace) -> N
     expected = coefficient_windows(np.concatenate((expression, pose), axis=1))
     windows = spoken(face, samples, 25.0, batch=4).windows
     assert len(windows) == frames
-    steady = slice(20, frames - 20)  # upstream fits another curve to the ends and repeats the last row
-    np.testing.assert_allclose(without_blinks(windows[steady]), without_blinks(expected[steady]), atol=1e-4)
+    steady = slice(
+        20, frames - 20
+    )  # upstream fits another curve to the ends and repeats the last row
+    np.testing.assert_allclose(
+        without_blinks(windows[steady]), without_blinks(expected[steady]), atol=1e-4
+    )
     np.testing.assert_allclose(windows[:13, 0, :13], expected[:13, 0, :13], atol=0.05)
 
 
@@ -178,10 +214,14 @@ def test_frames_between_two_rows_mix_them(face: SadTalkerFace) -> None:
         middles = spoken(face, samples, fps).windows[:, 0, 13]
         places = (np.arange(len(middles)) + 0.5) / fps * 25.0 - 0.5
         inner = places < len(rows) - 1
-        np.testing.assert_allclose(middles[inner], np.interp(places[inner], np.arange(len(rows)), rows), atol=1e-4)
+        np.testing.assert_allclose(
+            middles[inner], np.interp(places[inner], np.arange(len(rows)), rows), atol=1e-4
+        )
 
 
-def test_silence_asks_no_audio_network_and_rests_on_the_photo_s_expression(face: SadTalkerFace) -> None:
+def test_silence_asks_no_audio_network_and_rests_on_the_photo_s_expression(
+    face: SadTalkerFace,
+) -> None:
     networks = spoken(face, np.zeros(5 * 16_000), 20.0)
     assert not networks.of("expression")
     assert not networks.of("pose")
@@ -220,7 +260,9 @@ def test_the_head_moves_without_jumps(face: SadTalkerFace) -> None:
 
 
 def test_noise_differs_by_face_turn_and_chunk_and_by_nothing_else() -> None:
-    draws = {chunk_noise(*key).tobytes() for key in ((1, 0.0, 0), (2, 0.0, 0), (1, 3.2, 0), (1, 0.0, 1))}
+    draws = {
+        chunk_noise(*key).tobytes() for key in ((1, 0.0, 0), (2, 0.0, 0), (1, 3.2, 0), (1, 0.0, 1))
+    }
     assert len(draws) == 4
     assert chunk_noise(1, 3.2, 5).tobytes() == chunk_noise(1, 3.2 + 1e-7, 5).tobytes()
 
@@ -256,7 +298,9 @@ def test_encodings_are_as_declared_and_do_not_depend_on_the_size() -> None:
     adapter, answers = SadTalker(), []
     for size in (128, 512):
         networks = Networks()
-        answers.append(asyncio.run(adapter.encode(networks.infer, adapter.prepare(demo_face(), size))))
+        answers.append(
+            asyncio.run(adapter.encode(networks.infer, adapter.prepare(demo_face(), size)))
+        )
         assert {model for model, _ in networks.asked} == set(adapter.face_models)
         assert {name: (str(array.dtype), array.shape) for name, array in answers[-1].items()} == {
             name: (spec.dtype, spec.shape) for name, spec in adapter.encoding.arrays.items()
@@ -266,7 +310,9 @@ def test_encodings_are_as_declared_and_do_not_depend_on_the_size() -> None:
         np.testing.assert_array_equal(array, answers[1][name])
     np.testing.assert_allclose(answers[0]["closed_lids"], np.arange(64), atol=1e-4)
     row = np.arange(257, dtype=np.float32) / 100.0
-    np.testing.assert_array_equal(answers[0]["coefficients"], [*row[80:144], *row[224:227], *row[254:257]])
+    np.testing.assert_array_equal(
+        answers[0]["coefficients"], [*row[80:144], *row[224:227], *row[254:257]]
+    )
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:

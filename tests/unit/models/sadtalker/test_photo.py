@@ -30,12 +30,17 @@ def test_the_68_points_stand_where_ibug_has_them() -> None:
     assert points[37:39, 1].max() < left_eye[1] < points[40:42, 1].min()
     assert points[43:45, 1].max() < right_eye[1] < points[46:48, 1].min()
     assert (np.diff(points[27:31, 1]) > 0).all() and (np.diff(points[31:36, 0]) > 0).all()
-    assert points[48, 0] < points[51, 0] < points[54, 0] and points[51, 1] < points[62, 1] <= points[66, 1] < points[57, 1]
+    assert (
+        points[48, 0] < points[51, 0] < points[54, 0]
+        and points[51, 1] < points[62, 1] <= points[66, 1] < points[57, 1]
+    )
     assert points[8, 1] == points[:, 1].max()
     assert (np.diff(points[17:27, 0]) > 0).all() and points[17:27, 1].max() < left_eye[1]
 
 
-@pytest.mark.parametrize("face", [demo_face(), small_face()], ids=["portrait", "small in a wide photo"])
+@pytest.mark.parametrize(
+    "face", [demo_face(), small_face()], ids=["portrait", "small in a wide photo"]
+)
 @pytest.mark.parametrize("size", [128, 256, 512])
 def test_the_unmoved_crop_goes_back_unseen(face: FaceModel, size: int) -> None:
     photo = prepare_photo(face, size)
@@ -46,7 +51,9 @@ def test_the_unmoved_crop_goes_back_unseen(face: FaceModel, size: int) -> None:
     assert np.abs(blurred(mirrored) - blurred(photo.still)).max() > 30
 
 
-@pytest.mark.parametrize("face", [demo_face(), small_face()], ids=["portrait", "small in a wide photo"])
+@pytest.mark.parametrize(
+    "face", [demo_face(), small_face()], ids=["portrait", "small in a wide photo"]
+)
 def test_the_still_picture_is_the_one_that_the_built_in_model_draws(face: FaceModel) -> None:
     photo, maps = prepare_photo(face, 256), prepare_face(face, 256)
     resting = FaceRenderer(maps.maps).draw(np.zeros(11, np.float32))
@@ -59,14 +66,21 @@ def test_nothing_changes_outside_of_the_crop_and_all_of_it_well_inside() -> None
     white = np.full((1, 256, 256, 3), 255, np.uint8)
     (frame,) = paste_all(np.zeros((256, 256, 3), np.uint8), white, how)
     changed = frame[..., 0]
-    assert (changed[:30] == 0).all() and (changed[181:] == 0).all() and (changed[:, :40] == 0).all() and (changed[:, 200:] == 0).all()
+    assert (
+        (changed[:30] == 0).all()
+        and (changed[181:] == 0).all()
+        and (changed[:, :40] == 0).all()
+        and (changed[:, 200:] == 0).all()
+    )
     assert (changed[50:160, 60:180] == 255).all()
     assert np.abs(np.diff(changed[100].astype(int))).max() < 40
 
 
 def test_a_crop_at_the_picture_s_border_moves_up_to_it() -> None:
     how = pasting(CropPlace(0.0, 30.0, 200.0, 300.0), 256)
-    (frame,) = paste_all(np.zeros((256, 256, 3), np.uint8), np.full((1, 256, 256, 3), 255, np.uint8), how)
+    (frame,) = paste_all(
+        np.zeros((256, 256, 3), np.uint8), np.full((1, 256, 256, 3), 255, np.uint8), how
+    )
     assert (frame[60:, :150] == 255).all()
     assert frame[100, 199, 0] < 30
 

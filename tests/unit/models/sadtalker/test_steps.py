@@ -10,8 +10,20 @@ from project_root import ROOT
 
 from export.reference import Reference
 from orchestrator.models.sadtalker.coefficients import coefficient_windows, driving_rows
-from orchestrator.models.sadtalker.face import aligned_face, alignment, cut, face_square, resized_bicubic
-from orchestrator.models.sadtalker.features import blink_ratio, frame_count, mel_windows, reference_rows, window_starts
+from orchestrator.models.sadtalker.face import (
+    aligned_face,
+    alignment,
+    cut,
+    face_square,
+    resized_bicubic,
+)
+from orchestrator.models.sadtalker.features import (
+    blink_ratio,
+    frame_count,
+    mel_windows,
+    reference_rows,
+    window_starts,
+)
 from orchestrator.models.sadtalker.pose import joined_pose, pose_chunks, smoothed
 
 RECORDS = ROOT / "tests" / "data" / "reference" / "sadtalker"
@@ -54,16 +66,26 @@ def test_lids_are_open_at_both_ends_and_between_blinks() -> None:
 
 
 def test_a_filmed_face_lends_its_expression_and_nothing_else() -> None:
-    source, film = np.full(73, 2.0, np.float32), np.arange(3, dtype=np.float32)[:, None].repeat(73, axis=1)
+    source, film = (
+        np.full(73, 2.0, np.float32),
+        np.arange(3, dtype=np.float32)[:, None].repeat(73, axis=1),
+    )
     rows = reference_rows(source, 5, film)
     assert rows.shape == (5, 70)
     assert rows[:, 0].tolist() == [0.0, 1.0, 2.0, 0.0, 1.0]
     assert (rows[:, 64:] == 2.0).all()
 
 
-@pytest.mark.parametrize(("frames", "chunks"), [(1, 0), (2, 1), (32, 1), (33, 1), (34, 2), (65, 2), (66, 3)])
+@pytest.mark.parametrize(
+    ("frames", "chunks"), [(1, 0), (2, 1), (32, 1), (33, 1), (34, 2), (65, 2), (66, 3)]
+)
 def test_head_motion_covers_every_frame_once(frames: int, chunks: int) -> None:
-    windows = np.arange(frames, dtype=np.float32).reshape(-1, 1, 1, 1).repeat(80, axis=2).repeat(16, axis=3)
+    windows = (
+        np.arange(frames, dtype=np.float32)
+        .reshape(-1, 1, 1, 1)
+        .repeat(80, axis=2)
+        .repeat(16, axis=3)
+    )
     inputs = pose_chunks(windows)
     assert inputs.shape == (chunks, 32, 1, 80, 16)
     # A network that answers with the number of the window it sees.
@@ -80,10 +102,17 @@ def test_smoothing_keeps_an_even_turn(frames: int) -> None:
 
 @pytest.mark.parametrize("frames", [3, 4, 5, 12, 13, 14, 200])
 def test_smoothing_is_savitzky_golay_s(frames: int) -> None:
-    signal = pytest.importorskip("scipy.signal", reason="SciPy is not installed: pip install -e .[dev]")
+    signal = pytest.importorskip(
+        "scipy.signal", reason="SciPy is not installed: pip install -e .[dev]"
+    )
     pose = np.random.default_rng(frames).normal(0.0, 0.3, (frames, 6)).astype(np.float32)
     width = min(13, frames - 1 + frames % 2)
-    np.testing.assert_allclose(smoothed(pose), signal.savgol_filter(pose.astype(np.float64), width, 2, axis=0), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        smoothed(pose),
+        signal.savgol_filter(pose.astype(np.float64), width, 2, axis=0),
+        rtol=0,
+        atol=1e-7,
+    )
 
 
 @pytest.mark.parametrize("frames", [75, 20, 9])

@@ -11,7 +11,13 @@ import pytest
 from demo_face import demo_face, frame_windows, small_face
 
 from orchestrator.core.types import FaceModel, Keypoint, Resolution
-from orchestrator.models.static.adapter import BarePhoto, Static, StaticFace, bare_photo, prepare_static_face
+from orchestrator.models.static.adapter import (
+    BarePhoto,
+    Static,
+    StaticFace,
+    bare_photo,
+    prepare_static_face,
+)
 
 SPEC = Static.spec
 
@@ -24,7 +30,9 @@ def with_points(change: Any) -> FaceModel:
     """The demo face with points `change`d in number: `[478, 2]` to the same."""
     face = demo_face()
     places = change(np.array([(point.x, point.y) for point in face.keypoints]))
-    return dataclasses.replace(face, keypoints=tuple(Keypoint(float(x), float(y)) for x, y in places))
+    return dataclasses.replace(
+        face, keypoints=tuple(Keypoint(float(x), float(y)) for x, y in places)
+    )
 
 
 def eyes_far_away(places: Any) -> Any:
@@ -46,7 +54,9 @@ WRONG = {
 @pytest.mark.parametrize("change", WRONG.values(), ids=list(WRONG))
 def test_a_face_whose_points_make_no_face_is_shown_as_its_photo(change: Any, size: int) -> None:
     face = Static().prepare(with_points(change), size)
-    frames, _ = asyncio.run(Static().generate(nobody, frame_windows(SPEC, [True, False, True]), face, None))
+    frames, _ = asyncio.run(
+        Static().generate(nobody, frame_windows(SPEC, [True, False, True]), face, None)
+    )
     assert isinstance(face, BarePhoto)
     assert (frames.shape, frames.dtype) == ((3, size, size, 3), np.uint8)
     whole = bare_photo(demo_face(), size).photo
@@ -61,7 +71,9 @@ def test_the_photo_is_cut_as_a_drawn_face_is() -> None:
 
 
 def test_a_picture_of_few_pixels_is_shown_too() -> None:
-    speck = dataclasses.replace(demo_face(), neutral_pose=np.full((3, 5, 3), 77, np.uint8), resolution=Resolution(5, 3))
+    speck = dataclasses.replace(
+        demo_face(), neutral_pose=np.full((3, 5, 3), 77, np.uint8), resolution=Resolution(5, 3)
+    )
     assert (Static().prepare(speck, 256).at_rest() == 77).all()
 
 

@@ -1,4 +1,6 @@
-"""The built-in model's adapter: shared windows, silence, one request or two, and faces that an instance of the renderer does not know."""
+"""The built-in model's adapter: shared windows, silence, one request or two, and faces that an
+instance of the renderer does not know.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from orchestrator.rendering.motion import JAW, MOTION_PARAMETERS, MOUTH_PARAMETE
 
 @dataclass
 class Renderers:
-    """Two instances with a cache each, asked in turn, as Triton asks them; without the ensemble unless a test asks for it."""
+    """Two instances with a cache each, asked in turn, as Triton asks them; without the ensemble
+    unless a test asks for it.
+    """
 
     caches: list[set[bytes]] = field(default_factory=lambda: [set(), set()])
     asked: list[str] = field(default_factory=list)
@@ -42,7 +46,9 @@ class Renderers:
         if inputs["face"][0].tobytes() not in cache:
             raise NotCached("unknown face", model=model)
         levels = (inputs["motion"][:, OPEN] * 200 + inputs["motion"][:, 7]).astype(np.uint8)
-        return {"frames": np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 8, 3)).copy()}
+        return {
+            "frames": np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 8, 3)).copy()
+        }
 
     def steps(self, mel: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Open lips, whatever is heard."""
@@ -56,7 +62,11 @@ class Renderers:
             raise NotServed(SPEECH)
         steps = (await self.infer("audio2motion", {"mel": inputs["mel"]}))["motion"]
         motion, count = spoken_motion(steps, inputs["moments"]), inputs["moments"].shape[1]
-        frames = (await self.infer("tpsm", {"motion": motion, "face": np.repeat(inputs["face"], count, axis=0)}))["frames"]
+        frames = (
+            await self.infer(
+                "tpsm", {"motion": motion, "face": np.repeat(inputs["face"], count, axis=0)}
+            )
+        )["frames"]
         return {"frames": frames.reshape(len(steps), -1, *frames.shape[2:])}
 
 
@@ -80,7 +90,9 @@ def windows(silent: list[bool]) -> FeatureWindows:
 def test_every_instance_learns_the_face_and_no_frame_is_lost(count: int) -> None:
     renderers = Renderers()
     for _ in range(4):
-        frames, _ = asyncio.run(Tpsm().generate(renderers.infer, windows([False] * count), some_face(), None))
+        frames, _ = asyncio.run(
+            Tpsm().generate(renderers.infer, windows([False] * count), some_face(), None)
+        )
         assert frames.shape == (count, 8, 8, 3)
         assert (frames >= 99).all()
     assert renderers.uploads == 2
@@ -89,7 +101,9 @@ def test_every_instance_learns_the_face_and_no_frame_is_lost(count: int) -> None
 
 def test_silent_windows_do_not_ask_the_network() -> None:
     renderers = Renderers()
-    frames, _ = asyncio.run(Tpsm().generate(renderers.infer, windows([True, False, True]), some_face(), None))
+    frames, _ = asyncio.run(
+        Tpsm().generate(renderers.infer, windows([True, False, True]), some_face(), None)
+    )
     assert renderers.mel_rows == 1
     assert [int(frame[0, 0, 0] > 50) for frame in frames] == [0, 1, 0]
     renderers.asked.clear()
@@ -98,9 +112,20 @@ def test_silent_windows_do_not_ask_the_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "asked"), [([2], 1), ([2, 7], 1), ([2, 7, 12], 2), ([2, 7, 12, 17], 2), ([2, 11], 2), ([0, 4, 30], 2), ([0, 4, 8], 1)]
+    ("slots", "asked"),
+    [
+        ([2], 1),
+        ([2, 7], 1),
+        ([2, 7, 12], 2),
+        ([2, 7, 12, 17], 2),
+        ([2, 11], 2),
+        ([0, 4, 30], 2),
+        ([0, 4, 8], 1),
+    ],
 )
-def test_neighbouring_frames_share_a_window_and_each_gets_its_own_steps(slots: list[int], asked: int) -> None:
+def test_neighbouring_frames_share_a_window_and_each_gets_its_own_steps(
+    slots: list[int], asked: int
+) -> None:
     """The network here answers the time of each step; so must every frame's mouth."""
 
     for has_ensemble in (False, True):
@@ -131,8 +156,12 @@ class Clock(Renderers):
         return await super().infer(model, inputs)
 
 
-@pytest.mark.parametrize(("silent", "asked"), [([False, False], 1), ([True, False], 2), ([True, True], 1)])
-def test_a_chunk_of_speech_is_one_request_where_the_server_has_the_ensemble(silent: list[bool], asked: int) -> None:
+@pytest.mark.parametrize(
+    ("silent", "asked"), [([False, False], 1), ([True, False], 2), ([True, True], 1)]
+)
+def test_a_chunk_of_speech_is_one_request_where_the_server_has_the_ensemble(
+    silent: list[bool], asked: int
+) -> None:
     clock = Clock(has_ensemble=True)
     given = clock.windows([2, 7])
     given.silent[:] = silent
@@ -156,7 +185,9 @@ def test_windows_with_different_numbers_of_frames_are_two_requests() -> None:
 def test_a_face_that_the_ensemble_does_not_know_is_taught_to_the_renderer() -> None:
     renderers = Renderers(has_ensemble=True)
     for _ in range(3):
-        frames, _ = asyncio.run(Tpsm().generate(renderers.infer, windows([False] * 2), some_face(), None))
+        frames, _ = asyncio.run(
+            Tpsm().generate(renderers.infer, windows([False] * 2), some_face(), None)
+        )
         assert (frames >= 99).all()
     assert renderers.uploads == 2
     assert renderers.asked[-3:] == [SPEECH, "audio2motion", "tpsm"]

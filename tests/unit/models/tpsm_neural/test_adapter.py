@@ -1,4 +1,6 @@
-"""The neural model's adapter: driven by the built-in one's frames, relative to its resting face, pasted back into them."""
+"""The neural model's adapter: driven by the built-in one's frames, relative to its resting face,
+pasted back into them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ from orchestrator.models.base import EncodesFace, FeatureWindows
 from orchestrator.models.head_square import HeadSquare, head_square
 from orchestrator.models.tpsm.adapter import Tpsm
 from orchestrator.models.tpsm_neural.adapter import FEATURES, TpsmNeural
-from orchestrator.models.tpsm_neural.face import TpsmNeuralFace, TpsmNeuralPictures, feathered_square
+from orchestrator.models.tpsm_neural.face import (
+    TpsmNeuralFace,
+    TpsmNeuralPictures,
+    feathered_square,
+)
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.motion import JAW, OPEN
@@ -42,7 +48,9 @@ def opening(rows: int) -> np.ndarray:
 
 @dataclass
 class Networks:
-    """The built-in model as it is; the neural one answers the pictures it was driven with, or what a test wants."""
+    """The built-in model as it is; the neural one answers the pictures it was driven with, or what
+    a test wants.
+    """
 
     repaint: Callable[[RgbImage], RgbImage] = lambda picture: picture
     points: np.ndarray = field(default_factory=lambda: POINTS)
@@ -70,7 +78,9 @@ class Networks:
 
     def knows(self, face: TpsmNeuralPictures) -> Networks:
         for each in (face.shown, face.driver):
-            self.renderers[each.digest.tobytes()] = FaceRenderer(FaceMaps.from_bytes(each.blob.tobytes()))
+            self.renderers[each.digest.tobytes()] = FaceRenderer(
+                FaceMaps.from_bytes(each.blob.tobytes())
+            )
         return self
 
     def inputs_of(self, model: str) -> Tensors:
@@ -93,8 +103,12 @@ def face() -> TpsmNeuralFace:
     return prepared(demo_face(), 256)
 
 
-def draw(networks: Networks, windows: FeatureWindows, face: TpsmNeuralFace, state: Any = None) -> tuple[np.ndarray, Any]:
-    return asyncio.run(TpsmNeural().generate(networks.knows(face.pictures).infer, windows, face, state))
+def draw(
+    networks: Networks, windows: FeatureWindows, face: TpsmNeuralFace, state: Any = None
+) -> tuple[np.ndarray, Any]:
+    return asyncio.run(
+        TpsmNeural().generate(networks.knows(face.pictures).infer, windows, face, state)
+    )
 
 
 def built_in(windows: FeatureWindows, face: TpsmNeuralFace) -> np.ndarray:
@@ -102,7 +116,9 @@ def built_in(windows: FeatureWindows, face: TpsmNeuralFace) -> np.ndarray:
     return asyncio.run(Tpsm().generate(networks.infer, windows, face.pictures.shown, None))[0]
 
 
-def test_a_network_that_changes_nothing_leaves_the_frames_of_the_built_in_model(face: TpsmNeuralFace) -> None:
+def test_a_network_that_changes_nothing_leaves_the_frames_of_the_built_in_model(
+    face: TpsmNeuralFace,
+) -> None:
     windows = frame_windows(SPEC, [False] * 4)
     frames, _ = draw(Networks(), windows, face)
     np.testing.assert_array_equal(frames, built_in(windows, face))
@@ -128,7 +144,10 @@ def test_a_small_head_is_cut_out_and_goes_back_without_a_seam(size: int) -> None
     assert np.abs(same.astype(int) - given).mean() < 2.5
     np.testing.assert_array_equal(black[:, outside], given[:, outside])
     assert square.of(black[-1])[square.side * size // 512, square.side * size // 512].max() == 0
-    rim = np.diff((black[-1].astype(float).mean(axis=2) + 1.0) / (given[-1].astype(float).mean(axis=2) + 1.0), axis=1)
+    rim = np.diff(
+        (black[-1].astype(float).mean(axis=2) + 1.0) / (given[-1].astype(float).mean(axis=2) + 1.0),
+        axis=1,
+    )
     assert np.abs(rim).max() < 0.5
 
 
@@ -142,7 +161,12 @@ def test_the_network_sees_the_source_at_rest_and_the_driver_in_motion(face: Tpsm
     assert np.abs(given["picture"][0].astype(int) - rest).mean() < 2.0
     mouth = np.s_[165:200, 105:155]
     assert np.abs(seen[:, *mouth].astype(int) - rest[mouth]).mean() > 5.0
-    assert networks.models == ["audio2motion", "tpsm", "tpsm_neural_key_points", "tpsm_neural_frames"]
+    assert networks.models == [
+        "audio2motion",
+        "tpsm",
+        "tpsm_neural_key_points",
+        "tpsm_neural_frames",
+    ]
 
 
 def test_a_resting_driver_leaves_the_source_s_points(face: TpsmNeuralFace) -> None:
@@ -150,7 +174,9 @@ def test_a_resting_driver_leaves_the_source_s_points(face: TpsmNeuralFace) -> No
     source = replace(face, source_points=POINTS * np.float32(0.9), scale=0.9)
     networks = Networks()
     draw(networks, frame_windows(SPEC, [False]), source)
-    np.testing.assert_allclose(networks.inputs_of("tpsm_neural_frames")["driving_points"][0, 0], POINTS * 0.9, atol=1e-6)
+    np.testing.assert_allclose(
+        networks.inputs_of("tpsm_neural_frames")["driving_points"][0, 0], POINTS * 0.9, atol=1e-6
+    )
 
 
 def test_relative_motion_is_upstream_s(face: TpsmNeuralFace) -> None:
@@ -159,7 +185,9 @@ def test_relative_motion_is_upstream_s(face: TpsmNeuralFace) -> None:
     initial = np.float32(0.7) * source + np.float32(0.05)
     driving = initial + np.float32(0.5) * reference.inputs["kp_offset"][0]
     features = {name: array[0] for name, array in face.tensors.items() if name in FEATURES}
-    known = TpsmNeural().with_encodings(face.pictures, {"source_points": source, "rest_points": initial, **features})
+    known = TpsmNeural().with_encodings(
+        face.pictures, {"source_points": source, "rest_points": initial, **features}
+    )
     networks = Networks(points=driving)
     draw(networks, frame_windows(SPEC, [False, False]), known)
     moved = networks.inputs_of("tpsm_neural_frames")["driving_points"]
@@ -188,7 +216,9 @@ def test_the_encoding_is_the_same_for_every_size(sizes: tuple[int, int]) -> None
     np.testing.assert_array_equal(one.rest, other.rest)
 
 
-def test_silence_is_the_built_in_model_s_resting_face_and_asks_no_network(face: TpsmNeuralFace) -> None:
+def test_silence_is_the_built_in_model_s_resting_face_and_asks_no_network(
+    face: TpsmNeuralFace,
+) -> None:
     networks = Networks()
     windows = frame_windows(SPEC, [True] * 4, first_frame=9)
     frames, state = draw(networks, windows, face)
@@ -203,7 +233,9 @@ def test_only_spoken_frames_are_asked_for_and_the_last_one_fades_out(face: TpsmN
     frames, _ = draw(networks, windows, face)
     assert networks.inputs_of("tpsm_neural_key_points")["picture"].shape[0] == 2
     given = built_in(windows, face).astype(float)
-    shown = 1.0 - frames[:, 100:150, 100:150].mean(axis=(1, 2, 3)) / given[:, 100:150, 100:150].mean(axis=(1, 2, 3))
+    shown = 1.0 - frames[:, 100:150, 100:150].mean(axis=(1, 2, 3)) / given[
+        :, 100:150, 100:150
+    ].mean(axis=(1, 2, 3))
     assert shown == pytest.approx([0.4, 0.0, 0.0, 0.4], abs=0.02)
 
 
@@ -247,13 +279,17 @@ def test_key_points_that_span_nothing_are_told(face: TpsmNeuralFace) -> None:
     features = {name: array[0] for name, array in face.tensors.items() if name in FEATURES}
     flat = np.zeros((50, 2), np.float32)
     with pytest.raises(LipSyncError, match="enrol another photo") as caught:
-        TpsmNeural().with_encodings(face.pictures, {"source_points": flat, "rest_points": flat, **features})
+        TpsmNeural().with_encodings(
+            face.pictures, {"source_points": flat, "rest_points": flat, **features}
+        )
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
 
 
 def test_landmarks_without_a_face_are_told() -> None:
     photo = demo_face()
-    away = replace(photo, keypoints=tuple(Keypoint(point.x + 5000, point.y) for point in photo.keypoints))
+    away = replace(
+        photo, keypoints=tuple(Keypoint(point.x + 5000, point.y) for point in photo.keypoints)
+    )
     with pytest.raises(LipSyncError, match=r"cannot be used with tpsm-neural.*enrol") as caught:
         TpsmNeural().prepare(away, 256)
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
@@ -277,14 +313,28 @@ def mesh(length: float, top: tuple[float, float]) -> np.ndarray:
     ],
     ids=["whole", "inside", "upper left", "lower right"],
 )
-def test_the_square_holds_the_head_and_stays_in_the_picture(points: np.ndarray, square: HeadSquare) -> None:
+def test_the_square_holds_the_head_and_stays_in_the_picture(
+    points: np.ndarray, square: HeadSquare
+) -> None:
     assert head_square(points) == square
 
 
 def test_edges_fade_without_a_step_inside_the_picture_or_everywhere() -> None:
     corner = HeadSquare(0, 0, 152)
-    inside, everywhere = feathered_square(corner, 256), feathered_square(corner, 256, everywhere=True)
+    inside, everywhere = (
+        feathered_square(corner, 256),
+        feathered_square(corner, 256, everywhere=True),
+    )
     assert feathered_square(HeadSquare(0, 0, 256), 256).min() == 1.0
     assert inside[0, 0] == inside[60, 0] == everywhere[60, 60] == 1.0
-    assert max(inside[-1].max(), inside[:, -1].max(), everywhere[0].max(), everywhere[:, 0].max(), everywhere[-1].max()) < 0.01
+    assert (
+        max(
+            inside[-1].max(),
+            inside[:, -1].max(),
+            everywhere[0].max(),
+            everywhere[:, 0].max(),
+            everywhere[-1].max(),
+        )
+        < 0.01
+    )
     assert max(np.abs(np.diff(weight, axis=0)).max() for weight in (inside, everywhere)) < 0.15

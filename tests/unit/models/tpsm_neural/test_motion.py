@@ -13,7 +13,9 @@ def test_the_area_is_that_of_the_hull_s_inside() -> None:
 
 
 def test_areas_are_qhull_s() -> None:
-    spatial = pytest.importorskip("scipy.spatial", reason="SciPy is not installed: pip install -e .[dev]")
+    spatial = pytest.importorskip(
+        "scipy.spatial", reason="SciPy is not installed: pip install -e .[dev]"
+    )
     for seed in range(20):
         points = np.random.default_rng(seed).uniform(-0.8, 0.8, (50, 2)).astype(np.float32)
         assert hull_area(points) == pytest.approx(spatial.ConvexHull(points).volume, rel=1e-6)

@@ -1,4 +1,6 @@
-"""Wav2Lip's adapter: what it hears, what it asks, and that its pictures go into the ones that `static` draws."""
+"""Wav2Lip's adapter: what it hears, what it asks, and that its pictures go into the ones that
+`static` draws.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def face() -> Wav2LipFace:
 
 @dataclass
 class Network:
-    """Answers the crop, with one grey level per request's row in it if told so; keeps what it was asked."""
+    """Answers the crop, with one grey level per request's row in it if told so; keeps what it was
+    asked.
+    """
 
     coloured: bool = False
     asked: list[Tensors] = field(default_factory=list)
@@ -49,13 +53,17 @@ class Network:
         return {"patch": patch}
 
 
-def draw(network: Network, windows: FeatureWindows, face: Wav2LipFace, state: Any = None) -> tuple[np.ndarray, Any]:
+def draw(
+    network: Network, windows: FeatureWindows, face: Wav2LipFace, state: Any = None
+) -> tuple[np.ndarray, Any]:
     return asyncio.run(Wav2Lip().generate(network.infer, windows, face, state))
 
 
 def numbered(count: int) -> np.ndarray:
     """Mel windows that hold their row's number times ten."""
-    return np.broadcast_to(10.0 + 10.0 * np.arange(count, dtype=np.float32)[:, None, None], (count, 16, 80)).copy()
+    return np.broadcast_to(
+        10.0 + 10.0 * np.arange(count, dtype=np.float32)[:, None, None], (count, 16, 80)
+    ).copy()
 
 
 def spoken_turn(fps: float, seconds: float = 2.0) -> tuple[Turn, np.ndarray]:
@@ -76,14 +84,18 @@ def test_the_windows_hold_the_offline_mel_and_lie_as_in_training(fps: float) -> 
     starts = windows.slot + SPEC.window.ahead_frames + 1 - SPEC.window.frames
     assert count == 25
     for row, start in zip(windows.rows, starts, strict=True):
-        first = max(start, 3)  # the file's first rows are mirrored at its beginning, a stream's see silence
+        first = max(
+            start, 3
+        )  # the file's first rows are mirrored at its beginning, a stream's see silence
         np.testing.assert_allclose(row[first - start :], mel[first : start + 16], atol=1e-5)
     before_centre_s = (np.arange(count) + 0.5) / fps - starts / 80.0
     assert before_centre_s.min() >= 0.0625 - 1e-6
     assert before_centre_s.max() < 0.0750
 
 
-def test_at_the_training_s_frame_rate_a_window_begins_one_frame_before_upstream_s_inference() -> None:
+def test_at_the_training_s_frame_rate_a_window_begins_one_frame_before_upstream_s_inference() -> (
+    None
+):
     turn, samples = spoken_turn(25.0)
     slots = turn.windows(SPEC, 25).slot
     upstream = chunk_starts(len(decibel_mel(samples, MEL)), 25.0)[:25]
@@ -108,7 +120,9 @@ def test_a_network_that_changes_nothing_leaves_the_picture_that_static_draws(siz
     face = Wav2Lip().prepare(demo_face(), size)
     windows = frame_windows(SPEC, [False] * 4, first_frame=20)
     frames, _ = draw(Network(), windows, face)
-    resting, _ = asyncio.run(Static().generate(Network().infer, windows, prepare_static_face(demo_face(), size), None))
+    resting, _ = asyncio.run(
+        Static().generate(Network().infer, windows, prepare_static_face(demo_face(), size), None)
+    )
     change = np.abs(frames.astype(int) - resting)
     outside = np.ones((size, size), bool)
     outside[face.box.top : face.box.bottom, face.box.left : face.box.right] = face.patch_weight == 0
@@ -123,14 +137,22 @@ def test_a_chunk_is_one_request_in_the_order_of_its_frames(face: Wav2LipFace) ->
     frames, _ = draw(network, given, face)
     (asked,) = network.asked
     assert asked["mel"][:, 0, 0].tolist() == [10.0, 30.0, 40.0]
-    mouth = frames[:, face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2, 0]
-    rest = face.head.at_rest()[face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2, 0]
-    shown = (rest - mouth.astype(float)) / (rest - np.array([10.0, 10.0, 30.0, 40.0]))  # the silent one shows what is left of the first
+    mouth = frames[
+        :, face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2, 0
+    ]
+    rest = face.head.at_rest()[
+        face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2, 0
+    ]
+    shown = (rest - mouth.astype(float)) / (
+        rest - np.array([10.0, 10.0, 30.0, 40.0])
+    )  # the silent one shows what is left of the first
     assert shown == pytest.approx([0.4, 0.0, 0.4, 0.82], abs=0.05)
 
 
 def test_each_face_is_cut_from_its_own_picture(face: Wav2LipFace) -> None:
-    """Blinks and sway are in what the network sees, so that its patch fits the frame it goes into."""
+    """Blinks and sway are in what the network sees, so that its patch fits the frame it goes
+    into.
+    """
     network = Network()
     blink = next(second for second in np.arange(0.0, 8.0, 0.05) if _blinks(face, second))
     windows = replace(frame_windows(SPEC, [False, False]), idle_s=np.array([blink - 0.5, blink]))
@@ -141,7 +163,9 @@ def test_each_face_is_cut_from_its_own_picture(face: Wav2LipFace) -> None:
 
 def _blinks(face: Wav2LipFace, second: float) -> bool:
     open_eyes, now = face.head.resting(np.array([second - 0.5, second])).astype(int)
-    return bool(np.abs(open_eyes - now)[face.box.top : face.box.top + face.box.height // 2].max() > 90)
+    return bool(
+        np.abs(open_eyes - now)[face.box.top : face.box.top + face.box.height // 2].max() > 90
+    )
 
 
 def test_silence_shows_the_resting_face_and_asks_nobody(face: Wav2LipFace) -> None:
@@ -157,14 +181,25 @@ def test_silence_shows_the_resting_face_and_asks_nobody(face: Wav2LipFace) -> No
 def test_any_chunking_draws_the_same_frames(face: Wav2LipFace, chunks: list[int]) -> None:
     silent, rows = [False, False, False, True, True, True, False, False], numbered(8)
     whole = [draw(Network(coloured=True), frame_windows(SPEC, silent[:4], rows=rows[:4]), face)]
-    whole.append(draw(Network(coloured=True), frame_windows(SPEC, silent[4:], 4, rows[4:]), face, whole[0][1]))
+    whole.append(
+        draw(
+            Network(coloured=True), frame_windows(SPEC, silent[4:], 4, rows[4:]), face, whole[0][1]
+        )
+    )
     state, pieces, first = None, [], 0
     for count in chunks:
         part = slice(first, first + count)
-        frames, state = draw(Network(coloured=True), frame_windows(SPEC, silent[part], first, rows[part]), face, state)
+        frames, state = draw(
+            Network(coloured=True),
+            frame_windows(SPEC, silent[part], first, rows[part]),
+            face,
+            state,
+        )
         pieces.append(frames)
         first += count
-    difference = np.concatenate(pieces).astype(int) - np.concatenate([frames for frames, _ in whole])
+    difference = np.concatenate(pieces).astype(int) - np.concatenate(
+        [frames for frames, _ in whole]
+    )
     assert np.abs(difference).max() <= 1
 
 
@@ -172,13 +207,20 @@ def test_any_chunking_draws_the_same_frames(face: Wav2LipFace, chunks: list[int]
 def test_it_can_begin_at_any_frame_of_a_turn(face: Wav2LipFace, slot: int) -> None:
     frames, state = draw(Network(), frame_windows(SPEC, [False, False], first_frame=slot), face)
     later, _ = draw(Network(), frame_windows(SPEC, [True], first_frame=slot + 40), face, state)
-    np.testing.assert_array_equal(later, face.head.resting(frame_windows(SPEC, [True], first_frame=slot + 40).idle_s))
+    np.testing.assert_array_equal(
+        later, face.head.resting(frame_windows(SPEC, [True], first_frame=slot + 40).idle_s)
+    )
     assert frames.shape == (2, 256, 256, 3)
 
 
 def test_landmarks_without_a_face_are_told_with_what_to_do() -> None:
     face = demo_face()
-    nobody = replace(face, keypoints=tuple(Keypoint(point.x * 0.05 + 300, point.y * 0.05 + 300) for point in face.keypoints))
+    nobody = replace(
+        face,
+        keypoints=tuple(
+            Keypoint(point.x * 0.05 + 300, point.y * 0.05 + 300) for point in face.keypoints
+        ),
+    )
     with pytest.raises(LipSyncError, match=r"cannot be used with wav2lip.*enrol") as caught:
         Wav2Lip().prepare(nobody, 256)
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE

@@ -6,14 +6,29 @@ import numpy as np
 import pytest
 from demo_face import demo_face, small_face
 
-from orchestrator.models.wav2lip.face import FACE_SIZE, FaceBox, face_box, feathered_mask, network_crop, paste_back, prepare_wav2lip_face
+from orchestrator.models.wav2lip.face import (
+    FACE_SIZE,
+    FaceBox,
+    face_box,
+    feathered_mask,
+    network_crop,
+    paste_back,
+    prepare_wav2lip_face,
+)
 
 LANDMARKS = np.array([[60.2, 40.7], [180.9, 90.0], [120.0, 219.1], [100.0, 100.0]], np.float32)
 
 
 def gradient(side: int = 256) -> np.ndarray:
     ramp = np.linspace(20, 230, side)
-    return np.stack([np.add.outer(ramp, ramp) / 2, np.add.outer(ramp, -ramp) / 4 + 120, np.full((side, side), 90.0)], 2).astype(np.uint8)
+    return np.stack(
+        [
+            np.add.outer(ramp, ramp) / 2,
+            np.add.outer(ramp, -ramp) / 4 + 120,
+            np.full((side, side), 90.0),
+        ],
+        2,
+    ).astype(np.uint8)
 
 
 def test_the_box_holds_the_mesh_and_room_for_the_jaw() -> None:
@@ -21,7 +36,9 @@ def test_the_box_holds_the_mesh_and_room_for_the_jaw() -> None:
 
 
 def test_the_box_ends_at_the_picture() -> None:
-    assert face_box(LANDMARKS - np.float32([100, 0]), 225, 256) == FaceBox(top=40, bottom=225, left=0, right=82)
+    assert face_box(LANDMARKS - np.float32([100, 0]), 225, 256) == FaceBox(
+        top=40, bottom=225, left=0, right=82
+    )
 
 
 @pytest.mark.parametrize("shift", [(500.0, 0.0), (0.0, -400.0)])
@@ -39,7 +56,9 @@ def test_the_crop_is_the_box_at_the_network_s_size() -> None:
 def oval(height: int, width: int) -> np.ndarray:
     """A face whose chin leaves the box's margin free."""
     turns = np.linspace(0.0, 2.0 * np.pi, 36, endpoint=False)
-    return np.stack([width * (0.5 + 0.5 * np.sin(turns)), height * (0.47 - 0.47 * np.cos(turns))], axis=1)
+    return np.stack(
+        [width * (0.5 + 0.5 * np.sin(turns)), height * (0.47 - 0.47 * np.cos(turns))], axis=1
+    )
 
 
 def test_the_mask_covers_mouth_and_chin_and_leaves_the_eyes_and_what_is_beside_the_face() -> None:
@@ -58,7 +77,9 @@ def test_the_mask_has_no_step() -> None:
 
 def test_a_large_face_is_averaged_rather_than_sampled() -> None:
     checks = (np.indices((480, 480)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    crop = network_crop(np.repeat(checks[..., None], 3, axis=2), FaceBox(top=0, bottom=480, left=0, right=480))
+    crop = network_crop(
+        np.repeat(checks[..., None], 3, axis=2), FaceBox(top=0, bottom=480, left=0, right=480)
+    )
     assert np.ptp(crop) <= 12
 
 
@@ -86,7 +107,10 @@ def test_smooth_skin_comes_back_to_the_grey_level(size: int) -> None:
 
 def test_a_smaller_share_lets_the_picture_through() -> None:
     face = prepare_wav2lip_face(demo_face(), 256)
-    black, white = np.zeros((256, 256, 3), np.uint8), np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)
+    black, white = (
+        np.zeros((256, 256, 3), np.uint8),
+        np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8),
+    )
     middle = (face.box.bottom - face.box.height // 4, (face.box.left + face.box.right) // 2)
     for share, level in ((0.0, 0), (0.4, 102), (1.0, 255)):
         picture = black.copy()

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from moving_pictures import busy_picture
 
-from orchestrator.video.adaptation.bitrate import MAX_BITRATE_BPS, MIN_BITRATE_BPS, Bitrate, after_queue, after_report, moved
+from orchestrator.video.adaptation.bitrate import (
+    MAX_BITRATE_BPS,
+    MIN_BITRATE_BPS,
+    Bitrate,
+    after_queue,
+    after_report,
+    moved,
+)
 from orchestrator.video.encoder import H264Encoder, JpegEncoder
 
 
@@ -16,7 +23,9 @@ def test_a_reported_bandwidth_is_used_but_for_a_tenth() -> None:
     assert after_report(bitrate, 300, 0.0, now=1.0).target_bps == 270_000
 
 
-@pytest.mark.parametrize(("bandwidth_kbps", "target_bps"), [(1.0, MIN_BITRATE_BPS), (1e6, MAX_BITRATE_BPS)])
+@pytest.mark.parametrize(
+    ("bandwidth_kbps", "target_bps"), [(1.0, MIN_BITRATE_BPS), (1e6, MAX_BITRATE_BPS)]
+)
 def test_the_target_stays_within_the_limits(bandwidth_kbps: float, target_bps: int) -> None:
     assert after_report(Bitrate(), bandwidth_kbps, None, now=0.0).target_bps == target_bps
 
@@ -42,8 +51,14 @@ def test_a_growing_queue_cuts_the_rate_twice_a_second_and_a_shrinking_one_is_giv
 
 def test_a_full_queue_cuts_to_what_the_network_carries_but_not_to_a_sliver_at_once() -> None:
     unheld = Bitrate()
-    assert after_queue(unheld, 0.6, now=1.0, coded_bps=1_500_000, carried_bps=1_000_000).target_bps == 900_000
-    assert after_queue(unheld, 0.6, now=1.0, coded_bps=1_500_000, carried_bps=0.0).target_bps == 525_000
+    assert (
+        after_queue(unheld, 0.6, now=1.0, coded_bps=1_500_000, carried_bps=1_000_000).target_bps
+        == 900_000
+    )
+    assert (
+        after_queue(unheld, 0.6, now=1.0, coded_bps=1_500_000, carried_bps=0.0).target_bps
+        == 525_000
+    )
     easy = Bitrate(target_bps=1_800_000, adapted=True)
     assert after_queue(easy, 0.6, now=1.0, coded_bps=300_000).target_bps == 210_000
 
@@ -54,7 +69,9 @@ def after_easy_seconds(bitrate: Bitrate, fill: float, until_s: int) -> int:
     return bitrate.target_bps
 
 
-def test_an_empty_queue_brings_the_rate_back_within_half_a_minute_and_a_standing_one_holds_it() -> None:
+def test_an_empty_queue_brings_the_rate_back_within_half_a_minute_and_a_standing_one_holds_it() -> (
+    None
+):
     cut = Bitrate(target_bps=100_000, adapted=True, cut_s=0.0)
     assert after_easy_seconds(cut, 0.05, 3) == 120_000
     assert after_easy_seconds(cut, 0.05, 30) > 1_500_000
@@ -80,13 +97,19 @@ def test_an_encoder_is_built_anew_only_for_a_tenth() -> None:
 @pytest.mark.parametrize("target_bps", [1_800_000, 270_000])
 def test_h264_holds_its_target_within_15_percent_from_the_second_second_on(target_bps: int) -> None:
     encoder = H264Encoder(512, 20.0, 80, target_bps)
-    sizes = [8 * len(encoder.encode(busy_picture(index), force_keyframe=False).data) for index in range(60)]
+    sizes = [
+        8 * len(encoder.encode(busy_picture(index), force_keyframe=False).data)
+        for index in range(60)
+    ]
     assert sum(sizes[20:]) / 2.0 == pytest.approx(target_bps, rel=0.15)
 
 
 def test_jpeg_gives_quality_away_for_its_target_and_takes_it_back() -> None:
     encoder = JpegEncoder(90, 20.0, 1_000_000)
-    sizes = [len(encoder.encode(busy_picture(index, 256), force_keyframe=False).data) for index in range(40)]
+    sizes = [
+        len(encoder.encode(busy_picture(index, 256), force_keyframe=False).data)
+        for index in range(40)
+    ]
     assert sizes[0] > 1.5 * 6_250
     assert np.mean(sizes[20:]) < 1.15 * 6_250
     flat = np.full((256, 256, 3), 128, np.uint8)

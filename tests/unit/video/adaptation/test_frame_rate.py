@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.video.adaptation.frame_rate import FrameRate, after_load, is_kept, load_of, thinned
+from orchestrator.video.adaptation.frame_rate import (
+    FrameRate,
+    after_load,
+    is_kept,
+    load_of,
+    thinned,
+)
 
 
 def after(loads: list[float], step_s: float = 0.5) -> list[float]:
@@ -22,11 +28,17 @@ def test_lasting_load_lowers_20_to_15_and_lasting_ease_brings_it_back() -> None:
 
 def test_a_queue_half_full_and_a_model_late_at_its_limit_are_overload_alike() -> None:
     rate = FrameRate()
-    assert after([load_of(rate, 0.51, 0.0, 0.0)] * 4)[-1] == after([load_of(rate, 0.0, 0.91, 2.1)] * 4)[-1] == 15.0
+    assert (
+        after([load_of(rate, 0.51, 0.0, 0.0)] * 4)[-1]
+        == after([load_of(rate, 0.0, 0.91, 2.1)] * 4)[-1]
+        == 15.0
+    )
     assert set(after([load_of(rate, 0.3, 0.7, 2.1)] * 20)) == {20.0}
 
 
-def test_a_slow_model_that_is_not_late_yet_keeps_its_frames_and_so_does_one_that_fewer_would_not_help() -> None:
+def test_a_slow_model_that_is_not_late_yet_keeps_its_frames_and_so_does_one_that_fewer_would_not_help() -> (
+    None
+):
     assert set(after([load_of(FrameRate(), 0.0, 1.2, 1.9)] * 20)) == {20.0}
     assert set(after([load_of(FrameRate(), 0.0, 30.0, 60.0)] * 20)) == {20.0}
 
@@ -44,12 +56,26 @@ def test_between_the_limits_the_rate_stays_what_it_is() -> None:
     assert set(after([0.75] * 20)) == {20.0}
 
 
-@pytest.mark.parametrize(("asked_fps", "reduced_fps"), [(25.0, 18.75), (20.0, 15.0), (16.0, 15.0), (15.0, 15.0)])
-def test_the_reduced_rate_is_three_quarters_but_not_below_15(asked_fps: float, reduced_fps: float) -> None:
+@pytest.mark.parametrize(
+    ("asked_fps", "reduced_fps"), [(25.0, 18.75), (20.0, 15.0), (16.0, 15.0), (15.0, 15.0)]
+)
+def test_the_reduced_rate_is_three_quarters_but_not_below_15(
+    asked_fps: float, reduced_fps: float
+) -> None:
     assert FrameRate(reduced=True).fps(asked_fps) == reduced_fps
 
 
 def test_frames_are_left_out_evenly() -> None:
-    assert [frame for frame in range(12) if is_kept(frame, 20.0, 15.0)] == [0, 2, 3, 4, 6, 7, 8, 10, 11]
+    assert [frame for frame in range(12) if is_kept(frame, 20.0, 15.0)] == [
+        0,
+        2,
+        3,
+        4,
+        6,
+        7,
+        8,
+        10,
+        11,
+    ]
     assert thinned(list(range(8)), 20.0, 10.0) == [0, 2, 4, 6]
     assert thinned(list(range(4)), 15.0, 20.0) == [0, 1, 2, 3]
