@@ -67,6 +67,8 @@ class Batch:
     """Consecutive frames from one model."""
 
     frames: list[GeneratedFrame]
+    slots: list[int]
+    """Number of each frame on the grid of the requested frame rate."""
     switch: Switch | None
 
 
@@ -238,7 +240,9 @@ class FramePipeline:
         if self._config.enable_adaptive_bitrate:
             self._streaming.adapt_to_queue(session.stream, fill, now)
         session.frame_rate = after_load(
-            session.frame_rate, load_of(session.frame_rate, fill, turn.drawing_share, late_s), now
+            session.frame_rate,
+            load_of(session.frame_rate, fill, turn.generation.batch_load, late_s),
+            now,
         )
         fps = session.frame_rate.fps(turn.fps)
         wanted = [
@@ -249,7 +253,7 @@ class FramePipeline:
         )
         kept = session.stream.affordable(
             kept,
-            [turn.audio_timestamp_ms(turn.next_frame + offset) for offset in kept],
+            [turn.clock.audio_timestamp_ms(turn.next_frame + offset) for offset in kept],
             turn.config,
         )
         self._video.counter.frames_dropped += count - len(kept)
@@ -290,19 +294,25 @@ class FramePipeline:
                 self._record_failure(session, model, error, loop.time())
                 continue
             elapsed_ms = (loop.time() - started_s) * 1000.0
-            turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
-            turn.drawing_share = elapsed_ms * turn.fps / (1000.0 * count)
+            turn.generation.load = elapsed_ms * turn.fps / (1000.0 * len(images))
+            turn.generation.batch_load = elapsed_ms * turn.fps / (1000.0 * count)
             self.performance.record_success(
                 model, elapsed_ms, len(images), loop.time(), lasting_ms=1000.0 * count / turn.fps
             )
             self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
-            if len(drawn) < len(offsets) and turn.last_image is not None:
-                images = await in_frame_thread(_completed, turn.last_image, images, drawn)
+            if len(drawn) < len(offsets) and turn.generation.last_image is not None:
+                images = await in_frame_thread(
+                    _completed, turn.generation.last_image, images, drawn
+                )
             switch = self.choice.note_switch(session, turn, model, failures)
-            images = turn.fade.over(turn.last_image if switch is not None else None, images)
+            images = turn.generation.fade.over(
+                turn.generation.last_image if switch is not None else None, images
+            )
             between = set(range(len(images))) - set(drawn)
+            slots = [turn.next_frame + offset for offset in offsets]
             return Batch(
                 turn.advance(images, model, elapsed_ms / len(images), offsets, count, between),
+                slots,
                 switch,
             )
         raise _all_failed(failures)
@@ -366,10 +376,10 @@ class FramePipeline:
         ):  # the last resort is drawn in this process: late is better than nothing
             deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
         images, state = await self._video.generate_frames(
-            adapter, windows, face, turn.states.get(model), deadline=deadline
+            adapter, windows, face, turn.generation.states.get(model), deadline=deadline
         )
         _check_size(images, turn, model)
-        turn.states[model] = state
+        turn.generation.states[model] = state
         if keys is not None:
             self._frames.put(keys, images, now)
         return images
@@ -450,7 +460,11 @@ def _drawn_places(turn: Turn, count: int) -> list[int]:
     """Which of a batch's frames the model draws: the last and every second before it, where client
     and load allow it.
     """
-    if not turn.config.enable_interpolation or turn.load <= OVERLOADED or turn.last_image is None:
+    if (
+        not turn.config.enable_interpolation
+        or turn.generation.load <= OVERLOADED
+        or turn.generation.last_image is None
+    ):
         return list(range(count))
     return list(range((count - 1) % 2, count, 2))
 

@@ -231,7 +231,7 @@ class ModelChoice:
         wish_before, session.drawn_wish = session.drawn_wish, session.preference
         if before is None or before is model:
             return None
-        turn.switches += 1
+        turn.generation.switches += 1
         self._video.counter.model_switches += 1
         session.model_since_s = asyncio.get_running_loop().time()
         was_awaited = session.awaited_since_s.pop(model, None) is not None

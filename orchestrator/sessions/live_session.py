@@ -220,9 +220,9 @@ class Conversation:
         has_ended = all(turn.id != turn_id for turn in unfinished)
         for turn in unfinished:
             if has_ended:
-                turn.frames_sent = 0
+                turn.delivery.frames_sent = 0
             elif turn.id == turn_id:
-                turn.frames_sent = min(turn.frames_sent, next_frame)
+                turn.delivery.frames_sent = min(turn.delivery.frames_sent, next_frame)
 
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [
@@ -356,11 +356,11 @@ class Conversation:
     def _count(self, out: OutgoingFrame, now: float) -> None:
         turn, frame, metrics = out.turn, out.frame, self._service.metrics
         latency_s = now - out.ready_s
-        if turn.frames_sent == 0:
-            metrics.first_frame_seconds.observe(now - turn.started_s)
-        turn.frames_sent += 1
-        turn.bytes_sent += len(frame.data)
-        turn.latencies_ms.append(latency_s * 1000.0)
+        if turn.delivery.frames_sent == 0:
+            metrics.first_frame_seconds.observe(now - turn.clock.started_s)
+        turn.delivery.frames_sent += 1
+        turn.delivery.bytes_sent += len(frame.data)
+        turn.delivery.latencies_ms.append(latency_s * 1000.0)
         self._sent_ms = frame.audio_timestamp_ms
         if latency_s * turn.fps > 1.0:
             self._service.pipeline.note_underrun()

@@ -33,7 +33,9 @@ def message_of(
     without a hole.
     """
     if isinstance(out, OutgoingFrame):
-        return protocol.video_message(session.id, out.turn.id, out.frame, out.turn.frames_sent)
+        return protocol.video_message(
+            session.id, out.turn.id, out.frame, out.turn.delivery.frames_sent
+        )
     if isinstance(out, TurnStarted):
         weights = pipeline.weights_warning(out.model) or msgspec.UNSET
         return protocol.ResponseStart(
@@ -67,16 +69,16 @@ def message_of(
 
 def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:
     """How a turn went, as its end tells it."""
-    latencies, seconds = np.array(turn.latencies_ms or [0.0]), turn.next_frame / turn.fps
+    latencies, seconds = np.array(turn.delivery.latencies_ms or [0.0]), turn.next_frame / turn.fps
     return protocol.TurnMetrics(
         frames_generated=turn.next_frame,
-        frames_dropped=turn.next_frame - turn.frames_sent,
+        frames_dropped=turn.next_frame - turn.delivery.frames_sent,
         average_latency_ms=round(float(latencies.mean()), 2),
         p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
-        model_used=turn.model,
-        model_switches=turn.switches,
-        bytes_sent=turn.bytes_sent,
-        bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
+        model_used=turn.generation.model,
+        model_switches=turn.generation.switches,
+        bytes_sent=turn.delivery.bytes_sent,
+        bitrate_bps=round(8.0 * turn.delivery.bytes_sent / seconds) if seconds else 0,
         packets_lost=stream.metrics.packets_lost,
         jitter_ms=round(stream.metrics.jitter_ms, 2),
         av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,

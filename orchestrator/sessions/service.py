@@ -350,7 +350,7 @@ class LipSyncService:
             if count <= 0:
                 break
             frames += (await self.pipeline.next_frames(session, turn, models, count)).frames
-        shown_ms = frames[-1].audio_timestamp_ms if frames else turn.first_timestamp_ms
+        shown_ms = frames[-1].audio_timestamp_ms if frames else turn.clock.first_timestamp_ms
         took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
         used = frames[-1].lip_sync_model if frames else None
         sync = session.stream.sync

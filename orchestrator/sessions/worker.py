@@ -265,10 +265,10 @@ class LiveSession:
     async def _fill(self, turn: Turn, lost_ms: float) -> None:
         """Silence in place of what was lost, due by its own time, since nothing waited for it."""
         while lost_ms > MOST_SILENCE_MS:
-            turn.push_silence(MOST_SILENCE_MS, turn.started_s)
+            turn.push_silence(MOST_SILENCE_MS, turn.clock.started_s)
             lost_ms -= MOST_SILENCE_MS
             await self._speak(turn)
-        turn.push_silence(lost_ms, turn.started_s)
+        turn.push_silence(lost_ms, turn.clock.started_s)
 
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
@@ -278,7 +278,13 @@ class LiveSession:
         first = await self._pipeline.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
         turn = Turn(
-            item.turn_id, item.ordinal, item.config, began_ms, item.arrived_s, session.idle_s
+            item.turn_id,
+            item.ordinal,
+            item.config,
+            began_ms,
+            item.arrived_s,
+            session.idle_s,
+            pacing_lead_s=self._pacing_lead_s,
         )
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
         session.turn, session.model = turn, session.model or first
@@ -311,11 +317,11 @@ class LiveSession:
             count = turn.frames_ready(spec, BATCH_FRAMES)
             if count <= 0:
                 return
-            if stale := self._stale(turn, count, spec):
+            if stale := turn.clock.stale_frames(turn.next_frame, count, spec, self.stale_before_s):
                 turn.skip(stale)
                 continue
             now = asyncio.get_running_loop().time()
-            late_s = now - self._ready_s(turn, turn.next_frame, spec)
+            late_s = now - turn.clock.ready_s(turn.next_frame, spec)
             self._note_lateness(turn, late_s, now)
             kept = self._pipeline.kept_frames(self.session, turn, count, late_s)
             if not kept:
@@ -330,9 +336,13 @@ class LiveSession:
     def _note_lateness(self, turn: Turn, late_s: float, now: float) -> None:
         session = self.session
         waiting = Waiting(
-            late_s, session.inbox.fill, session.inbox_s, session.is_heard(now), turn.drawing_share
+            late_s,
+            session.inbox.fill,
+            session.inbox_s,
+            session.is_heard(now),
+            turn.generation.batch_load,
         )
-        session.giving_way = after_look(session.giving_way, waiting, turn.model, now)
+        session.giving_way = after_look(session.giving_way, waiting, turn.generation.model, now)
 
     async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
         """Once for each wish: the client is told which model speaks instead, and why."""
@@ -355,37 +365,16 @@ class LiveSession:
         )
         if batch.switch is not None:
             await outbox.put(Switched(batch.switch.before, batch.switch.after, batch.switch.reason))
-        due_s = self._due_s(
-            turn, turn.next_frame - 1
-        )  # a batch leaves together, when its last frame may
-        for frame in coded:
-            ready_s = max(turn.ready_since(turn.frame_at(frame.audio_timestamp_ms), spec), due_s)
+        departures_s = turn.clock.departures_s(batch.slots, turn.next_frame - 1, spec)
+        for frame, ready_s in zip(coded, departures_s, strict=True):
             await outbox.put(OutgoingFrame(turn, frame, ready_s, trace))
         self._metrics.outbox_fill.observe(outbox.fill)
 
     async def _pace(self, turn: Turn, frame: int) -> None:
         """Wait until a frame may leave; audio that came in a burst must not flood the client."""
-        wait_s = self._due_s(turn, frame) - asyncio.get_running_loop().time()
+        wait_s = turn.clock.due_s(frame) - asyncio.get_running_loop().time()
         if wait_s > 0.0:
             await asyncio.sleep(wait_s)
-
-    def _stale(self, turn: Turn, count: int, spec: ModelSpec) -> int:
-        """How many of the next `count` frames are too old to be drawn; the first that is not begins
-        a coded sequence.
-        """
-        fresh = (
-            place
-            for place in range(count)
-            if self._ready_s(turn, turn.next_frame + place, spec) >= self.stale_before_s
-        )
-        return next(fresh, count)
-
-    def _ready_s(self, turn: Turn, frame: int, spec: ModelSpec) -> float:
-        """When a frame could leave at the earliest: its look-ahead was there, and it was due."""
-        return max(turn.ready_since(frame, spec), self._due_s(turn, frame))
-
-    def _due_s(self, turn: Turn, frame: int) -> float:
-        return turn.started_s + frame / turn.fps - self._pacing_lead_s
 
 
 def _passing(error: LipSyncError, **details: float) -> LipSyncError:

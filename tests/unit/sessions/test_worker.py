@@ -145,7 +145,7 @@ def test_frames_of_a_burst_that_leave_as_they_are_paced_are_not_late(fps: float)
     assert max(when - out.ready_s for when, out in frames) < 0.02
     assert (
         min(
-            out.turn.started_s + number / fps - when
+            out.turn.clock.started_s + number / fps - when
             for number, (when, out) in enumerate(frames)
             if number >= fps
         )
