@@ -112,44 +112,44 @@ class FramePipeline:
         the session's own face stays. Raises what loading raises; the session then has the face that
         it had, unless that was deleted: it speaks to its turn's end, no longer.
         """
-        if session.swapped_face is not None:
-            self._give_face(session, session.swapped_face)
-        another = face_model_id if face_model_id != session.named_face else None
-        if session.face is not None and session.turn is not None and another is None:
+        if session.face.swapped is not None:
+            self._give_face(session, session.face.swapped)
+        another = face_model_id if face_model_id != session.face.named_id else None
+        if session.face.current is not None and session.audio.turn is not None and another is None:
             return
         try:
             face = await self._faces.load_face_model(session.user_id, another or _held_id(session))
         except LipSyncError as error:
-            if session.face is not None and another is None and error.recoverable:
+            if session.face.current is not None and another is None and error.recoverable:
                 logger.warning(
                     "session %s goes on with the face that it has: %s", session.id, error.message
                 )
                 return
             if another is None and error.code is LipSyncErrorCode.FACE_MODEL_NOT_FOUND:
-                session.face = session.named_face = None
+                session.face.current = session.face.named_id = None
             raise
-        session.named_face = another or session.named_face
+        session.face.named_id = another or session.face.named_id
         self._give_face(session, face)
 
     def _give_face(self, session: Session, face: FaceModel) -> None:
-        session.swapped_face = None
-        if face is session.face:
+        session.face.swapped = None
+        if face is session.face.current:
             return
-        session.face, session.compatible = (
+        session.face.current, session.models.compatible = (
             face,
             self._faces.validate_compatibility(face).compatible_lip_sync_models,
         )
-        session.awaited_since_s.clear()
+        session.models.awaited_since_s.clear()
 
     async def warm_up(self, session: Session, size: int) -> LipSyncModel:
         """Derive what the likely models need of the face, so that neither the first frame nor a
         fallback waits; the first candidate.
         """
-        face, session.size = _face_of(session), size
-        known = frozenset(session.awaited_since_s)
+        face, session.face.size = _face_of(session), size
+        known = frozenset(session.models.awaited_since_s)
         models = await self.choice.select_model(session)
-        if session.awaited_since_s.keys() - known:
-            await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
+        if session.models.awaited_since_s.keys() - known:
+            await self._preparations.wait(face, session.models.awaited_since_s, STORED_FACE_S)
             models = await self.choice.select_model(session)
         await self.prepare_face(face, (LipSyncModel.STATIC,), size)
         return await self._first_prepared(session, models)
@@ -162,7 +162,7 @@ class FramePipeline:
         """
         for model in models:
             try:
-                await self.prepare_face(_face_of(session), (model,), session.size)
+                await self.prepare_face(_face_of(session), (model,), session.face.size)
             except LipSyncError as error:
                 if error.code is not LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
                     raise
@@ -218,13 +218,13 @@ class FramePipeline:
         sent, or cannot be drawn.
         """
         face = _face_of(session)
-        if (face.id, size) in session.posters:
+        if (face.id, size) in session.face.posters:
             return None
-        session.posters.add((face.id, size))
+        session.face.posters.add((face.id, size))
         adapter = self._adapters[LipSyncModel.STATIC]
         try:
             prepared = await self._faces.optimize_for_model(face, adapter, size)
-            windows = windows_at_rest(adapter.spec, session.idle_s)
+            windows = windows_at_rest(adapter.spec, session.audio.idle_s)
             images, _ = await self._video.generate_frames(
                 adapter, windows, prepared, None, deadline=math.inf
             )
@@ -236,22 +236,22 @@ class FramePipeline:
         """Which of the next `count` frames are drawn: all, unless client or model cannot keep up;
         they could have been so long ago.
         """
-        now, fill = asyncio.get_running_loop().time(), session.outbox.fill
+        now, fill = asyncio.get_running_loop().time(), session.delivery.outbox.fill
         if self._config.enable_adaptive_bitrate:
-            self._streaming.adapt_to_queue(session.stream, fill, now)
-        session.frame_rate = after_load(
-            session.frame_rate,
-            load_of(session.frame_rate, fill, turn.generation.batch_load, late_s),
+            self._streaming.adapt_to_queue(session.delivery.stream, fill, now)
+        session.delivery.frame_rate = after_load(
+            session.delivery.frame_rate,
+            load_of(session.delivery.frame_rate, fill, turn.generation.batch_load, late_s),
             now,
         )
-        fps = session.frame_rate.fps(turn.fps)
+        fps = session.delivery.frame_rate.fps(turn.fps)
         wanted = [
             offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)
         ]
         kept = self._streaming.skip_frames_for_congestion(
-            wanted, congestion_of(fill), session.stream.since_keyframe
+            wanted, congestion_of(fill), session.delivery.stream.since_keyframe
         )
-        kept = session.stream.affordable(
+        kept = session.delivery.stream.affordable(
             kept,
             [turn.clock.audio_timestamp_ms(turn.next_frame + offset) for offset in kept],
             turn.config,
@@ -329,7 +329,10 @@ class FramePipeline:
         is_first = frames[0].sequence_number == 0
         with self.metrics.stage("encode", turn.config.format.value):
             return await self._streaming.code(
-                session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first
+                session.delivery.stream,
+                frames,
+                turn.config,
+                force_keyframe=force_keyframe or is_first,
             )
 
     def note_underrun(self) -> None:
@@ -416,26 +419,32 @@ class FramePipeline:
         if (
             error.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
         ):  # and stays so, until the session has another face
-            session.compatible = tuple(other for other in session.compatible if other is not model)
+            session.models.compatible = tuple(
+                other for other in session.models.compatible if other is not model
+            )
         elif error.code not in SHARED_FAILURES:
-            session.excluded_until_s[model] = now + EXCLUSION_S
+            session.models.excluded_until_s[model] = now + EXCLUSION_S
 
 
 def _face_of(session: Session) -> FaceModel:
-    if session.face is None:
+    if session.face.current is None:
         raise LipSyncError(
             LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
             "the session has no face model yet",
             recoverable=False,
         )
-    return session.face
+    return session.face.current
 
 
 def _held_id(session: Session) -> str | None:
     """What to load anew for a session that names no other face: its own, or whichever is its user's
     active one.
     """
-    return session.face.id if session.face is not None and session.named_face is not None else None
+    return (
+        session.face.current.id
+        if session.face.current is not None and session.face.named_id is not None
+        else None
+    )
 
 
 def _all_failed(failures: Mapping[LipSyncModel, LipSyncErrorCode]) -> LipSyncError:

@@ -82,7 +82,8 @@ class ModelChoice:
         yet are left out.
         """
         return self._drawable(
-            session, await self.ranking(session, session.preference, session.compatible)
+            session,
+            await self.ranking(session, session.models.preference, session.models.compatible),
         )
 
     async def ranking(
@@ -98,12 +99,12 @@ class ModelChoice:
             chain=self._config.fallback_chain,
             preference=preference,
             adaptive=self._config.enable_adaptive_model_selection,
-            bandwidth_kbps=session.bandwidth_kbps,
+            bandwidth_kbps=session.delivery.bandwidth_kbps,
             gpu_available=self.gpu_available,
             chunk_ms=CHUNK_MS,
-            current=session.model,
-            drawn_s=now - session.model_since_s,
-            giving_way=session.giving_way.models,
+            current=session.models.current,
+            drawn_s=now - session.models.since_s,
+            giving_way=session.models.slow.models,
         )
         asked = {preference, self._config.default_model, *self._config.fallback_chain}
         usable = [
@@ -112,7 +113,7 @@ class ModelChoice:
             if model in asked and await self._is_usable(session, model, now)
         ]
         choices = ranked({model: self._candidate(model, now) for model in usable}, situation)
-        session.reasons = {choice.model: choice.reason for choice in choices}
+        session.models.reasons = {choice.model: choice.reason for choice in choices}
         return [choice.model for choice in choices]
 
     def _candidate(self, model: LipSyncModel, now: float) -> Candidate:
@@ -198,7 +199,7 @@ class ModelChoice:
         """What the client is told of a preference that the operator refuses; None where there is
         nothing to tell.
         """
-        wished = session.preference
+        wished = session.models.preference
         if wished is None or wished not in self._refused:
             return None
         alternative = (await self.select_model(session))[0]
@@ -210,9 +211,9 @@ class ModelChoice:
         """What a client is told of a preference that is not served: the code of what speaks against
         it.
         """
-        if model not in session.compatible:
+        if model not in session.models.compatible:
             return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
-        if model in session.giving_way.models:
+        if model in session.models.slow.models:
             return Reason.TOO_SLOW.value
         opened_by = self.performance.opened_by(model)
         if opened_by is not None:
@@ -227,14 +228,17 @@ class ModelChoice:
         failures: Mapping[LipSyncModel, LipSyncErrorCode],
     ) -> Switch | None:
         """The model draws now; a `Switch` where another one drew before."""
-        before, session.model = session.model, model
-        wish_before, session.drawn_wish = session.drawn_wish, session.preference
+        before, session.models.current = session.models.current, model
+        wish_before, session.models.current_preference = (
+            session.models.current_preference,
+            session.models.preference,
+        )
         if before is None or before is model:
             return None
         turn.generation.switches += 1
         self._video.counter.model_switches += 1
-        session.model_since_s = asyncio.get_running_loop().time()
-        was_awaited = session.awaited_since_s.pop(model, None) is not None
+        session.models.since_s = asyncio.get_running_loop().time()
+        was_awaited = session.models.awaited_since_s.pop(model, None) is not None
         reason = self._switch_reason(
             session,
             before,
@@ -264,42 +268,48 @@ class ModelChoice:
             return opened_by.value
         if was_awaited:
             return "FACE_PREPARED"
-        if after is session.preference:
+        if after is session.models.preference:
             return Reason.REQUESTED.value
-        if session.reasons.get(before) in OBJECTIONS:
-            return session.reasons[before].value
+        if session.models.reasons.get(before) in OBJECTIONS:
+            return session.models.reasons[before].value
         if before is LipSyncModel.STATIC and was_asked:
-            return session.reasons[after].value
+            return session.models.reasons[after].value
         if before is LipSyncModel.STATIC:
             return "RECOVERED"
         return (
-            session.reasons[after].value
-            if before in session.reasons and after in session.reasons
+            session.models.reasons[after].value
+            if before in session.models.reasons and after in session.models.reasons
             else "NOT_READY"
         )
 
     async def _is_usable(self, session: Session, model: LipSyncModel, now: float) -> bool:
-        return session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
+        return session.models.excluded_until_s.get(model, 0.0) <= now and await self.available(
+            model
+        )
 
     def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
         """The models whose face is prepared; it is being prepared, from here on, for what ranks
         above the first of them.
         """
-        if session.face is None:
+        if session.face.current is None:
             return list(ranked)
         now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
         for model in ranked:
-            if self._preparations.is_ready(session.face, self._adapters[model], session.size):
+            if self._preparations.is_ready(
+                session.face.current, self._adapters[model], session.face.size
+            ):
                 found.append(model)
             elif found:
-                session.awaited_since_s.pop(model, None)
+                session.models.awaited_since_s.pop(model, None)
             elif self._wants_face(session, model, now):
-                self._preparations.start(session.face, self._adapters[model], session.size)
+                self._preparations.start(
+                    session.face.current, self._adapters[model], session.face.size
+                )
         return found
 
     def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
-        since_s = session.awaited_since_s.setdefault(model, now)
+        since_s = session.models.awaited_since_s.setdefault(model, now)
         return (
-            model in (session.preference, self._config.default_model)
+            model in (session.models.preference, self._config.default_model)
             or now - since_s >= SPARE_FACE_S
         )

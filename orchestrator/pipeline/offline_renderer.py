@@ -87,9 +87,9 @@ class OfflineRenderer:
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
         await self._pipeline.open_face(session, wish.face_id)
-        assert session.face is not None
+        assert session.face.current is not None
         await self._faces.optimize_for_model(
-            session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference
+            session.face.current, ADAPTERS[wish.model], wish.video.resolution.width, self._inference
         )
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
         for chunk in as_chunks(samples):

@@ -83,10 +83,10 @@ class SessionRegistry:
         for session in self._sessions.values():
             if (
                 session.user_id == user_id
-                and session.face is not None
-                and session.face.id == old_id
+                and session.face.current is not None
+                and session.face.current.id == old_id
             ):
-                session.swapped_face = face
+                session.face.swapped = face
 
     def remove(self, session: Session) -> None:
         """Forget a session."""

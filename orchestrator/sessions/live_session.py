@@ -153,7 +153,7 @@ class Conversation:
         self.turns.rejoin()
         self.live.go_on()
         self._keyframe_due = True
-        self.session.outbox.put_back(self._standing())
+        self.session.delivery.outbox.put_back(self._standing())
         self.attach(line)
 
     async def interrupt(self, turn_id: str | None = None) -> None:
@@ -202,9 +202,11 @@ class Conversation:
             metrics.bitrate_bps.observe(
                 self._service.streaming.adapt_bitrate(session.key, report.bandwidth_kbps, loss)
             )
-            session.bandwidth_kbps = report.bandwidth_kbps or session.bandwidth_kbps
+            session.delivery.bandwidth_kbps = (
+                report.bandwidth_kbps or session.delivery.bandwidth_kbps
+            )
         if report.keyframe:
-            session.stream.restart()
+            session.delivery.stream.restart()
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)
@@ -227,15 +229,15 @@ class Conversation:
     def _unfinished_turns(self) -> list[Turn]:
         waiting = [
             out.turn
-            for out in self.session.outbox.items()
+            for out in self.session.delivery.outbox.items()
             if isinstance(out, OutgoingFrame | TurnStarted | TurnEnded)
         ]
-        current = [self.session.turn] if self.session.turn is not None else []
+        current = [self.session.audio.turn] if self.session.audio.turn is not None else []
         return list(dict.fromkeys(waiting + current))
 
     def _standing(self) -> Resumed:
         arriving = [self.turns.turn_id] if self.turns.is_open else []
-        queued = [item.turn_id for item in self.session.inbox.items()]
+        queued = [item.turn_id for item in self.session.audio.inbox.items()]
         unfinished = dict.fromkeys(
             [turn.id for turn in self._unfinished_turns()] + queued + arriving
         )
@@ -251,7 +253,7 @@ class Conversation:
             ChannelClosedError
         ):  # it ended before, and only waits for a slow client to hear so
             await asyncio.sleep(max(0.0, most_s - WARNING_S))
-            await self.session.outbox.put(Ending(TIME_OVER, ends_s))
+            await self.session.delivery.outbox.put(Ending(TIME_OVER, ends_s))
             await asyncio.sleep(ends_s - loop.time())
             await self._end()
 
@@ -261,7 +263,7 @@ class Conversation:
         if self.line is not None and self.turns.is_open:
             self.line.cut(session.id, self.turns.turn_id)
         await self.interrupt()
-        await session.inbox.discard(
+        await session.audio.inbox.discard(
             lambda _: True
         )  # also the chunk that was finishing this turn, which is back
         message = (
@@ -269,14 +271,14 @@ class Conversation:
             "open another one"
         )
         details = {"reason": TIME_OVER, "maxSessionS": self._service.config.max_session_s}
-        await session.outbox.put(
+        await session.delivery.outbox.put(
             Failed(
                 LipSyncError(
                     LipSyncErrorCode.SESSION_LIMIT, message, recoverable=False, details=details
                 )
             )
         )
-        await session.inbox.close()
+        await session.audio.inbox.close()
         if self.line is None:
             self._all_said.set()
 
@@ -308,7 +310,7 @@ class Conversation:
             self._all_said.set()
 
     async def _send_next(self, line: Line) -> None:
-        out = await self.session.outbox.get()
+        out = await self.session.delivery.outbox.get()
         began = time.perf_counter()
         if isinstance(out, OutgoingFrame) and not self._is_wanted(out):
             return
@@ -321,7 +323,7 @@ class Conversation:
                 else:
                     await line.write(self._message(out))
         except (ConnectionError, asyncio.CancelledError):
-            self.session.outbox.put_back(out)
+            self.session.delivery.outbox.put_back(out)
             raise
         if isinstance(out, OutgoingFrame):
             self._service.metrics.observe_stage(
@@ -364,6 +366,6 @@ class Conversation:
         self._sent_ms = frame.audio_timestamp_ms
         if latency_s * turn.fps > 1.0:
             self._service.pipeline.note_underrun()
-        self.session.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
+        self.session.delivery.stream.metrics.sent(len(frame.data), latency_s * 1000.0)
         metrics.frame_latency_seconds.observe(latency_s)
         metrics.count_frame(frame.lip_sync_model.value, frame.format.value)

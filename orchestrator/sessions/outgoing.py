@@ -48,7 +48,10 @@ def message_of(
         )
     if isinstance(out, TurnEnded):
         return protocol.ResponseEnd(
-            session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted
+            session.id,
+            out.turn.id,
+            turn_metrics(out.turn, session.delivery.stream),
+            out.interrupted,
         )
     if isinstance(out, Poster):
         return protocol.Poster(session.id, out.face_model_id, out.data, "jpeg", out.size, out.size)

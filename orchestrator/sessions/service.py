@@ -192,27 +192,27 @@ class LipSyncService:
         """
         while True:
             session, opened = self._session_for(request)
-            async with session.working:
+            async with session.calls.working:
                 if self.sessions.get(session.id) is not session:
                     continue  # the request that opened it failed meanwhile
                 try:
                     return await self._process(session, request)
                 finally:
-                    if opened and session.turns == 0:
+                    if opened and session.calls.turns == 0:
                         self.sessions.remove(session)
 
     async def end_utterance(self, session_id: str) -> LipSyncResponse:
         """The turn's audio is complete: its last frames, drawn with silence behind the end."""
         session = self._session(session_id)
-        async with session.working:
-            turn = session.turn
+        async with session.calls.working:
+            turn = session.audio.turn
             if turn is None:
                 raise invalid_field(
                     "sessionId", f"session {session_id!r} has no open turn; send audio first"
                 )
             turn.finish(asyncio.get_running_loop().time())
             response = await self._respond(session, turn)
-            session.turn, session.idle_s = None, turn.end_idle_s
+            session.audio.turn, session.audio.idle_s = None, turn.end_idle_s
             return response
 
     async def select_model(
@@ -225,10 +225,10 @@ class LipSyncService:
         its face.
         """
         session = self._session(session_id)
-        asked = session.preference if preference is None else preference
+        asked = session.models.preference if preference is None else preference
         return (
             await self.pipeline.choice.ranking(
-                session, asked, session.compatible if compatible is None else compatible
+                session, asked, session.models.compatible if compatible is None else compatible
             )
         )[0]
 
@@ -261,7 +261,7 @@ class LipSyncService:
         """Prefer a model from the session's next frames on; where it cannot draw, the next best
         does.
         """
-        self._session(session_id).preference = new_model
+        self._session(session_id).models.preference = new_model
 
     @overload
     def get_model_performance(self, model: LipSyncModel) -> ModelPerformance: ...
@@ -302,11 +302,11 @@ class LipSyncService:
         """
         session = self._session(session_id)
         coded = await self.streaming.prepare_frames_for_streaming(
-            session_id, frames, session.config
+            session_id, frames, session.calls.config
         )
-        waited_ms = (asyncio.get_running_loop().time() - session.heard_s) * 1000.0
+        waited_ms = (asyncio.get_running_loop().time() - session.audio.heard_s) * 1000.0
         for frame in coded:
-            session.stream.metrics.sent(len(frame.data), waited_ms)
+            session.delivery.stream.metrics.sent(len(frame.data), waited_ms)
         return coded
 
     async def end_session(self, session_id: str) -> None:
@@ -317,11 +317,11 @@ class LipSyncService:
 
     async def _process(self, session: Session, request: LipSyncRequest) -> LipSyncResponse:
         now = asyncio.get_running_loop().time()
-        session.preference = request.model_preference or session.preference
+        session.models.preference = request.model_preference or session.models.preference
         await self.pipeline.open_face(session, request.face_model_id)
-        turn = session.turn or await self._new_turn(session, request, now)
+        turn = session.audio.turn or await self._new_turn(session, request, now)
         turn.push(request.audio_chunk, now)
-        session.turn, session.turns, session.config, session.heard_s = (
+        session.audio.turn, session.calls.turns, session.calls.config, session.audio.heard_s = (
             turn,
             turn.ordinal,
             turn.config,
@@ -331,7 +331,7 @@ class LipSyncService:
 
     async def _new_turn(self, session: Session, request: LipSyncRequest, now: float) -> Turn:
         """The session's next turn, which begins once its first chunk is heard."""
-        config, ordinal = request.config or VideoGenerationConfig(), session.turns + 1
+        config, ordinal = request.config or VideoGenerationConfig(), session.calls.turns + 1
         await self.pipeline.warm_up(session, config.resolution.width)
         return Turn(
             f"turn-{ordinal:03d}",
@@ -339,7 +339,7 @@ class LipSyncService:
             config,
             request.audio_chunk.timestamp_ms,
             now,
-            session.idle_s,
+            session.audio.idle_s,
         )
 
     async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
@@ -353,7 +353,7 @@ class LipSyncService:
         shown_ms = frames[-1].audio_timestamp_ms if frames else turn.clock.first_timestamp_ms
         took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
         used = frames[-1].lip_sync_model if frames else None
-        sync = session.stream.sync
+        sync = session.delivery.stream.sync
         state = sync_state(shown_ms, shown_ms + sync.offset_ms, sync.correction_ms)
         return LipSyncResponse(
             session.id, frames, state, ResponseMetrics(took_ms, used, len(frames))
@@ -423,12 +423,12 @@ class LipSyncService:
         return session
 
     def _waiting(self, session_id: str) -> list[StreamingFrame]:
-        waiting = self._session(session_id).outbox.items()
+        waiting = self._session(session_id).delivery.outbox.items()
         return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
 
     def _stream_of(self, session_id: str) -> StreamState | None:
         session = self.sessions.get(session_id)
-        return None if session is None else session.stream
+        return None if session is None else session.delivery.stream
 
 
 def _opener(config: ServiceConfig) -> OpenInference:

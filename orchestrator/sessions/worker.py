@@ -84,9 +84,9 @@ class LiveSession:
         """Queue an item without waiting; what overflows becomes silence and is reported once per
         episode.
         """
-        inbox = self.session.inbox
+        inbox = self.session.audio.inbox
         if item.chunk is not None:
-            self.session.heard_s = item.arrived_s
+            self.session.audio.heard_s = item.arrived_s
         dropped = await inbox.offer(item, droppable=lambda old: old.chunk is not None)
         self._metrics.inbox_fill.observe(inbox.fill)
         self._metrics.audio_lost_seconds_total.inc(
@@ -105,7 +105,7 @@ class LiveSession:
                 "field": "audioChunk.data",
                 "lostMs": sum(lost.duration_ms for lost in dropped),
             }
-            await self.session.outbox.put(
+            await self.session.delivery.outbox.put(
                 Failed(LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details))
             )
         self._overflowing = bool(dropped) or (
@@ -116,9 +116,9 @@ class LiveSession:
         """Ask for another model from the next frame on; a client that asks for one that the
         operator refuses is told, once.
         """
-        if model is not self.session.preference:
-            self.session.preference, self._refusal_untold = model, True
-            if self.session.face is not None:
+        if model is not self.session.models.preference:
+            self.session.models.preference, self._refusal_untold = model, True
+            if self.session.face.current is not None:
                 await self._tell_refusal()
 
     async def _tell_refusal(self) -> None:
@@ -126,55 +126,55 @@ class LiveSession:
         untold, self._refusal_untold = self._refusal_untold, False
         refusal = await self._pipeline.choice.refusal(self.session) if untold else None
         if refusal is not None:
-            await self.session.outbox.put(Failed(refusal))
+            await self.session.delivery.outbox.put(Failed(refusal))
 
     async def work(self) -> None:
         """Until the inbox closes or the session cannot get a face; then the outbox closes too."""
         try:
-            while await self._run(await self.session.inbox.get()):
+            while await self._run(await self.session.audio.inbox.get()):
                 pass
         except ChannelClosedError:
             pass
         finally:
-            await self.session.outbox.close()
+            await self.session.delivery.outbox.close()
 
     async def interrupt(self, turn_id: str | None = None) -> int | None:
         """Give up the turn of that id, or else the one that is being spoken or waits longest; its
         ordinal, or None when there is none.
         """
-        session, turn, unfinished = self.session, self.session.turn, self._unfinished()
+        session, turn, unfinished = self.session, self.session.audio.turn, self._unfinished()
         ordinal = next((ordinal for ordinal, name in unfinished if turn_id in (None, name)), None)
-        removed = await session.outbox.discard(
+        removed = await session.delivery.outbox.discard(
             lambda out: isinstance(out, OutgoingFrame) and turn_id in (None, out.turn.id)
         )
         self._metrics.frames_dropped_total.labels("interruption").inc(removed)
         if ordinal is None:
             return None
         self._given_up = {ordinal, *(each for each in self._given_up if each > unfinished[0][0])}
-        await session.inbox.discard(lambda item: item.ordinal == ordinal)
+        await session.audio.inbox.discard(lambda item: item.ordinal == ordinal)
         self._stop_work_on(ordinal)
-        session.stream.restart()
+        session.delivery.stream.restart()
         if turn is not None and turn.ordinal == ordinal:
             await self._end(turn, interrupted=True)
         return ordinal
 
     def _unfinished(self) -> list[tuple[int, str]]:
         """Ordinal and id of every turn that is to be spoken, in their order."""
-        turn, item = self.session.turn, self._step_item
+        turn, item = self.session.audio.turn, self._step_item
         begun = [(turn.ordinal, turn.id)] if turn is not None else []
-        waiting = ([item] if item is not None else []) + list(self.session.inbox.items())
+        waiting = ([item] if item is not None else []) + list(self.session.audio.inbox.items())
         return begun + [(item.ordinal, item.turn_id) for item in waiting]
 
     def _stop_work_on(self, ordinal: int) -> None:
         """Cancel the step that works on this turn; where it is a chunk of the next turn that
         finishes this one, the chunk waits again.
         """
-        turn, item = self.session.turn, self._step_item
+        turn, item = self.session.audio.turn, self._step_item
         if self._step is None or item is None:
             return
         worked_on = item.ordinal if turn is None else turn.ordinal
         if worked_on == ordinal and item.ordinal != ordinal:
-            self.session.inbox.put_back(item)
+            self.session.audio.inbox.put_back(item)
         if worked_on == ordinal:
             self._step.cancel()
 
@@ -193,8 +193,8 @@ class LiveSession:
             if current is not None and current.cancelling():
                 raise
         except LipSyncError as error:
-            await self.session.outbox.put(Failed(error))
-            return self.session.face is not None
+            await self.session.delivery.outbox.put(Failed(error))
+            return self.session.face.current is not None
         finally:
             self._step = self._step_item = None
         return True
@@ -202,7 +202,7 @@ class LiveSession:
     async def _handle(self, item: InboxItem) -> None:
         """One item, under its ids in log and trace."""
         if (
-            item.chunk is not None and self.session.turn is not None
+            item.chunk is not None and self.session.audio.turn is not None
         ):  # before a turn's first chunk there are preparations to begin with
             await self._pipeline.batch_window.gather(item.arrived_s)
         ids: dict[str, str | int] = {"session.id": self.session.id, "turn.id": item.turn_id}
@@ -215,7 +215,7 @@ class LiveSession:
             await self._advance(item)
 
     async def _advance(self, item: InboxItem) -> None:
-        turn = self.session.turn
+        turn = self.session.audio.turn
         if turn is not None and turn.ordinal != item.ordinal:
             await self._finish(turn, item.arrived_s)
             turn = None
@@ -244,10 +244,10 @@ class LiveSession:
                 self.session, None if asked == self._refused_face else item.face_model_id
             )
         except LipSyncError as error:
-            if self.session.face is None:
+            if self.session.face.current is None:
                 raise
             self._refused_face = asked
-            await self.session.outbox.put(Failed(_passing(error)))
+            await self.session.delivery.outbox.put(Failed(_passing(error)))
 
     async def _hear(self, turn: Turn, item: InboxItem, chunk: AudioChunk) -> None:
         """The chunk's sound, or silence in its place: what is said after a chunk that cannot be
@@ -260,7 +260,7 @@ class LiveSession:
             lost_ms = min(item.duration_ms, MOST_SILENCE_MS)
             turn.push_silence(lost_ms, item.arrived_s)
             self._metrics.audio_lost_seconds_total.inc(lost_ms / 1000.0)
-            await self.session.outbox.put(Failed(_passing(error, lostMs=lost_ms)))
+            await self.session.delivery.outbox.put(Failed(_passing(error, lostMs=lost_ms)))
 
     async def _fill(self, turn: Turn, lost_ms: float) -> None:
         """Silence in place of what was lost, due by its own time, since nothing waited for it."""
@@ -273,8 +273,8 @@ class LiveSession:
     async def _begin(self, item: InboxItem) -> Turn:
         assert item.chunk is not None
         session = self.session
-        if len(session.inbox) == 0:
-            session.giving_way = GivingWay()
+        if len(session.audio.inbox) == 0:
+            session.models.slow = GivingWay()
         first = await self._pipeline.warm_up(session, item.config.resolution.width)
         began_ms = item.chunk.timestamp_ms - item.lost_before_ms
         turn = Turn(
@@ -283,16 +283,18 @@ class LiveSession:
             item.config,
             began_ms,
             item.arrived_s,
-            session.idle_s,
+            session.audio.idle_s,
             pacing_lead_s=self._pacing_lead_s,
         )
         waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
-        session.turn, session.model = turn, session.model or first
+        session.audio.turn, session.models.current = turn, session.models.current or first
         await self._tell_refusal()
-        await session.outbox.put(TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms))
+        await session.delivery.outbox.put(
+            TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms)
+        )
         poster = await self._pipeline.poster(session, item.config.resolution.width)
         if poster is not None:
-            await session.outbox.put(poster)
+            await session.delivery.outbox.put(poster)
         return turn
 
     async def _finish(self, turn: Turn, now: float) -> None:
@@ -301,9 +303,9 @@ class LiveSession:
         await self._end(turn, interrupted=False)
 
     async def _end(self, turn: Turn, *, interrupted: bool) -> None:
-        self.session.turn = None
-        self.session.idle_s = turn.end_idle_s
-        await self.session.outbox.put(TurnEnded(turn, interrupted=interrupted))
+        self.session.audio.turn = None
+        self.session.audio.idle_s = turn.end_idle_s
+        await self.session.delivery.outbox.put(TurnEnded(turn, interrupted=interrupted))
 
     async def _speak(self, turn: Turn) -> None:
         """Draw every frame whose look-ahead has arrived, but for those that a slow client or a slow
@@ -337,28 +339,28 @@ class LiveSession:
         session = self.session
         waiting = Waiting(
             late_s,
-            session.inbox.fill,
-            session.inbox_s,
-            session.is_heard(now),
+            session.audio.inbox.fill,
+            session.audio.inbox_s,
+            session.audio.is_heard(now),
             turn.generation.batch_load,
         )
-        session.giving_way = after_look(session.giving_way, waiting, turn.generation.model, now)
+        session.models.slow = after_look(session.models.slow, waiting, turn.generation.model, now)
 
     async def _tell_of_unserved_preference(self, model: LipSyncModel) -> None:
         """Once for each wish: the client is told which model speaks instead, and why."""
-        session, wished = self.session, self.session.preference
-        if wished is None or session.told_of is wished:
+        session, wished = self.session, self.session.models.preference
+        if wished is None or session.models.reported_preference is wished:
             return
-        session.told_of = wished
+        session.models.reported_preference = wished
         if wished is not model and not self._pipeline.choice.why_refused(
             wished
         ):  # a refusal is an error of its own
-            await session.outbox.put(
+            await session.delivery.outbox.put(
                 Switched(wished, model, await self._pipeline.choice.why_unserved(session, wished))
             )
 
     async def _deliver(self, turn: Turn, batch: Batch, spec: ModelSpec) -> None:
-        outbox, trace = self.session.outbox, here()
+        outbox, trace = self.session.delivery.outbox, here()
         force_keyframe, self._keyframe_due = self._keyframe_due or batch.switch is not None, False
         coded = await self._pipeline.prepare_for_streaming(
             self.session, turn, batch.frames, force_keyframe=force_keyframe

@@ -86,7 +86,7 @@ class Conversation:
         send = asyncio.create_task(self._send())
         work = asyncio.create_task(self.live.work())
         await script(self)
-        await self.session.inbox.close()
+        await self.session.audio.inbox.close()
         await work
         await send
         probes.cancel()
@@ -95,7 +95,7 @@ class Conversation:
     async def _send(self) -> None:
         while True:
             try:
-                out = await self.session.outbox.get()
+                out = await self.session.delivery.outbox.get()
             except ChannelClosedError:
                 return
             await self.leave(out)

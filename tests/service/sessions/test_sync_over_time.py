@@ -76,7 +76,7 @@ async def ten_minutes() -> tuple[Viewer, Conversation]:
         instance="here",
         metrics=Metrics(),
         pipeline=scripted_service(models, ScriptedInference({"tpsm"}), config),
-        streaming=VideoStreamingService(lambda _: session.stream, loop.time),
+        streaming=VideoStreamingService(lambda _: session.delivery.stream, loop.time),
     )
     conversation, viewer = Conversation(session, service), Viewer(seed=1)
     conversation.config = VideoGenerationConfig(resolution=Resolution(128, 128))
@@ -87,7 +87,7 @@ async def ten_minutes() -> tuple[Viewer, Conversation]:
     reports = asyncio.create_task(report_every_second(conversation, viewer))
     await speak(conversation, viewer)
     reports.cancel()
-    await session.inbox.close()
+    await session.audio.inbox.close()
     await running
     return viewer, conversation
 
@@ -123,4 +123,4 @@ def test_the_viewers_offset_stays_within_45_ms_and_what_was_corrected_is_told() 
     assert abs(end.metrics.av_offset_ms) < 15.0
     assert end.metrics.jitter_ms >= 0.0
     assert end.metrics.bitrate_bps == round(8 * end.metrics.bytes_sent / SECONDS)
-    assert conversation.session.stream.sync.corrections > 5
+    assert conversation.session.delivery.stream.sync.corrections > 5

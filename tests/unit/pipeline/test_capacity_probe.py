@@ -126,7 +126,7 @@ STILL_HEARD_S = math.inf
 
 def _session(name: str, heard_s: float = -math.inf) -> Session:
     session = Session(name, "ann", inbox_ms=1000.0, outbox_frames=4)
-    session.heard_s = heard_s
+    session.audio.heard_s = heard_s
     return session
 
 

@@ -131,10 +131,10 @@ def sent_after(preference: LipSyncModel, *, config: ServiceConfig = SAFE) -> lis
             await live.accept(
                 InboxItem(1, "turn-001", VideoGenerationConfig(), "face-1", chunk, 1000.0, 100.0)
             )
-        await session.inbox.close()
+        await session.audio.inbox.close()
         await live.work()
         await live.prefer(preference)
-        return list(session.outbox.items())
+        return list(session.delivery.outbox.items())
 
     return run_virtual(talk())
 

@@ -164,10 +164,10 @@ def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
         await asyncio.sleep(1.0)
         await lose(exchange, line)
         await asyncio.sleep(1.0)
-        waiting = len(conversation.session.outbox)
+        waiting = len(conversation.session.delivery.outbox)
         await asyncio.sleep(5.0)
-        assert len(conversation.session.outbox) == waiting <= 5
-        assert conversation.session.stream.bitrate.adapted is False
+        assert len(conversation.session.delivery.outbox) == waiting <= 5
+        assert conversation.session.delivery.stream.bitrate.adapted is False
 
     Exchange().play(outage)
 

@@ -78,7 +78,7 @@ class Stage:
     ) -> list[Outgoing]:
         """Turns of speech in real time, by one session; what it sent."""
         session = Session(f"session of {user}", user, inbox_ms=30_000.0, outbox_frames=60)
-        session.preference = preference
+        session.models.preference = preference
         live, sent = LiveSession(session, self.service, pacing_lead_s=0.5), list[Outgoing]()
         tasks = [asyncio.create_task(live.work()), asyncio.create_task(self._send(session, sent))]
         for ordinal, seconds in enumerate(turns_s, start=1):
@@ -86,14 +86,14 @@ class Stage:
                 await asyncio.sleep(0.1)
                 await live.accept(_item(ordinal, number))
             await live.accept(_item(ordinal, None))
-        await session.inbox.close()
+        await session.audio.inbox.close()
         await asyncio.gather(*tasks)
         return sent
 
     async def _send(self, session: Session, sent: list[Outgoing]) -> None:
         while True:
             try:
-                sent.append(await session.outbox.get())
+                sent.append(await session.delivery.outbox.get())
             except ChannelClosedError:
                 return
             self.sent.append((asyncio.get_running_loop().time(), sent[-1]))

@@ -100,7 +100,7 @@ class Stage:
             self.live = LiveSession(self.session, self.pipeline, pacing_lead_s=0.5)
             tasks = [asyncio.create_task(self.live.work()), asyncio.create_task(self._send())]
             await script(self)
-            await self.session.inbox.close()
+            await self.session.audio.inbox.close()
             await asyncio.gather(*tasks)
 
         run_virtual(run())
@@ -149,7 +149,7 @@ class Stage:
     async def _send(self) -> None:
         while True:
             try:
-                self.sent.append(await self.session.outbox.get())
+                self.sent.append(await self.session.delivery.outbox.get())
             except ChannelClosedError:
                 return
 
@@ -296,7 +296,7 @@ def test_a_face_that_a_model_cannot_take_speaks_with_the_next_one_from_its_first
 def test_a_face_that_only_the_preferred_model_cannot_take_says_so(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         stage.adapters[TPSM].refused["a"] = ValueError("no mouth")
-        stage.session.preference = TPSM
+        stage.session.models.preference = TPSM
         await stage.turn("a")
 
     stage = Stage(tmp_path).play(script)

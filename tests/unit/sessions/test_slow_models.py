@@ -25,7 +25,7 @@ TOO_SLOW_S = 0.12
 
 def slow(wished: LipSyncModel | None = TPSM, **fields: Any) -> Conversation:
     conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=TOO_SLOW_S), **fields)
-    conversation.session.preference = wished
+    conversation.session.models.preference = wished
     return conversation
 
 
@@ -39,7 +39,7 @@ async def at_once(conversation: Conversation, seconds: int) -> None:
 
 
 async def until_it_gives_way(conversation: Conversation) -> None:
-    while not conversation.session.giving_way.models:
+    while not conversation.session.models.slow.models:
         await conversation.talk(1)
 
 
