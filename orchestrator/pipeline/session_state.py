@@ -12,7 +12,7 @@ from orchestrator.core.channel import Channel
 from orchestrator.core.types import FaceModel, LipSyncModel, VideoGenerationConfig
 from orchestrator.pipeline.selection_policy import Reason
 from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame, weight_ms
-from orchestrator.pipeline.slow_model_policy import GivingWay
+from orchestrator.pipeline.slow_model_policy import SlowModels
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.adaptation.frame_rate import FrameRate
 from orchestrator.video.stream_state import StreamState
@@ -75,7 +75,7 @@ class ModelState:
     """Reason for each model's rank at the last selection."""
     reported_preference: LipSyncModel | None = None
     """Preference that the client was notified is not served."""
-    slow: GivingWay = GivingWay()
+    slow: SlowModels = field(default_factory=SlowModels)
     """Models benched because the session's backlog grew."""
 
 
@@ -85,7 +85,7 @@ class Delivery:
 
     outbox: Channel[Outgoing]
     stream: StreamState = field(default_factory=StreamState)
-    frame_rate: FrameRate = FrameRate()
+    frame_rate: FrameRate = field(default_factory=FrameRate)
     bandwidth_kbps: float | None = None
     """Last bandwidth that the client reported."""
     stale_before_s: float = -math.inf
@@ -98,7 +98,7 @@ class CallState:
 
     turns: int = 0
     """Turns begun by calls; turns over a socket are counted by `TurnCounter`."""
-    config: VideoGenerationConfig = VideoGenerationConfig()
+    config: VideoGenerationConfig = field(default_factory=VideoGenerationConfig)
     """Configuration of the last turn; it also holds for frames encoded after the turn's end."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Serializes calls; sessions over a socket have a worker task instead."""

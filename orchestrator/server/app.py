@@ -137,7 +137,7 @@ async def _measure_capacity(app: web.Application) -> None:
     service, model = app[SERVICE], app[CONFIG].default_model
     await asyncio.sleep(CAPACITY_AFTER_S)
     capacity = await until_measured(
-        lambda: service.pipeline.choice.available(model),
+        lambda: service.models.available(model),
         lambda: measure(service.adapters[model], service.faces, service.video),
     )
     app[MEASURED].append(capacity)

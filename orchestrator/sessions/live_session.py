@@ -31,11 +31,16 @@ from orchestrator.pipeline.turn import Turn
 from orchestrator.sessions.outgoing import Saying, message_of
 from orchestrator.sessions.service import LipSyncService
 from orchestrator.sessions.turn_tracker import TurnCounter
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 WARNING_S: Final = 60.0
 """Before its time is over a session is warned this long ahead: enough to end a sentence and open
 another session.
+"""
+
+STALE_S: Final = 2.0
+"""After a lost connection, frames that could have left this long before are skipped: the viewer's
+audio went on and is past them.
 """
 
 TIME_OVER: Final = "MAX_SESSION_TIME"
@@ -81,7 +86,7 @@ class Conversation:
     ) -> None:
         """`turn_over` is called whenever the client was told that a turn is over."""
         self.session = session
-        self.live = LiveSession(
+        self.live = SessionWorker(
             session, service.pipeline, pacing_lead_s=service.config.pacing_lead_ms / 1000.0
         )
         self.turns = TurnCounter()
@@ -151,6 +156,7 @@ class Conversation:
         if seen is not None and seen.turn_id is not None and seen.next_frame is not None:
             self._count_from(seen.turn_id, seen.next_frame)
         self.turns.rejoin()
+        self.session.delivery.stale_before_s = asyncio.get_running_loop().time() - STALE_S
         self.live.go_on()
         self._keyframe_due = True
         self.session.delivery.outbox.put_back(self._standing())
@@ -347,7 +353,7 @@ class Conversation:
         """After a lost connection: not what is long past, and of H.264 nothing before a
         keyframe.
         """
-        if out.ready_s < self.live.stale_before_s or (
+        if out.ready_s < self.session.delivery.stale_before_s or (
             self._keyframe_due and not out.frame.is_keyframe
         ):
             self._keyframe_due = True

@@ -42,7 +42,7 @@ from orchestrator.inference.triton.server_metrics import Accountable, TritonWatc
 from orchestrator.inference.weights_provenance import WeightsRegister
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelAdapter
-from orchestrator.pipeline.benchmark import BenchmarkResult, GpuMemory, benchmark, no_gpu
+from orchestrator.pipeline.benchmark import Benchmark, BenchmarkResult, GpuMemory, no_gpu
 from orchestrator.pipeline.capacity_probe import is_measured
 from orchestrator.pipeline.circuit_breaker import ModelPerformance
 from orchestrator.pipeline.frame_pipeline import FramePipeline
@@ -172,6 +172,7 @@ class LipSyncService:
             self.metrics,
             weights,
         )
+        self.models = self.pipeline.models
         self._open.push_async_callback(self.pipeline.close)
         self._watch(inference)
         return self
@@ -227,7 +228,7 @@ class LipSyncService:
         session = self._session(session_id)
         asked = session.models.preference if preference is None else preference
         return (
-            await self.pipeline.choice.ranking(
+            await self.pipeline.rank(
                 session, asked, session.models.compatible if compatible is None else compatible
             )
         )[0]
@@ -245,23 +246,16 @@ class LipSyncService:
         ready = [
             self.adapters[model]
             for model in compatible
-            if model in self.adapters and await self.pipeline.choice.available(model)
+            if model in self.adapters and await self.models.available(model)
         ]
-        return await benchmark(
-            ready,
-            face_model,
-            chunks,
-            self.faces,
-            self.video,
-            self.pipeline.performance,
-            self._gpu_memory,
-        )
+        benchmark = Benchmark(ready, self.faces, self.video, self.pipeline.performance)
+        return await benchmark.run(face_model, chunks, self._gpu_memory)
 
     async def switch_model(self, session_id: str, new_model: LipSyncModel) -> None:
         """Prefer a model from the session's next frames on; where it cannot draw, the next best
         does.
         """
-        self._session(session_id).models.preference = new_model
+        self.pipeline.prefer(self._session(session_id), new_model)
 
     @overload
     def get_model_performance(self, model: LipSyncModel) -> ModelPerformance: ...
@@ -280,11 +274,11 @@ class LipSyncService:
 
     async def get_health_status(self) -> HealthStatus:
         """Sessions, GPU, and each model's state."""
-        available = {model: await self.pipeline.choice.available(model) for model in self.adapters}
+        available = {model: await self.models.available(model) for model in self.adapters}
         return HealthStatus(
             is_healthy=available.get(self.config.default_model, False),
             active_sessions=len(self.sessions),
-            gpu_available=self.pipeline.choice.gpu_available,
+            gpu_available=self.models.gpu_available,
             available=available,
             performance={
                 model: self.pipeline.performance.performance(model) for model in self.adapters
@@ -317,8 +311,9 @@ class LipSyncService:
 
     async def _process(self, session: Session, request: LipSyncRequest) -> LipSyncResponse:
         now = asyncio.get_running_loop().time()
-        session.models.preference = request.model_preference or session.models.preference
-        await self.pipeline.open_face(session, request.face_model_id)
+        if request.model_preference is not None:
+            self.pipeline.prefer(session, request.model_preference)
+        await self.pipeline.faces.open_face(session, request.face_model_id)
         turn = session.audio.turn or await self._new_turn(session, request, now)
         turn.push(request.audio_chunk, now)
         session.audio.turn, session.calls.turns, session.calls.config, session.audio.heard_s = (
@@ -332,7 +327,7 @@ class LipSyncService:
     async def _new_turn(self, session: Session, request: LipSyncRequest, now: float) -> Turn:
         """The session's next turn, which begins once its first chunk is heard."""
         config, ordinal = request.config or VideoGenerationConfig(), session.calls.turns + 1
-        await self.pipeline.warm_up(session, config.resolution.width)
+        await self.pipeline.faces.warm_up(session, config.resolution.width)
         return Turn(
             f"turn-{ordinal:03d}",
             ordinal,
@@ -344,12 +339,8 @@ class LipSyncService:
 
     async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
         began_s, frames = asyncio.get_running_loop().time(), list[GeneratedFrame]()
-        while True:
-            models = await self.pipeline.choice.select_model(session)
-            count = turn.frames_ready(self.pipeline.choice.spec(models[0]), BATCH_FRAMES)
-            if count <= 0:
-                break
-            frames += (await self.pipeline.next_frames(session, turn, models, count)).frames
+        while batch := await self.pipeline.next_batch(session, turn, limit=BATCH_FRAMES):
+            frames += batch.frames
         shown_ms = frames[-1].audio_timestamp_ms if frames else turn.clock.first_timestamp_ms
         took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
         used = frames[-1].lip_sync_model if frames else None
@@ -363,9 +354,7 @@ class LipSyncService:
         """Tasks that end with the service: the gauges, and what the Tritons say of themselves."""
         tasks = [asyncio.create_task(self._gauge(), name="set gauges")]
         if isinstance(inference, Accountable):
-            watch = TritonWatch(
-                inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton
-            )
+            watch = TritonWatch(inference, self.config.triton_metrics_urls, self.models.note_triton)
             self._gpu_memory = watch.gpu_used_mb
             tasks.append(
                 asyncio.create_task(
@@ -394,7 +383,7 @@ class LipSyncService:
             )
             for model in self.adapters:
                 self.metrics.model_available.labels(model.value).set(
-                    await self.pipeline.choice.available(model)
+                    await self.models.available(model)
                 )
             await asyncio.sleep(GAUGES_S)
 

@@ -91,10 +91,10 @@ def _model_health(
 
 
 async def _model(app: web.Application, model: LipSyncModel) -> answers.Model:
-    spec, pipeline = ADAPTERS[model].spec, app[SERVICE].pipeline
+    spec, service = ADAPTERS[model].spec, app[SERVICE]
     return answers.Model(
         name=model.value,
-        available=await pipeline.choice.available(model),
+        available=await service.models.available(model),
         is_default=model is app[CONFIG].default_model,
         look_ahead_ms=round(spec.look_ahead_ms, 1) if spec.triton_models else 0,
         min_resolution=spec.min_size,
@@ -102,18 +102,18 @@ async def _model(app: web.Application, model: LipSyncModel) -> answers.Model:
         licence=answers.Licence(
             spec.licences.code, spec.licences.weights, spec.licences.commercial
         ),
-        permitted=not pipeline.choice.why_refused(model),
-        networks=[_network(weights) for weights in pipeline.weights(model)],
+        permitted=not service.models.why_refused(model),
+        networks=[_network(weights) for weights in service.pipeline.weights(model)],
         **_said(app, model),
     )
 
 
 def _said(app: web.Application, model: LipSyncModel) -> dict[str, str]:
     """What has to be said with the model's name."""
-    pipeline = app[SERVICE].pipeline
+    service = app[SERVICE]
     said = {
-        "weights": pipeline.weights_warning(model),
-        "refused": pipeline.choice.why_refused(model),
+        "weights": service.pipeline.weights_warning(model),
+        "refused": service.models.why_refused(model),
     }
     return {key: text for key, text in said.items() if text}
 

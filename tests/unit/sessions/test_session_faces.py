@@ -34,7 +34,7 @@ from orchestrator.pipeline.session_events import (
 )
 from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.admission import SessionRegistry
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
 
@@ -97,7 +97,7 @@ class Stage:
                 await self.enrol(face)
             await self.faces.activate("ann", "a")
             self.sessions.add(self.session)
-            self.live = LiveSession(self.session, self.pipeline, pacing_lead_s=0.5)
+            self.live = SessionWorker(self.session, self.pipeline, pacing_lead_s=0.5)
             tasks = [asyncio.create_task(self.live.work()), asyncio.create_task(self._send())]
             await script(self)
             await self.session.audio.inbox.close()

@@ -16,7 +16,7 @@ from orchestrator.core.types import LipSyncModel, Resolution, VideoGenerationCon
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.session_events import Failed, OutgoingFrame, Switched, TurnStarted
 from orchestrator.sessions.service import LipSyncService
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 WAV2LIP = LipSyncModel.WAV2LIP
 TOO_SLOW_S = 0.12
@@ -124,7 +124,7 @@ class Beside(Conversation):
         super().__post_init__()
         assert self.shared is not None
         self.service = self.shared
-        self.live = LiveSession(self.session, self.service, pacing_lead_s=0.5)
+        self.live = SessionWorker(self.session, self.service, pacing_lead_s=0.5)
 
 
 def test_it_gives_way_in_the_session_that_it_is_too_slow_for_and_in_no_other() -> None:

@@ -24,7 +24,7 @@ from orchestrator.pipeline.session_events import (
 )
 from orchestrator.pipeline.session_state import Session, merged_config
 from orchestrator.sessions.turn_tracker import TurnCounter
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC
 
@@ -477,7 +477,7 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
             session = Session(
                 f"session-{len(drawn)}", "user-1", inbox_ms=30_000.0, outbox_frames=60
             )
-            live, turns = LiveSession(session, service, pacing_lead_s=0.5), TurnCounter()
+            live, turns = SessionWorker(session, service, pacing_lead_s=0.5), TurnCounter()
             before = len(tpsm.windows_seen)
             working = asyncio.create_task(live.work())
             for number in range(10):
