@@ -18,7 +18,7 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.models.base import ModelAdapter
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.adaptation.frame_rate import OVERLOADED
+from orchestrator.video.adaptation.thresholds import OVERLOADED
 from orchestrator.video.frame_cache import FrameCache
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.interpolation import interpolate

@@ -29,8 +29,7 @@ from orchestrator.pipeline.recovery_probes import Probes
 from orchestrator.pipeline.session_faces import SessionFaces, all_failed, face_of
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.adaptation.frame_rate import after_load, is_kept, load_of
-from orchestrator.video.adaptation.frame_skipping import congestion_of
+from orchestrator.video.adaptation.quality_controller import DueFrames
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
 
@@ -169,34 +168,28 @@ class FramePipeline:
         return kept
 
     def _adapted(self, session: Session, turn: Turn, count: int, late_s: float) -> list[int]:
-        now, fill = asyncio.get_running_loop().time(), session.delivery.outbox.fill
-        stream = session.delivery.stream
-        if self._config.enable_adaptive_bitrate:
-            self._streaming.adapt_to_queue(stream, fill, now)
-        session.delivery.frame_rate = after_load(
-            session.delivery.frame_rate,
-            load_of(session.delivery.frame_rate, fill, turn.generation.batch_load, late_s),
-            now,
+        """Offsets of the frames to generate that client and model can keep up with."""
+        stream, fill = session.delivery.stream, session.delivery.outbox.fill
+        numbers = range(turn.next_frame, turn.next_frame + count)
+        due = DueFrames(
+            turn.next_frame,
+            [turn.clock.audio_timestamp_ms(number) for number in numbers],
+            turn.fps,
+            turn.config.format,
+            stream.since_keyframe,
         )
-        fps = session.delivery.frame_rate.fps(turn.fps)
-        wanted = [
-            offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)
-        ]
-        kept = self._streaming.skip_frames_for_congestion(
-            wanted, congestion_of(fill), stream.since_keyframe
+        decision = self._streaming.decide(
+            stream,
+            due,
+            asyncio.get_running_loop().time(),
+            queue_fill=fill,
+            batch_load=turn.generation.batch_load,
+            late_s=late_s,
         )
-        kept = stream.affordable(
-            kept,
-            [turn.clock.audio_timestamp_ms(turn.next_frame + offset) for offset in kept],
-            turn.config,
-        )
-        self._count_skipped(count - len(kept))
-        return kept
-
-    def _count_skipped(self, frames: int) -> None:
-        self._video.counter.frames_dropped += frames
-        if frames:
-            self.metrics.frames_dropped_total.labels("congestion").inc(frames)
+        if skipped := count - len(decision.keep):
+            self._video.counter.frames_dropped += skipped
+            self.metrics.frames_dropped_total.labels("congestion").inc(skipped)
+        return decision.keep
 
     async def _generated(
         self, session: Session, turn: Turn, models: Sequence[LipSyncModel], due: Due

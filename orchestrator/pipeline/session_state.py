@@ -14,7 +14,6 @@ from orchestrator.pipeline.selection_policy import Reason
 from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame, weight_ms
 from orchestrator.pipeline.slow_model_policy import SlowModels
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.adaptation.frame_rate import FrameRate
 from orchestrator.video.stream_state import StreamState
 
 SPEAKING_S: Final = 2.0
@@ -85,7 +84,6 @@ class Delivery:
 
     outbox: Channel[Outgoing]
     stream: StreamState = field(default_factory=StreamState)
-    frame_rate: FrameRate = field(default_factory=FrameRate)
     bandwidth_kbps: float | None = None
     """Last bandwidth that the client reported."""
     stale_before_s: float = -math.inf

@@ -206,7 +206,9 @@ class Conversation:
                 None if report.packet_loss_percent is None else report.packet_loss_percent / 100.0
             )
             metrics.bitrate_bps.observe(
-                self._service.streaming.adapt_bitrate(session.key, report.bandwidth_kbps, loss)
+                self._service.streaming.apply_report(
+                    session.delivery.stream, report.bandwidth_kbps, loss
+                )
             )
             session.delivery.bandwidth_kbps = (
                 report.bandwidth_kbps or session.delivery.bandwidth_kbps
@@ -216,8 +218,8 @@ class Conversation:
         if report.av_offset_ms is None:
             return
         metrics.av_offset_ms.observe(report.av_offset_ms)
-        self._service.streaming.calculate_sync_state(
-            session.key, self._sent_ms, self._sent_ms + report.av_offset_ms
+        self._service.streaming.measure_sync(
+            session.delivery.stream, self._sent_ms, self._sent_ms + report.av_offset_ms
         )
 
     def _count_from(self, turn_id: str, next_frame: int) -> None:

@@ -55,8 +55,8 @@ class Linked(Conversation):
             (
                 now,
                 session.delivery.outbox.fill,
-                session.delivery.stream.bitrate.target_bps,
-                session.delivery.frame_rate.reduced,
+                session.delivery.stream.quality.bitrate.target_bps,
+                session.delivery.stream.quality.frame_rate.reduced,
                 dropped,
             )
         )
@@ -123,8 +123,8 @@ def test_once_the_link_is_fast_again_the_bitrate_returns_without_a_report() -> N
     play(script, conversation)
     sizes = [len(out.frame.data) for out in conversation.frames()]
     assert np.mean(sizes[-20:]) > 0.8 * sizes[0] / 2
-    assert not conversation.session.delivery.frame_rate.reduced
-    assert conversation.session.delivery.stream.bitrate.target_bps > 1_500_000
+    assert not conversation.session.delivery.stream.quality.frame_rate.reduced
+    assert conversation.session.delivery.stream.quality.bitrate.target_bps > 1_500_000
 
 
 @pytest.mark.parametrize("pushed", ["in real time", "at once", "after a pause"])
@@ -139,6 +139,6 @@ def test_a_healthy_session_gives_nothing_away(pushed: str) -> None:
         await conversation.end()
 
     play(script, conversation)
-    assert not conversation.session.delivery.stream.bitrate.adapted
+    assert not conversation.session.delivery.stream.quality.bitrate.adapted
     assert conversation.service._video.counter.frames_dropped == 0
     assert not any(is_reduced for _, _, _, is_reduced, _ in conversation.looks)

@@ -167,7 +167,7 @@ def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
         waiting = len(conversation.session.delivery.outbox)
         await asyncio.sleep(5.0)
         assert len(conversation.session.delivery.outbox) == waiting <= 5
-        assert conversation.session.delivery.stream.bitrate.adapted is False
+        assert conversation.session.delivery.stream.quality.bitrate.adapted is False
 
     Exchange().play(outage)
 
