@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from orchestrator.core.channel import Channel
 from orchestrator.core.types import FaceModel, LipSyncModel, VideoGenerationConfig
@@ -15,6 +15,9 @@ from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFr
 from orchestrator.pipeline.slow_model_policy import SlowModels
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
+
+SessionKey: TypeAlias = tuple[str, str]
+"""User id and session id."""
 
 SPEAKING_S: Final = 2.0
 """A session without queued audio counts as silent once its last audio is older than this."""
@@ -106,26 +109,21 @@ class Session:
     """One session: its identity and the records of its owners."""
 
     def __init__(
-        self,
-        session_id: str,
-        user_id: str,
-        *,
-        inbox_ms: float,
-        outbox_frames: int,
-        key: str | None = None,
+        self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int
     ) -> None:
         """The inbox holds `inbox_ms` of audio, the outbox `outbox_frames` frames."""
         self.id = session_id
         self.user_id = user_id
-        self.key = key or session_id
-        """What the registry knows it by: ids over sockets are their user's own, those of calls are
-        the program's.
-        """
         self.audio = TurnAudio(Channel(inbox_ms, weight_ms), inbox_ms / 1000.0)
         self.face = FaceState()
         self.models = ModelState()
         self.delivery = Delivery(Channel(outbox_frames, _frames))
         self.calls = CallState()
+
+    @property
+    def key(self) -> SessionKey:
+        """Key in the directory: ids are scoped to the user."""
+        return self.user_id, self.id
 
     def speaks(self, now: float) -> bool:
         """True while the session has frames to generate, or will have in a moment."""

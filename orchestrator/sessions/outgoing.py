@@ -22,12 +22,12 @@ from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
 
-Saying: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
+Message: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
 """All but errors, which a line tells in its own way."""
 
 
 def message_of(
-    session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str
+    session: Session, out: Message, pipeline: FramePipeline, now: float, instance: str
 ) -> protocol.ServerMessage:
     """A frame's number is how many of its turn were sent: whatever was left out, the client counts
     without a hole.

@@ -49,7 +49,7 @@ from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.pipeline.session_events import OutgoingFrame
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
-from orchestrator.sessions.admission import SessionRegistry
+from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.worker import BATCH_FRAMES
 from orchestrator.video.av_sync import SyncState, sync_state
 from orchestrator.video.generation_metrics import GenerationMetrics
@@ -138,9 +138,7 @@ class LipSyncService:
         self.metrics = metrics or Metrics()
         self.instance = secrets.token_hex(8)
         """Tells this process from the others of a service, and from the one before a restart."""
-        self.sessions = SessionRegistry(
-            self.config.max_concurrent_sessions, self.config.max_sessions_per_user
-        )
+        self.sessions = SessionDirectory(self)
         self.store = ReportedStore(
             open_store(self.config.storage, bucket_name or self.config.bucket)
         )
@@ -194,7 +192,7 @@ class LipSyncService:
         while True:
             session, opened = self._session_for(request)
             async with session.calls.working:
-                if self.sessions.get(session.id) is not session:
+                if self.sessions.get(session.key) is not session:
                     continue  # the request that opened it failed meanwhile
                 try:
                     return await self._process(session, request)
@@ -305,7 +303,7 @@ class LipSyncService:
 
     async def end_session(self, session_id: str) -> None:
         """Forget a session and free what it holds; one that is not open is no error."""
-        session = self.sessions.get(session_id)
+        session = self.sessions.called(session_id)
         if session is not None:
             self.sessions.remove(session)
 
@@ -379,7 +377,7 @@ class LipSyncService:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())
             self.metrics.buffered_frames.set(
-                sum(len(self.video.get_buffered_frames(session.key)) for session in self.sessions)
+                sum(len(_waiting_frames(session)) for session in self.sessions)
             )
             for model in self.adapters:
                 self.metrics.model_available.labels(model.value).set(
@@ -389,7 +387,7 @@ class LipSyncService:
 
     def _session_for(self, request: LipSyncRequest) -> tuple[Session, bool]:
         """The request's session, and whether it was opened for it."""
-        session, config = self.sessions.get(request.session_id), self.config
+        session, config = self.sessions.called(request.session_id), self.config
         if session is None:
             session = Session(
                 request.session_id,
@@ -404,7 +402,7 @@ class LipSyncService:
         return session, False
 
     def _session(self, session_id: str) -> Session:
-        session = self.sessions.get(session_id)
+        session = self.sessions.called(session_id)
         if session is None:
             raise invalid_field(
                 "sessionId", f"no session {session_id!r}; process_lip_sync opens one"
@@ -412,12 +410,16 @@ class LipSyncService:
         return session
 
     def _waiting(self, session_id: str) -> list[StreamingFrame]:
-        waiting = self._session(session_id).delivery.outbox.items()
-        return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
+        return _waiting_frames(self._session(session_id))
 
     def _stream_of(self, session_id: str) -> StreamState | None:
-        session = self.sessions.get(session_id)
+        session = self.sessions.called(session_id)
         return None if session is None else session.delivery.stream
+
+
+def _waiting_frames(session: Session) -> list[StreamingFrame]:
+    waiting = session.delivery.outbox.items()
+    return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
 
 
 def _opener(config: ServiceConfig) -> OpenInference:

@@ -16,12 +16,12 @@ from aiohttp import web
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.pipeline.capacity_probe import Capacity
-from orchestrator.sessions.directory import Switchboard
+from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.service import LipSyncService
 
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
-SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)
+SWITCHBOARD: Final = web.AppKey("switchboard", SessionDirectory)
 
 START_S: Final = 30.0
 """The default model may come so much later than the service: a Triton loads it. After that another

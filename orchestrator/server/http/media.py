@@ -38,7 +38,8 @@ from orchestrator.server.http.context import (
     while_connected,
 )
 from orchestrator.server.http.uploads import read_body, read_form, upload_of
-from orchestrator.sessions.admission import SessionRegistry, too_many
+from orchestrator.sessions.admission import too_many
+from orchestrator.sessions.directory import SessionDirectory
 
 MAX_RECORDING_BYTES: Final = 64 * 1024 * 1024
 """Five minutes of 44.1 kHz stereo are 53 MB."""
@@ -94,7 +95,7 @@ async def _render(request: web.Request, form: dict[str, bytes], path: Path) -> N
     await film(renderer, wish, sound, path, _give_way(service.sessions))
 
 
-def _give_way(sessions: SessionRegistry) -> Callable[[int], Awaitable[None]]:
+def _give_way(sessions: SessionDirectory) -> Callable[[int], Awaitable[None]]:
     """Those who speak live come first: the more they are, the longer a rendering pauses between two
     batches.
     """

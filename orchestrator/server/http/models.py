@@ -42,7 +42,7 @@ def _capacity(app: web.Application) -> answers.Capacity | None:
     if not app[MEASURED]:
         return None
     (measured,) = app[MEASURED]
-    faces = app[SERVICE].sessions.carries or measured.faces
+    faces = app[SERVICE].sessions.capacity or measured.faces
     return answers.Capacity(
         faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps
     )

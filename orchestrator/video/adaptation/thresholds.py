@@ -44,8 +44,8 @@ healthy client's queue is shorter: a batch of four frames, or the 0.5 s by which
 QUEUE_CUT: Final = 0.7
 MIN_QUEUE_CUT: Final = 0.35
 DRAIN_SHARE: Final = 0.5
-"""A growing queue cuts the rate to the first share, or to the rate that the network carries, but not
-below the second share. It keeps the third share of what the network carries: the other half
+"""A growing queue cuts the rate to the first share, or to the rate that the network carries, but
+not below the second share. It keeps the third share of what the network carries: the other half
 drains the queue.
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import face_packages as made
@@ -33,7 +34,7 @@ from orchestrator.pipeline.session_events import (
     TurnStarted,
 )
 from orchestrator.pipeline.session_state import Session
-from orchestrator.sessions.admission import SessionRegistry
+from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.worker import SessionWorker
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
@@ -86,7 +87,8 @@ class Stage:
             ServiceConfig(), self.adapters, self.faces, video, VideoStreamingService(), Metrics()
         )
         self.session = Session("s", "ann", inbox_ms=30_000.0, outbox_frames=60)
-        self.sessions = SessionRegistry(5)
+        environment: Any = SimpleNamespace(config=ServiceConfig(), metrics=Metrics())
+        self.sessions = SessionDirectory(environment)
         self.faces.on_swap = self.sessions.swap_face
         self.sent: list[Outgoing] = []
         self.ordinal = 0
