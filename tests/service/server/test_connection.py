@@ -107,7 +107,7 @@ async def test_a_session_that_gives_up_on_a_stalled_network_takes_no_other_with_
 async def test_nor_does_a_ping_that_nothing_answers() -> None:
     async with stalled() as ends:
         writing = await ends.write(0)
-        assert not await ends.connection.answers()
+        assert not await ends.connection.responds()
         ends.network.resume_reading()
         assert await ends.sessions_read(1) == ["session-0"]
         async with asyncio.timeout(PATIENCE_S):
