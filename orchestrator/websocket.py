@@ -44,6 +44,9 @@ MOST_CUT: Final = 64
 ANSWER_S: Final = 1.0
 """A connection whose client does not answer a ping for this long is dead when another one asks for its session."""
 
+FAREWELL_S: Final = 5.0
+"""Time to take what is unsent and the close frame, for a client that is sent away; then it is cut, so that none holds up the end."""
+
 CLOSED_BY_CLIENT: Final = (0, 1000)
 """Codes of a close frame by which a client says that it is done: none, and normal closure."""
 
@@ -95,8 +98,13 @@ class Connection:
         self._is_sent_away = True
 
     async def send_away(self) -> None:
-        """Close it, and say that the client may connect again at once: no session waits for it here."""
-        await self._socket.close(code=wire.RESTART_CODE, message=b"this instance is shutting down; connect again")
+        """Close it, and say that the client may connect again at once: no session waits for it here. One that takes no data is cut."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._socket.close(code=wire.RESTART_CODE, message=b"this instance is shutting down; connect again")
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
 
     async def _receive(self) -> bool:
         """Until the connection ends; whether the client closed it."""
