@@ -10,10 +10,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from haproxy import documented_backend, haproxy
+from haproxy import documented_backend, haproxy, shipped_gateway
 from instances import instances
 from relay import Relay, relay
 from ws_client import syllables
+from yarl import URL
 
 from orchestrator.client import LipSyncClient, connect
 
@@ -95,6 +96,29 @@ async def test_a_gateway_that_is_wrong_at_first_is_called_again(tmp_path: Path, 
             numbers += [frame.sequence_number async for frame in frames]
             assert numbers == list(range(len(numbers)))
             assert (session.instance, session.resumptions, client.reconnections) == (before, 1, 2)
+
+
+SPELLINGS = [
+    "/metrics",
+    "/metrics?",
+    "/metrics?a=b",
+    "/%6detrics",
+    "/metric%73",
+    "/%6D%65%74%72%69%63%73",
+    "//metrics",
+    "/metrics/",
+    "/.//metrics",
+]
+
+
+async def test_no_spelling_of_the_path_of_the_metrics_passes_the_gateway(tmp_path: Path, started: list[tuple[str, psutil.Process]]) -> None:
+    with shipped_gateway(tmp_path, [started[0][0]]) as gateway:
+        await until_answering(gateway)
+        async with aiohttp.ClientSession() as http:
+            for spelling in SPELLINGS:
+                async with http.get(URL(gateway + spelling, encoded=True)) as answer:
+                    assert answer.status in (403, 404), spelling
+                    assert "lipsync_sessions" not in await answer.text(), spelling
 
 
 async def test_an_instance_that_is_drained_costs_no_turn(tmp_path: Path) -> None:
