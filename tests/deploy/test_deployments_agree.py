@@ -224,11 +224,14 @@ def test_the_gateway_knows_the_variables_that_it_is_given() -> None:
     assert set(compose()["gateway"]["environment"]) <= named
 
 
-def test_the_gateway_has_a_place_for_every_orchestrator() -> None:
+def test_the_gateway_has_a_place_for_every_orchestrator_of_a_rolling_update() -> None:
+    """Kubernetes does not wait for pods that end, and those that drain are still names of the Service."""
     places = int(re.search(r"server-template \w+ 1-(\d+)", text_of("deploy/gateway/haproxy.cfg"))[1])  # type: ignore[index]
     scaling = of_kind("overlays/keda", "ScaledObject")["orchestrator"]["spec"]
     surge = workloads("base")["orchestrator"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
-    assert scaling["maxReplicaCount"] + surge < places
+    assert 2 * scaling["maxReplicaCount"] + surge <= places
+    assert f"{places} places" in text_of("docs/kubernetes.md")
+    assert f"up to {places}," in text_of("docs/deploy.md")
 
 
 def test_autoscaling_asks_recording_rules_at_the_thresholds_of_the_page() -> None:
