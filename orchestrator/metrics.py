@@ -7,6 +7,7 @@ from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from orchestrator.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.tracing import span
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -94,7 +95,9 @@ class Metrics:
         self.capacity_faces = self._gauge("lipsync_capacity_faces", "Faces that may speak at once, as measured; NaN where nobody measures")
         self.session_slots = self._gauge("lipsync_session_slots", "Sessions that the configuration admits")
         self.draining = self._gauge("lipsync_draining", "1 while the instance shuts down: nothing new begins, turns end")
-        self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
+        self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code", "reason")
+        for code in LipSyncErrorCode:  # a series that begins with 1 has no increase for Prometheus' rate()
+            self.errors_total.labels(code.value, "")
 
     def _triton(self) -> None:
         self.triton_batch_size = self._gauge(
@@ -129,6 +132,10 @@ class Metrics:
         if child is None:
             child = self._stage_children[name, model] = self.stage_seconds.labels(name, model)
         child.observe(seconds)
+
+    def count_error(self, error: LipSyncError) -> None:
+        """One error that a client is told. `details.reason` tells the refusals of a draining instance from those for want of room."""
+        self.errors_total.labels(error.code.value, error.details.get("reason", "")).inc()
 
     def count_frame(self, model: str, video_format: str) -> None:
         """One frame left."""

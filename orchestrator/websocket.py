@@ -270,7 +270,7 @@ class Connection:
 
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, and count it."""
-        self._metrics.errors_total.labels(error.code.value).inc()
+        self._metrics.count_error(error)
         told = error.details.get("field", "-") if str(error) == error.message else str(error)  # a client's error may repeat what it sent
         with session_logged(session_id or ""):
             logger.info("%s: %s", error.code.value, told)

@@ -177,6 +177,9 @@ async def test_what_would_begin_anew_is_refused_and_what_began_is_finished(singl
         error = await client.until("error", sessionId="another")
         assert (error["errorCode"], error["recoverable"]) == ("SESSION_LIMIT", True)
         assert error["details"] == {"reason": "DRAINING", "retryAfterS": 1}
+        page = await text(http, f"{url}/metrics")
+        assert 'lipsync_errors_total{code="SESSION_LIMIT",reason="DRAINING"} 3.0' in page
+        assert 'lipsync_errors_total{code="SESSION_LIMIT",reason=""} 0.0' in page, "nobody lacked room"
         await client.send({"type": "end_utterance", "sessionId": "spoken"})
         await client.until("response_end", sessionId="spoken", interrupted=False)
         closed = await client.socket.receive()
