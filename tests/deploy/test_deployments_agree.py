@@ -28,12 +28,14 @@ from kubernetes_files import (
 )
 from monitoring_files import RULES, recorded
 
+from orchestrator.app import SHUTDOWN_TIMEOUT_S
 from orchestrator.config import ServiceConfig
 from orchestrator.config_layers import load_config
+from orchestrator.websocket import FAREWELL_S
 
 DRAIN = "LIPSYNC_DRAIN_S"
-MARGIN_S = 10
-"""Beyond the drain: closing connections, and the end of the process."""
+MARGIN_S = FAREWELL_S + 2 * SHUTDOWN_TIMEOUT_S + 10
+"""Beyond the drain: closing connections, cutting requests, and the end of the process."""
 
 BUILT_IN = {"audio2motion", "tpsm", "tpsm_speech"}
 HEALTH_PATHS = {"gateway": "/gateway-health", "orchestrator": "/readyz", "triton": "/v2/health/ready"}
@@ -215,6 +217,14 @@ def test_a_bucket_takes_the_place_of_the_volume(tmp_path: Path) -> None:
     assert [volume["name"] for volume in pod(orchestrator)["volumes"]] == ["tmp"]
     assert [mount["name"] for mount in container(orchestrator)["volumeMounts"]] == ["tmp"]
     assert any(text == "my-faces" for text in strings_in([each.get("data") for each in built_here]))
+    (policy,) = (each for each in built_here if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "orchestrator")
+    reached = {
+        (peer["ipBlock"]["cidr"], rule["ports"][0]["port"])
+        for rule in policy["spec"]["egress"]
+        for peer in rule.get("to", ())
+        if "ipBlock" in peer
+    }
+    assert reached == {("169.254.169.252/32", 988), ("169.254.169.254/32", 80)}, "where Workload Identity gets its credentials"
 
 
 def test_the_gateway_knows_the_variables_that_it_is_given() -> None:
