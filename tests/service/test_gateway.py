@@ -12,7 +12,7 @@ import psutil
 import pytest
 from haproxy import documented_backend, haproxy, shipped_gateway
 from instances import instances
-from relay import Relay, relay
+from relay import Relay, is_ready, relay
 from ws_client import syllables
 from yarl import URL
 
@@ -44,6 +44,11 @@ async def until_answering(url: str) -> None:
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.05)
+
+
+async def until_draining(url: str) -> None:
+    while await asyncio.to_thread(is_ready, url):
+        pass
 
 
 async def spoken_through_a_cut(gateway: Relay, url: str) -> list[LipSyncClient]:
@@ -96,6 +101,26 @@ async def test_a_gateway_that_is_wrong_at_first_is_called_again(tmp_path: Path, 
             numbers += [frame.sequence_number async for frame in frames]
             assert numbers == list(range(len(numbers)))
             assert (session.instance, session.resumptions, client.reconnections) == (before, 1, 2)
+
+
+async def test_a_new_connection_is_never_refused_for_an_instance_that_drains(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        started = stack.enter_context(instances(tmp_path, 2, drain_s="120"))
+        gateway = stack.enter_context(shipped_gateway(tmp_path, [url for url, _ in started]))
+        await until_answering(gateway)
+        (first, process), _ = started
+        async with connect(first) as client, aiohttp.ClientSession() as http:
+            turn = client.session(user="demo", face="demo", size=128).say(syllables(5.0))
+            frames = turn.frames()
+            await anext(frames)
+            process.terminate()
+            await until_draining(first)
+            for number in range(12):  # those that the gateway knows nothing of, and those that it sends to one place
+                for key in ("", f"?route=key-{number}"):
+                    async with http.ws_connect(f"{gateway}/v1/ws{key}") as socket:
+                        assert not socket.closed
+            assert len([frame async for frame in frames]) == 99
+        assert await asyncio.to_thread(process.wait, 60) == 0
 
 
 SPELLINGS = [
