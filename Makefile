@@ -48,7 +48,7 @@ serve: install
 test: install-dev
 	$(BIN)/python -m pytest $(ARGS)
 
-# The unit tier on all cores, without what takes more than a second: for the time between two edits.
+# The unit tier on all cores, without the slow tests: for the time between two edits.
 test-fast: install-dev
 	$(BIN)/python -m pytest tests/unit --numprocesses auto -m 'not slow' $(ARGS)
 
