@@ -101,8 +101,8 @@ def test_the_client_needs_nothing_but_the_protocol_and_the_core() -> None:
 
 
 def test_http_handlers_do_not_import_each_other() -> None:
-    shared = {"context", "openapi", "schemas", "errors", "uploads", "access"}
-    handlers = {"system", "static_files", "faces", "media", "models"}
+    shared = {"context", "openapi", "schemas", "errors", "uploads", "access", "recordings"}
+    handlers = {"system", "static_files", "faces", "render", "benchmark", "models"}
     prefix = "orchestrator.server.http."
     crossings = {
         (module, name)

@@ -36,6 +36,11 @@ READABLE: Final = "Retry-After"
 """A header of ours that scripts read, beyond those that any answer shows them."""
 
 
+def needs_token(path: str) -> bool:
+    """True for a path that a service with tokens opens to their holders only."""
+    return path.startswith(GUARDED) and path not in OPEN
+
+
 @web.middleware
 async def known_callers(request: web.Request, handler: Any) -> web.StreamResponse:
     """Nobody reaches a guarded path without a valid token, nor another user's faces with one.
@@ -44,13 +49,13 @@ async def known_callers(request: web.Request, handler: Any) -> web.StreamRespons
     """
     if _is_preflight(request):
         return web.Response(status=204, headers=PREFLIGHT)
-    if request.path.startswith(GUARDED) and request.path not in OPEN:
+    if needs_token(request.path):
         token = bearer_token(
             request.headers.get("Authorization"), request.query.get("access_token")
         )
         caller = request.app[AUTHENTICATOR].caller(token)
-        if "user" in request.match_info:
-            caller.check(request.match_info["user"])
+        if "userId" in request.match_info:
+            caller.check(request.match_info["userId"])
         if (
             request.method not in SAFE
         ):  # browsers let any page post a form, to a service on the visitor's machine too

@@ -49,6 +49,9 @@ START: Final = web.AppKey("start", Start)
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
 """The machine's capacity, once it was measured."""
 
+DESCRIPTION: Final = web.AppKey("description", bytes)
+"""The OpenAPI document as JSON."""
+
 RENDERS: Final = web.AppKey("renders", asyncio.Semaphore)
 """Recordings rendered at once; further ones are turned away."""
 

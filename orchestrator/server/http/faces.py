@@ -50,13 +50,13 @@ async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
     face_id = text_of(form, "id")
     if face_id is not None:
         check_id(face_id, "id")
-    if (request.match_info["user"], face_id) == (DEMO_USER, DEMO_FACE):
+    if (request.match_info["userId"], face_id) == (DEMO_USER, DEMO_FACE):
         raise invalid_field(
             "id", "the demo face is part of the product and cannot be changed; choose another id"
         )
     return await enrol_photo(
         form["photo"],
-        user_id=request.match_info["user"],
+        user_id=request.match_info["userId"],
         face_id=face_id,
         store=request.app[SERVICE].store,
         consent=text_of(form, "consent") == "true",
@@ -65,7 +65,7 @@ async def _enrol(request: web.Request, upload: Upload) -> FaceModel:
 
 async def list_faces(request: web.Request) -> web.Response:
     """Ids of a user's face models."""
-    ids = await request.app[SERVICE].faces.list_face_models(request.match_info["user"])
+    ids = await request.app[SERVICE].faces.list_face_models(request.match_info["userId"])
     return answer(answers.FaceModels(list(ids)))
 
 
@@ -88,7 +88,7 @@ async def get_face(request: web.Request) -> web.Response:
 async def delete_face(request: web.Request) -> web.Response:
     """Remove a face model."""
     await request.app[SERVICE].faces.delete_face_model(
-        request.match_info["user"], request.match_info["face"]
+        request.match_info["userId"], request.match_info["faceModelId"]
     )
     return web.Response(status=204)
 
@@ -104,7 +104,7 @@ async def preview(request: web.Request) -> web.Response:
 
 async def _load(request: web.Request) -> FaceModel:
     return await request.app[SERVICE].faces.load_face_model(
-        request.match_info["user"], request.match_info["face"]
+        request.match_info["userId"], request.match_info["faceModelId"]
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
 from orchestrator.models import ADAPTERS
 from orchestrator.server.http import schemas as answers
-from orchestrator.server.http.context import CONFIG, SERVICE, START, SWITCHBOARD, answer
-from orchestrator.server.http.openapi import document
+from orchestrator.server.http.context import (
+    CONFIG,
+    DESCRIPTION,
+    SERVICE,
+    START,
+    SWITCHBOARD,
+    answer,
+)
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -43,5 +48,5 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """What this page of paths is, for programs."""
-    return web.Response(body=msgspec.json.encode(document()), content_type="application/json")
+    """The OpenAPI document."""
+    return web.Response(body=request.app[DESCRIPTION], content_type="application/json")
