@@ -8,7 +8,6 @@ import logging
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,10 +26,9 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_USER
 from orchestrator.faces.storage.open_store import open_store
 from orchestrator.faces.storage.store import FaceStore
-from orchestrator.inference import ContractError, Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import Repository, read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference import ContractError
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
 from orchestrator.pipeline.offline_renderer import PATIENCE_MS, OfflineRenderer, Wish
 from orchestrator.pipeline.render_mp4 import film, frames_of
@@ -103,7 +101,7 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
         video = VideoGenerationConfig(options.fps, Resolution(options.size, options.size))
         wish = Wish(user_id, face_id, LipSyncModel(options.model), video)
         repository = read_repository(config.model_repository)
-        async with _inference(config, repository) as inference:
+        async with open_inference(config) as inference:
             began = time.monotonic()
             faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
             renderer = OfflineRenderer(config, faces, inference, repository, Metrics())
@@ -134,17 +132,6 @@ def _photo(face: str) -> bytes | None:
             "--face", f"{face} is not there; name a photo, or the id of an enrolled face"
         )
     return None
-
-
-def _inference(
-    config: ServiceConfig, repository: Repository
-) -> AbstractAsyncContextManager[Inference]:
-    """This process, or the Triton that the caller named."""
-    return (
-        TritonInference(config.triton_urls, repository)
-        if config.triton_url
-        else LocalInference(repository)
-    )
 
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from orchestrator.core.config_loading import printed
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.logs import configure_logging
 from orchestrator.core.tracing import start_tracing, stop_tracing
-from orchestrator.inference import ContractError, Inference
+from orchestrator.inference import ContractError
+from orchestrator.inference.open_inference import open_inference
 
 if TYPE_CHECKING:
     from orchestrator.inference.embedded.process import Launched
@@ -146,24 +148,10 @@ async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
     with _launched(config) as launched:
         start_tracing(os.environ)
 
-        from orchestrator.inference.model_contract import read_repository
-        from orchestrator.inference.triton.inference import TritonInference
         from orchestrator.server.app import serving
 
-        @asynccontextmanager
-        async def open_inference() -> AsyncIterator[Inference]:
-            repository = read_repository(config.model_repository)
-            if launched is None:
-                async with TritonInference(config.triton_urls, repository) as inference:
-                    yield inference
-                return
-            async with (
-                _embedded(config, launched) as server,
-                TritonInference([server], repository) as inference,
-            ):
-                yield inference
-
-        async with serving(config, open_inference) as listening:
+        embedded = None if launched is None else _embedded(config, launched)
+        async with serving(config, partial(open_inference, config, embedded)) as listening:
             yield listening
 
 

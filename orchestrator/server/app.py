@@ -44,8 +44,14 @@ CAPACITY_AFTER_S = 3.0
 """The probe waits this long: at the start everything is busy."""
 
 
-def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
-    """The whole service as an aiohttp application."""
+def build_app(
+    config: ServiceConfig, open_inference: OpenInference | None = None
+) -> web.Application:
+    """The whole service as an aiohttp application.
+
+    Without `open_inference` the networks run in the Tritons of the configuration, or in this
+    process.
+    """
     check_models(config, ADAPTERS, chain_is_named=False)
     app = web.Application(
         middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES
@@ -110,7 +116,9 @@ class Listening:
 
 
 @asynccontextmanager
-async def serving(config: ServiceConfig, open_inference: OpenInference) -> AsyncIterator[Listening]:
+async def serving(
+    config: ServiceConfig, open_inference: OpenInference | None = None
+) -> AsyncIterator[Listening]:
     """The service, until the block is left; what is under way by then is cut."""
     cv2.setNumThreads(1)
     app = build_app(config, open_inference)

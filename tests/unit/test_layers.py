@@ -124,6 +124,18 @@ def test_only_its_places_import_a_library(library: str, places: tuple[str, ...])
     assert importers and all(importer.startswith(places) for importer in importers), importers
 
 
+def test_inference_is_opened_in_one_place() -> None:
+    openers = {
+        str(path.relative_to(PACKAGE))
+        for path in PATHS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("LocalInference", "TritonInference")
+    }
+    assert openers == {"inference/open_inference.py"}
+
+
 def test_nothing_that_serves_or_measures_imports_scipy() -> None:
     folders = ("orchestrator", "model_repository", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]

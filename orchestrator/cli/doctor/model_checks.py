@@ -18,7 +18,7 @@ from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import ContractError
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
 from orchestrator.inference.model_contract import read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.pipeline.licence_policy import refused_models
@@ -126,9 +126,7 @@ async def server(config: ServiceConfig) -> Check:
 
 
 async def _named_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
-    async with TritonInference(
-        config.triton_urls, read_repository(config.model_repository)
-    ) as inference:
+    async with open_inference(config) as inference:
         lost = [model for model in wanted if not await inference.ready(model)]
     mend = (
         "start it with the models of `lipsync models --load-arguments`, or with a repository of "

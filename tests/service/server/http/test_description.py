@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestrator.core.config import ServiceConfig
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 from orchestrator.server.http.openapi import document
 from orchestrator.server.http.routes import ROUTES
@@ -57,12 +54,7 @@ def _serving(storage: Path) -> Iterator[str]:
         ServiceConfig(storage=storage, chunk_deadline_ms=60_000, capacity_probe=False),
     )
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    server = TestServer(build_app(config, in_process))
+    server = TestServer(build_app(config))
     thread = threading.Thread(target=loop.run_forever, name="service")
     thread.start()
     try:
@@ -103,12 +95,7 @@ def _templates(path: str) -> str:
 async def test_every_route_is_described_and_nothing_else(tmp_path: Path) -> None:
     config = ServiceConfig(storage=tmp_path)
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    routes = build_app(config, in_process).router.routes()
+    routes = build_app(config).router.routes()
     served = {
         (_templates(route.resource.canonical), route.method.lower())
         for route in routes
