@@ -21,8 +21,8 @@ from orchestrator.server.http.context import (
     BENCHMARKS,
     CONFIG,
     SERVICE,
-    answer,
-    text_of,
+    json_response,
+    text_field,
     while_connected,
 )
 from orchestrator.server.http.recordings import face_owner, recording_form
@@ -48,7 +48,7 @@ async def benchmark(request: web.Request) -> web.Response:
         results = await while_connected(
             request, _benchmark(request, body), app[CONFIG].render_timeout_s
         )
-    return answer(schemas.Benchmark([_result(result) for result in results]))
+    return json_response(schemas.Benchmark([_result(result) for result in results]))
 
 
 def _check_slot(app: web.Application) -> None:
@@ -83,8 +83,8 @@ async def _json(request: web.Request) -> schemas.BenchmarkRequest:
 async def _benchmark(request: web.Request, body: Body) -> list[BenchmarkResult]:
     service = request.app[SERVICE]
     if isinstance(body, dict):
-        user_id = face_owner(request, text_of(body, "userId"))
-        face_id, speech = text_of(body, "faceModelId"), await _recorded(body)
+        user_id = face_owner(request, text_field(body, "userId"))
+        face_id, speech = text_field(body, "faceModelId"), await _recorded(body)
     else:
         user_id, face_id = face_owner(request, body.user_id), body.face_model_id
         speech = await _decodable(user_id, body)

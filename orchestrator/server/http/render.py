@@ -22,8 +22,8 @@ from orchestrator.server.http.context import (
     CONFIG,
     RENDERS,
     SERVICE,
-    number_of,
-    text_of,
+    number_field,
+    text_field,
     while_connected,
 )
 from orchestrator.server.http.recordings import face_owner, recording_form
@@ -97,15 +97,16 @@ def _yield_to_live(sessions: SessionRegistry) -> Callable[[int], Awaitable[None]
 
 
 async def _wish(request: web.Request, form: Mapping[str, bytes]) -> Wish:
-    user_id, size = face_owner(request, text_of(form, "userId")), text_of(form, "size") or "256"
+    user_id = face_owner(request, text_field(form, "userId"))
+    size = text_field(form, "size") or "256"
     if size not in SIZES:
         raise invalid_field(
             "size", f"is {size!r}; must be {', '.join(SIZES)}: the side of the picture in pixels"
         )
-    fps = number_of(form, "targetFps", VideoGenerationConfig().target_fps, 15.0, 25.0)
-    model = _model(text_of(form, "model"), request.app[CONFIG].default_model)
+    fps = number_field(form, "targetFps", VideoGenerationConfig().target_fps, 15.0, 25.0)
+    model = _model(text_field(form, "model"), request.app[CONFIG].default_model)
     faces = request.app[SERVICE].faces
-    face_id = text_of(form, "faceModelId") or await faces.active_model_id(user_id)
+    face_id = text_field(form, "faceModelId") or await faces.active_model_id(user_id)
     video = VideoGenerationConfig(fps, Resolution(int(size), int(size)))
     return Wish(user_id, check_id(face_id, "faceModelId"), model, video)
 
