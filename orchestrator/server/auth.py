@@ -32,7 +32,7 @@ class Caller:
     """Seconds since 1970 after which its token opens no more sessions; None: never."""
 
     def check(self, user_id: str) -> None:
-        """Raise UNAUTHORIZED for another user; the message does not reveal whether that user exists."""
+        """Raise UNAUTHORIZED for another user, without revealing whether that user exists."""
         if self.user_id not in (None, user_id):
             message = (
                 "userId: the token belongs to another user; a token opens only its own user's "
@@ -58,7 +58,10 @@ class Authenticator(Protocol):
     """Identifies the caller by its token."""
 
     def caller(self, token: str | None) -> Caller:
-        """The owner of `token`; raises UNAUTHORIZED where it is missing, unknown, forged or expired."""
+        """The owner of `token`.
+
+        Raises UNAUTHORIZED where it is missing, unknown, forged or expired.
+        """
         ...
 
 
@@ -106,7 +109,7 @@ class JwtTokens:
         self._try_key()
 
     def _try_key(self) -> None:
-        """Raise ConfigError for a key that cannot verify any token, before it refuses every token."""
+        """Raise ConfigError at the start for a key that cannot verify any token."""
         import jwt
 
         try:

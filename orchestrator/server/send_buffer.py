@@ -49,8 +49,8 @@ def bound_unsent(transport: asyncio.Transport | None) -> None:
 class Room:
     """Write barrier of one connection: writers wait until the transport's write buffer is empty.
 
-    Do not await `drain()` directly: aiohttp shares one waiter between all callers, so cancelling one
-    cancels all.
+    Do not await `drain()` directly: aiohttp shares one waiter between all callers, so cancelling
+    one cancels all.
     """
 
     def __init__(
