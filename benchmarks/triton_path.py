@@ -95,7 +95,7 @@ def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
     )
     frames = sum(report.frames for report in reports)
     assert set().union(*(report.models for report in reports)) == {"tpsm"}, [
-        report.troubles for report in reports
+        report.faults for report in reports
     ]
     return {
         part: 1000.0 * (spent - before.get(part, 0.0)) / frames

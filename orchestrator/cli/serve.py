@@ -120,7 +120,8 @@ def _lasting_faults(config: ServiceConfig) -> list[str]:
     """What it starts with all the same, and what nobody would be told before somebody is
     refused.
     """
-    from orchestrator.cli.doctor.machine_checks import State, storage
+    from orchestrator.cli.doctor.check import State
+    from orchestrator.cli.doctor.storage_checks import storage
     from orchestrator.inference.model_contract import read_repository
     from orchestrator.pipeline.model_availability import why_not
 

@@ -1,4 +1,4 @@
-"""`lipsync bench`: the real service under live sessions, and what a frame costs it."""
+"""`lipsync bench`: load of live sessions on the real service, and its CPU cost per frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from orchestrator.core.types import Samples
 
 WARM_UP_S: Final = 1.0
 IDLE_S: Final = 2.0
-"""How long the service is watched doing nothing, to know what it costs without sessions."""
+"""Length of the measurement without sessions, for the idle consumption."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,15 +71,7 @@ def _serve_arguments(options: argparse.Namespace) -> list[str]:
 async def _measure(
     service: ServiceProcess, options: argparse.Namespace, speech: Samples
 ) -> Measured:
-    load = Load(
-        service.url,
-        options.sessions,
-        options.seconds,
-        options.size,
-        options.fps,
-        options.format,
-        token=service.token,
-    )
+    load = _load(service, options)
     first = replace(load, sessions=1, seconds=WARM_UP_S)
     print(
         f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...",
@@ -109,17 +101,28 @@ async def _measure(
     )
 
 
+def _load(service: ServiceProcess, options: argparse.Namespace) -> Load:
+    return Load(
+        service.url,
+        options.sessions,
+        options.seconds,
+        options.size,
+        options.fps,
+        options.format,
+        token=service.token,
+    )
+
+
 def _difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {part: spent - before.get(part, 0.0) for part, spent in after.items()}
 
 
 def _stages(url: str) -> dict[tuple[str, str], tuple[float, float]]:
-    """Sum and count of `lipsync_stage_seconds` by stage and model."""
+    """Sum in seconds and count of `lipsync_stage_seconds` by stage and model."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # the service is on this machine
+    # No proxy: the service is on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(f"{url}/metrics", timeout=10.0) as response:
         text = response.read().decode()
     values: dict[tuple[str, str, str], float] = {}

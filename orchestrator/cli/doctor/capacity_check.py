@@ -1,10 +1,8 @@
-"""How many faces can speak at once here: the probe that the service makes at its start, for
-`lipsync doctor`.
-"""
+"""Check of the capacity: the probe that the service runs after its start, for `lipsync doctor`."""
 
 from __future__ import annotations
 
-from orchestrator.cli.doctor.machine_checks import Check, State
+from orchestrator.cli.doctor.check import Check, State
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.faces.service import FaceModelCacheService
@@ -18,15 +16,17 @@ from orchestrator.video.generator import VideoGeneratorService
 
 
 async def live_faces(config: ServiceConfig) -> Check:
-    """Through a server like the one that would be used; one elsewhere spends CPU and GPU that are
-    not seen from here.
+    """Number of faces that can speak at once.
+
+    Measured with an embedded server. The CPU and GPU time of an external one cannot be measured
+    from here.
     """
     name = "live faces"
     if config.triton_urls:
         return Check(
             name,
             State.NOTE,
-            f"not known: {config.triton_url} draws",
+            f"not known: {config.triton_url} generates the frames",
             "set max_concurrent_sessions by `lipsync bench --sessions N`",
         )
     try:

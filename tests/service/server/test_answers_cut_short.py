@@ -104,5 +104,5 @@ async def test_what_fails_in_the_middle_of_an_answer_ends_it_there_and_stands_in
         answer = await the_rest(reader)
     assert answer.count(b"HTTP/1.1") == 1
     assert b"half".startswith(answer.partition(b"\r\n\r\n")[2])
-    assert "failed in the middle of its answer" in caplog.text
+    assert "failed after its response had started" in caplog.text
     assert b"lipsync_errors_total{" not in service.metrics.render(), "nobody was told"
