@@ -1,4 +1,4 @@
-"""`lipsync render`: an audio file and a face become an MP4 with sound."""
+"""`lipsync render`: render an audio file and a face to an MP4 with sound."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PHOTO_FACE: Final = "photo"
 PICTURE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 )
-"""Names that mean a photo also where there is no such file."""
+"""Suffixes that mean a photo even where no such file exists."""
 
 CONSENT: Final = (
     "Rendering a photo is your statement that the person in it agreed to be animated; the photo "
@@ -54,7 +54,7 @@ class _Result:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
+    """Exit status 0 when the MP4 is written, 1 with an explanation, 2 for invalid options."""
     logging.basicConfig(
         level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _misuse(options: argparse.Namespace) -> str | None:
-    """What is wrong with the flags themselves; what is read is never written over."""
+    """The fault of the options, or None. An input file is never overwritten."""
     output: Path = options.output
     if options.model not in ADAPTERS:
         return f"--model {options.model}: choose one of {', '.join(ADAPTERS)}"
@@ -90,7 +90,7 @@ def _misuse(options: argparse.Namespace) -> str | None:
 
 
 def _is_same(output: Path, source: Path) -> bool:
-    """Whether both names are one file, also by a link."""
+    """True where both paths are one file, links included."""
     return output.exists() and source.exists() and output.samefile(source)
 
 
@@ -112,7 +112,7 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
 async def _face(
     config: ServiceConfig, options: argparse.Namespace, folder: Path
 ) -> tuple[FaceStore, str, str]:
-    """Where the face is, whose it is, and its id: a photo is enrolled for this run alone."""
+    """Store, owner and id of the face. A photo is enrolled in `folder`, for this run only."""
     photo = _photo(options.face)
     if photo is None:
         return open_store(config.storage, config.bucket), options.user or DEMO_USER, options.face
@@ -123,19 +123,19 @@ async def _face(
 
 
 def _photo(face: str) -> bytes | None:
-    """The photo's bytes, or None where `face` is the id of an enrolled one."""
+    """The photo's bytes, or None where `face` is the id of an enrolled face."""
     path = Path(face)
     if path.is_file():
         return path.read_bytes()
     if path.suffix.lower() in PICTURE_SUFFIXES or len(path.parts) != 1:
         raise invalid_field(
-            "--face", f"{face} is not there; name a photo, or the id of an enrolled face"
+            "--face", f"{face} does not exist; name a photo, or the id of an enrolled face"
         )
     return None
 
 
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:
-    """The number of frames."""
+    """Write the MP4 with a progress bar; return the number of frames."""
     model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
     with Progress(f"rendering with {model}", frames_of(sound, wish), unit="frames") as progress:
 

@@ -72,33 +72,35 @@ async def _measure(
     service: ServiceProcess, options: argparse.Namespace, speech: Samples
 ) -> Measured:
     load = _load(service, options)
-    first = replace(load, sessions=1, seconds=WARM_UP_S)
     print(
         f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...",
         file=sys.stderr,
     )
-    (warm_up,) = await run_load(first, speech)
-    idle_before = cpu_seconds(service.pid)
-    await asyncio.sleep(IDLE_S)
+    (warm_up,) = await run_load(replace(load, sessions=1, seconds=WARM_UP_S), speech)
+    idle_share = await _idle_share(service.pid)
     before, stages = cpu_seconds(service.pid), await asyncio.to_thread(_stages, service.url)
     began, client_began = time.monotonic(), time.process_time()
     reports = await run_load(load, speech)
     elapsed_s, client_cpu_s = time.monotonic() - began, time.process_time() - client_began
-    after = cpu_seconds(service.pid)
     return Measured(
         load=load,
         service=service,
         warm_up=warm_up,
         reports=reports,
         elapsed_s=elapsed_s,
-        cpu_s=_difference(before, after),
-        idle_share={
-            part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()
-        },
+        cpu_s=_difference(before, cpu_seconds(service.pid)),
+        idle_share=idle_share,
         client_cpu_s=client_cpu_s,
         stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
         render_cost_ms=await render_cost_ms(options.size),
     )
+
+
+async def _idle_share(pid: int) -> dict[str, float]:
+    """CPU time of each part per second without sessions."""
+    before = cpu_seconds(pid)
+    await asyncio.sleep(IDLE_S)
+    return {part: spent / IDLE_S for part, spent in _difference(before, cpu_seconds(pid)).items()}
 
 
 def _load(service: ServiceProcess, options: argparse.Namespace) -> Load:
