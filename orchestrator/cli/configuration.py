@@ -1,4 +1,4 @@
-"""Command-line options, environment and file become one configuration."""
+"""Merge command-line options, environment and file to one configuration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from orchestrator.core.config_loading import GONE, KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
-    """The configuration of this run, tried as far as that takes no service; raises
-    `ConfigError`.
+    """The configuration of this run.
+
+    Raises `ConfigError` for every fault that can be found without starting a service.
     """
     flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
     named = named_settings(flags, os.environ, options.config)
@@ -34,6 +35,7 @@ def _config(named: Mapping[str, Any]) -> ServiceConfig:
     try:
         return ServiceConfig(**named)
     except ConfigError:
-        import orchestrator.models  # noqa: F401 - a model of one's own has its name from its adapter; ours need not wait for the adapters
+        # A custom model is known once its adapter is imported; the shipped names need no import.
+        import orchestrator.models  # noqa: F401
 
         return ServiceConfig(**named)

@@ -56,8 +56,8 @@ def unforeseen() -> LipSyncError:
     the log alone.
     """
     message = (
-        "the session failed in a way that nobody foresaw; the service's log says more; open "
-        "another one"
+        "internal error: the session was closed. Open a new session; see the server log for "
+        "details."
     )
     return LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, recoverable=False)
 
