@@ -1,4 +1,4 @@
-"""Command-line options, environment and file become one configuration."""
+"""Configuration of a run, from command-line options, environment and file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from orchestrator.core.config_loading import GONE, KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
-    """The configuration of this run, tried as far as that takes no service; raises
-    `ConfigError`.
+    """Build and check the configuration, as far as that needs no service.
+
+    Raises `ConfigError`, also for bad keys of the authenticator and for licences that
+    `commercial_safe` refuses.
     """
     flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
     named = named_settings(flags, os.environ, options.config)
@@ -34,6 +36,6 @@ def _config(named: Mapping[str, Any]) -> ServiceConfig:
     try:
         return ServiceConfig(**named)
     except ConfigError:
-        import orchestrator.models  # noqa: F401 - a model of one's own has its name from its adapter; ours need not wait for the adapters
+        import orchestrator.models  # noqa: F401 - names the added models; slow, and rarely needed
 
         return ServiceConfig(**named)

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-ID_RULE: Final = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
-"""What is said of a bad user, face model, session or turn id, wherever it is found."""
+ID_SYNTAX: Final = "1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
+"""Syntax of user, face model, session and turn ids, in words."""
+
+ID_RULE: Final = f"must be {ID_SYNTAX}"
+"""Error message for a bad id, the same wherever one is found."""
 
 
 class LipSyncErrorCode(StrEnum):

@@ -30,7 +30,6 @@ from orchestrator.protocol.decoding import (
     parse,
     parse_binary,
     session_of,
-    wire_fault,
 )
 from orchestrator.protocol.encoding import (
     dump,
@@ -40,6 +39,7 @@ from orchestrator.protocol.encoding import (
     video_message,
     wire_time,
 )
+from orchestrator.protocol.field_errors import wire_fault
 from orchestrator.protocol.instances import (
     DRAINING,
     EXPIRED,

@@ -253,7 +253,7 @@ async def _json(request: web.Request) -> answers.BenchmarkRequest:
     try:
         return msgspec.json.decode(body, type=answers.BenchmarkRequest)
     except msgspec.ValidationError as error:
-        raise wire_fault(error, "body") from None
+        raise wire_fault(error, answers.BenchmarkRequest, body, "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field(
             "body", f"is neither a multipart form nor valid JSON ({error})"
