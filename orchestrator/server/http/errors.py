@@ -70,8 +70,8 @@ def _told(request: web.Request, error: Exception) -> web.Response:
         logger.error("%s %s: storage failed: %s", request.method, request.path, error)
         return refused(request, LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE), 503)
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
-    message = "the service failed in a way that nobody foresaw; its log says more"
-    return refused(request, LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message), 500)
+    message = "internal error: the request failed. See the server log for details."
+    return refused(request, LipSyncError(LipSyncErrorCode.INTERNAL, message), 500)
 
 
 def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
