@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import SAMPLES
@@ -56,11 +57,10 @@ PAUSES: Final = 0.2
 """Share of a speaker's time that is silence, whose frames no model draws."""
 
 RETRY_S: Final = 3.0
-"""Between a look at a model that does not answer, or a probe that failed, and the next; after
-further failures twice as long each.
-"""
+"""Wait before the next check of a model that does not answer."""
 
-LONGEST_RETRY_S: Final = 60.0
+RETRIES: Final = Backoff(RETRY_S, 60.0)
+"""Waits after failed measurements."""
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 """This process's own, as a container sees it."""
@@ -132,21 +132,19 @@ def is_measured(config: ServiceConfig) -> bool:
 async def until_measured(
     ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]
 ) -> Capacity:
-    """The first capacity that could be measured, however long the model is away or fails: until
-    then nobody is turned away for it.
-    """
-    wait_s = RETRY_S
+    """Retry until a measurement succeeds. Admission control is off until then."""
+    wait_s = 0.0
     while True:
         while not await ready():  # noqa: ASYNC110 - its server is another process
             await asyncio.sleep(RETRY_S)
         try:
             return await measured()
         except LipSyncError as error:
+            wait_s = RETRIES.after(wait_s)
             logger.warning(
                 "capacity is not known: %s; measured again in %g s", error.message, wait_s
             )
         await asyncio.sleep(wait_s)
-        wait_s = min(2.0 * wait_s, LONGEST_RETRY_S)
 
 
 async def measure(
