@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.cli.arguments import absolute_folder, within
-
-SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Idle BLAS threads spin: with them the service costs five times as much. They are read when numpy
-is imported.
-"""
+from orchestrator.core.child_environment import use_single_threads
 
 COMMANDS: Final = {
     "serve": "serve faces over WebSocket and HTTP",
@@ -35,8 +31,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
-    for variable in SINGLE_THREADED:
-        os.environ.setdefault(variable, "1")
+    use_single_threads()
     parser = _parser()
     options = parser.parse_args(arguments)
     _open_standard_streams()
