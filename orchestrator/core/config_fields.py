@@ -109,7 +109,7 @@ def _ruled(value: Any, kind: inspect.Type) -> Any:
 
 
 def _constructed(kind: type, value: Any) -> Any:
-    """Construct the types that msgspec does not know: paths."""
+    """Construct the types that msgspec does not know: paths and models."""
     if not isinstance(value, str | kind) or not str(value) or "\0" in str(value):
         raise ValueError
     return kind(value)

@@ -46,7 +46,7 @@ def choices(kind: inspect.Type) -> tuple[str, ...]:
     match kind:
         case inspect.UnionType(types=types):
             return tuple(word for each in types for word in choices(each))
-        case inspect.EnumType(cls=cls) if cls is LipSyncModel:
+        case inspect.CustomType(cls=cls) if cls is LipSyncModel:
             return tuple(model.value for model in LipSyncModel.known())
         case inspect.EnumType(cls=cls):
             return tuple(str(member.value) for member in cls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,31 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """`[height, width, 3]`, RGB order."""
 
 
-class LipSyncModel(StrEnum):
-    """Models a client can name; the values are the wire strings. A model of your own has its name
-    by `own`.
+class LipSyncModel(str):
+    """Name of a model, as on the wire; one object per name, so that `is` compares models.
+
+    The six names below are shipped. An adapter of your own adds its name by `own`.
     """
 
-    TPSM = "tpsm"
-    WAV2LIP = "wav2lip"
-    SADTALKER = "sadtalker"
-    AUDIO2HEAD = "audio2head"
-    TPSM_NEURAL = "tpsm-neural"
-    STATIC = "static"
+    __slots__ = ()
+
+    TPSM: ClassVar[LipSyncModel]
+    WAV2LIP: ClassVar[LipSyncModel]
+    SADTALKER: ClassVar[LipSyncModel]
+    AUDIO2HEAD: ClassVar[LipSyncModel]
+    TPSM_NEURAL: ClassVar[LipSyncModel]
+    STATIC: ClassVar[LipSyncModel]
+
+    def __new__(cls, name: object) -> LipSyncModel:
+        """Return the known model of that name; raise ValueError for any other value."""
+        model = _KNOWN_MODELS.get(name) if isinstance(name, str) else None
+        if model is None:
+            raise ValueError(f"{name!r} is not a known model")
+        return model
 
     @classmethod
     def own(cls, name: str) -> LipSyncModel:
-        """The model of that wire name, known from now on wherever a model can be named. Raises
-        ValueError for a name that is none.
+        """Add a name to the known models, and return its model. Raises ValueError for bad syntax.
 
         Adapters call it in their `ModelSpec`, so that a new model needs no line here.
         """
@@ -41,26 +50,30 @@ class LipSyncModel(StrEnum):
                 f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter "
                 "first"
             )
-        if name in cls._value2member_map_:
-            return cls(name)
-        if name not in _OWN_MODELS:
-            model = str.__new__(cls, name)
-            model._name_, model._value_ = name.upper().replace("-", "_"), name
-            _OWN_MODELS[name] = model
-        return _OWN_MODELS[name]
+        return _KNOWN_MODELS.setdefault(name, str.__new__(cls, name))
 
     @classmethod
     def known(cls) -> tuple[LipSyncModel, ...]:
-        """Ours, and those that `own` has named so far."""
-        return (*cls, *_OWN_MODELS.values())
+        """Return the shipped models, and those that `own` has added so far."""
+        return tuple(_KNOWN_MODELS.values())
 
-    @classmethod
-    def _missing_(cls, value: object) -> LipSyncModel | None:
-        return _OWN_MODELS.get(value) if isinstance(value, str) else None
+    @property
+    def value(self) -> str:
+        """The name as plain text."""
+        return str(self)
 
 
-_OWN_MODELS: Final[dict[str, LipSyncModel]] = {}
+_KNOWN_MODELS: Final[dict[str, LipSyncModel]] = {}
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+LipSyncModel.TPSM = LipSyncModel.own("tpsm")
+LipSyncModel.WAV2LIP = LipSyncModel.own("wav2lip")
+LipSyncModel.SADTALKER = LipSyncModel.own("sadtalker")
+LipSyncModel.AUDIO2HEAD = LipSyncModel.own("audio2head")
+LipSyncModel.TPSM_NEURAL = LipSyncModel.own("tpsm-neural")
+LipSyncModel.STATIC = LipSyncModel.own("static")
+
+SHIPPED_MODELS: Final = LipSyncModel.known()
 
 
 class AudioFormat(StrEnum):

@@ -21,6 +21,7 @@ from orchestrator.protocol.client_messages import (
     WireAudioChunk,
     WireConfig,
     WireResolution,
+    wire_value,
 )
 from orchestrator.protocol.decoding import (
     MAX_AUDIO_BYTES,
@@ -110,4 +111,5 @@ __all__ = [
     "video_message",
     "wire_fault",
     "wire_time",
+    "wire_value",
 ]

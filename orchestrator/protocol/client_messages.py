@@ -24,6 +24,18 @@ Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+def wire_value(value: object) -> str:
+    """Encode what msgspec does not know: the names of models (its `enc_hook`)."""
+    if isinstance(value, LipSyncModel):
+        return value.value
+    raise NotImplementedError(f"{type(value).__name__} has no form on the wire")
+
+
+def record_value(kind: type, value: object) -> object:
+    """Decode what msgspec does not know (its `dec_hook`); raises ValueError for an unknown name."""
+    return kind(value)
+
+
 class WireResolution(msgspec.Struct, rename="camel"):
     """`config.resolution`."""
 

@@ -17,6 +17,7 @@ from orchestrator.protocol.client_messages import (
     Identifier,
     WireAudio,
     WireConfig,
+    record_value,
 )
 from orchestrator.protocol.field_errors import wire_fault
 
@@ -36,7 +37,7 @@ class _Naming(msgspec.Struct, rename="camel"):
 
 
 _naming: Final = msgspec.json.Decoder(_Naming)
-_decoder: Final = msgspec.json.Decoder(ClientMessage)
+_decoder: Final = msgspec.json.Decoder(ClientMessage, dec_hook=record_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
     try:
         if isinstance(fields, dict) and isinstance(fields.get("audioChunk"), dict):
             fields["audioChunk"]["data"] = ""
-        return msgspec.convert(fields, ClientMessage), payload
+        return msgspec.convert(fields, ClientMessage, dec_hook=record_value), payload
     except msgspec.ValidationError as error:
         raise wire_fault(error, ClientMessage, fields, "message") from None
 

@@ -9,9 +9,10 @@ import msgspec
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import StreamingFrame
 from orchestrator.protocol.binary_framing import join_binary
+from orchestrator.protocol.client_messages import wire_value
 from orchestrator.protocol.server_messages import ErrorMessage, ResponseVideo, ServerMessage
 
-_encoder: Final = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder(enc_hook=wire_value)
 
 
 def dump(message: ServerMessage) -> str:
@@ -48,7 +49,9 @@ def dump_binary(message: ResponseVideo) -> bytes:
     """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's
     own bytes.
     """
-    fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
+    fields = msgspec.to_builtins(
+        msgspec.structs.replace(message, frame_data=b""), enc_hook=wire_value
+    )
     del fields["frameData"]
     header = _encoder.encode(fields)
     return join_binary(header, message.frame_data)

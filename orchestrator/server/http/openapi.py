@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from orchestrator.core.types import LipSyncModel
+from orchestrator.core.types import SHIPPED_MODELS
 from orchestrator.protocol import ROUTE_HEADER, ROUTE_QUERY, ErrorMessage
 from orchestrator.server.http import schemas as answers
 
@@ -66,7 +66,7 @@ TEST: Final[Json] = {
 }
 """A tenth of a second of silence."""
 
-MODEL: Final[Json] = {"type": "string", "examples": [model.value for model in LipSyncModel]}
+MODEL: Final[Json] = {"type": "string", "examples": [model.value for model in SHIPPED_MODELS]}
 """Not an enumeration: a model of one's own has its own name."""
 
 

@@ -165,6 +165,13 @@ def test_a_number_out_of_range_is_refused_with_its_range() -> None:
         protocol.parse(text)
 
 
+def test_a_model_that_an_adapter_adds_can_be_named() -> None:
+    glow = LipSyncModel.own("glow")
+    message = protocol.parse('{"type": "switch_model", "sessionId": "s", "model": "glow"}')
+    assert isinstance(message, protocol.SwitchModel)
+    assert message.model is glow
+
+
 def test_a_bad_id_is_explained_in_words() -> None:
     with pytest.raises(LipSyncError, match="faceModelId: must be 1 to 128 characters"):
         parse_audio(changed("faceModelId", "a/b"))
