@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core.config import ConfigError, ServiceConfig
-from orchestrator.core.config_loading import GONE, KEYS, named_settings
+from orchestrator.core.config_loading import KEYS, REMOVED_KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
@@ -17,7 +17,9 @@ def settings(options: argparse.Namespace) -> ServiceConfig:
     Raises `ConfigError`, also for bad keys of the authenticator and for licences that
     `commercial_safe` refuses.
     """
-    flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
+    flags = {
+        name: value for name, value in vars(options).items() if name in KEYS or name in REMOVED_KEYS
+    }
     named = named_settings(flags, os.environ, options.config)
     config = _config(named)
     if config.asks_for_tokens:

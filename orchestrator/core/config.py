@@ -27,7 +27,7 @@ SECRET_TABLE: Final = "auth_"
 misplaced token.
 """
 
-MOST_BATCH_WINDOW_MS: Final = 100.0
+MAX_BATCH_WINDOW_MS: Final = 100.0
 """A chunk of 100 ms that waits longer meets the next one of its own session."""
 
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -163,7 +163,7 @@ class ServiceConfig:
     """Encoded frames that may wait for a slow client. Beyond it the session's work waits
     (backpressure).
     """
-    batch_window_ms: Annotated[float, Meta(ge=0, le=MOST_BATCH_WINDOW_MS)] = 25.0
+    batch_window_ms: Annotated[float, Meta(ge=0, le=MAX_BATCH_WINDOW_MS)] = 25.0
     """Longest time for which a chunk waits for those of other sessions, to form a batch. Few
     sessions never wait.
     """

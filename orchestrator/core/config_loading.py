@@ -16,8 +16,8 @@ ENVIRONMENT_PREFIX: Final = "LIPSYNC_"
 
 KEYS: Final = frozenset(entry.name for entry in fields(ServiceConfig))
 
-GONE: Final = {"workers": "run several instances behind a gateway (docs/deploy.md)"}
-"""Keys of earlier versions, and what replaces them."""
+REMOVED_KEYS: Final = {"workers": "run several instances behind a gateway (docs/deploy.md)"}
+"""Keys of earlier versions, and their replacements."""
 
 
 def named_settings(
@@ -38,8 +38,8 @@ def named_settings(
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
     for key, value in merged.items():
-        if key in GONE:
-            raise ConfigError(f"{key} was removed: {GONE[key]}")
+        if key in REMOVED_KEYS:
+            raise ConfigError(f"{key} was removed: {REMOVED_KEYS[key]}")
         if key not in KEYS:
             raise ConfigError(f"unknown configuration {_shown(key, value)}{_nearest(key)}")
     return merged

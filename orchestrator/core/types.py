@@ -1,4 +1,4 @@
-"""The nouns of the service: frozen records that travel between the stages."""
+"""Types of the service: frozen records that pass between the stages."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ SHIPPED_MODELS: Final = LipSyncModel.known()
 
 
 class AudioFormat(StrEnum):
-    """How `AudioChunk.data` is coded."""
+    """Encoding of `AudioChunk.data`."""
 
     PCM = "pcm"
     WAV = "wav"
@@ -85,14 +85,14 @@ class AudioFormat(StrEnum):
 
 
 class VideoFormat(StrEnum):
-    """How frames are coded on the wire."""
+    """Encoding of frames on the wire."""
 
     JPEG = "jpeg"
     H264 = "h264"
 
 
 class MelScale(StrEnum):
-    """How the energy of a mel band is written."""
+    """Scale of the energy of a mel band."""
 
     NATURAL_LOG = "natural_log"
     """Natural logarithm of power."""
@@ -103,8 +103,9 @@ class MelScale(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MelSpec:
-    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80
-    Slaney bands).
+    """Parameters of a log-mel spectrogram.
+
+    The defaults are the specification's: 25 ms Hann window, 10 ms hop, 80 Slaney bands.
     """
 
     n_mels: int = 80
@@ -119,17 +120,13 @@ class MelSpec:
 
     @property
     def reach_samples(self) -> int:
-        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before
-        it.
-        """
+        """Samples of row i on each side of its centre, sample `i * hop_length`."""
         return self.win_length // 2
 
 
 @dataclass(frozen=True, slots=True)
 class WaveformSpec:
-    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their
-    own.
-    """
+    """Raw 16 kHz samples in rows of `hop_length`, for models that compute their own features."""
 
     hop_length: int = 640
 
@@ -140,12 +137,12 @@ class WaveformSpec:
 
 
 FeatureSpec: TypeAlias = MelSpec | WaveformSpec
-"""What a model hears: rows of numbers, `hop_length` samples apart."""
+"""Audio features of a model: feature frames, `hop_length` samples apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """One piece of a turn's audio as the client sent it."""
+    """One chunk of a turn's audio, as the client sent it."""
 
     data: bytes
     timestamp_ms: float
@@ -176,7 +173,7 @@ class Keypoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceModel:
-    """An enrolled face: the photo and where its landmarks are."""
+    """An enrolled face: the photo and its landmarks."""
 
     id: str
     user_id: str
@@ -187,35 +184,30 @@ class FaceModel:
     quality_score: float
     created_at: str
     version: str = ""
-    """Changes whenever the stored bytes change; part of every cache key."""
+    """Changes with the stored bytes; part of every cache key."""
     embeddings: tuple[tuple[float, ...], ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model_path(self) -> str:
-        """The folder of its files in storage."""
+        """Folder of its files in the face store."""
         return f"face-models/{self.user_id}/{self.id}"
 
     @property
     def expression_templates(self) -> list[Any]:
-        """As stored: names with key points or blend shapes; empty for a face that was enrolled
-        without.
-        """
+        """Stored names with key points or blend shapes; empty where none were enrolled."""
         return list(self.metadata.get("expressionTemplates", ()))
 
     def landmarks(self) -> NDArray[np.float32]:
-        """The key points as `[n, 2]` pixels, x first."""
-        with np.errstate(
-            over="ignore"
-        ):  # beyond all numbers is infinite, which whoever uses them checks
-            return np.array(
-                [(point.x, point.y) for point in self.keypoints], dtype=np.float64
-            ).astype(np.float32)
+        """Return the key points as `[n, 2]` pixels, x first; infinite beyond float32."""
+        points = np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float64)
+        with np.errstate(over="ignore"):  # callers check for infinity
+            return points.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoGenerationConfig:
-    """How a turn's video is drawn and coded."""
+    """Settings of a turn's video."""
 
     target_fps: float = 20.0
     resolution: Resolution = Resolution(256, 256)
@@ -223,14 +215,14 @@ class VideoGenerationConfig:
     quality: int = 80
     """0..100."""
     enable_interpolation: bool = False
-    """While a model is slower than real time it draws every second frame, and those between follow
-    from the motion.
+    """While a model is slower than real time, it generates every second frame. The others are
+    interpolated along the motion.
     """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedFrame:
-    """One drawn picture and the time of the audio it shows."""
+    """One generated picture and the time of the audio it shows."""
 
     image: RgbImage
     sequence_number: int
@@ -243,12 +235,12 @@ class GeneratedFrame:
 
 @dataclass(frozen=True, slots=True)
 class StreamingFrame:
-    """One coded picture, ready for the wire."""
+    """One encoded picture, ready for the wire."""
 
     data: bytes
     sequence_number: int
     timestamp_ms: float
-    """When to present it, in the client's clock."""
+    """Presentation timestamp, in the client's clock."""
     audio_timestamp_ms: float
     format: VideoFormat
     is_keyframe: bool

@@ -1,4 +1,4 @@
-"""A client's message, read and checked: its record, or an error that names the field."""
+"""Decode and check the messages of clients; errors name the field."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from orchestrator.protocol.client_messages import (
 from orchestrator.protocol.field_errors import wire_fault
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk
-still gets a typed error.
+"""Larger messages close the socket (1009). Far above any chunk, so that an oversized chunk still
+gets a typed error.
 """
 
 MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
@@ -31,7 +31,7 @@ MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 
 
 class _Naming(msgspec.Struct, rename="camel"):
-    """As much of any message as names its session."""
+    """The session id of any message."""
 
     session_id: Identifier | None = None
 
@@ -54,7 +54,7 @@ class AudioRequest:
 
 
 def parse(text: str | bytes) -> ClientMessage:
-    """One client message; raises `LipSyncError` INVALID_MESSAGE that names the field."""
+    """Decode a text message; raises INVALID_MESSAGE that names the field."""
     try:
         message: ClientMessage = _decoder.decode(text)
     except msgspec.ValidationError as error:
@@ -68,8 +68,9 @@ def parse(text: str | bytes) -> ClientMessage:
 
 
 def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
-    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`;
-    errors as for `parse`.
+    """Decode a message of `BINARY_SUBPROTOCOL` and the raw bytes of its `data`.
+
+    Errors are those of `parse`.
     """
     header, payload = split_binary(message)
     try:
@@ -90,9 +91,7 @@ def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
 
 
 def session_of(text: str | bytes) -> str | None:
-    """The session a refused message seems to speak of, so that its error can be told to the right
-    one.
-    """
+    """Return the session id of a refused message, for its error; None without a valid one."""
     try:
         return _naming.decode(text if isinstance(text, str) else split_binary(text)[0]).session_id
     except LipSyncError:
@@ -102,8 +101,9 @@ def session_of(text: str | bytes) -> str | None:
 
 
 def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
-    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary
-    message's audio, else base64 is decoded.
+    """Check sizes and ranges of an audio message; raises INVALID_MESSAGE that names the field.
+
+    `payload` is the audio of a binary message; without it base64 is decoded.
     """
     wire = message.audio_chunk
     if max(len(payload or b""), len(wire.data) * 3 // 4 - 3) > MAX_AUDIO_BYTES:
@@ -146,7 +146,7 @@ def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequ
 
 
 def check_config(config: WireConfig) -> None:
-    """Ranges of the `config` object."""
+    """Check the ranges of the `config` object; raises INVALID_MESSAGE."""
     if config.target_fps is not None:
         _check_range("config.targetFps", config.target_fps, 15, 25)
     if config.quality is not None:
