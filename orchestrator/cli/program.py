@@ -9,11 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.cli.commands import Command, parser
-
-SINGLE_THREADED: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Idle BLAS threads spin: with them the service costs five times as much CPU. The libraries read
-these variables when numpy is imported.
-"""
+from orchestrator.core.child_environment import use_single_threads
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells report it."""
@@ -21,8 +17,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    for variable in SINGLE_THREADED:
-        os.environ.setdefault(variable, "1")
+    use_single_threads()
     parsed = parser().parse_args(arguments)
     _open_standard_streams()
     _print_any_text()

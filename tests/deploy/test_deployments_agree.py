@@ -31,7 +31,7 @@ from kubernetes_files import (
 from monitoring_files import RULES, recorded
 
 from orchestrator.core.config import ServiceConfig
-from orchestrator.core.config_loading import load_config
+from orchestrator.core.config_loading import named_settings
 from orchestrator.server.app import SHUTDOWN_TIMEOUT_S
 from orchestrator.server.websocket import FAREWELL_S
 
@@ -268,7 +268,9 @@ def test_settings_are_those_of_the_service() -> None:
     known = {f"LIPSYNC_{field.name.upper()}" for field in fields(ServiceConfig)}
     given = settings("base")
     assert set(given) - known <= {DRAIN}
-    load_config({}, {name: value for name, value in given.items() if name in known}, None)
+    ServiceConfig(
+        **named_settings({}, {name: value for name, value in given.items() if name in known}, None)
+    )
 
 
 def test_a_bucket_takes_the_place_of_the_volume(tmp_path: Path) -> None:

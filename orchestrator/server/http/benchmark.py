@@ -73,7 +73,7 @@ async def _json(request: web.Request) -> schemas.BenchmarkRequest:
     try:
         return msgspec.json.decode(body, type=schemas.BenchmarkRequest)
     except msgspec.ValidationError as error:
-        raise wire_fault(error, "body") from None
+        raise wire_fault(error, schemas.BenchmarkRequest, body, "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field(
             "body", f"is neither a multipart form nor valid JSON ({error})"

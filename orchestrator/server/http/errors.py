@@ -39,7 +39,7 @@ CODE_OF: Final[dict[int, LipSyncErrorCode]] = {
 
 NOT_FOUND: Final = "no such path; see /v1/openapi.json"
 NO_STORAGE: Final = "the face storage does not respond: retry later, or contact the operator"
-INTERNAL: Final = "internal error: see the service's log for details"
+INTERNAL: Final = "internal error: the request failed. See the server log for details."
 
 
 @web.middleware
@@ -72,7 +72,7 @@ def _converted(request: web.Request, error: Exception) -> web.Response:
         failure = LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE)
         return error_response(request, failure, 503)
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
-    failure = LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, INTERNAL)
+    failure = LipSyncError(LipSyncErrorCode.INTERNAL, INTERNAL)
     return error_response(request, failure, 500)
 
 

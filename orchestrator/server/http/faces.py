@@ -10,7 +10,7 @@ from aiohttp import web
 
 from orchestrator.core.errors import invalid_field
 from orchestrator.core.types import FaceModel, LipSyncModel
-from orchestrator.faces.enrolment.enrol import enrol_photo
+from orchestrator.faces.enrolment.enrol import MAX_PHOTO_BYTES, enrol_photo
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.protocol import WireResolution
@@ -18,8 +18,6 @@ from orchestrator.server.http import schemas
 from orchestrator.server.http.context import CONFIG, SERVICE, json_response, text_field
 from orchestrator.server.http.uploads import Upload, read_form, upload_of
 from orchestrator.sessions.first_faces import FIRST_SIZE, OTHER_SIZES
-
-MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024
 
 PREVIEW_QUALITY: Final = 90
 """JPEG quality of the preview, 1 to 100."""

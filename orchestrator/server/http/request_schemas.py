@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from orchestrator.core.types import LipSyncModel
+from orchestrator.core.types import SHIPPED_MODELS
 from orchestrator.protocol import ROUTE_HEADER, ROUTE_QUERY
 from orchestrator.server.http.route import Json
 
 ID: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"}
 """Stricter than the service: it also accepts ids that begin with a dot, except `.` and `..`."""
 
-MODEL: Final[Json] = {"type": "string", "examples": [model.value for model in LipSyncModel]}
+MODEL: Final[Json] = {"type": "string", "examples": [model.value for model in SHIPPED_MODELS]}
 """Not an enumeration: a custom model has a name of its own."""
 
 PATH_PARAMETERS: Final[dict[str, Json]] = {

@@ -13,7 +13,7 @@ from project_root import ROOT
 
 from orchestrator import protocol
 from orchestrator.core.config import ServiceConfig
-from orchestrator.core.config_loading import load_config
+from orchestrator.core.config_loading import named_settings
 from orchestrator.faces import image_decoding, revalidation
 from orchestrator.faces.storage import circuit_breaker, executor
 from orchestrator.server.http import benchmark, faces, recordings, uploads
@@ -63,7 +63,7 @@ def test_the_configuration_loads(tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     file = tmp_path / "lipsync.toml"
     file.write_text(text)
-    config = load_config({}, {}, file)
+    config = ServiceConfig(**named_settings({}, {}, file))
     assert config.asks_for_tokens
     assert config.auth_tokens == {"a-long-random-token": "ann"}
 
