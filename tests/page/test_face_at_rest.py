@@ -161,7 +161,7 @@ def test_a_face_whose_turn_was_lost_is_at_rest_and_the_page_goes_on_saying_why(
         page.locator('[data-sample="how-it-works.wav"]').click()
         page.evaluate("window.probe.untilOpen('demo', 12)")
         page.evaluate(
-            "window.lipsync.client._userId = 'somebody-else'"
+            "window.lipsync.client._session._userId = 'somebody-else'"
         )  # the service refuses, as it does once the session is gone
         wire.cut()
         wait_for(

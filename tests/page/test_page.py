@@ -381,7 +381,7 @@ def test_a_session_that_the_service_let_go_of_is_told_and_the_next_turn_speaks(
         page.locator('[data-sample="how-it-works.wav"]').click()
         wait_for_state(page, "speaking")
         page.evaluate(
-            "window.lipsync.client._userId = 'somebody-else'"
+            "window.lipsync.client._session._userId = 'somebody-else'"
         )  # the service refuses, as it does once the session is gone
         wire.cut()
         expect(page.locator("#problem")).to_contain_text("connection was lost")
