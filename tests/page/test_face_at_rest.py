@@ -28,28 +28,37 @@ PROBE = """() => {
     const { width, height } = picture;
     small.drawImage(picture, width * 0.3, height * 0.5, width * 0.4, height * 0.35, 0, 0, 16, 16);
     const { data } = small.getImageData(0, 0, 16, 16);
-    return Array.from({ length: 256 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
+    const grey = (i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3;
+    return Array.from({ length: 256 }, (_, i) => grey(i));
   };
   const canvas = document.getElementById("face");
   const apart = (one, other) => Math.max(...one.map((value, i) => Math.abs(value - other[i])));
   const probe = { posters: {}, messages: {}, fades: 0, grid, apart };
-  probe.fromRest = (face) => (probe.posters[face] ? apart(grid(canvas), grid(probe.posters[face])) : NaN);
+  probe.fromRest = (face) =>
+    probe.posters[face] ? apart(grid(canvas), grid(probe.posters[face])) : NaN;
   probe.nextRefresh = () => new Promise(requestAnimationFrame);
   probe.untilOpen = async (face, grey) => {
     const { stats } = window.lipsync;
     const until = performance.now() + 120000;
-    while (!(stats.state === "speaking" && stats.turn.framesDrawn > 0 && probe.fromRest(face) > grey)) {
+    const speaks = () => stats.state === "speaking" && stats.turn.framesDrawn > 0;
+    const sample = document.querySelector('[data-sample="how-it-works.wav"]');
+    while (!(speaks() && probe.fromRest(face) > grey)) {
       // Where a busy machine was too late for every picture of a sample, it is spoken once more.
-      if (stats.state === "idle" && stats.turn.metrics) document.querySelector('[data-sample="how-it-works.wav"]').click();
-      if (performance.now() > until) throw new Error(`the mouth stays closed: ${JSON.stringify(stats.turn)}`);
+      if (stats.state === "idle" && stats.turn.metrics) sample.click();
+      if (performance.now() > until) {
+        throw new Error(`the mouth stays closed: ${JSON.stringify(stats.turn)}`);
+      }
       await probe.nextRefresh();
     }
   };
   window.lipsync.client.addEventListener("poster", async ({ detail }) => {
     probe.messages[detail.faceModelId] = detail;
-    probe.posters[detail.faceModelId] = await createImageBitmap(new Blob([detail.data], { type: "image/jpeg" }));
+    const coded = new Blob([detail.data], { type: "image/jpeg" });
+    probe.posters[detail.faceModelId] = await createImageBitmap(coded);
   });
-  const fades = new MutationObserver((changes) => changes.forEach(({ addedNodes }) => (probe.fades += addedNodes.length)));
+  const fades = new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) probe.fades += addedNodes.length;
+  });
   fades.observe(document.getElementById("frame"), { childList: true });
   window.probe = probe;
 }"""
@@ -246,11 +255,12 @@ def test_a_photo_that_loads_slowly_does_not_take_the_place_of_the_resting_pictur
       const { Stage } = await import("/demo/stage.js");
       const stage = new Stage();
       const make = window.createImageBitmap;
+      const face = "/v1/users/demo/face-models/demo/preview.jpg";
       window.createImageBitmap = async (...photo) => {
-        stage.keep("/v1/users/demo/face-models/demo/preview.jpg", await make(new ImageData(32, 32)));
+        stage.keep(face, await make(new ImageData(32, 32)));
         return make(...photo);
       };
-      await stage.showFace("/v1/users/demo/face-models/demo/preview.jpg");
+      await stage.showFace(face);
       return document.getElementById("face").width;
     }"""
     assert page.evaluate(script) == 32
