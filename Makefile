@@ -67,6 +67,7 @@ types: install-dev types-page
 JAVASCRIPT := tools/javascript
 NODE_BIN := $(JAVASCRIPT)/node_modules/.bin
 PAGE_SCRIPTS := 'orchestrator/server/static/**/*.js' '$(JAVASCRIPT)/*.js'
+PAGE := orchestrator/server/static/index.html
 IF_NPM = command -v npm >/dev/null || { echo "$@: skipped, npm is missing; install Node.js 18 or newer"; exit 0; }
 
 $(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
@@ -74,7 +75,7 @@ $(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
 
 lint-page: $(JAVASCRIPT)/node_modules/.installed
 	@$(IF_NPM); set -x; \
-	$(NODE_BIN)/prettier --config $(JAVASCRIPT)/prettier.json --check --log-level warn $(PAGE_SCRIPTS) && \
+	$(NODE_BIN)/prettier --config $(JAVASCRIPT)/prettier.json --check --log-level warn $(PAGE) $(PAGE_SCRIPTS) && \
 	$(NODE_BIN)/eslint --config $(JAVASCRIPT)/eslint.config.js $(PAGE_SCRIPTS)
 
 types-page: $(JAVASCRIPT)/node_modules/.installed
