@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 PATIENCE_MS = 60_000
-"""For what must happen at all."""
+"""Limit for what must happen at all."""
 
 _CLIENT = """
 const { LipSyncClient, unpackMessage } = await import("/demo/client.js");

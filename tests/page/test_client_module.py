@@ -1,6 +1,4 @@
-"""The browser's client over a real socket: messages about turns that were given up or refused once
-a connection was lost.
-"""
+"""Browser client on a real socket: turns given up or refused while a connection is lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Between turns, and while pictures stay away, the face on the page is at rest: nobody stands there
-with an open mouth.
-"""
+"""Face at rest between turns and while no picture comes: its mouth is closed."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from relay import relay
 from orchestrator.core.paths import SAMPLES
 
 PATIENCE_MS = 120_000
-"""For what must happen at all."""
+"""Limit for what must happen at all."""
 
 PROBE = """() => {
   const small = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
@@ -62,7 +60,7 @@ PROBE = """() => {
   fades.observe(document.getElementById("frame"), { childList: true });
   window.probe = probe;
 }"""
-"""Compares what is on the canvas with the resting pictures that the service sent."""
+"""Compares the canvas with the resting pictures that the service sent."""
 
 INTERRUPT = """async ([face, grey]) => {
   // Escape, pressed and looked at between two refreshes, so that no frame comes between.
@@ -105,7 +103,7 @@ def wait_for(page: Page, truth: str) -> None:
 
 
 def interrupt(page: Page, face: str = "demo") -> dict[str, Any]:
-    """Speaks a sample, stops it while the mouth is open, and says what was on screen right then."""
+    """Speak a sample and stop it while the mouth is open; returns what was on screen then."""
     page.locator('[data-sample="how-it-works.wav"]').click()
     seen: dict[str, Any] = page.evaluate(INTERRUPT, [face, OPEN])
     wait_for(page, "window.lipsync.stats.state === 'idle' && !document.querySelector('.fading')")

@@ -1,6 +1,4 @@
-"""The browser's client in front of several instances: one shuts down, or a connection comes back to
-another one.
-"""
+"""Browser client with several instances: one shuts down, or a connection leads to another one."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ def gateway(pair: list[tuple[str, psutil.Process]]) -> Iterator[Relay]:
 
 
 def run(page: Page, gateway: Relay, script: str, terminate: psutil.Process) -> Any:
-    """What `script` returns; `await shutDown()` in it ends an instance."""
+    """Result of `script`; `await shutDown()` in it ends an instance."""
     page.expose_function("shutDown", terminate.terminate)
     return run_client(page, gateway.url, RECORDED, script)
 

@@ -1,6 +1,4 @@
-"""The page against the real service in a real browser: what a visitor does, and what they then see
-and hear.
-"""
+"""The page with the real service in a real browser: a visitor's actions and their results."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from orchestrator.core.paths import PAGE
 SAMPLE = PAGE / "samples" / "hello.wav"
 
 PATIENCE_MS = 120_000
-"""For what must happen at all; how fast it happens is measured in the page."""
+"""Limit for what must happen at all; the page measures how fast it happens."""
 
 MOUTH_CHANGE = """async (durationMs) => {
   // Mean grey of a grid over the lower middle of the face, watched from refresh to refresh.
@@ -47,7 +45,7 @@ MOUTH_CHANGE = """async (durationMs) => {
 """Grey levels by which the most moving spot around the mouth varies."""
 
 MOST_OFFSET_MS = 45
-"""Of 95 in 100 frames, either way."""
+"""Largest offset of 95 in 100 frames, either way."""
 
 SMOOTH_MS = 25.0
 """Longest time between two refreshes of a screen that has nothing else to do."""
@@ -91,7 +89,7 @@ def open_page(page: Page, url: str) -> None:
 
 
 def drop(page: Page, file: Path, media_type: str) -> None:
-    """Lets go of a file over the page, as a mouse would."""
+    """Drop a file on the page, as a mouse would."""
     script = """([base64, name, type]) => {
       const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
       const dataTransfer = new DataTransfer();

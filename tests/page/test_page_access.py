@@ -1,4 +1,4 @@
-"""The page and its module where the service asks for a token, and on a page of another origin."""
+"""The page and its module where the service requires a token, and on a page of another origin."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The page's pure parts with a clock that the test moves: which frame is drawn when, and how sound
-is cut and coded.
-"""
+"""Modules of the page alone: frame scheduling on a clock that the test moves, coding of sound."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from orchestrator.core.paths import PAGE
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are no news."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
