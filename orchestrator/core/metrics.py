@@ -9,6 +9,7 @@ from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.tracing import span
 
 LATENCY_BUCKETS_S = (
@@ -160,7 +161,13 @@ class Metrics:
         self.draining = self._gauge(
             "lipsync_draining", "1 while the instance shuts down: nothing new begins, turns end"
         )
-        self.errors_total = self._counter("lipsync_errors_total", "Errors told to clients", "code")
+        self.errors_total = self._counter(
+            "lipsync_errors_total", "Errors told to clients", "code", "reason"
+        )
+        for (
+            code
+        ) in LipSyncErrorCode:  # a series that begins with 1 has no increase for Prometheus' rate()
+            self.errors_total.labels(code.value, "")
 
     def _triton(self) -> None:
         self.triton_batch_size = self._gauge(
@@ -212,6 +219,13 @@ class Metrics:
         if child is None:
             child = self._stage_children[name, model] = self.stage_seconds.labels(name, model)
         child.observe(seconds)
+
+    def count_error(self, error: LipSyncError) -> None:
+        """Count one error sent to a client.
+
+        `details.reason` tells the refusals of a draining instance from those for want of room.
+        """
+        self.errors_total.labels(error.code.value, error.details.get("reason", "")).inc()
 
     def count_frame(self, model: str, video_format: str) -> None:
         """One frame left."""
