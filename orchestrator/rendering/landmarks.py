@@ -33,8 +33,6 @@ RIGHT_EYE_UPPER: Final = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 RIGHT_EYE_LOWER: Final = (33, 7, 163, 144, 145, 153, 154, 155, 133)
 LEFT_EYE_UPPER: Final = (362, 398, 384, 385, 386, 387, 388, 466, 263)
 LEFT_EYE_LOWER: Final = (362, 382, 381, 380, 374, 373, 390, 249, 263)
-RIGHT_BROW: Final = (70, 63, 105, 66, 107)
-LEFT_BROW: Final = (336, 296, 334, 293, 300)
 
 UNUSABLE_POINTS: Final = (ValueError, ArithmeticError, LookupError, cv2.error)
 """What the geometry of a face raises where its points make no mouth, no eye or no head."""

@@ -56,7 +56,7 @@ class SocketSink:
 
     async def send_error(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, count it and log it; the log does not repeat what the client sent."""
-        self._metrics.errors_total.labels(error.code.value).inc()
+        self._metrics.count_error(error)
         is_clients = str(error) == error.message
         logged = error.details.get("field", "-") if is_clients else str(error)
         with session_logged(session_id or ""):

@@ -4,6 +4,7 @@ their messages.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Final
@@ -27,8 +28,16 @@ logger = logging.getLogger(__name__)
 PATIENCE_S: Final = 10.0
 """A client that exceeds the rate limit for so long is sent an error."""
 
+FAREWELL_S: Final = 5.0
+"""Time in which a client that is sent away must read what is unsent and the close frame. Then its
+connection is cut, so that no client delays a graceful shutdown.
+"""
+
 CLOSED_BY_CLIENT: Final = (0, 1000)
 """Codes of a close frame by which a client ends its sessions: none, and normal closure."""
+
+
+_FAREWELL: Final = b"this instance is shutting down; connect again"
 
 
 class Connection(SocketSink):
@@ -223,10 +232,15 @@ class Connection(SocketSink):
         self._is_closing = True
 
     async def send_away(self) -> None:
-        """Close the connection with the code by which the client connects again at once."""
-        await self._socket.close(
-            code=protocol.RESTART_CODE, message=b"this instance is shutting down; connect again"
-        )
+        """Close the connection with the code by which the client connects again at once; cut it if
+        the client reads nothing for `FAREWELL_S`.
+        """
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._socket.close(code=protocol.RESTART_CODE, message=_FAREWELL)
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
 
 
 def _too_many(max_messages_per_s: float) -> LipSyncError:

@@ -15,6 +15,7 @@ from typing import Final
 
 import grpc
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.inference.embedded.control_client import Control
 from orchestrator.inference.embedded.fault_detection import FaultFinder
 from orchestrator.inference.embedded.process import ServerProcess, give_way, kill_stubs
@@ -22,9 +23,8 @@ from orchestrator.inference.embedded.readiness import READY, Admission
 
 LOG = logging.getLogger(__name__)
 
-RETRY_FIRST_S: Final = 5.0
-RETRY_LAST_S: Final = 60.0
-"""Waits before trying again to load a model that could not be loaded, doubling."""
+RETRIES: Final = Backoff(5.0, 60.0)
+"""Waits before another attempt to load a model."""
 
 LOOK_S: Final = 0.1
 """How often a heavy model's backend processes are looked for while it is being loaded."""
@@ -56,7 +56,7 @@ class BackgroundLoader:
         """
         self._admission.withdraw(reason, model)
         self._faults.forget(model)
-        if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
+        if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRIES.max_s:
             self._waits_s.pop(model, None)
         self._postpone(model, first_s=0.0)
         LOG.warning("%s: %s; loading it again in the background", model, reason)
@@ -80,7 +80,7 @@ class BackgroundLoader:
 
     def _postpone(self, model: str, *, first_s: float) -> None:
         wait_s = self._waits_s.get(model, first_s)
-        self._waits_s[model] = min(max(2.0 * wait_s, RETRY_FIRST_S), RETRY_LAST_S)
+        self._waits_s[model] = RETRIES.after(wait_s)
         self._due_s[model] = asyncio.get_running_loop().time() + wait_s
 
     async def _try(self, model: str) -> None:
@@ -92,7 +92,7 @@ class BackgroundLoader:
             reason = f"{type(error).__name__}: {error}"
         self._admission.accept(model, reason, quiet=bool(self._admission.absent(model)))
         if reason != READY:
-            self._postpone(model, first_s=RETRY_FIRST_S)
+            self._postpone(model, first_s=RETRIES.first_s)
             return
         LOG.info("model %s is ready", model)
         if model not in self._ready_at_s:

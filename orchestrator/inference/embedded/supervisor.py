@@ -22,9 +22,10 @@ from typing import Final
 
 import grpc
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded.background_loader import RETRY_FIRST_S, BackgroundLoader
+from orchestrator.inference.embedded.background_loader import RETRIES, BackgroundLoader
 from orchestrator.inference.embedded.control_client import CannotRun, Control, ServerFailed
 from orchestrator.inference.embedded.fault_detection import Fault, FaultFinder
 from orchestrator.inference.embedded.process import (
@@ -49,8 +50,8 @@ REPEAT_S: Final = 30.0
 STABLE_S: Final = 2.0
 """A server that served this long was sound: if it ends it is started again at once."""
 
-BACK_OFF_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
-"""Waits before the first, second ... restart in a row; the last one repeats."""
+RESTARTS: Final = Backoff(0.25, 5.0)
+"""Waits before the second and later restarts in a row; the first one is made at once."""
 
 FIRST_START_TIMEOUT_S: Final = 60.0
 
@@ -233,7 +234,7 @@ class EmbeddedTriton:
         self._lease.release()
 
     async def _supervise(self) -> None:
-        now, failures = asyncio.get_running_loop().time, 0
+        now, wait_s = asyncio.get_running_loop().time, 0.0
         while True:
             self._serving_since = float("inf")
             try:
@@ -254,8 +255,10 @@ class EmbeddedTriton:
             except Exception as error:
                 self.last_fault = repr(error)
                 LOG.exception("the supervisor of tritonserver failed; starting it again")
-            failures = 1 if now() - self._serving_since > STABLE_S else failures + 1
-            await self._replace(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
+            if now() - self._serving_since > STABLE_S:
+                wait_s = 0.0
+            await self._replace(wait_s)
+            wait_s = RESTARTS.after(wait_s)
 
     async def _bring_up(self, control: Control) -> None:
         learning = (
@@ -287,7 +290,7 @@ class EmbeddedTriton:
         self._loader = BackgroundLoader(self._admission, self._process, control, self._faults)
         failed = [model for model in self._first if self._admission.reasons[model]]
         self._loader.take(self._later)
-        self._loader.take(failed, after_s=RETRY_FIRST_S)
+        self._loader.take(failed, after_s=RETRIES.first_s)
         self._tasks = {asyncio.create_task(self._loader.run(), name="load models")}
         try:
             await self._watch_and_heal(control)

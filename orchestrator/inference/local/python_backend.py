@@ -123,10 +123,6 @@ class InferenceResponse:
         """Empty where there is an error."""
         return self._outputs
 
-    def has_error(self) -> bool:
-        """Whether it failed."""
-        return self._error is not None
-
     def error(self) -> TritonError | None:
         """Why it failed."""
         return self._error
