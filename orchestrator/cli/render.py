@@ -30,7 +30,7 @@ from orchestrator.inference import ContractError
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
-from orchestrator.pipeline.offline_renderer import PATIENCE_MS, OfflineRenderer, Wish
+from orchestrator.pipeline.offline_renderer import DEADLINE_MS, OfflineRenderer, Wish
 from orchestrator.pipeline.render_mp4 import film, frames_of
 
 PHOTO_USER: Final = "local"
@@ -103,7 +103,7 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
         repository = read_repository(config.model_repository)
         async with open_inference(config) as inference:
             began = time.monotonic()
-            faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
+            faces = FaceModelCacheService(store, encoding_deadline_s=DEADLINE_MS / 1000.0)
             renderer = OfflineRenderer(config, faces, inference, repository, Metrics())
             frames = await _write(renderer, wish, sound, options.output)
             return _Result(frames, sound.duration_s, time.monotonic() - began)

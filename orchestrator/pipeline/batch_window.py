@@ -1,9 +1,8 @@
-"""Lets the chunks of several sessions begin together: their requests reach Triton as a batch, and
-the work finds warm caches.
+"""Batch window: chunks of several sessions begin together, so that Triton can batch them.
 
-A server fuses what lies in its queue at the same moment, and sessions whose chunks come ten times a
-second at moments of their own hardly ever meet there. So where company is to be expected, a chunk
-waits for the end of a short window that all sessions share.
+Triton batches the requests that are in its queue at the same moment. Chunks of independent sessions
+rarely meet there. If enough chunks are expected, each waits for the end of a short window that all
+sessions share.
 """
 
 from __future__ import annotations
@@ -13,37 +12,35 @@ import math
 from collections import deque
 from typing import Final
 
-RECENT: Final = 32
-"""So many chunks tell how busy the service is: those of 0.2 s with sixteen sessions, of 3 s with
-one.
-"""
+RECENT_CHUNKS: Final = 32
+"""Chunks from which the arrival rate is estimated: 0.2 s with sixteen sessions, 3 s with one."""
 
-COMPANY: Final = 1.5
-"""Chunks that have to be expected in a window for the wait to be worth it."""
+MIN_CHUNKS_PER_WINDOW: Final = 1.5
+"""Wait for a batch only if at least this many chunks are expected in the window."""
 
 
 class BatchWindow:
-    """One for all sessions of a process."""
+    """Window shared by all sessions of a process."""
 
     def __init__(self, window_ms: float) -> None:
-        """With 0 nobody waits."""
+        """No chunk waits with a window of 0 ms."""
         self._window_s = window_ms / 1000.0
-        self._recent_s: deque[float] = deque(maxlen=RECENT)
+        self._recent_s: deque[float] = deque(maxlen=RECENT_CHUNKS)
         self._end: asyncio.Future[None] | None = None
 
     async def gather(self, arrived_s: float) -> None:
-        """Waits for the end of the window; not where few sessions speak, nor for a chunk that has
-        waited a window already.
+        """Wait for the end of the window, unless few sessions speak or the chunk has already waited
+        as long.
         """
         now = asyncio.get_running_loop().time()
         self._recent_s.append(now)
-        if self._has_company(now) and now - arrived_s < self._window_s:
+        if self._is_worth_it(now) and now - arrived_s < self._window_s:
             await asyncio.shield(self._end_of_window(now))
 
-    def _has_company(self, now: float) -> bool:
-        if len(self._recent_s) < RECENT:
+    def _is_worth_it(self, now: float) -> bool:
+        if len(self._recent_s) < RECENT_CHUNKS:
             return False
-        return RECENT * self._window_s >= COMPANY * (now - self._recent_s[0])
+        return RECENT_CHUNKS * self._window_s >= MIN_CHUNKS_PER_WINDOW * (now - self._recent_s[0])
 
     def _end_of_window(self, now: float) -> asyncio.Future[None]:
         if self._end is None or self._end.done():

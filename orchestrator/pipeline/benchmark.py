@@ -42,16 +42,16 @@ GpuMemory: TypeAlias = Callable[[], Awaitable[float | None]]
 
 
 async def no_gpu() -> None:
-    """The memory of GPUs where no Triton is asked."""
+    """GPU memory where no Triton reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """One model's figures; latencies are those of chunks of two frames."""
+    """Figures of one model; latencies are those of batches of two frames."""
 
     model: LipSyncModel
     test_duration_ms: float
-    """Of the audio."""
+    """Duration of the audio."""
     frames_generated: int
     average_latency_ms: float
     max_latency_ms: float
@@ -59,9 +59,7 @@ class BenchmarkResult:
     quality_score: float
     """0..1."""
     gpu_memory_peak_mb: float | None
-    """Most that was in use on Triton's GPUs while the model drew, other models included; None where
-    no Triton reports a GPU.
-    """
+    """Peak memory in use on Triton's GPUs meanwhile, other models included; None without a GPU."""
     is_recommended: bool = False
 
 
@@ -154,9 +152,7 @@ def _test(chunks: Sequence[AudioChunk]) -> Turn:
 
 @contextlib.asynccontextmanager
 async def _peak_of(gpu_memory: GpuMemory) -> AsyncIterator[list[float]]:
-    """What the GPUs held meanwhile, look by look; the last look is one that Triton measured after
-    the work.
-    """
+    """Samples of the GPUs' memory meanwhile; Triton measures the last one after the work."""
     looks: list[float] = []
 
     async def watch() -> None:
@@ -190,7 +186,7 @@ def _result(spec: ModelSpec, turn: Turn, latencies_ms: Sequence[float]) -> Bench
 
 
 def _with_recommendation(results: Sequence[BenchmarkResult]) -> list[BenchmarkResult]:
-    """The best picture of those that keep up on average; the fastest where none does."""
+    """Recommend the best quality of the models that keep up on average, or else the fastest."""
     if not results:
         return []
     budget_ms = BUDGET_SHARE * 1000.0 * CHUNK_FRAMES / VideoGenerationConfig().target_fps

@@ -1,4 +1,4 @@
-"""How many speaking faces this machine carries: CPU time of the default model's frames, measured
+"""Capacity of this machine in speaking faces: CPU time per frame of the default model, measured
 once through the real inference.
 """
 
@@ -33,26 +33,26 @@ SPEECH: Final = SAMPLES / "hello.wav"
 
 CHUNKS: Final = 20
 CHUNK_S: Final = 0.1
-"""Two seconds of speech a round, as a live session would send it."""
+"""Two seconds of speech per round, in chunks like those of a live session."""
 
-LONGEST_S: Final = 1.0
-"""No round begins later; the first one always runs to its end."""
+MAX_S: Final = 1.0
+"""No round begins later. The first one always completes."""
 
 ROUNDS: Final = 5
-"""The cheapest one counts: the others shared the machine with something else."""
+"""Most rounds. The cheapest one counts: the others shared the machine with other work."""
 
-WATCHED_S: Final = 0.2
-"""Beside each round: what goes on without it (models being loaded, sessions) is not counted against
-it.
+BASELINE_S: Final = 0.2
+"""Time before each round in which the other load (sessions, models that load) is measured; it is
+subtracted.
 """
 
 SENDING_MS: Final = 0.6
-"""CPU time of a frame on top of drawing it: the stages receive, decode, encode (JPEG at 256 x 256)
+"""CPU time of a frame besides its generation: the stages receive, decode, encode (JPEG, 256 x 256)
 and send of `lipsync bench`.
 """
 
 PAUSES: Final = 0.2
-"""Share of a speaker's time that is silence, whose frames no model draws."""
+"""Share of a speaker's time that is silence, for which no model generates frames."""
 
 RETRY_S: Final = 3.0
 """Wait before the next check of a model that does not answer."""
@@ -63,18 +63,18 @@ RETRIES: Final = Backoff(RETRY_S, 60.0)
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the probe found."""
+    """Result of the probe."""
 
     faces: int
-    """That may speak at once, each at `fps`."""
+    """Faces that may speak at once, each at `fps`."""
     cpu_ms_per_frame: float
-    """Drawing and sending."""
+    """Generation and sending."""
     cores: float
     fps: float
 
 
 def capacity_of(drawing_ms: float, cores: float, fps: float) -> Capacity:
-    """From CPU milliseconds per drawn frame; never less than one face."""
+    """Capacity from the CPU milliseconds per generated frame; at least one face."""
     cost_ms = max(drawing_ms, 0.0) + SENDING_MS
     return Capacity(
         max(1, math.floor(cores * 1000.0 / (cost_ms * fps * (1.0 - PAUSES)))), cost_ms, cores, fps
@@ -83,14 +83,14 @@ def capacity_of(drawing_ms: float, cores: float, fps: float) -> Capacity:
 
 def cost_of_round(spent_s: float, wall_s: float, beside: float, frames: int) -> float:
     """CPU milliseconds per frame of a round that took `wall_s`, while `beside` cores were busy with
-    something else.
+    other work.
     """
     return 1000.0 * max(0.0, spent_s - beside * wall_s) / frames
 
 
 def is_measured(config: ServiceConfig) -> bool:
-    """True where the probe tells the capacity. With a Triton elsewhere it would count only the
-    orchestrator's own CPU.
+    """True if the probe is enabled and applies. With a Triton on another machine it would measure
+    the CPU of this process only.
     """
     return config.capacity_probe and not config.triton_urls
 
@@ -116,14 +116,14 @@ async def until_measured(
 async def measure(
     adapter: ModelAdapter, faces: FaceModelCacheService, video: VideoGeneratorService
 ) -> Capacity:
-    """Draw the shipped face for about a second. Counts for no statistics; raises `LipSyncError`
-    where the model does not draw.
+    """Measure with the shipped face for about a second. The results count for no statistics; raises
+    `LipSyncError` if the model generates nothing.
     """
     face = await faces.load_face_model(DEMO_USER, DEMO_FACE)
     speech, quiet = await asyncio.to_thread(_speech), VideoGeneratorService(video.inference)
     benchmark = Benchmark([adapter], faces, quiet, PerformanceTracker())
     began_s, costs_ms = time.monotonic(), list[float]()
-    while not costs_ms or (len(costs_ms) < ROUNDS and time.monotonic() - began_s < LONGEST_S):
+    while not costs_ms or (len(costs_ms) < ROUNDS and time.monotonic() - began_s < MAX_S):
         beside = await _beside()
         spent_s, round_s = cpu_s(), time.monotonic()
         results = await benchmark.run(face, speech)
@@ -141,7 +141,7 @@ async def measure(
 
 
 def cpu_s() -> float:
-    """CPU seconds so far of this process and, where psutil is there, of those below it: the
+    """CPU seconds so far of this process and, if psutil is installed, of its child processes: the
     embedded server and its backends.
     """
     try:
@@ -162,9 +162,9 @@ def cpu_s() -> float:
 
 
 async def _beside() -> float:
-    """Cores that this process and those below it keep busy without a round."""
+    """Cores that this process and its children keep busy without a round."""
     spent_s, began_s = cpu_s(), time.monotonic()
-    await asyncio.sleep(WATCHED_S)
+    await asyncio.sleep(BASELINE_S)
     return (cpu_s() - spent_s) / (time.monotonic() - began_s)
 
 

@@ -1,6 +1,4 @@
-"""How the models fare: latency and success of each, and a circuit breaker that opens when one
-fails.
-"""
+"""Latency statistics and circuit breakers of the models."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
 
 HISTORY: Final = 256
-"""Chunks remembered per model."""
+"""Batches remembered per model."""
 
 FIRST_PROBE_S: Final = 0.25
 """A failed model is asked again after this time, later ones after twice the time, up to
@@ -65,7 +63,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class ModelPerformance:
-    """What is known of one model's recent chunks."""
+    """Figures of one model's recent batches."""
 
     model: LipSyncModel
     average_latency_ms: float
@@ -90,7 +88,7 @@ class ModelPerformance:
     gpu_utilization: float | None = None
     """0..1, of the GPUs that the model runs on, other models included; None without one."""
     memory_usage_mb: float | None = None
-    """What the model's backend processes hold, or else what is used of its GPUs, other models
+    """Memory of the model's backend processes, or else in use on its GPUs, other models
     included.
     """
 
@@ -137,7 +135,7 @@ class PerformanceTracker:
         gpu_utilization: float | None,
         memory_mb: float | None,
     ) -> None:
-        """What the servers say of the model since the last time they were asked."""
+        """Record what the servers reported of the model since the last report."""
         record = self._record(model)
         record.queue_ms, record.gpu_utilization, record.memory_mb = (
             queue_ms,
@@ -146,11 +144,11 @@ class PerformanceTracker:
         )
 
     def is_closed(self, model: LipSyncModel) -> bool:
-        """Whether sessions may use the model."""
+        """True if sessions may use the model."""
         return not self._record(model).breaker.is_open
 
     def opened_by(self, model: LipSyncModel) -> LipSyncErrorCode | None:
-        """What opened the model's circuit; None while it is closed."""
+        """Error that opened the model's circuit; None while it is closed."""
         return None if self.is_closed(model) else self._record(model).opened_by
 
     def due_for_probe(self, now: float) -> list[LipSyncModel]:

@@ -1,6 +1,4 @@
-"""Which models the operator's rule on licences lets in: with `commercial_safe`, those alone whose
-code and weights allow commercial use.
-"""
+"""Licence policy: `commercial_safe` admits models whose code and weights allow commercial use."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from orchestrator.models.base import Licences, ModelAdapter
 
 
 def why_refused(model: LipSyncModel, licences: Licences, *, commercial_safe: bool) -> str:
-    """What speaks against a model, with its licences; empty where it may be served."""
+    """Reason against a model, with its licences; empty if it may be served."""
     if licences.commercial or not commercial_safe:
         return ""
     return (
@@ -25,7 +23,7 @@ def why_refused(model: LipSyncModel, licences: Licences, *, commercial_safe: boo
 def refused_models(
     adapters: Mapping[LipSyncModel, ModelAdapter], *, commercial_safe: bool
 ) -> dict[LipSyncModel, str]:
-    """Models that may not be served, each with the reason."""
+    """Models that must not be served, each with the reason."""
     reasons = {
         model: why_refused(model, adapter.spec.licences, commercial_safe=commercial_safe)
         for model, adapter in adapters.items()
@@ -36,9 +34,7 @@ def refused_models(
 def best_permitted(
     adapters: Mapping[LipSyncModel, ModelAdapter], among: Collection[LipSyncModel] | None = None
 ) -> LipSyncModel:
-    """The model of the best quality that may be served commercially, of those that a face
-    supports.
-    """
+    """Model of the best quality with commercial licences, of those `among` which to choose."""
     permitted = [adapter.spec for adapter in adapters.values() if adapter.spec.licences.commercial]
     fitting = [spec for spec in permitted if among is None or spec.model in among]
     return max(fitting, key=lambda spec: spec.quality).model
@@ -47,8 +43,8 @@ def best_permitted(
 def check_models(
     config: ServiceConfig, adapters: Mapping[LipSyncModel, ModelAdapter], *, chain_is_named: bool
 ) -> None:
-    """Raises `ConfigError` where somebody named a model that `commercial_safe` refuses; the chain
-    of the defaults just leaves them out.
+    """Raise `ConfigError` if the configuration names a model that `commercial_safe` refuses. The
+    default chain skips such models instead.
     """
     refused = refused_models(adapters, commercial_safe=config.commercial_safe)
     if config.default_model in refused:
@@ -71,9 +67,7 @@ def check_models(
 def refused_preference(
     model: LipSyncModel, reason: str, licences: Licences, alternative: LipSyncModel
 ) -> LipSyncError:
-    """What a client is told that asked for a refused model: the session goes on with the
-    alternative.
-    """
+    """Error for a client that prefers a refused model: the session continues with `alternative`."""
     return LipSyncError(
         LipSyncErrorCode.MODEL_LOAD_FAILED,
         f"modelPreference: {reason}; {alternative.value} speaks instead",

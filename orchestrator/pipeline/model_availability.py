@@ -1,6 +1,4 @@
-"""Which models this checkout can use, why not the others, and under which licences: told alike by
-every command.
-"""
+"""Availability of the models in this installation, their licences, and commands that make them."""
 
 from __future__ import annotations
 
@@ -15,19 +13,17 @@ from orchestrator.models.base import Licences
 LICENCES: Final[dict[LipSyncModel, Licences]] = {
     model: adapter.spec.licences for model, adapter in ADAPTERS.items()
 }
-"""As the adapters declare them; `docs/models.md` has the sources."""
+"""Licences that the adapters declare; `docs/models.md` has the sources."""
 
 SHIPPED: Final = frozenset({"tpsm"})
-"""Triton models that are programs of this repository: nothing makes them anew."""
+"""Triton models that are programs of this repository, not exported networks."""
 
 TRAINED_HERE: Final = frozenset({"audio2motion"})
-"""Triton models that need no checkpoint of others."""
+"""Triton models trained here, without a third-party checkpoint."""
 
 
 def why_not(model: LipSyncModel, repository: Repository) -> str:
-    """What is missing before `model` can draw, and the command that brings it; empty when nothing
-    is.
-    """
+    """Files that `model` lacks and the command that makes them; empty when it is complete."""
     if model not in ADAPTERS:
         return "not part of this version"
     absent = [name for name in ADAPTERS[model].spec.triton_models if not _present(name, repository)]
@@ -38,8 +34,8 @@ def why_not(model: LipSyncModel, repository: Repository) -> str:
 
 
 def commands_for(model: LipSyncModel, absent: Sequence[str]) -> tuple[str, ...]:
-    """What brings the Triton models `absent` of `model`; a public network's parts come from one
-    checkpoint by one command.
+    """Commands that make the Triton models `absent` of `model`; all parts of a public network come
+    from one checkpoint by one command.
     """
     return tuple(dict.fromkeys(_command(model, name) for name in absent))
 

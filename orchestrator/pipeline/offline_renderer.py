@@ -1,6 +1,4 @@
-"""A whole recording at once: the live path's own stages, with neither pacing nor a deadline that
-hurries, nor a fallback.
-"""
+"""Offline rendering of a recording: the live frame loop without pacing, adaptation or fallback."""
 
 from __future__ import annotations
 
@@ -38,15 +36,15 @@ from orchestrator.video.streamer import VideoStreamingService
 
 CHUNK_S: Final = 1.0
 BATCH_FRAMES: Final = 8
-"""Within every model's largest batch."""
+"""Frames per batch; within the largest batch of every model."""
 
-PATIENCE_MS: Final = 120_000
-"""Nobody waits for the next frame, so only a model that hangs is given up."""
+DEADLINE_MS: Final = 120_000
+"""Deadline of a batch: only a model that hangs fails."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wish:
-    """What to draw."""
+    """Request to render one recording."""
 
     user_id: str
     face_id: str
@@ -55,7 +53,7 @@ class Wish:
 
 
 class OfflineRenderer:
-    """Draws every frame of a recording with one model or fails."""
+    """Generates every frame of a recording with one model, or fails."""
 
     def __init__(
         self,
@@ -65,11 +63,11 @@ class OfflineRenderer:
         repository: Repository,
         metrics: Metrics,
     ) -> None:
-        """`metrics` are those of the service that it works for."""
+        """`metrics` are those of the service."""
         self._repository = repository
         self._inference = inference
         self._faces = faces
-        patient = dataclasses.replace(config, chunk_deadline_ms=PATIENCE_MS)
+        patient = dataclasses.replace(config, chunk_deadline_ms=DEADLINE_MS)
         video = VideoGeneratorService(inference)
         weights = WeightsRegister(repository)
         self._pipeline = FramePipeline(
@@ -77,12 +75,12 @@ class OfflineRenderer:
         )
 
     def weights_warning(self, model: LipSyncModel) -> str:
-        """What has to be said with the model's name; empty for weights that somebody trained."""
+        """Warning to show with the model's name; empty for trained weights."""
         return self._pipeline.models.weights_warning(model)
 
     async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
-        """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises
-        `LipSyncError`.
+        """Batches of RGB pictures `[n, size, size, 3]`, ceil(duration * fps) pictures in all.
+        `samples` are mono at 16 kHz. Raises `LipSyncError`.
         """
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
@@ -109,7 +107,7 @@ class OfflineRenderer:
             yield np.stack([frame.image for frame in batch.frames])
 
     async def _check(self, wish: Wish) -> None:
-        """Say what is missing before anything is drawn."""
+        """Raise an error with the missing condition before any frame is generated."""
         face = await self._faces.load_face_model(wish.user_id, wish.face_id)
         compatibility = self._faces.validate_compatibility(face)
         if reason := self._pipeline.models.why_refused(wish.model):
@@ -139,7 +137,7 @@ def _unusable(model: LipSyncModel, code: LipSyncErrorCode, reason: str) -> LipSy
 
 
 def as_chunks(samples: Samples) -> list[AudioChunk]:
-    """A 16 kHz signal as a client would send it."""
+    """Chunks of a 16 kHz signal, like those of a client."""
     step = round(CHUNK_S * SAMPLE_RATE_HZ)
     return [
         _pcm(samples[start : start + step], number)

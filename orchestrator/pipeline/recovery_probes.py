@@ -1,5 +1,5 @@
-"""Asks models that failed whether they are back: each on its own, so that a slow one keeps none of
-the others away.
+"""Recovery probes of models whose circuit breaker is open: a task per model, so that a slow one
+does not delay the others.
 """
 
 from __future__ import annotations
@@ -17,31 +17,34 @@ from orchestrator.video.generator import VideoGeneratorService
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 0.1
+"""Interval at which due probes are started."""
+"""Interval at which due probes are started."""
+"""Interval at which due probes are started."""
 
-SHORTEST_DEADLINE_S: Final = 0.3
+MIN_DEADLINE_S: Final = 0.3
+"""Shortest deadline of a probe."""
 
-SLACK: Final = 4.0
-"""Times what chunks usually took; a model that is back may have a queue to answer first."""
-
-ALMOST: Final = 0.9
-"""Of its deadline: whoever failed after so long ran out of time; a failure that comes quickly is
-another one.
+LATENCY_FACTOR: Final = 4.0
+"""Deadline of a probe over the model's usual latency: a recovered model may have a queue to process
+first.
 """
 
-LONGEST_ILL_PROBE_S: Final = 3.0
-"""Between probes of a model that ran out of time but has kept up before: it is ill, each question
-costs about what its chunks did, and with what a probe and the next chunk take it is to draw again
-within five seconds of being well.
+TIMEOUT_SHARE: Final = 0.9
+"""Share of its deadline after which a failed probe counts as a time-out, not as another failure."""
+
+MAX_INTERVAL_S: Final = 3.0
+"""Longest interval between probes of a model that timed out but has kept up before. A probe costs
+about as much as a chunk; the model is to generate again within five seconds of its recovery.
 """
 
-LONGEST_SLOW_PROBE_S: Final = 60.0
-"""Between those of one that never kept up here: it may work on for seconds for nobody, and each
-question costs what makes it too slow.
+MAX_SLOW_INTERVAL_S: Final = 60.0
+"""Longest interval for a model that never kept up here. A probe costs as much as a chunk, so probe
+rarely.
 """
 
 
 class Probes:
-    """Owns one task for each model that is being asked."""
+    """Owns one task for each model that is being probed."""
 
     def __init__(
         self,
@@ -54,56 +57,56 @@ class Probes:
         self._video = video
         self._performance = performance
         self._chunk_deadline_s = chunk_deadline_s
-        self._asking: dict[LipSyncModel, asyncio.Task[None]] = {}
+        self._probing: dict[LipSyncModel, asyncio.Task[None]] = {}
         self._answered: set[LipSyncModel] = set()
-        """Have answered a probe."""
+        """Models that have answered a probe."""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Run until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 await asyncio.sleep(INTERVAL_S)
                 for model in self._performance.due_for_probe(loop.time()):
-                    if model not in self._asking:
-                        self._ask(model)
+                    if model not in self._probing:
+                        self._start(model)
         finally:
-            tasks = list(self._asking.values())
+            tasks = list(self._probing.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def deadline_s(self, model: LipSyncModel) -> float:
-        """How long the model may take: as its chunks did, and no longer than a chunk may, since it
-        would fail again.
+        """Deadline of a probe: a multiple of the usual latency, at most the deadline of a chunk,
+        since a slower model would fail again.
         """
         usual_s = self._performance.performance(model).p95_latency_ms / 1000.0
         allowed_s = (
-            min(self._chunk_deadline_s, SLACK * usual_s)
+            min(self._chunk_deadline_s, LATENCY_FACTOR * usual_s)
             if usual_s > 0.0
             else self._chunk_deadline_s
         )
-        return max(allowed_s, SHORTEST_DEADLINE_S)
+        return max(allowed_s, MIN_DEADLINE_S)
 
     def longest_wait_s(self, model: LipSyncModel, *, timed_out: bool) -> float:
-        """How long the model may stay unasked after a vain probe."""
+        """Longest interval to the next probe after a failed one."""
         if not timed_out:
             return LONGEST_PROBE_S
-        return LONGEST_ILL_PROBE_S if self._has_kept_up(model) else LONGEST_SLOW_PROBE_S
+        return MAX_INTERVAL_S if self._has_kept_up(model) else MAX_SLOW_INTERVAL_S
 
     def _has_kept_up(self, model: LipSyncModel) -> bool:
-        """A chunk was drawn, or a probe answered, in the time that a chunk has. Recordings and
-        benchmarks have more.
+        """True if the model met the deadline of a chunk, with a chunk or a probe. Recordings and
+        benchmarks have longer deadlines.
         """
         figures = self._performance.performance(model)
         return model in self._answered or (
             figures.drawn > 0 and figures.average_latency_ms <= 1000.0 * self._chunk_deadline_s
         )
 
-    def _ask(self, model: LipSyncModel) -> None:
+    def _start(self, model: LipSyncModel) -> None:
         task = asyncio.create_task(self._probe(model), name=f"probe {model.value}")
-        self._asking[model] = task
-        task.add_done_callback(lambda _: self._asking.pop(model))
+        self._probing[model] = task
+        task.add_done_callback(lambda _: self._probing.pop(model))
 
     async def _probe(self, model: LipSyncModel) -> None:
         loop, adapter = asyncio.get_running_loop(), self._adapters[model]
@@ -111,7 +114,7 @@ class Probes:
         answered = await self._video.ready(adapter) and await self._video.probe(
             adapter, deadline=began + deadline_s
         )
-        timed_out = loop.time() - began > ALMOST * deadline_s
+        timed_out = loop.time() - began > TIMEOUT_SHARE * deadline_s
         self._performance.record_probe(
             model, answered, loop.time(), longest_s=self.longest_wait_s(model, timed_out=timed_out)
         )

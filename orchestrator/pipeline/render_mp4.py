@@ -1,6 +1,4 @@
-"""Frames and sound become an MP4: drawing and coding side by side, for the command line and for
-HTTP.
-"""
+"""Render a recording to MP4: generation and encoding overlap. Used by the command line and HTTP."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ R = TypeVar("R")
 NOTE: Final = (
     "Synthetic media: a speaking face made from a photo and audio with {model} by lipsync-service."
 )
-"""Into the file's metadata, so that nobody who looks takes it for a recording."""
+"""Label in the file's metadata that marks it as synthetic."""
 
 
 def frames_of(sound: Sound, wish: Wish) -> int:
-    """How many pictures the sound takes: the last one may outlast it."""
+    """Number of frames of the recording; the last one may outlast the audio."""
     return math.ceil(sound.duration_s * wish.video.target_fps - 1e-3)
 
 
@@ -36,10 +34,10 @@ async def film(
     path: Path,
     after_batch: Callable[[int], Awaitable[None]],
 ) -> int:
-    """Write `path`; while one batch is coded the next is drawn. Returns the number of frames.
+    """Write `path`; one batch is encoded while the next is generated. Returns the number of frames.
 
-    `after_batch` is told how many frames are drawn and may wait; what it raises ends the work and
-    leaves no file.
+    `after_batch` receives the number of frames so far and may wait. If it raises, the work ends and
+    no file is left.
     """
     size, fps = wish.video.resolution.width, wish.video.target_fps
     model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
@@ -49,7 +47,7 @@ async def film(
     async with AsyncExitStack() as stack:
         stack.push_async_exit(
             partial(_in_thread, movie.__exit__)
-        )  # first: whoever is cancelled while it opens leaves it too
+        )  # first, so that a cancellation while it opens also closes it
         await _in_thread(movie.__enter__)
         batches = await stack.enter_async_context(aclosing(renderer.frames(wish, samples)))
         coding: asyncio.Future[None] | None = None
@@ -67,9 +65,7 @@ async def film(
 
 
 async def _in_thread(work: Callable[..., R], *args: object) -> R:
-    """As `asyncio.to_thread`, but whoever is cancelled meanwhile goes on only when the thread is
-    done.
-    """
+    """Like `asyncio.to_thread`, but a cancelled caller continues only when the thread is done."""
     return await _ended(_begun(work, *args))
 
 
@@ -78,8 +74,8 @@ def _begun(work: Callable[..., R], *args: object) -> asyncio.Future[R]:
 
 
 async def _ended(call: asyncio.Future[R]) -> R:
-    """What it gives. Its thread writes the movie, which nothing else may touch meanwhile, however
-    often the task is cancelled.
+    """Result of the call, awaited even if the task is cancelled: its thread writes the movie, which
+    nothing else may touch meanwhile.
     """
     cancelled: asyncio.CancelledError | None = None
     while not call.done():
@@ -88,6 +84,6 @@ async def _ended(call: asyncio.Future[R]) -> R:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        call.exception()  # looked at: what fails in work that is given up is no news
+        call.exception()  # retrieved, so that asyncio does not log it
         raise cancelled
     return call.result()

@@ -1,6 +1,4 @@
-"""Which models may draw the next frames, best first, and why. Pure: everything it weighs is an
-argument.
-"""
+"""Ranking of the models for a session's next frames, with a reason for each. Pure function."""
 
 from __future__ import annotations
 
@@ -11,92 +9,90 @@ from typing import Final
 
 from orchestrator.core.types import LipSyncModel
 
-MARGIN: Final = 0.05
-"""By how much another model's quality must be better before a face changes its look for it."""
+MIN_QUALITY_GAIN: Final = 0.05
+"""Gain in quality from which a better model replaces the current one: a switch changes the look."""
 
 DWELL_S: Final = 5.0
-"""How long a model draws at least before a better one may take over; a worse one takes over at once
-where it must.
+"""Least time for which a model stays before a better one replaces it. A worse one replaces it at
+once if necessary.
 """
 
 BUDGET_SHARE: Final = 0.8
-"""Of the time that a chunk's frames last: what a model may need for them, so that it keeps up on a
-bad day as well.
-"""
+"""Share of a chunk's duration that a model may need for its frames; the rest is reserve."""
 
 
 class Reason(StrEnum):
-    """Why a model stands where it stands among the candidates."""
+    """Reason for a model's rank."""
 
     REQUESTED = "REQUESTED"
-    """The client asked for it."""
+    """The client prefers it."""
     BEST_QUALITY = "BEST_QUALITY"
-    """The best picture of those that are fast enough."""
+    """It has the best quality of those that are fast enough."""
     KEPT = "KEPT"
-    """It draws now, and no other is better by enough or for long enough."""
+    """It is the current model, and no other is sufficiently better."""
     DEFAULT = "DEFAULT"
-    """The configuration names it."""
+    """It is the default model of the configuration."""
     FALLBACK = "FALLBACK"
-    """Next in the chain."""
+    """It is next in the fallback chain."""
     POOR_QUALITY = "POOR_QUALITY"
-    """Less than the least quality that was asked for."""
+    """Its quality is below the required minimum."""
     TOO_SLOW = "TOO_SLOW"
-    """Its chunks take longer than they last: only before the last resort, and after it where it had
-    to give way.
+    """Its chunks take longer than they last. It ranks just before the last resort, and behind it
+    while benched.
     """
     NO_GPU = "NO_GPU"
-    """It needs a GPU, there is none, and nobody measured that it does without."""
+    """It needs a GPU, there is none, and no measurement shows that it works without."""
     LOW_BANDWIDTH = "LOW_BANDWIDTH"
-    """Its pictures need more bits than the client's network carries."""
+    """Its pictures need more bandwidth than the client reported."""
     LAST_RESORT = "LAST_RESORT"
-    """It cannot fail."""
+    """It always succeeds: `static`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that the face supports, whose Triton models are ready and whose circuit is closed."""
+    """Model that the face supports, whose Triton models are ready and whose circuit is closed."""
 
     quality: float
-    """Expected quality of the picture times the share of chunks that succeeded, 0..1."""
+    """Declared quality times the share of successful chunks, 0..1."""
     p95_ms: float | None = None
-    """Measured for what lasts as long as a chunk, the wait in Triton's queue included; None where
-    nothing was measured yet.
+    """95th percentile of the latency of a chunk, its wait in Triton's queue included; None without
+    measurements.
     """
     needs_gpu: bool = False
     min_bandwidth_kbps: float = 0.0
-    """What its pictures need to look better than a blur."""
+    """Bandwidth below which its pictures are blurred."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionContext:
-    """What the choice depends on beside the models."""
+    """Conditions of the ranking besides the models."""
 
     default: LipSyncModel
     chain: Sequence[LipSyncModel]
     preference: LipSyncModel | None = None
     adaptive: bool = True
     chunk_ms: float = 100.0
-    """How long the frames of one chunk last."""
+    """Duration of a chunk."""
     max_latency_ms: float | None = None
-    """What a model may need for them; None: `BUDGET_SHARE` of their length."""
+    """Longest latency of a chunk; None: `BUDGET_SHARE` of its duration."""
     min_quality: float = 0.0
-    """Models below it stand only before the last resort."""
+    """Models below it rank just before the last resort."""
     bandwidth_kbps: float | None = None
-    """The client's last report."""
+    """Last bandwidth that the client reported."""
     gpu_available: bool = False
     current: LipSyncModel | None = None
-    """Drew the last frame."""
+    """Model of the last frame."""
     drawn_s: float = 0.0
-    """For how long it has drawn."""
+    """Time for which the current model has generated."""
     benched: frozenset[LipSyncModel] = frozenset()
-    """So slow that sound of this session would be lost (`benched`): they draw none of it, asked
-    for or not.
+    """Models benched for the session (`slow_model_policy`): they generate nothing, preferred or
+    not.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class RankedModel:
-    """One place in the order."""
+    """One rank."""
 
     model: LipSyncModel
     reason: Reason
@@ -105,13 +101,12 @@ class RankedModel:
 def ranked(
     candidates: Mapping[LipSyncModel, Candidate], context: SelectionContext
 ) -> list[RankedModel]:
-    """Candidates best first; `static` is the last resort, unless it was asked for or is the
-    default.
+    """Candidates, best first; `static` is the last resort, unless it is preferred or the default.
 
-    A preference wins. Then comes, with adaptive selection, the best quality of those that fit and
-    were measured, else the default; then the chain; what does not fit stands before the last
-    resort. Where a model had to give way, the session catches up with what is known to keep up: all
-    others stand after the last resort, which cannot fail.
+    A preference ranks first. With adaptive selection the best quality of the measured models
+    without an objection follows, otherwise the default. Then comes the fallback chain, then the
+    models with an objection, then the last resort. While a model is benched, the session catches up
+    with models known to keep up; all others rank behind the last resort.
     """
     static = LipSyncModel.STATIC
     if (context.preference or context.default) is static:
@@ -177,7 +172,7 @@ def _objection(candidate: Candidate, context: SelectionContext) -> Reason | None
 
 
 def _may_catch_up(choice: RankedModel, candidate: Candidate, context: SelectionContext) -> bool:
-    """Whether it stands before the last resort: any does, unless there is something to catch up."""
+    """True for a rank before the last resort: always, unless the session has a backlog."""
     if not context.benched or choice.model in context.benched:
         return not context.benched
     is_known = candidate.p95_ms is not None or choice.model is context.default
@@ -191,7 +186,9 @@ def _first(
     candidates: Mapping[LipSyncModel, Candidate],
     context: SelectionContext,
 ) -> RankedModel | None:
-    """The default may lead unmeasured, any other has to have shown that it keeps up."""
+    """First rank of adaptive selection. The default may lead without measurements; any other model
+    must have kept up.
+    """
     known = [
         model
         for model in fitting
@@ -202,7 +199,7 @@ def _first(
     best = max(known, key=lambda model: candidates[model].quality)
     current = context.current
     if current in known and best is not current:
-        is_better = candidates[best].quality >= candidates[current].quality + MARGIN
+        is_better = candidates[best].quality >= candidates[current].quality + MIN_QUALITY_GAIN
         if not is_better or context.drawn_s < DWELL_S:
             return RankedModel(current, Reason.KEPT)
     return RankedModel(best, Reason.BEST_QUALITY)

@@ -1,4 +1,4 @@
-"""What enters a session's inbox and what leaves by its outbox."""
+"""Items of a session's inbox and outbox."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from orchestrator.core.types import AudioChunk, LipSyncModel, StreamingFrame, Vi
 from orchestrator.pipeline.turn import Turn
 
 CONTROL_WEIGHT_MS = 1.0
-"""What an item without audio counts in the inbox, so that their number is bounded too."""
+"""Weight in the inbox of an item without audio; it bounds their number."""
 
-MOST_BYTES_PER_MS = 768.0
-"""48 kHz, two channels of 8 bytes: a chunk counts in the inbox for as long as its bytes could play,
-whatever it says of itself.
+MAX_BYTES_PER_MS = 768.0
+"""Bytes of 1 ms at 48 kHz, two channels of 8 bytes. A chunk weighs at least its size by this rate,
+whatever duration it claims.
 """
 
 
 @dataclass(slots=True)
 class InboxItem:
-    """One step of a turn, in the order of arrival: a chunk, or the turn's end when `chunk` is
-    None.
-    """
+    """One step of a turn in order of arrival: a chunk, or the turn's end if `chunk` is None."""
 
     ordinal: int
     """Number of the turn within the session."""
@@ -33,26 +31,24 @@ class InboxItem:
     arrived_s: float
     duration_ms: float
     lost_before_ms: float = 0.0
-    """Audio that overflowed just before this item; it counts as silence."""
+    """Audio that was dropped just before this item; it becomes silence."""
 
 
 def weight_ms(item: InboxItem) -> float:
-    """What an item counts in the inbox: the sound it holds, and no less than what it takes of
-    memory.
-    """
-    held_ms = 0.0 if item.chunk is None else len(item.chunk.data) / MOST_BYTES_PER_MS
+    """Weight of an item in the inbox: its duration, and no less than its size in memory."""
+    held_ms = 0.0 if item.chunk is None else len(item.chunk.data) / MAX_BYTES_PER_MS
     return max(item.duration_ms, held_ms, CONTROL_WEIGHT_MS)
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """A frame on its way out, with what its latency is measured from."""
+    """Frame to be sent, with the time from which its latency is measured."""
 
     turn: Turn
     frame: StreamingFrame
     ready_s: float
     trace: Any = None
-    """The open span of the chunk that it came from."""
+    """Open trace span of its chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """`response_end` is due; its metrics are read when it leaves."""
+    """`response_end` is due; its metrics are read when it is sent."""
 
     turn: Turn
     interrupted: bool
@@ -90,7 +86,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """The face at rest as JPEG, before any frame: what a viewer sees first."""
+    """Face at rest as JPEG, sent before any frame."""
 
     face_model_id: str
     data: bytes
@@ -99,19 +95,19 @@ class Poster:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`session_resumed` is due: where the conversation stood when its connection was lost."""
+    """`session_resumed` is due, with the position at which the connection was lost."""
 
     turn_id: str | None
-    """Of the turn whose audio goes on."""
+    """Turn whose audio continues."""
     next_chunk: int
-    """Number of the chunk that is missing first."""
+    """Number of the first missing chunk."""
     open_turns: tuple[str, ...]
-    """Turns whose `response_end` is still to come."""
+    """Turns whose `response_end` was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`session_warning` is due: the session has a limit, and it is near."""
+    """`session_warning` is due: the session reaches its time limit soon."""
 
     reason: str
     ends_s: float

@@ -102,23 +102,25 @@ class Turn:
 
     @property
     def end_idle_s(self) -> float:
-        """Session media time at which this turn's audio ends, where the next turn's idle motion
-        goes on.
+        """Media time of the session at the end of the turn's audio; the next turn's idle motion
+        continues there.
         """
         return self._idle_s + self.audio.duration_s
 
     def push(self, chunk: AudioChunk, now: float) -> None:
-        """More audio; `now` is its arrival."""
+        """Append audio that arrived at `now`; raises `LipSyncError` for a chunk that cannot be
+        decoded.
+        """
         self.audio.push(chunk)
         self.clock.note_arrival(self.audio.samples_ready, now)
 
     def push_silence(self, duration_ms: float, now: float) -> None:
-        """Audio that was lost keeps its time."""
+        """Append silence for lost audio, so that the media clock stays right."""
         self.audio.push_silence(duration_ms)
         self.clock.note_arrival(self.audio.samples_ready, now)
 
     def finish(self, now: float) -> None:
-        """No more audio: what is missing of the look-ahead counts as silence."""
+        """Complete the audio: silence takes the place of the missing look-ahead."""
         if not self.finished:
             self.audio.finish()
             self.finished = True
@@ -126,11 +128,11 @@ class Turn:
 
     @property
     def frame_count(self) -> int:
-        """Frames of the audio so far, the last one perhaps a part of its slot."""
+        """Number of frames of the audio so far; the last one may be longer than its audio."""
         return math.ceil(self.audio.duration_s * self.fps - 1e-3)
 
     def frames_ready(self, spec: ModelSpec, most: int) -> int:
-        """How many of the next frames, up to `most`, have their look-ahead."""
+        """Number of the next frames, up to `most`, whose look-ahead has arrived."""
         if self.finished:
             return min(most, self.frame_count - self.next_frame)
         last_slot = self.audio.rows_ready(spec.features) - 1 - spec.window.ahead_frames
@@ -142,8 +144,8 @@ class Turn:
     def windows(
         self, spec: ModelSpec, count: int, kept: Sequence[int] | None = None
     ) -> FeatureWindows:
-        """The audio side of the next `count` frames, or of those `kept` among them (0 is the next
-        one); the cursor does not move.
+        """Feature windows of the next `count` frames, or of the offsets `kept` among them (0 is the
+        next one). The cursor does not move.
         """
         numbers = self.next_frame + np.array(range(count) if kept is None else kept)
         centres = [self.clock.centre(int(number), spec) for number in numbers]
@@ -168,10 +170,10 @@ class Turn:
         count: int = 0,
         interpolated: Collection[int] = (),
     ) -> list[GeneratedFrame]:
-        """The next frames, or those `kept` of the next `count`, have these pictures; moves the
-        cursor and lets go of used audio.
+        """Frames of these pictures, for the next slots or for the offsets `kept` of the next
+        `count`. Moves the cursor and discards used audio.
 
-        `interpolated` are places in `images` that no model drew.
+        `interpolated` are positions in `images` that no model generated.
         """
         first, offsets = self.next_frame, range(len(images)) if kept is None else kept
         frames = [
@@ -191,8 +193,8 @@ class Turn:
         return frames
 
     def frame_keys(self, spec: ModelSpec, numbers: Sequence[int]) -> list[Hashable] | None:
-        """What the frames of a stateless model follow from on the side of the turn, as offsets from
-        the next frame; None where unknown.
+        """Cache keys for frames of a stateless model, by all that the turn contributes to them;
+        `numbers` are offsets from the next frame. None if the audio was discarded unseen.
         """
         keys: list[Hashable] = []
         for number in numbers:
@@ -214,7 +216,7 @@ class Turn:
         return keys
 
     def skip(self, count: int) -> None:
-        """The next frames are not drawn."""
+        """Skip the next `count` frames, and discard used audio."""
         self.next_frame += count
         self.audio.discard_before(round((self.next_frame / self.fps - HISTORY_S) * SAMPLE_RATE_HZ))
 

@@ -1,5 +1,5 @@
-"""Graceful shutdown of an instance: nothing new begins, what was begun is finished, clients are
-sent to another instance.
+"""Graceful shutdown (drain) of an instance: refuse new work, finish what has begun, and send
+clients to another instance.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from orchestrator.core.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 1
-"""A gateway sends the next attempt to another instance once it saw that this one is not ready."""
+"""Time after which a client retries: a gateway routes it to another instance once this one is not
+ready.
+"""
 
 RESUME_GRACE_S: Final = 2.0
-"""A connection that was opened meanwhile may resume a session within this time."""
+"""Time in which a connection opened meanwhile may resume a session."""
 
 
 class Line(Protocol):
-    """One connection of a client."""
+    """Connection of a client, as the drain sees it."""
 
     def is_in_turn(self) -> bool:
-        """True while one of its sessions has begun to answer a turn that is not over."""
+        """True while one of its sessions answers a turn."""
         ...
 
     def fall_silent(self) -> None:
@@ -35,32 +37,32 @@ class Line(Protocol):
         ...
 
     async def send_away(self) -> None:
-        """Close it, and say that the client may connect again at once."""
+        """Close it with the code by which the client connects again at once."""
         ...
 
 
 class Drain:
-    """Switched on once, at the end of an instance; knows what is not finished yet."""
+    """Tracks unfinished work; switched on once, at the end of an instance."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.is_on = False
         self._metrics = metrics
         self._lines: set[Line] = set()
         self._fresh: set[object] = set()
-        """Opened meanwhile, a moment ago."""
+        """Connections opened during the drain, within their grace time."""
         self._works = 0
-        """Requests over HTTP that take long."""
+        """Long HTTP requests in progress."""
         self._leaving: dict[Line, asyncio.Task[None]] = {}
         self._over = asyncio.Event()
 
     def check(self) -> None:
-        """Raises SESSION_LIMIT while the instance drains: for whatever would begin anew."""
+        """Raise SESSION_LIMIT while the instance drains; to be called before new work."""
         if self.is_on:
             raise draining()
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """A long request: refused while the instance drains, and waited for once it began."""
+        """Track a long request: refused while the instance drains, and awaited once it began."""
         self.check()
         self._works += 1
         try:
@@ -71,9 +73,7 @@ class Drain:
 
     @contextmanager
     def carrying(self, line: Line) -> Iterator[None]:
-        """A connection's life. One that begins while the instance drains may only resume a
-        session.
-        """
+        """Track a connection; one that begins during the drain may only resume a session."""
         self._lines.add(line)
         if self.is_on:
             self._fresh.add(line)
@@ -86,15 +86,15 @@ class Drain:
             self.look()
 
     def refuse(self, line: object) -> None:
-        """Raises SESSION_LIMIT for a session that this connection would open while the instance
-        drains; it is sent away once it may.
+        """Raise SESSION_LIMIT for a session that this connection would open while the instance
+        drains; the connection is then closed.
         """
         if self.is_on:
             asyncio.get_running_loop().call_soon(self._settle, line)
             raise draining()
 
     def begin(self) -> None:
-        """Refuse what is new, and send away every client that nothing is spoken for."""
+        """Refuse new work, and close every connection without a turn in progress."""
         self.is_on = True
         self._metrics.draining.set(1)
         speaking = sum(line.is_in_turn() for line in self._lines)
@@ -106,7 +106,7 @@ class Drain:
         self.look()
 
     async def finish(self, patience_s: float) -> None:
-        """Drain until nothing is under way, and for `patience_s` seconds at most."""
+        """Drain until no work is in progress, at most for `patience_s` seconds."""
         self.begin()
         try:
             async with asyncio.timeout(patience_s):
@@ -116,7 +116,7 @@ class Drain:
             logger.warning("not drained after drain_s = %g s: what is under way is cut", patience_s)
 
     async def send_all_away(self) -> None:
-        """Close every connection, in a turn or not; whoever comes back meanwhile is refused."""
+        """Close every connection, in a turn or not; new ones are refused."""
         self.is_on = True
         for line in list(self._lines):
             self._send_away(line)
@@ -124,9 +124,7 @@ class Drain:
             await asyncio.wait(list(self._leaving.values()))
 
     def look(self) -> None:
-        """A turn, a session, a connection or a request is over: whoever has nothing left to wait
-        for is sent away.
-        """
+        """Close idle connections; called whenever a turn, session, connection or request ends."""
         if not self.is_on:
             return
         for line in [
@@ -144,13 +142,13 @@ class Drain:
 
     def _send_away(self, line: Line) -> None:
         if line not in self._leaving:
-            line.fall_silent()  # at once: a turn may be about to begin
+            line.fall_silent()  # at once, since a turn may be about to begin
             self._leaving[line] = asyncio.create_task(line.send_away(), name="send a client away")
             self._leaving[line].add_done_callback(lambda _: self._leaving.pop(line))
 
 
 def draining() -> LipSyncError:
-    """SESSION_LIMIT of an instance that drains."""
+    """SESSION_LIMIT with the reason that the instance drains."""
     message = "this instance is shutting down: connect again, and another instance takes over"
     return LipSyncError(
         LipSyncErrorCode.SESSION_LIMIT,

@@ -1,6 +1,4 @@
-"""Prepare at the start the faces that are likely to speak first, so that the first turn waits for
-nothing.
-"""
+"""Preparation at the start of the faces that are likely to be used first."""
 
 from __future__ import annotations
 
@@ -14,17 +12,17 @@ from orchestrator.models.base import EncodesFace
 from orchestrator.sessions.service import LipSyncService
 
 FIRST_SIZE: Final = 256
-"""Picture size that is prepared first, in pixels: the wire's default."""
+"""Picture size prepared first, in pixels: the protocol's default."""
 
 OTHER_SIZES: Final = (512, 128)
-"""The other sizes on offer, in the order in which they are prepared."""
+"""Other picture sizes, in the order of their preparation."""
 
 logger = logging.getLogger(__name__)
 
 
 class FirstFaces:
-    """The shipped portrait before anybody can ask for it; its other sizes and `preload_users`
-    behind the scenes.
+    """Prepares the shipped portrait before the service is ready, and its other sizes and the faces
+    of `preload_users` in the background.
     """
 
     def __init__(self, service: LipSyncService) -> None:
@@ -34,8 +32,8 @@ class FirstFaces:
         self._models = tuple(dict.fromkeys(model for model in spoken if config.serves(model)))
 
     async def solve(self) -> None:
-        """The portrait at the default size, as far as that takes no server: it may be starting
-        meanwhile.
+        """Prepare the portrait at the default size, as far as that needs no Triton, which may still
+        be starting.
         """
         try:
             face = await self._service.faces.load_face_model(DEMO_USER, DEMO_FACE)
@@ -47,7 +45,7 @@ class FirstFaces:
             logger.warning("the shipped face could not be prepared: %s", error.message)
 
     async def introduce(self) -> None:
-        """The same with the servers: they have its maps afterwards."""
+        """Send the prepared portrait to the Triton servers."""
         try:
             face = await self._service.faces.load_face_model(DEMO_USER, DEMO_FACE)
             await self._service.pipeline.faces.prepare_face(face, self._models, FIRST_SIZE)
@@ -55,7 +53,7 @@ class FirstFaces:
             logger.warning("the shipped face could not be prepared: %s", error.message)
 
     async def prepare_others(self) -> None:
-        """Faces of `preload_users` at the default size, then all of them at the others."""
+        """Prepare faces of `preload_users` at the default size, then all faces at the others."""
         service, users = self._service, self._service.config.preload_users
         faces = [await service.faces.load_face_model(DEMO_USER, DEMO_FACE)]
         loaded = await service.faces.preload_for_users(users)

@@ -1,4 +1,4 @@
-"""What a session has to say, as the wire has it."""
+"""Conversion of a session's outgoing items into protocol messages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
 
 Message: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
-"""All but errors, which a line tells in its own way."""
+"""All items but errors, for which the sink has a method."""
 
 
 def message_of(
     session: Session, out: Message, pipeline: FramePipeline, now: float, instance: str
 ) -> protocol.ServerMessage:
-    """A frame's number is how many of its turn were sent: whatever was left out, the client counts
-    without a hole.
+    """Message of an item. A frame's number is the count of frames sent in its turn, so that skipped
+    frames leave no gap.
     """
     if isinstance(out, OutgoingFrame):
         return protocol.video_message(
@@ -71,7 +71,7 @@ def message_of(
 
 
 def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:
-    """How a turn went, as its end tells it."""
+    """Statistics of a turn for its `response_end`."""
     latencies, seconds = np.array(turn.delivery.latencies_ms or [0.0]), turn.next_frame / turn.fps
     return protocol.TurnMetrics(
         frames_generated=turn.next_frame,

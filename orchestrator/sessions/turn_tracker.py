@@ -8,13 +8,13 @@ from orchestrator.core.types import AudioChunk
 
 
 class TurnCounter:
-    """Says which turn an arriving message belongs to, before any of it is worked on."""
+    """Assigns messages to turns on arrival, before they are processed."""
 
     def __init__(self) -> None:
         self.ordinal = 0
         self.turn_id = ""
         self.next_chunk = 0
-        """Number of the chunk that follows the last one."""
+        """Number of the chunk expected next."""
         self._open = False
         self._ends_ms = 0.0
         self._rejoining = False
@@ -22,15 +22,14 @@ class TurnCounter:
 
     @property
     def is_open(self) -> bool:
-        """Whether more audio of the newest turn is to come."""
+        """True while more audio of the newest turn is expected."""
         return self._open
 
     def chunk(self, turn_id: str | None, sequence_number: int) -> bool:
-        """Account for a chunk; False when it is to be ignored: its turn was interrupted, or it came
-        before the connection was lost.
+        """Assign a chunk to its turn; False if it is to be ignored: its turn was interrupted, or it
+        was received before the connection was lost.
 
-        A chunk numbered 0 begins an interrupted turn anew, so a client may use the same turn id
-        again.
+        A chunk numbered 0 restarts an interrupted turn, so a client may reuse the turn id.
         """
         if turn_id is not None and turn_id in self._interrupted_ids:
             if sequence_number > 0:
@@ -45,12 +44,12 @@ class TurnCounter:
         return True
 
     def is_of_open_turn(self, turn_id: str | None) -> bool:
-        """Whether a chunk that names this turn, or none, goes on with the one that is coming in."""
+        """True if a chunk that names this turn, or none, continues the open turn."""
         return self._open and turn_id in (None, self.turn_id)
 
     def lost_before(self, chunk: AudioChunk, duration_ms: float) -> float:
-        """Milliseconds that are missing before a counted chunk: after a lost connection the
-        client's clock says how much was never sent.
+        """Milliseconds of audio missing before a chunk: after a lost connection the client's
+        timestamps show how much was never sent.
         """
         missing = self._rejoining and chunk.sequence_number > self.next_chunk
         lost_ms = max(0.0, chunk.timestamp_ms - self._ends_ms) if missing else 0.0
@@ -59,18 +58,16 @@ class TurnCounter:
         return lost_ms
 
     def rejoin(self) -> None:
-        """The client is back: chunks of the open turn that it sends again are known."""
+        """Note that the client is back: it may repeat chunks of the open turn."""
         self._rejoining = self._open
 
     def end(self) -> bool:
-        """The open turn is complete; False when none is open."""
+        """Complete the open turn; False if none is open."""
         was_open, self._open = self._open, False
         return was_open
 
     def interrupt(self, ordinal: int) -> None:
-        """Turn `ordinal` is given up; if it is still coming in, later chunks that name it are
-        ignored.
-        """
+        """Interrupt turn `ordinal`; if it is still open, later chunks that name it are ignored."""
         if ordinal == self.ordinal and self._open:
             if self.turn_id not in self._interrupted_ids:
                 self._interrupted_ids.append(self.turn_id)

@@ -28,32 +28,30 @@ CARRIED_OVER_S: Final = 1.0
 
 @dataclass(slots=True)
 class StreamingMetrics:
-    """The specification's figures; a packet is a frame's message, and nothing is lost but what the
-    client reports as lost.
+    """The specification's statistics. A packet is a frame's message; lost are those that the client
+    reports.
     """
 
     bytes_sent: int = 0
     frames_sent: int = 0
     packets_lost: int = 0
-    """Of the frames sent, by the shares that the client reported."""
+    """Frames lost, by the shares that the client reported."""
     latency_ms: float = 0.0
-    """Of the last frame, from the last sample of its look-ahead to its leaving."""
+    """Latency of the last frame, from the last sample of its look-ahead until it was sent."""
     jitter_ms: float = 0.0
     current_bitrate_bps: float = 0.0
-    """Over the last second of media."""
+    """Bitrate over the last second of media."""
     _reported_of: int = 0
     _lost: float = 0.0
 
     def lost(self, share: float) -> None:
-        """The client says which share, 0..1, of the frames sent since its last report did not
-        arrive.
-        """
+        """Apply the reported share, 0..1, of lost frames among those sent since the last report."""
         self._lost += min(1.0, max(0.0, share)) * (self.frames_sent - self._reported_of)
         self._reported_of = self.frames_sent
         self.packets_lost = round(self._lost)
 
     def sent(self, size_bytes: int, latency_ms: float) -> None:
-        """One frame left."""
+        """Count a frame that was sent."""
         self.bytes_sent += size_bytes
         self.frames_sent += 1
         self.jitter_ms += JITTER_SMOOTHING * (abs(latency_ms - self.latency_ms) - self.jitter_ms)

@@ -40,18 +40,16 @@ class Bitrate:
     updated_s: float = 0.0
     cut_s: float = -CUT_INTERVAL_S
     cut_fill: float = 0.0
-    """The queue at the last cut."""
+    """Fill of the queue at the last cut."""
     reported_bps: float = math.inf
-    """What the last report allows at most."""
+    """Limit set by the last report."""
     reported_s: float = -math.inf
 
 
 def after_report(
     bitrate: Bitrate, bandwidth_kbps: float | None, packet_loss: float | None, now: float
 ) -> Bitrate:
-    """The target after a client's report; `packet_loss` is a share 0..1, and either figure may be
-    missing.
-    """
+    """Target after a client's report; `packet_loss` is a share 0..1. Either figure may be None."""
     target = (
         _risen(bitrate, now)
         if bandwidth_kbps is None
@@ -61,10 +59,10 @@ def after_report(
         target = min(target, float(bitrate.target_bps)) * (1.0 - 0.5 * packet_loss)
     elif packet_loss is not None and packet_loss > LOSS_IGNORED:
         target = min(target, float(bitrate.target_bps))
-    speaks_for_limit = bandwidth_kbps is not None or (
+    is_limited = bandwidth_kbps is not None or (
         packet_loss is not None and packet_loss > LOSS_IGNORED
     )
-    most = _limited(target) if speaks_for_limit else math.inf
+    most = _limited(target) if is_limited else math.inf
     return replace(
         bitrate,
         target_bps=_limited(target),

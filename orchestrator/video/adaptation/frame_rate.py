@@ -33,10 +33,10 @@ class FrameRate:
 
     reduced: bool = False
     since_s: float | None = None
-    """Since when the load speaks for a change."""
+    """Time since which the load requires a change; None if it does not."""
 
     def fps(self, asked_fps: float) -> float:
-        """Frames a second to be drawn where `asked_fps` were asked for."""
+        """Frame rate in force where `asked_fps` is requested."""
         return (
             max(min(asked_fps, MIN_REDUCED_FPS), REDUCED_SHARE * asked_fps)
             if self.reduced
@@ -56,9 +56,9 @@ def load_of(rate: FrameRate, queue_fill: float, batch_load: float, late_s: float
 
 
 def after_load(rate: FrameRate, load: float, now: float) -> FrameRate:
-    """The state after a look at the load (`load_of`)."""
-    speaks_for_change = load < RELAXED if rate.reduced else load > OVERLOADED
-    if not speaks_for_change:
+    """State after a measurement of the load (`load_of`)."""
+    needs_change = load < RELAXED if rate.reduced else load > OVERLOADED
+    if not needs_change:
         return rate if rate.since_s is None else replace(rate, since_s=None)
     if rate.since_s is None:
         return replace(rate, since_s=now)
@@ -67,8 +67,8 @@ def after_load(rate: FrameRate, load: float, now: float) -> FrameRate:
 
 
 def is_kept(frame: int, asked_fps: float, drawn_fps: float) -> bool:
-    """Whether frame number `frame` of the asked rate is drawn at the lower one: evenly spread, the
-    first always.
+    """True if frame number `frame` of the requested rate is generated at the lower one: evenly
+    spread, and always the first.
     """
     share = min(1.0, drawn_fps / asked_fps)
     return frame == 0 or math.floor(frame * share + _ROUNDING) > math.floor(
@@ -77,5 +77,5 @@ def is_kept(frame: int, asked_fps: float, drawn_fps: float) -> bool:
 
 
 def thinned(frames: Sequence[T], fps: float, target_fps: float) -> list[T]:
-    """Frames of `fps` with as many left out, evenly, as `target_fps` asks."""
+    """Frames of `fps` reduced to `target_fps`, evenly."""
     return [frame for number, frame in enumerate(frames) if is_kept(number, fps, target_fps)]

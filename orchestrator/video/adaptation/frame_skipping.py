@@ -1,6 +1,4 @@
-"""Frame skipping under congestion, before frames are encoded and after, so that what is sent always
-decodes.
-"""
+"""Frame skipping under congestion, before and after encoding; the frames that are sent decode."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ T = TypeVar("T")
 
 
 def congestion_of(queue_fill: float) -> float:
-    """Congestion 0..1 of a client whose outbox is so full: frames are skipped as the last resort,
-    from three quarters on.
+    """Congestion 0..1 by the outbox's fill 0..1. Skipping is the last measure: it begins at a fill
+    of three quarters.
     """
     return max(0.0, queue_fill - QUEUE_SPARED) / (1.0 - QUEUE_SPARED)
 
@@ -27,10 +25,10 @@ def frames_between(level: float) -> int:
 
 
 def kept_frames(frames: Sequence[T], level: float, since_keyframe: int) -> list[T]:
-    """The frames to be coded; `since_keyframe` counts those coded after the last keyframe.
+    """Frames to encode; `since_keyframe` counts those encoded since the last keyframe.
 
-    The frame that is due as a keyframe is never skipped: without it a viewer who lost data would
-    stay lost.
+    The frame that is due as a keyframe is never skipped: a client that lost data needs it to
+    recover.
     """
     skipped, gap = frames_between(level), 0
     kept: list[T] = []
@@ -45,12 +43,12 @@ def kept_frames(frames: Sequence[T], level: float, since_keyframe: int) -> list[
 
 
 def spared(frames: Sequence[StreamingFrame], level: float) -> list[StreamingFrame]:
-    """The frames to be sent at a congestion of 0..1; what is sent decodes, together with whatever
-    follows the last of them.
+    """Encoded frames to send at a congestion `level` of 0..1, without breaking the decoding of the
+    frames still sent or to come.
 
-    JPEG frames stand alone: every second goes, or two of three. H.264 frames build on the one
-    before them, so only the ends of groups may go, and the last group stays whole because frames
-    that are not here yet build on it. A keyframe of H.264 always stays.
+    JPEG frames are independent: every second is skipped, or two of three. H.264 frames depend on
+    the one before, so only the ends of groups are skipped. The last group stays whole, since frames
+    to come depend on it. A keyframe of H.264 always stays.
     """
     every = 1 + frames_between(level)
     if not frames or frames[0].format is VideoFormat.JPEG:
@@ -60,7 +58,7 @@ def spared(frames: Sequence[StreamingFrame], level: float) -> list[StreamingFram
 
 
 def _groups(frames: Sequence[StreamingFrame]) -> list[list[StreamingFrame]]:
-    """Each keyframe with what builds on it."""
+    """Groups of a keyframe with the frames that depend on it."""
     groups: list[list[StreamingFrame]] = []
     for frame in frames:
         if frame.is_keyframe or not groups:

@@ -20,11 +20,11 @@ class Budget:
         """Size of the last picture, the estimate for the next one."""
 
     def affordable(self, timestamps_ms: Sequence[float], target_bps: int) -> list[int]:
-        """Places of the pictures to be coded, whose slots begin at these times, in order."""
+        """Positions of the pictures to encode, given the media times of all, in order."""
         left, at_ms, places = self._left_bits, self._at_ms, []
         for place, timestamp_ms in enumerate(timestamps_ms):
             if at_ms is None or timestamp_ms < at_ms:
-                filled = 0.0  # another turn's clock
+                filled = 0.0  # a new turn has another clock
             else:
                 filled = _filled(left, timestamp_ms - at_ms, target_bps)
                 if filled < -OVERDRAWN_S * target_bps and timestamp_ms - at_ms < MAX_STILL_MS:
@@ -34,7 +34,7 @@ class Budget:
         return places
 
     def spend(self, timestamp_ms: float, bits: int, target_bps: int | None) -> None:
-        """A picture of `bits` was coded; without a target nothing is owed."""
+        """Add an encoded picture of `bits` to the debt; without a target there is none."""
         known = self._at_ms is not None and timestamp_ms >= self._at_ms and target_bps is not None
         filled = (
             _filled(self._left_bits, timestamp_ms - (self._at_ms or 0.0), target_bps or 0)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from virtual_time import run_virtual
 
-from orchestrator.pipeline.batch_window import RECENT, BatchWindow
+from orchestrator.pipeline.batch_window import RECENT_CHUNKS, BatchWindow
 
 WINDOW_MS = 25.0
 CHUNK_S = 0.1
@@ -33,7 +33,7 @@ def starts_of(sessions: int, window_ms: float = WINDOW_MS) -> list[tuple[float, 
         await asyncio.gather(*(speak(window, number) for number in range(sessions)))
 
     run_virtual(script())
-    return began[2 * RECENT :]
+    return began[2 * RECENT_CHUNKS :]
 
 
 @pytest.mark.parametrize("sessions", [1, 2, 4])
@@ -61,7 +61,7 @@ def test_a_window_of_no_length_keeps_nobody() -> None:
 def test_what_has_waited_already_goes_at_once() -> None:
     async def script() -> float:
         window, now = BatchWindow(WINDOW_MS), asyncio.get_running_loop().time
-        for _ in range(RECENT):
+        for _ in range(RECENT_CHUNKS):
             await window.gather(now() - 1.0)
         began_s = now()
         await window.gather(began_s - 1.0)
@@ -73,7 +73,7 @@ def test_what_has_waited_already_goes_at_once() -> None:
 def test_who_gives_up_does_not_keep_the_others_from_starting() -> None:
     async def script() -> tuple[bool, bool]:
         window, now = BatchWindow(WINDOW_MS), asyncio.get_running_loop().time
-        for _ in range(RECENT):
+        for _ in range(RECENT_CHUNKS):
             await window.gather(now() - 1.0)
         waiting = [asyncio.create_task(window.gather(now())) for _ in range(2)]
         await asyncio.sleep(0)

@@ -17,9 +17,9 @@ from orchestrator.core.types import LipSyncModel
 from orchestrator.inference import InferenceError, Tensors
 from orchestrator.pipeline.circuit_breaker import LONGEST_PROBE_S, PerformanceTracker
 from orchestrator.pipeline.recovery_probes import (
-    LONGEST_SLOW_PROBE_S,
-    SHORTEST_DEADLINE_S,
-    SLACK,
+    LATENCY_FACTOR,
+    MAX_SLOW_INTERVAL_S,
+    MIN_DEADLINE_S,
     Probes,
 )
 from orchestrator.video.generator import VideoGeneratorService
@@ -146,7 +146,7 @@ def test_a_model_that_only_had_the_time_of_a_recording_counts_as_too_slow_for_a_
         SADTALKER, latency_ms=1000.0 * SECONDS_PER_FRAME, frames=2, now=1.0, lasting_ms=100.0
     )
     probing = probes(ScriptedInference(), tracker, CHUNK_DEADLINE_S)
-    assert probing.longest_wait_s(SADTALKER, timed_out=True) == LONGEST_SLOW_PROBE_S
+    assert probing.longest_wait_s(SADTALKER, timed_out=True) == MAX_SLOW_INTERVAL_S
     assert probing.longest_wait_s(SADTALKER, timed_out=False) == LONGEST_PROBE_S
 
 
@@ -155,6 +155,6 @@ def test_the_deadline_is_what_chunks_took_within_what_they_may_take() -> None:
     probing = probes(ScriptedInference(), tracker, chunk_deadline_s=60.0)
     assert probing.deadline_s(SADTALKER) == 60.0
     tracker.record_success(SADTALKER, latency_ms=2000.0, frames=4, now=1.0, lasting_ms=200.0)
-    assert probing.deadline_s(SADTALKER) == SLACK * 2.0
+    assert probing.deadline_s(SADTALKER) == LATENCY_FACTOR * 2.0
     tracker.record_success(TPSM, latency_ms=5.0, frames=4, now=1.0, lasting_ms=200.0)
-    assert probing.deadline_s(TPSM) == SHORTEST_DEADLINE_S
+    assert probing.deadline_s(TPSM) == MIN_DEADLINE_S

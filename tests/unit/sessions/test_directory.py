@@ -20,6 +20,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, Resolution, VideoFormat, VideoGenerationConfig
+from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.live_session import LiveSession
 
@@ -523,3 +524,22 @@ def test_a_burst_of_short_packets_waits_as_long_as_any_other_audio() -> None:
         assert line.numbers() == list(range(580))
 
     Exchange().play(burst)
+
+
+def test_calls_and_sockets_share_one_directory_and_its_limits() -> None:
+    async def both(exchange: Exchange) -> None:
+        sessions = exchange.sessions
+        called = Session("s", "ann", inbox_ms=1000.0, outbox_frames=4)
+        sessions.add(called)
+        with pytest.raises(LipSyncError, match="open on another connection"):
+            sessions.open("s", "ann", WatchedLine())
+        live = sessions.open("s", "bob", WatchedLine())
+        assert (sessions.called("s"), sessions.find("s", "bob")) == (called, live)
+        assert sessions.find("s", "ann") is None
+        with pytest.raises(LipSyncError) as refused:
+            sessions.open("t", "bob", WatchedLine())
+        assert refused.value.details["limit"] == 2
+        sessions.end(live)
+        assert list(sessions) == [called]
+
+    Exchange(max_concurrent_sessions=2).play(both)
