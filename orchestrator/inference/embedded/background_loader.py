@@ -1,8 +1,7 @@
-"""Loads models while the server serves already: one by one, so that a large, broken or missing one
-costs the others nothing.
+"""Load models one by one while the server already serves.
 
-Also models that failed later come here, unless the server's start depends on them; none of this
-ever restarts the server.
+A large, broken or missing model therefore delays no other. Models that fail later are reloaded here
+too, unless the server's start depends on them. Nothing here restarts the server.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ LOG = logging.getLogger(__name__)
 
 RETRY_FIRST_S: Final = 5.0
 RETRY_LAST_S: Final = 60.0
-"""Waits before trying again to load a model that could not be loaded, doubling."""
+"""First and longest wait before loading a failed model again; the wait doubles."""
 
 LOOK_S: Final = 0.1
-"""How often a heavy model's backend processes are looked for while it is being loaded."""
+"""Poll interval for a heavy model's backend processes while it is being loaded."""
 
 
 class BackgroundLoader:
-    """Makes models ready for one life of the server; `run` is a task of the supervisor."""
+    """Loads models during one life of the server; `run` is a task of the supervisor."""
 
     def __init__(
         self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder
@@ -46,14 +45,12 @@ class BackgroundLoader:
         self._wake = asyncio.Event()
 
     def take(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
-        """Load these in this order, now or after a while."""
+        """Queue these models for loading in this order, now or after a delay."""
         self._due_s |= dict.fromkeys(models, asyncio.get_running_loop().time() + after_s)
         self._wake.set()
 
     def take_back(self, model: str, reason: str) -> None:
-        """A model that was ready is not any more: unload it and load it again, later and later if
-        it does not stay.
-        """
+        """Unload a model that failed and load it again, with growing waits while it keeps failing."""
         self._admission.withdraw(reason, model)
         self._faults.forget(model)
         if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
@@ -63,7 +60,7 @@ class BackgroundLoader:
         self._wake.set()
 
     async def run(self) -> None:
-        """Never returns."""
+        """Load queued models when they are due; never returns."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -86,7 +83,7 @@ class BackgroundLoader:
     async def _try(self, model: str) -> None:
         try:
             reason = await self._attempt(model)
-        # the edge of one model: whatever it is must not keep the others from being loaded
+        # the edge of one model: an unexpected error must not stop the others from being loaded
         except Exception as error:
             LOG.exception("loading %s failed", model)
             reason = f"{type(error).__name__}: {error}"
@@ -100,7 +97,7 @@ class BackgroundLoader:
         self._ready_at_s[model] = asyncio.get_running_loop().time()
 
     async def _attempt(self, model: str) -> str:
-        """Why the model is not ready after it, else nothing."""
+        """Try to make the model ready; return the reason if it is not, else an empty string."""
         admission = self._admission
         reason = admission.absent(model)
         if reason:
@@ -118,9 +115,7 @@ class BackgroundLoader:
         return reason
 
     async def _load(self, model: str) -> str:
-        """A heavy one gives way to the others already while it opens its network and is warmed
-        up.
-        """
+        """Load the model; lower a heavy one's priority while it still opens and warms up."""
         if not self._admission.is_heavy(model):
             return await self._admission.load(self._control, model)
         loading = asyncio.create_task(
@@ -139,8 +134,10 @@ class BackgroundLoader:
             loading.cancel()
 
     async def _clear(self, model: str) -> None:
-        """Loading alone does not bring back an instance whose process died, and what did not work
-        need not hold memory.
+        """Kill the model's backend processes and unload it.
+
+        Loading alone does not replace an instance whose process died, and a model that failed
+        should not hold memory.
         """
         self._faults.forget(model)
         await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))

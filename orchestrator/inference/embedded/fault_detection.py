@@ -1,6 +1,4 @@
-"""Finds out that something is wrong with a server: ended, stopped, silent, a backend process gone,
-or clients complain.
-"""
+"""Detect faults of a server: ended, stopped, unresponsive, a dead backend process, reports."""
 
 from __future__ import annotations
 
@@ -16,23 +14,22 @@ from orchestrator.inference.embedded.process import GONE, STOPPED, ServerProcess
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 0.3
 SILENT_PROBES: Final = 3
-"""Probes in a row without an answer before the server counts as hung: two seconds, which a busy
-laptop does not take.
+"""Probes in a row without an answer before the server counts as hung.
+
+Two seconds in all, which a busy laptop does not exceed.
 """
 
 TIMEOUTS: Final = 3
 TIMEOUTS_WITHIN_S: Final = 5.0
-"""So many time-outs of one model in so many seconds make the supervisor ask the model's canary."""
+"""This many time-outs of one model within this time start its self test."""
 
 REPORTS: Final = 16
-"""Complaints that wait to be looked into."""
+"""Upper bound of fault reports that wait for processing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`model` is None where the whole server is concerned; a suspected one wants a second look
-    first.
-    """
+    """A confirmed or suspected fault of one model, or of the server if `model` is None."""
 
     model: str | None
     reason: str
@@ -51,14 +48,12 @@ class FaultFinder:
         self._stubs: tuple[Stub, ...] = ()
 
     def watch(self, model: str) -> None:
-        """Learns the backend processes of a model that was loaded, and forgets complaints about
-        earlier ones.
-        """
+        """Register the backend processes of a loaded model, and drop reports about earlier ones."""
         self.forget(model)
         self._stubs += self._process.stubs_of(model)
 
     def forget(self, model: str) -> None:
-        """The model is being unloaded: that its backend processes end is no fault."""
+        """Stop watching a model that is being unloaded: the end of its processes is no fault."""
         self._stubs = tuple(stub for stub in self._stubs if stub.model != model)
         self._reports = deque(
             (fault for fault in self._reports if fault.model != model), maxlen=REPORTS
@@ -66,12 +61,12 @@ class FaultFinder:
         self._timeouts.pop(model, None)
 
     def report(self, fault: Fault) -> None:
-        """A client saw it."""
+        """Add a fault that a client reported."""
         self._reports.append(fault)
         self._wake.set()
 
     def timed_out(self, model: str, now: float) -> None:
-        """A client waited in vain; counts towards a suspicion."""
+        """Count a client's time-out; several within `TIMEOUTS_WITHIN_S` report a suspected fault."""
         times = self._timeouts.setdefault(model, deque(maxlen=TIMEOUTS))
         times.append(now)
         if len(times) == TIMEOUTS and now - times[0] <= TIMEOUTS_WITHIN_S:
@@ -79,7 +74,7 @@ class FaultFinder:
             self.report(Fault(model, "requests time out", suspected=True))
 
     async def next(self, answers: Callable[[], Awaitable[bool]]) -> Fault:
-        """Waits for the next fault. `answers` asks the server for a sign of life."""
+        """Wait for the next fault; `answers` probes whether the server is alive."""
         probe = asyncio.create_task(_until_silent(answers), name="probe triton")
         try:
             while True:
@@ -112,7 +107,7 @@ class FaultFinder:
         return self._reports.popleft() if self._reports else None
 
     def _stopped_twice(self, pid: int) -> bool:
-        """Stopped at this look and at the one before."""
+        """True if the process is stopped at this poll and was at the one before."""
         if state_of(pid) != STOPPED:
             self._stopped.discard(pid)
             return False

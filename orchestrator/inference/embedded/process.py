@@ -1,5 +1,4 @@
-"""The server as processes: launch, what it printed, its backend processes, and an end that leaves
-none behind.
+"""The server as a process: launch, log tail, and a shutdown that leaves no process behind.
 
 The standard library only; `launch` may run before numpy, gRPC or ONNX Runtime are imported.
 """
@@ -37,38 +36,38 @@ LOG_LINES: Final = 200
 """Lines of the server's log that are kept for error messages."""
 
 TABLES: Final = "+|"
-"""Begin the lines of what the server prints of its models and options, which says nothing of a
-fault.
-"""
+"""First characters of the tables of models and options in the log, which explain no fault."""
 
 STOPPED: Final = "T"
 GONE: Final = "XZ"
 """Letters of `state_of`."""
 
 LOADABLE: Final = frozenset({".onnx", ".py", ".plan"})
-"""Endings of the files that make a version of a model; an exporter at work has others."""
+"""Suffixes of the files that make a version of a model; an exporter at work has others."""
 
 ENSEMBLE: Final = 'platform: "ensemble"'
-"""In a `config.pbtxt`; found without a parser, which takes as long to import as the server to
-start.
+"""Line of a `config.pbtxt` that marks an ensemble.
+
+Found without a parser, whose import takes as long as the server's start.
 """
 
 GIVES_WAY: Final = 10
-"""Added to the niceness of a backend process that is to leave the cores to the others: a tenth of
-their share where they want them.
+"""Niceness added to a backend process that has to yield the cores to the others.
+
+It gets a tenth of their share under contention.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Loopback ports of one server, kept over restarts so that clients reconnect by themselves."""
+    """Loopback ports of one server, kept over restarts so that clients reconnect automatically."""
 
     grpc: int
     metrics: int
 
 
 def free_ports() -> Ports:
-    """Two ports that are free now."""
+    """Pick two ports that are free now."""
     with socket.socket() as first, socket.socket() as second:
         for each in (first, second):
             each.bind(("127.0.0.1", 0))
@@ -100,11 +99,11 @@ class ServerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """Exit code; None while the server runs."""
         return self.popen.poll()
 
     def tail(self, lines: int = 12) -> str:
-        """The last lines that it printed."""
+        """The last lines of its log."""
         return "\n".join(list(self.lines)[-lines:])
 
     def stubs(self) -> tuple[Stub, ...]:
@@ -114,15 +113,15 @@ class ServerProcess:
         return stubs
 
     def stubs_of(self, model: str) -> tuple[Stub, ...]:
-        """Those of one model."""
+        """The backend processes of one model."""
         return tuple(stub for stub in self.stubs() if stub.model == model)
 
     def kill(self) -> None:
-        """Ends the server and its backend processes; blocks for some milliseconds.
+        """Kill the server and its backend processes; blocks for some milliseconds.
 
-        Asked politely it takes three seconds, one per poll of its own, and with a dead backend
-        process for ever. It keeps nothing that is worth the wait. Its backend processes would live
-        on for a while, stopped ones for ever.
+        A graceful shutdown takes three seconds, one per poll of the server, and never ends with a
+        dead backend process. The server holds no state worth the wait. Its backend processes would
+        outlive it for a while, stopped ones for ever.
         """
         self.stubs()
         self.popen.kill()
@@ -131,10 +130,10 @@ class ServerProcess:
 
 
 def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) -> ServerProcess:
-    """Starts a server that loads those of `models` that have their files.
+    """Start a server that loads those of `models` that have their files.
 
-    Call it from a thread that lives as long as the server shall: the kernel kills the server when
-    that thread ends.
+    Call it from a thread that lives as long as the server: the kernel kills the server when that
+    thread ends.
     """
     files = find_server()
     folder = lease.folder()
@@ -149,7 +148,7 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # Ctrl-C is for the orchestrator, which then ends the server in its turn
+        # Ctrl-C goes to the orchestrator alone, which then ends the server
         start_new_session=True,
     )
     server = ServerProcess(popen, server_id, ports)
@@ -162,9 +161,7 @@ def launch(repository: Path, models: Sequence[str], lease: Lease, ports: Ports) 
 
 @dataclass
 class Launched:
-    """A server that was started ahead of its supervisor, while the rest of the program is still
-    being imported.
-    """
+    """A server that was started before its supervisor, while the program is still importing."""
 
     repository: Path
     models: tuple[str, ...]
@@ -173,8 +170,9 @@ class Launched:
 
 
 def launch_early(repository: Path, models: Sequence[str]) -> Launched:
-    """Starts the server now; give the result to `EmbeddedTriton`. Raises MODEL_LOAD_FAILED where it
-    cannot run.
+    """Start the server now; pass the result to `EmbeddedTriton`.
+
+    Raises MODEL_LOAD_FAILED where the server cannot run.
     """
     sweep_dead_runs()
     check_shared_memory()
@@ -197,7 +195,7 @@ def _flags(shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
         "--exit-on-error=false",
-        "--exit-timeout-secs=3",  # for those who stop it by hand
+        "--exit-timeout-secs=3",  # for a shutdown by hand
         f"--id={server_id}",
         "--grpc-address=127.0.0.1",
         f"--grpc-port={ports.grpc}",
@@ -211,8 +209,10 @@ def _flags(shm_prefix: str, server_id: str, ports: Ports) -> list[str]:
 
 
 def _load_flags(repository: Path, models: Sequence[str]) -> list[str]:
-    """An ensemble that is loaded later has its members loaded anew, since Python has left bytecode
-    beside them by then.
+    """Options for the models that have their files.
+
+    Loading an ensemble later would reload its members, since Python has written bytecode beside
+    them by then.
     """
     return [f"--load-model={name}" for name in models if _is_loadable(repository / name)]
 
@@ -238,8 +238,9 @@ def stubs_below(pid: int) -> tuple[Stub, ...]:
 
 
 def state_of(pid: int) -> str:
-    """The kernel's letter for a process (`R`, `S`, `T` stopped, `Z` dead and not buried); `X` if
-    there is none.
+    """State letter of a process from the kernel; `X` if there is no such process.
+
+    `R` running, `S` sleeping, `T` stopped, `Z` zombie.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -248,8 +249,9 @@ def state_of(pid: int) -> str:
 
 
 def give_way(stubs: Iterable[Stub]) -> None:
-    """Makes backend processes leave the cores to others; their models run on the thread that has
-    the process's id.
+    """Lower the priority of backend processes.
+
+    Their models run on the thread that has the process's id.
     """
     niceness = os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY
     for stub in stubs:
@@ -258,8 +260,9 @@ def give_way(stubs: Iterable[Stub]) -> None:
 
 
 def cpu_ticks(stubs: Iterable[Stub]) -> int:
-    """CPU time that backend processes have used, in the kernel's ticks: one that works on a long
-    request is not hung.
+    """CPU time that backend processes have used, in kernel ticks.
+
+    It distinguishes a process that works on a long request from a hung one.
     """
     ticks = 0
     for stub in stubs:
@@ -272,9 +275,7 @@ def cpu_ticks(stubs: Iterable[Stub]) -> int:
 
 
 def memory_mb(stubs: Iterable[Stub]) -> dict[str, float]:
-    """Memory that the backend processes of each model hold for themselves, without what they share
-    with others.
-    """
+    """Private memory of each model's backend processes in MiB, without what they share."""
     held: dict[str, float] = {}
     for stub in stubs:
         with contextlib.suppress(OSError, IndexError, ValueError):  # it has just ended
@@ -287,7 +288,7 @@ def memory_mb(stubs: Iterable[Stub]) -> dict[str, float]:
 
 
 def kill_stubs(stubs: Iterable[Stub]) -> None:
-    """Kills those that still are what they were, and waits for their end, at most a second."""
+    """Kill the processes whose pid was not reused, and wait up to a second for their end."""
     living = [stub for stub in stubs if _stub(stub.pid) == stub]
     for stub in living:
         with contextlib.suppress(ProcessLookupError):
@@ -298,7 +299,7 @@ def kill_stubs(stubs: Iterable[Stub]) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    """Children of all threads: the server starts each backend process from another one."""
+    """Children of all threads: the server starts each backend process from another thread."""
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -307,7 +308,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _stub(pid: int) -> Stub | None:
-    """Reads a backend process's arguments: the last but one is `<model>_<group>_<instance>`."""
+    """Parse a backend process's arguments: the last but one is `<model>_<group>_<instance>`."""
     with contextlib.suppress(OSError):
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         if arguments[0].endswith(b"triton_python_backend_stub") and len(arguments) > 2:

@@ -1,5 +1,6 @@
-"""Questions with known answers, asked before a model may call itself ready: a server can say OK and
-answer garbage.
+"""Self tests with known answers, which a model has to pass before it counts as ready.
+
+A server can answer with status OK and garbage.
 """
 
 from __future__ import annotations
@@ -20,31 +21,32 @@ from orchestrator.rendering.motion import HEAD_PARAMETERS, MOTION_PARAMETERS, MO
 from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
 
 TOLERANCE: Final = 1e-3
-"""Largest difference between the server's ONNX Runtime and this process's; both run on the same
-CPU.
-"""
+"""Largest difference between the server's ONNX Runtime and this process's, on the same CPU."""
 
 TIPPED: Final = 0.05
-"""Share of a picture's bytes that may differ by one: where such a difference tips the rounding."""
+"""Largest share of an image's bytes that may differ by one: the tolerance can change rounding."""
 
 KEPT: Final = 4096
-"""Values of an output that are kept and compared; encodings of a photo have millions."""
+"""Upper bound of values of an output that are kept and compared.
+
+Encodings of a photo have millions.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """One output as it has to be: its form, and evenly spaced values of it."""
+    """Expected output: its shape, and evenly spaced values of it."""
 
     shape: tuple[int, ...]
     values: NDArray[Any]
 
     @classmethod
     def of(cls, output: NDArray[Any]) -> Known:
-        """What to keep of an output."""
+        """Reduce an output to the values to keep."""
         return cls(output.shape, _kept(output).copy())
 
     def equals(self, output: NDArray[Any]) -> bool:
-        """Whether `output` is the same within the tolerance."""
+        """True if `output` has the expected shape, type and values within the tolerance."""
         if output.shape != self.shape or output.dtype != self.values.dtype:
             return False
         got, want = (values.astype(np.float64) for values in (_kept(output), self.values))
@@ -60,25 +62,26 @@ def _kept(output: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canary:
-    """One request and what it has to bring."""
+    """One request and its expected outputs."""
 
     question: Callable[[], Tensors]
     """Makes the request's inputs: large ones are not worth keeping."""
     expected: Mapping[str, Known]
     opening_s: float = 0.0
     answering_s: float = 0.0
-    """CPU time that finding out took."""
+    """CPU time of the measured answer."""
 
     def passed(self, outputs: Tensors) -> bool:
-        """Whether `outputs` are the known ones: names, shapes, types and values."""
+        """True if names, shapes, types and values of `outputs` are the expected ones."""
         return outputs.keys() == self.expected.keys() and all(
             known.equals(outputs[name]) for name, known in self.expected.items()
         )
 
 
 def canary_of(contract: ModelContract) -> Canary | None:
-    """The model's canary, or None where no answer is known. Opens ONNX models in this process: run
-    it in a thread.
+    """The model's self test, or None where no expected answer is known.
+
+    Opens ONNX models in this process: run it in a thread.
     """
     if contract.name in KNOWN:
         return KNOWN[contract.name](contract)
@@ -115,8 +118,9 @@ def _tpsm(_: ModelContract) -> Canary:
 
 
 def _tpsm_speech(contract: ModelContract) -> Canary:
-    """Two frames of a resting mouth, which the sound does not move: of the sound the network's own
-    canary knows.
+    """Two frames of a resting mouth, which does not depend on the audio.
+
+    The network's own self test covers the audio.
     """
     idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
     moments = np.insert(idle, 0, RESTING, axis=1)[None]

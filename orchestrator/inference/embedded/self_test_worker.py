@@ -1,8 +1,7 @@
-"""Finds out a network's canary in a process of its own, so that memory of a large one is free again
-before the server loads it.
+"""Measure a network's self test in a child process.
 
-Usage, by `canary_apart` alone: python -m orchestrator.inference.embedded.self_test_worker
-MODEL_FOLDER
+The memory of a large network is free again before the server loads it. Started by `measure_apart`
+alone: python -m orchestrator.inference.embedded.self_test_worker MODEL_FOLDER
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ from orchestrator.inference.embedded.self_test import Canary, Known, canary_of, 
 from orchestrator.inference.model_contract import ModelContract, read_model
 
 NICENESS: Final = 15
-"""Sessions come first."""
+"""Niceness of the child process, so that sessions come first."""
 
 
 async def canary_apart(contract: ModelContract) -> Canary:
-    """As `canary_of`, for an ONNX model; raises MODEL_LOAD_FAILED if the network does not run, for
-    lack of memory or time too.
+    """As `self_test_of`, for an ONNX model, in a child process.
+
+    Raises MODEL_LOAD_FAILED if the network does not run, also for lack of memory or time.
     """
     arguments = [sys.executable, "-m", __name__, str(contract.folder.absolute())]
     launcher = [
@@ -94,9 +94,7 @@ def _write(canary: Canary) -> bytes:
 
 
 def main(folder: Path) -> int:
-    """Writes the canary to the standard output; exit status 1 with the reason where there is
-    none.
-    """
+    """Write the self test to standard output; return exit status 1 and print the reason if none."""
     os.nice(NICENESS)
     try:
         canary = canary_of(read_model(folder / "config.pbtxt"))

@@ -1,11 +1,11 @@
-"""Supervises the wheel's `tritonserver`: starts, watches, heals, restarts and stops it
-(docs/triton.md has the rules).
+"""Supervise the fetched `tritonserver`: start, watch, heal, restart, stop (docs/triton.md).
 
-Faults and what is done: a backend process that died or was stopped -> unload and load its model,
-the second time within `REPEAT_S` restart the server; a server that ended -> start it again; one
-that does not answer -> kill, start again. A model is ready only after it answered a canary
-inference as it should. Models of `later` are loaded one by one while the server serves already;
-whatever happens to them, it is not restarted for it.
+A backend process that died or was stopped: unload and load its model; the second time within
+`REPEAT_S` restart the server. A server that ended: start it again. A server that does not answer:
+kill it and start it again.
+
+A model is ready only after it passed its self test. Models of `later` are loaded one by one while
+the server already serves; their failures never restart it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from orchestrator.rendering.map_files import remove_folder_of
 LOG = logging.getLogger(__name__)
 
 REPEAT_S: Final = 30.0
-"""A model that fails again within this time takes the server with it."""
+"""A model that fails again within this time causes a restart of the server."""
 
 STABLE_S: Final = 2.0
-"""A server that served this long was sound: if it ends it is started again at once."""
+"""A server that served this long was healthy: if it ends it is restarted at once."""
 
 BACK_OFF_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Waits before the first, second ... restart in a row; the last one repeats."""
@@ -55,7 +55,7 @@ BACK_OFF_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 FIRST_START_TIMEOUT_S: Final = 60.0
 
 WORKING_LOOK_S: Final = 1.0
-"""How long a heavy model that is suspected is watched for a sign of work before it is asked."""
+"""Time for which a suspected heavy model is watched for CPU use before its self test."""
 
 
 class TritonState(StrEnum):
@@ -83,10 +83,9 @@ class TritonHealth:
 
 
 class EmbeddedTriton:
-    """A Triton of our own on this machine; an async context manager, entered and left in the main
-    thread.
+    """An embedded Triton on this machine; an async context manager for the main thread.
 
-    Entering waits until the first start has succeeded or failed; it raises MODEL_LOAD_FAILED only
+    Entering waits until the first start has succeeded or failed. It raises MODEL_LOAD_FAILED only
     where no server can ever run here. A server that fails to start later is retried for ever, with
     growing waits.
     """
@@ -99,8 +98,9 @@ class EmbeddedTriton:
         later: Sequence[str] = (),
         launched: Launched | None = None,
     ) -> None:
-        """`models` are ready after entering, if they can be; those of `later` follow in their
-        order, in the background.
+        """Configure the server; entering makes `models` ready, if they can be.
+
+        Those of `later` follow in their order, in the background.
         """
         self.life = 0
         self.restarts = 0
@@ -117,9 +117,7 @@ class EmbeddedTriton:
         self._healed_at: dict[str, float] = {}
         self._was_up = False
         self._never = ""
-        """Why no server can ever run here."""
-
-    # what others ask
+        """Reason why no server can ever run here."""
 
     @property
     def state(self) -> TritonState:
@@ -137,8 +135,9 @@ class EmbeddedTriton:
         return f"http://127.0.0.1:{self._process.ports.metrics}/metrics"
 
     def has_ready(self, model: str) -> bool:
-        """Whether `model` passed its canary and no fault was seen since; no request. An ensemble
-        comes and goes with its members.
+        """True if `model` passed its self test and no fault was seen since; sends no request.
+
+        An ensemble is ready when all its members are.
         """
         if self._state not in (TritonState.RUNNING, TritonState.HEALING):
             return False
@@ -148,7 +147,7 @@ class EmbeddedTriton:
         )
 
     def loaded_from(self, model: str) -> Stamp | None:
-        """What the model's files looked like when they were loaded."""
+        """Stamp of the model's files when they were loaded."""
         return self._admission.loaded_from(model)
 
     async def ready(self, model: str) -> bool:
@@ -179,11 +178,11 @@ class EmbeddedTriton:
         return memory_mb(self.stubs())
 
     def report_failure(self, model: str, error: InferenceError) -> None:
-        """What a request met: unavailability or a few time-outs make the supervisor ask the model's
-        canary.
+        """Report a failed request: unavailability or several time-outs start the model's self test.
 
-        Neither is believed unseen: a dead instance answers after a second, when the model may have
-        been healed already. An ensemble has no instances: what it met is one of its members' doing.
+        Reports are always verified: a dead instance answers after a second, when the model may have
+        been healed already. An ensemble has no instances, so its failures are attributed to its
+        members.
         """
         if not self.has_ready(model):
             return
@@ -192,8 +191,6 @@ class EmbeddedTriton:
                 self._faults.report(Fault(suspect, error.message, suspected=True))
             elif error.code is LipSyncErrorCode.TIMEOUT:
                 self._faults.timed_out(suspect, asyncio.get_running_loop().time())
-
-    # life
 
     async def __aenter__(self) -> EmbeddedTriton:
         launched = self._launched or launch_early(self._path, self._first)
@@ -250,7 +247,7 @@ class EmbeddedTriton:
             except (ServerFailed, LipSyncError, grpc.aio.AioRpcError, TimeoutError) as error:
                 self.last_fault = str(error) or type(error).__name__
                 LOG.warning("tritonserver: %s; starting it again", self.last_fault)
-            # the edge of the task: whatever it is, a fresh server is the best that can be done
+            # the edge of the task: after an unexpected error a fresh server is the best remedy
             except Exception as error:
                 self.last_fault = repr(error)
                 LOG.exception("the supervisor of tritonserver failed; starting it again")
@@ -283,7 +280,7 @@ class EmbeddedTriton:
             )
 
     async def _serve(self, control: Control) -> None:
-        """Returns never; raises what ends this life of the server."""
+        """Serve until this life of the server ends; never returns, raises the reason."""
         self._loader = BackgroundLoader(self._admission, self._process, control, self._faults)
         failed = [model for model in self._first if self._admission.reasons[model]]
         self._loader.take(self._later)
@@ -298,7 +295,7 @@ class EmbeddedTriton:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch_and_heal(self, control: Control) -> None:
-        """Returns never; raises `ServerFailed` when the server has to be replaced."""
+        """Handle faults as they occur; raises `ServerFailed` when the server has to be replaced."""
         while True:
             fault = await self._faults.next(control.answers)
             if fault.model is None:
@@ -312,8 +309,9 @@ class EmbeddedTriton:
                 self._loader.take_back(fault.model, fault.reason)
 
     def _look_into(self, control: Control, model: str, reason: str) -> None:
-        """In a task of its own, one for each model: a heavy one takes its time to answer, and the
-        watch has to go on.
+        """Verify a suspected fault in a task of its own, one for each model.
+
+        A heavy model answers slowly, and the watch has to go on.
         """
         name = f"look into {model}"
         if any(task.get_name() == name for task in self._tasks):
@@ -323,9 +321,7 @@ class EmbeddedTriton:
         task.add_done_callback(self._tasks.discard)
 
     async def _verify(self, control: Control, model: str, reason: str) -> None:
-        """A suspected fault becomes one if the model fails its canary, or the server's own if not
-        even that answers.
-        """
+        """Confirm a suspected fault if the self test fails; it is the server's if that is silent."""
         if (
             not self.has_ready(model)
             or await self._is_working(model)
@@ -337,7 +333,8 @@ class EmbeddedTriton:
     async def _is_sound(self, control: Control, model: str) -> bool:
         ticks = cpu_ticks(self._process.stubs_of(model))
         failure = await self._admission.failure(control, model)
-        if failure is None or not self.has_ready(model):  # or somebody else has found out
+        # or the fault was found elsewhere meanwhile
+        if failure is None or not self.has_ready(model):
             return True
         return (
             failure.silent
@@ -346,9 +343,7 @@ class EmbeddedTriton:
         )
 
     async def _is_working(self, model: str) -> bool:
-        """Whether a heavy model is busy just now: a request that ran over its deadline is no fault
-        of the instance.
-        """
+        """True if a heavy model uses the CPU: a late answer is then no fault of the instance."""
         if not self._admission.is_heavy(model):
             return False
         ticks = cpu_ticks(self._process.stubs_of(model))
@@ -356,8 +351,9 @@ class EmbeddedTriton:
         return cpu_ticks(self._process.stubs_of(model)) > ticks
 
     async def _heal(self, control: Control, model: str, reason: str) -> None:
-        """Unload and load; raises `ServerFailed` if that does not help or helped only a short while
-        ago.
+        """Unload and load the model.
+
+        Raises `ServerFailed` if that does not help or helped only a short while ago.
         """
         now = asyncio.get_running_loop().time()
         self.last_fault = f"{model}: {reason}"
@@ -377,10 +373,10 @@ class EmbeddedTriton:
         LOG.info("%s is ready again", model)
 
     async def _replace(self, back_off_s: float) -> None:
-        """Ends what is left of the server, waits, and launches the next one.
+        """Kill what is left of the server, wait, and launch the next one.
 
-        On the same ports, so that clients find it again; on others if it never came up, since they
-        may be taken.
+        It gets the same ports, so that clients find it again. If it never came up it gets others,
+        since the ports may be taken.
         """
         self._state = TritonState.STARTING
         self._admission.withdraw(f"the server is starting again: {self.last_fault}")

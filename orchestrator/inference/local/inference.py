@@ -1,5 +1,6 @@
-"""Runs the models of a repository in this process: for offline rendering, and for tests without a
-server.
+"""Run the models of a repository in this process, without a server.
+
+For offline rendering and for tests.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from orchestrator.inference.triton.status_codes import timed_out
 LOG = logging.getLogger(__name__)
 
 WORKERS = 2
-"""Threads that run models; requests beyond wait within their deadlines."""
+"""Threads that run models; further requests wait within their deadlines."""
 
 
 class Runner(Protocol):
@@ -38,8 +39,9 @@ class Runner(Protocol):
 
 
 def _utf8(path: Path) -> str:
-    """The path as ONNX Runtime takes it, which knows no other encoding; where the locale is C,
-    Python's own text is another one.
+    """The path in UTF-8, the only encoding that ONNX Runtime takes.
+
+    Python's own text differs where the locale is C.
     """
     return os.fsencode(path).decode()
 
@@ -72,8 +74,9 @@ class _OneAtATime:
 
 
 class LocalInference:
-    """`Inference` over a model repository, without a server. An async context manager; models open
-    when first asked.
+    """`Inference` over a model repository, without a server.
+
+    An async context manager; models are opened on first use.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -96,7 +99,7 @@ class LocalInference:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def ready(self, model: str) -> bool:
-        """Whether its files are there."""
+        """True if the model's files are present."""
         contract = self._repository.models.get(model)
         return contract is not None and contract.present and not contract.steps
 
@@ -111,10 +114,9 @@ class LocalInference:
     async def infer(
         self, model: str, inputs: Tensors, *, deadline: float
     ) -> dict[str, NDArray[Any]]:
-        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline,
-        unheard.
+        """See `Inference.infer`. A run that has begun continues in its thread after the deadline.
 
-        Ensembles save requests to a server, of which there are none here: `NotServed`.
+        Ensembles only save requests to a server, so here they raise `NotServed`.
         """
         loop, contract = asyncio.get_running_loop(), self._repository.models.get(model)
         if contract is None or contract.steps or not contract.present:
@@ -128,7 +130,7 @@ class LocalInference:
             raise timed_out(model) from None
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
-        """See `Inference.infer_everywhere`; this process is the only place."""
+        """See `Inference.infer_everywhere`; this process is the only server."""
         try:
             await self.infer(model, inputs, deadline=deadline)
         except InferenceError as error:
@@ -143,7 +145,7 @@ class LocalInference:
             return runner.run(inputs)
         except InferenceError:
             raise
-        # the edge of the model, as a server has one: its trouble becomes the request's error
+        # the edge of the model, as in a server: any exception becomes the request's error
         except Exception as error:
             message = f"{contract.name}: {error}"
             raise InferenceError(
@@ -159,7 +161,7 @@ class LocalInference:
 
 
 def open_model(contract: ModelContract) -> Runner:
-    """Loads a model into this process; raises MODEL_LOAD_FAILED with the reason."""
+    """Load a model into this process; raises MODEL_LOAD_FAILED with the reason."""
     backends: dict[str, type[OnnxModel] | type[_OneAtATime]] = {
         "onnxruntime": OnnxModel,
         "python": _OneAtATime,

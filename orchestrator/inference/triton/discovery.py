@@ -15,20 +15,17 @@ from orchestrator.inference.triton.external_server import ExternalServer
 LOG = logging.getLogger(__name__)
 
 RESOLVE_S: Final = 2.0
-"""Between two lookups of a name. Headless services of Kubernetes and Compose follow their
-containers within seconds.
-"""
+"""Interval of lookups; headless services of Kubernetes and Compose change within seconds."""
 
 LOOKUP_S: Final = 5.0
-"""Time for one lookup: the resolver's own timeout for one question (`man resolv.conf`)."""
+"""Time for one lookup: the resolver's own timeout for one query (`man resolv.conf`)."""
 
 
 class Discovery:
-    """Keeps an `ExternalServer` for each address; servers appear and vanish with the answers of the
-    resolver.
+    """Keeps one `ExternalServer` for each address that the resolver returns.
 
-    A failed lookup changes nothing: servers that are gone are found by their polls. A name that is
-    reached through a proxy is left to the proxy, as one server.
+    A failed lookup changes nothing: the polls detect servers that are gone. A name that is reached
+    through a proxy is left to the proxy, as one server.
     """
 
     def __init__(
@@ -38,8 +35,9 @@ class Discovery:
         resolve: Resolve,
         retire: Callable[[ExternalServer], None],
     ) -> None:
-        """`retire` takes servers that have lost their place in the answer, before their polls
-        end.
+        """Configure the lookups; they begin with `start`.
+
+        `retire` receives servers that are no longer resolved, before their polls end.
         """
         self._repository, self._resolve, self._retire = repository, resolve, retire
         self._names: dict[str, frozenset[str]] = {
@@ -52,7 +50,7 @@ class Discovery:
 
     @property
     def servers(self) -> list[ExternalServer]:
-        """Those of the last answers, each address once."""
+        """Servers of the last lookups, each address once."""
         return list(self._servers.values())
 
     @property
@@ -61,7 +59,7 @@ class Discovery:
         return [name for name, addresses in self._names.items() if not addresses]
 
     async def start(self) -> None:
-        """Look once, so that the first chunk finds a state; then follow the names."""
+        """Look up once, so that the first chunk finds a state; then follow the names."""
         await asyncio.gather(
             *(server.start() for server in self.servers), *map(self._look, self._names)
         )
@@ -94,7 +92,7 @@ class Discovery:
         await self._update(name)
 
     async def _update(self, name: str) -> None:
-        """New servers take over before old ones go, so that some server is ready all the time."""
+        """Add new servers before removing old ones, so that one is always ready."""
         new = {
             url: ExternalServer(url, self._repository, name=name)
             for url in sorted(self._wanted() - self._servers.keys())
@@ -108,8 +106,9 @@ class Discovery:
         await asyncio.gather(*(server.stop() for server in gone))
 
     def _dispensable(self) -> set[str]:
-        """Addresses that are not named any more; while none that is named is ready, those that
-        still are ready stay.
+        """Addresses to remove: those that no name resolves to any more.
+
+        While no resolved server is ready, ready ones among them stay.
         """
         wanted = self._wanted()
         replaced = any(self._servers[url].has_any_ready for url in wanted)
@@ -123,7 +122,7 @@ class Discovery:
         return set(self._fixed).union(*self._names.values())
 
     def _warn(self, name: str, reason: str) -> None:
-        """Once until the next answer."""
+        """Log a failed lookup once, until the next successful one."""
         if name not in self._unresolved:
             known = "; its last addresses are used" if self._names[name] else ""
             LOG.warning(

@@ -1,9 +1,8 @@
-"""Triton's own account of its work: how long requests wait in its queues, how many share an
-execution, what its GPUs do.
+"""Load of Triton servers from their metrics: queue waits, batch sizes, GPU use.
 
-Triton counts since its start; what matters here is the difference between two looks. Names and
-units are those of Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as
-shares and bytes).
+Triton counts since its start; the figures are differences between two reads. Names and units are
+those of Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as shares and
+bytes).
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from orchestrator.inference.triton.addresses import Resolve, addresses_of, is_na
 LOG = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 2.0
-"""For one server's answer; a look that fails is made again at the next interval."""
+"""Time limit for one server's page; a failed read is repeated at the next interval."""
 
 MAX_BYTES: Final = 4 << 20
-"""A server of a hundred models writes some 200 KB."""
+"""Upper bound of a page; a server of a hundred models writes some 200 KB."""
 
 COUNTERS: Final = {
     "nv_inference_request_success_total": "requests",
@@ -40,12 +39,12 @@ COUNTERS: Final = {
     "nv_inference_queue_duration_us_total": "queue_us",
     "nv_inference_queue_duration_us": "queue_us",
 }
-"""Triton writes counters without `_total`, which the parser may add."""
+"""Fields by counter; Triton writes counters without `_total`, which the parser may add."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """Of one model, since the server's start or over an interval."""
+    """Counters of one model, since the server's start or over an interval."""
 
     requests: float = 0.0
     failures: float = 0.0
@@ -54,7 +53,7 @@ class Counts:
     queue_us: float = 0.0
 
     def since(self, before: Counts) -> Counts:
-        """The difference; all of it where a count fell, since the server was started anew."""
+        """The difference; all of it where a counter fell, since the server was restarted then."""
         if any(getattr(self, each.name) < getattr(before, each.name) for each in fields(Counts)):
             return self
         return Counts(
@@ -74,7 +73,7 @@ class Gpu:
 
 @dataclass(slots=True)
 class Account:
-    """What one server says at one time."""
+    """Metrics of one server at one time."""
 
     models: dict[str, Counts] = field(default_factory=dict)
     gpus: dict[str, Gpu] = field(default_factory=dict)
@@ -82,7 +81,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """How one Triton model fared since the last look, over all servers."""
+    """Load of one Triton model since the last read, over all servers."""
 
     queue_ms: float
     """Mean wait of a request before its execution began."""
@@ -94,31 +93,29 @@ class ModelLoad:
 
 @dataclass(frozen=True, slots=True)
 class TritonFigures:
-    """One look at all servers."""
+    """One read of all servers."""
 
     models: Mapping[str, ModelLoad] = field(default_factory=dict)
-    """Of those that executed something since the last look."""
+    """Models that executed something since the last read."""
     gpu_utilization: float | None = None
     """0..1, the mean of all GPUs; None where no server reports one."""
     gpu_used_mb: float | None = None
     gpu_total_mb: float | None = None
     memory_mb: Mapping[str, float] = field(default_factory=dict)
-    """What the backend processes of each model hold for themselves, where they run on this machine
-    under our own server.
-    """
+    """Private memory of each model's backend processes, for an embedded server on this machine."""
 
     @property
     def has_gpu(self) -> bool:
-        """Whether any server reports a GPU."""
+        """True if any server reports a GPU."""
         return bool(self.gpu_total_mb)
 
 
 @runtime_checkable
 class Accountable(Protocol):
-    """An inference whose servers keep an account."""
+    """An inference whose servers publish metrics."""
 
     def metrics_urls(self) -> list[str]:
-        """Where each server publishes it."""
+        """Metrics address of each server."""
         ...
 
     def memory_mb(self) -> dict[str, float]:
@@ -127,7 +124,7 @@ class Accountable(Protocol):
 
 
 def account_of(text: str) -> Account:
-    """Read the text exposition format; ValueError where it is another."""
+    """Parse the text exposition format; ValueError where it is another format."""
     account = Account()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -158,12 +155,12 @@ def _note_gpu(gpu: Gpu, name: str, value: float) -> None:
 def figures_of(
     before: Mapping[str, Account], now: Mapping[str, Account], memory_mb: Mapping[str, float]
 ) -> TritonFigures:
-    """From two looks at several servers, each by its address."""
+    """Figures from two reads of several servers, each by its address."""
     spent: dict[str, list[Counts]] = {}
     for url, account in now.items():
         earlier = (
             before[url].models if url in before else account.models
-        )  # nothing is known of the time before the first look
+        )  # nothing is known of the time before the first read
         for model, counts in account.models.items():
             spent.setdefault(model, []).append(counts.since(earlier.get(model, Counts())))
     gpus = {
@@ -201,8 +198,9 @@ def _load(servers: Sequence[Counts]) -> ModelLoad | None:
 
 
 class TritonWatch:
-    """Looks at every server now and then and tells what it found; a server that does not answer is
-    left out of that look.
+    """Reads the metrics of every server at intervals and passes the figures on.
+
+    A server that does not answer is left out of that read.
     """
 
     def __init__(
@@ -212,8 +210,10 @@ class TritonWatch:
         tell: Callable[[TritonFigures], None],
         resolve: Resolve = addresses_of,
     ) -> None:
-        """`urls` take the place of those that the inference knows, if there are any; every address
-        of a name in them is a server.
+        """Configure the reads.
+
+        `urls` replace those that the inference knows, if there are any; every address of a name in
+        them is a server. `tell` receives the figures of each read.
         """
         self._inference = inference
         self._urls = tuple(urls)
@@ -224,26 +224,23 @@ class TritonWatch:
         self._asked: frozenset[str] = frozenset()
 
     async def run(self, interval_s: float) -> None:
-        """Until it is cancelled; raises nothing else."""
+        """Read at intervals until cancelled; raises nothing else."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
             while True:
                 try:
                     await self.look(http)
-                # the edge of the task: figures that cannot be had are no reason to end the next
-                # look
+                # the edge of the task: a failed read must not end the later ones
                 except Exception:
                     LOG.exception("looking at Triton's metrics failed")
                 await asyncio.sleep(interval_s)
 
     async def gpu_used_mb(self) -> float | None:
-        """Memory in use on the servers' GPUs now, as they measured it last; None where none reports
-        a GPU.
-        """
+        """GPU memory in use on the servers in MiB, as measured last; None without GPUs."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
             return figures_of({}, await self._accounts(http), {}).gpu_used_mb
 
     async def look(self, http: aiohttp.ClientSession) -> None:
-        """Once."""
+        """Read all servers once."""
         now = await self._accounts(http)
         memory_mb = await asyncio.to_thread(self._inference.memory_mb)
         figures = figures_of(self._before, now, memory_mb)
@@ -254,7 +251,7 @@ class TritonWatch:
             self._tell(figures)
 
     async def _accounts(self, http: aiohttp.ClientSession) -> dict[str, Account]:
-        """Of every server that answers, by its address."""
+        """Metrics of every server that answers, by its address."""
         pages = await self._pages()
         self._asked = frozenset(pages)
         self._silent &= self._asked
@@ -268,7 +265,7 @@ class TritonWatch:
         }
 
     async def _pages(self) -> dict[str, str]:
-        """Addresses of the pages to read, each with the host to ask for."""
+        """Addresses of the pages to read, each with its Host header."""
         if not self._urls:
             return {url: URL(url).authority for url in self._inference.metrics_urls()}
         found = await asyncio.gather(*map(self._pages_behind, self._urls))
@@ -279,8 +276,10 @@ class TritonWatch:
         }
 
     async def _pages_behind(self, url: str) -> list[str]:
-        """One for each address of the host. A name that has none now is read by itself, as is one
-        whose certificate counts.
+        """One page address for each address of the host.
+
+        A name that does not resolve now is read by itself, as is one whose certificate counts
+        (https).
         """
         host = URL(url).host
         if host is None or URL(url).scheme != "http" or not is_name(host):
@@ -288,7 +287,7 @@ class TritonWatch:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 return [str(URL(url).with_host(address)) for address in await self._resolve(host)]
-        except (OSError, UnicodeError):  # a time-out is an OSError
+        except (OSError, UnicodeError):  # TimeoutError is an OSError
             return [url]
 
     async def _account(self, http: aiohttp.ClientSession, url: str, host: str) -> Account | None:
@@ -307,8 +306,9 @@ class TritonWatch:
 
 
 async def _whole(content: aiohttp.StreamReader) -> bytes:
-    """A body to its end, in however many pieces the network brings it; ValueError where it has more
-    than `MAX_BYTES`.
+    """Read a body to its end, however many pieces it arrives in.
+
+    Raises ValueError where it has more than `MAX_BYTES`.
     """
     body = bytearray()
     async for piece in content.iter_any():
