@@ -32,15 +32,14 @@ class InferenceError(LipSyncError):
         self.model = model
 
 
-# noqa: N818 - a condition that the caller resolves by sending the maps
-class NotCached(InferenceError):
+class NotCached(InferenceError):  # noqa: N818 - a condition that the caller resolves
     """The model does not hold the face of the request: send its maps with the next request."""
 
     def __init__(self, message: str, *, model: str) -> None:
         super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, model=model)
 
 
-class NotServed(InferenceError):  # noqa: N818 - a condition that optional models meet in normal use
+class NotServed(InferenceError):  # noqa: N818 - a normal condition of optional models
     """The model is not available here, and no request was made.
 
     It was not exported, or it is an ensemble that no server has loaded.

@@ -162,7 +162,7 @@ def read_model(config: Path) -> ModelContract:
         raise ContractError(f"{config}: {error}") from error
     if message.name != config.parent.name or message.max_batch_size < 1:
         raise ContractError(
-            f"{config}: the name has to be the folder's, and every model takes batches"
+            f"{config}: set `name` to the folder's name, and `max_batch_size` to 1 or more"
         )
     try:
         inputs = tuple(_tensor(each, optional=each.optional) for each in message.input)

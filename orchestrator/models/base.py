@@ -254,7 +254,7 @@ class ModelAdapter(Protocol):
         """Frames `[n, size, size, 3]` for `n` windows, and the state for the next call."""
         ...
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """A smallest valid request for each Triton model, to ask a failed model whether it is
         back.
         """

@@ -15,7 +15,7 @@ from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.frame_centres import spoken_motion
 from orchestrator.rendering.map_files import MapFiles
-from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
+from orchestrator.rendering.test_card import CARD_FACE, card_frame
 
 MAX_FACES: Final = 64
 MAX_MAP_BYTES: Final = 128 << 20
@@ -131,8 +131,8 @@ class FaceShelf:
             if len(digests) != 1:
                 raise ValueError(f"maps: sent with {len(digests)} rows, expected 1")
             self.put(digests[0], maps.tobytes())
-        if CANARY_FACE in digests:
-            return _canary_frames(digests, motion)
+        if CARD_FACE in digests:
+            return _card_frames(digests, motion)
         faces_of_rows = [self.get(digest) for digest in digests]
         if len({face.maps.size for face in faces_of_rows}) > 1:
             raise ValueError(DIFFERENT_SIZES)
@@ -143,7 +143,7 @@ class FaceShelf:
         return frames
 
 
-def _canary_frames(digests: list[bytes], motion: NDArray[np.float32]) -> NDArray[np.uint8]:
-    if set(digests) != {CANARY_FACE}:
+def _card_frames(digests: list[bytes], motion: NDArray[np.float32]) -> NDArray[np.uint8]:
+    if set(digests) != {CARD_FACE}:
         raise ValueError(DIFFERENT_SIZES)
-    return np.stack([canary_frame(row) for row in motion])
+    return np.stack([card_frame(row) for row in motion])

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from orchestrator.rendering.motion import MOTION_PARAMETERS
 
-CANARY_FACE: Final = bytes(32)
+CARD_FACE: Final = bytes(32)
 """The face hash that asks for the canary instead of a face."""
 
-CANARY_SIZE: Final = 16
+CARD_SIZE: Final = 16
 
 
-def canary_frame(motion: NDArray[np.float32]) -> NDArray[np.uint8]:
+def card_frame(motion: NDArray[np.float32]) -> NDArray[np.uint8]:
     """`[16, 16, 3]` for one motion row `[11]`: integer arithmetic on the row's 1/256 steps, so it
     is exact everywhere.
     """
     steps = np.clip(np.rint(motion.astype(np.float64) * 256.0), -32768, 32767).astype(np.int64)
     weights = np.arange(1, len(MOTION_PARAMETERS) + 1, dtype=np.int64) * 7 + 1
     y, x, channel = np.meshgrid(
-        np.arange(CANARY_SIZE), np.arange(CANARY_SIZE), np.arange(3), indexing="ij"
+        np.arange(CARD_SIZE), np.arange(CARD_SIZE), np.arange(3), indexing="ij"
     )
     frame: NDArray[np.uint8] = ((x * 3 + y * 5 + channel * 11 + int(steps @ weights)) % 256).astype(
         np.uint8

@@ -16,7 +16,8 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import ContractError
-from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.embedded.health import TritonState
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models import ADAPTERS

@@ -14,18 +14,19 @@ from typing import Final
 
 import grpc
 
-from orchestrator.inference.embedded.control_client import Control
-from orchestrator.inference.embedded.fault_detection import FaultFinder
-from orchestrator.inference.embedded.process import ServerProcess, give_way, kill_stubs
-from orchestrator.inference.embedded.readiness import READY, Admission
+from orchestrator.inference.embedded.backend_processes import kill_stubs, lower_priority
+from orchestrator.inference.embedded.control_client import ControlClient
+from orchestrator.inference.embedded.fault_detection import FaultDetector
+from orchestrator.inference.embedded.process import ServerProcess
+from orchestrator.inference.embedded.readiness import READY, Readiness
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_FIRST_S: Final = 5.0
 RETRY_LAST_S: Final = 60.0
 """First and longest wait before loading a failed model again; the wait doubles."""
 
-LOOK_S: Final = 0.1
+STUB_POLL_S: Final = 0.1
 """Poll interval for a heavy model's backend processes while it is being loaded."""
 
 
@@ -33,9 +34,13 @@ class BackgroundLoader:
     """Loads models during one life of the server; `run` is a task of the supervisor."""
 
     def __init__(
-        self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder
+        self,
+        readiness: Readiness,
+        process: ServerProcess,
+        control: ControlClient,
+        faults: FaultDetector,
     ) -> None:
-        self._admission = admission
+        self._readiness = readiness
         self._process = process
         self._control = control
         self._faults = faults
@@ -49,14 +54,14 @@ class BackgroundLoader:
         self._due_s |= dict.fromkeys(models, asyncio.get_running_loop().time() + after_s)
         self._wake.set()
 
-    def take_back(self, model: str, reason: str) -> None:
-        """Unload a model that failed and load it again, with growing waits while it keeps failing."""
-        self._admission.withdraw(reason, model)
+    def reload(self, model: str, reason: str) -> None:
+        """Unload a model that failed and load it again, with growing waits between failures."""
+        self._readiness.withdraw(reason, model)
         self._faults.forget(model)
         if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
             self._waits_s.pop(model, None)
         self._postpone(model, first_s=0.0)
-        LOG.warning("%s: %s; loading it again in the background", model, reason)
+        logger.warning("%s: %s; loading it again in the background", model, reason)
         self._wake.set()
 
     async def run(self) -> None:
@@ -85,28 +90,30 @@ class BackgroundLoader:
             reason = await self._attempt(model)
         # the edge of one model: an unexpected error must not stop the others from being loaded
         except Exception as error:
-            LOG.exception("loading %s failed", model)
+            logger.exception("loading %s failed", model)
             reason = f"{type(error).__name__}: {error}"
-        self._admission.accept(model, reason, quiet=bool(self._admission.absent(model)))
+        self._readiness.record(model, reason, quiet=bool(self._readiness.absent(model)))
         if reason != READY:
             self._postpone(model, first_s=RETRY_FIRST_S)
             return
-        LOG.info("model %s is ready", model)
+        logger.info("model %s is ready", model)
         if model not in self._ready_at_s:
             self._waits_s.pop(model, None)
         self._ready_at_s[model] = asyncio.get_running_loop().time()
 
     async def _attempt(self, model: str) -> str:
         """Try to make the model ready; return the reason if it is not, else an empty string."""
-        admission = self._admission
-        reason = admission.absent(model)
+        readiness = self._readiness
+        reason = readiness.absent(model)
         if reason:
             return reason
         await self._clear(model)
         reason = (
-            admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
+            readiness.lacks_memory(model)
+            or await readiness.measure(model)
+            or await self._load(model)
         )
-        if not reason and (failure := await admission.failure(self._control, model)) is not None:
+        if not reason and (failure := await readiness.failure(self._control, model)) is not None:
             reason = failure.reason
         if reason:
             await self._clear(model)
@@ -116,19 +123,19 @@ class BackgroundLoader:
 
     async def _load(self, model: str) -> str:
         """Load the model; lower a heavy one's priority while it still opens and warms up."""
-        if not self._admission.is_heavy(model):
-            return await self._admission.load(self._control, model)
+        if not self._readiness.is_heavy(model):
+            return await self._readiness.load(self._control, model)
         loading = asyncio.create_task(
-            self._admission.load(self._control, model), name=f"load {model}"
+            self._readiness.load(self._control, model), name=f"load {model}"
         )
         try:
             while (
                 len(stubs := self._process.stubs_of(model))
-                < self._admission.contract(model).instances
+                < self._readiness.contract(model).instances
                 and not loading.done()
             ):
-                await asyncio.wait([loading], timeout=LOOK_S)
-            give_way(stubs)
+                await asyncio.wait([loading], timeout=STUB_POLL_S)
+            lower_priority(stubs)
             return await loading
         finally:
             loading.cancel()

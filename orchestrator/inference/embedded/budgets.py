@@ -8,13 +8,13 @@ from typing import Final
 
 from orchestrator.inference.model_contract import ModelContract
 
-HEAVY_S: Final = 0.1
+HEAVY_CPU_S: Final = 0.1
 """CPU time of one item above which a model barely keeps up with speech on this machine.
 
 Its backend process then yields the cores to the others.
 """
 
-SLACK: Final = 10.0
+CPU_TIME_FACTOR: Final = 10.0
 """Factor on the measured CPU time.
 
 Other processes compete for the cores, and several instances load or answer at once.
@@ -27,19 +27,19 @@ LOAD_S: Final = 15.0
 READ_BYTES_PER_S: Final = 8 << 20
 """Read rate of a slow disk, to estimate how long a network's file takes to read."""
 
-RUN_S: Final = 60.0
+MEASUREMENT_S: Final = 60.0
 """Time limit of the self test process that measures the costs, in addition to reading the file."""
 
-SMALL_BYTES: Final = 8 << 20
+MAX_SMALL_BYTES: Final = 8 << 20
 """File size up to which a network counts as small."""
 
-SIZE_IN_MEMORY: Final = 3
+MEMORY_PER_FILE_SIZE: Final = 3
 """Memory of one instance, relative to its file.
 
 Twice the file while it is opened, 1.3 times afterwards, and the tensors of a run.
 """
 
-SPARE_BYTES: Final = 512 << 20
+RESERVED_BYTES: Final = 512 << 20
 """Memory that stays free for the sessions."""
 
 CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
@@ -48,7 +48,7 @@ CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
 
 def answer_s(answering_s: float) -> float:
     """Time limit in seconds for a self test; `answering_s` is the CPU time of one answer."""
-    return ANSWER_S + SLACK * answering_s
+    return ANSWER_S + CPU_TIME_FACTOR * answering_s
 
 
 def load_s(contract: ModelContract, cost_s: float) -> float:
@@ -56,17 +56,17 @@ def load_s(contract: ModelContract, cost_s: float) -> float:
 
     `cost_s` is the CPU time of opening the model and one answer, since loading warms it up.
     """
-    return LOAD_S + reading_s(contract) + SLACK * cost_s
+    return LOAD_S + reading_s(contract) + CPU_TIME_FACTOR * cost_s
 
 
 def run_s(contract: ModelContract) -> float:
     """Time limit in seconds for measuring the expected answer."""
-    return RUN_S + SLACK * reading_s(contract)
+    return MEASUREMENT_S + CPU_TIME_FACTOR * reading_s(contract)
 
 
-def wants_bytes(contract: ModelContract) -> int:
+def needed_bytes(contract: ModelContract) -> int:
     """Approximate free memory in bytes that loading the model takes."""
-    return contract.file.stat().st_size * SIZE_IN_MEMORY * contract.instances + SPARE_BYTES
+    return contract.file.stat().st_size * MEMORY_PER_FILE_SIZE * contract.instances + RESERVED_BYTES
 
 
 def free_bytes() -> int:
@@ -94,7 +94,7 @@ def patience_s(contract: ModelContract) -> float:
 
 def is_small(contract: ModelContract) -> bool:
     """True if opening the network in this process is quicker than in another one, and safe."""
-    return contract.file.stat().st_size <= SMALL_BYTES
+    return contract.file.stat().st_size <= MAX_SMALL_BYTES
 
 
 def reading_s(contract: ModelContract) -> float:

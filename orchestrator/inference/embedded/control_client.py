@@ -15,17 +15,17 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, Tensors
 from orchestrator.inference.embedded.budgets import answer_s
 from orchestrator.inference.embedded.process import ServerProcess
-from orchestrator.inference.embedded.self_test import Canary
+from orchestrator.inference.embedded.self_test import SelfTest
 from orchestrator.inference.model_contract import ModelContract
 from orchestrator.inference.triton.connection import Connection, open_channel
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 30.0
 CONNECT_POLL_S: Final = 0.02
 UNLOAD_TIMEOUT_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 0.4
-REASON_CHARACTERS: Final = 600
+MAX_REASON_CHARACTERS: Final = 600
 
 REFUSED_CODES: Final = {126: "is not executable", 127: "lacks a shared library"}
 """Exit codes of the launcher and of the dynamic linker."""
@@ -48,7 +48,7 @@ class Failure:
     """True if the model did not answer in time, which can also happen to a busy one."""
 
 
-class Control:
+class ControlClient:
     """gRPC channel to one life of the server."""
 
     def __init__(self, process: ServerProcess) -> None:
@@ -69,17 +69,17 @@ class Control:
         Raises `ServerFailed` if it ended, does not answer or is another server, `CannotRun` if the
         program could not be executed.
         """
-        patience_s = START_TIMEOUT_S + loading_s
+        timeout_s = START_TIMEOUT_S + loading_s
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 while not await _listens(self._process.ports.grpc):
                     if self._process.exit_code is not None:
                         raise _ended(self._process.exit_code, self._process.tail())
                     await asyncio.sleep(CONNECT_POLL_S)
         except TimeoutError:
             raise ServerFailed(
-                f"tritonserver does not answer {patience_s:.0f} s after its "
-                f"start:\n{self._process.tail()}"
+                f"tritonserver does not answer {timeout_s:.0f} s after its start:\n"
+                f"{self._process.tail()}"
             ) from None
         metadata = await self._stub.ServerMetadata(
             service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S
@@ -106,7 +106,7 @@ class Control:
             return loop.time() - began > 2 * PROBE_TIMEOUT_S
 
     async def load(self, model: str, timeout_s: float) -> str:
-        """Load the model unless it is ready; return the reason of a failure, else an empty string."""
+        """Load the model unless it is ready; return the reason of a failure, else empty."""
         with contextlib.suppress(grpc.aio.AioRpcError):
             if (
                 await self._stub.ModelReady(
@@ -127,17 +127,17 @@ class Control:
         request: Any = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         await self._stub.RepositoryModelUnload(request, timeout=UNLOAD_TIMEOUT_S)
 
-    async def ask(self, contract: ModelContract, canary: Canary) -> Failure | None:
+    async def ask(self, contract: ModelContract, self_test: SelfTest) -> Failure | None:
         """Run the self test on every instance; return the first failure, or None."""
-        deadline = asyncio.get_running_loop().time() + answer_s(canary.answering_s)
-        inputs = canary.question()
+        deadline = asyncio.get_running_loop().time() + answer_s(self_test.answering_s)
+        inputs = self_test.question()
         failures = await asyncio.gather(
-            *(self._ask(contract, canary, inputs, deadline) for _ in range(contract.instances))
+            *(self._ask(contract, self_test, inputs, deadline) for _ in range(contract.instances))
         )
         return next(filter(None, failures), None)
 
     async def _ask(
-        self, contract: ModelContract, canary: Canary, inputs: Tensors, deadline: float
+        self, contract: ModelContract, self_test: SelfTest, inputs: Tensors, deadline: float
     ) -> Failure | None:
         try:
             outputs = await self._connection.infer(
@@ -147,8 +147,8 @@ class Control:
             return Failure(str(error), silent=error.code is LipSyncErrorCode.TIMEOUT)
         return (
             None
-            if canary.passed(outputs)
-            else Failure("the canary inference brought another answer than the known one")
+            if self_test.passed(outputs)
+            else Failure("the self test failed: wrong outputs for a known request")
         )
 
 
@@ -171,4 +171,6 @@ async def _listens(port: int) -> bool:
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
     """The server's message, without the traceback that follows a Python exception."""
-    return (error.details() or str(error.code())).split("\n\nAt:")[0].strip()[:REASON_CHARACTERS]
+    return (
+        (error.details() or str(error.code())).split("\n\nAt:")[0].strip()[:MAX_REASON_CHARACTERS]
+    )

@@ -23,7 +23,7 @@ from orchestrator.core.downloads import (
 )
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import IMPORT_ROOT, ONNXRUNTIME_BACKEND
-from orchestrator.inference.embedded.run_lock import TEMPORARY_MEND
+from orchestrator.inference.embedded.run_lock import TEMPORARY_REMEDY
 
 SHELL: Final = "bash"
 
@@ -90,10 +90,10 @@ def check_temporary_folder() -> None:
     try:
         Path(tempfile.mkdtemp(dir=SERVER_TEMPORARY)).rmdir()
     except OSError as error:
-        mend = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
+        remedy = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
         raise _unusable(
             f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does "
-            f"beside TMPDIR: {mend}"
+            f"beside TMPDIR: {remedy}"
         ) from None
 
 
@@ -109,7 +109,9 @@ def prepare_run_folder(files: ServerFiles, repository: Path, folder: Path) -> No
     try:
         _fill(files, repository, folder)
     except OSError as error:
-        raise _unusable(f"{folder} cannot be filled ({error.strerror}): {TEMPORARY_MEND}") from None
+        raise _unusable(
+            f"{folder} cannot be filled ({error.strerror}): {TEMPORARY_REMEDY}"
+        ) from None
 
 
 def _fill(files: ServerFiles, repository: Path, folder: Path) -> None:
@@ -150,7 +152,7 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
 
 
 def _joined(*paths: object) -> str:
-    """Several paths as one search path; absolute, since the server has another current directory."""
+    """Several paths as one search path; absolute, as the server has another current directory."""
     return os.pathsep.join(
         str(Path(each).absolute())
         for path in paths

@@ -9,21 +9,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.inference.embedded.process import GONE, STOPPED, ServerProcess, Stub, state_of
+from orchestrator.inference.embedded.backend_processes import (
+    ENDED_STATES,
+    STOPPED_STATE,
+    Stub,
+    state_of,
+)
+from orchestrator.inference.embedded.process import ServerProcess
 
 POLL_S: Final = 0.1
-PROBE_EVERY_S: Final = 0.3
-SILENT_PROBES: Final = 3
+PROBE_INTERVAL_S: Final = 0.3
+MAX_UNANSWERED_PROBES: Final = 3
 """Probes in a row without an answer before the server counts as hung.
 
 Two seconds in all, which a busy laptop does not exceed.
 """
 
-TIMEOUTS: Final = 3
+SUSPICIOUS_TIMEOUTS: Final = 3
 TIMEOUTS_WITHIN_S: Final = 5.0
 """This many time-outs of one model within this time start its self test."""
 
-REPORTS: Final = 16
+MAX_REPORTS: Final = 16
 """Upper bound of fault reports that wait for processing."""
 
 
@@ -36,12 +42,12 @@ class Fault:
     suspected: bool = False
 
 
-class FaultFinder:
+class FaultDetector:
     """Watches one life of the server."""
 
     def __init__(self, process: ServerProcess) -> None:
         self._process = process
-        self._reports: deque[Fault] = deque(maxlen=REPORTS)
+        self._reports: deque[Fault] = deque(maxlen=MAX_REPORTS)
         self._wake = asyncio.Event()
         self._timeouts: dict[str, deque[float]] = {}
         self._stopped: set[int] = set()
@@ -53,10 +59,10 @@ class FaultFinder:
         self._stubs += self._process.stubs_of(model)
 
     def forget(self, model: str) -> None:
-        """Stop watching a model that is being unloaded: the end of its processes is no fault."""
+        """Stop watching a model that is being unloaded: its processes may end then."""
         self._stubs = tuple(stub for stub in self._stubs if stub.model != model)
         self._reports = deque(
-            (fault for fault in self._reports if fault.model != model), maxlen=REPORTS
+            (fault for fault in self._reports if fault.model != model), maxlen=MAX_REPORTS
         )
         self._timeouts.pop(model, None)
 
@@ -66,10 +72,10 @@ class FaultFinder:
         self._wake.set()
 
     def timed_out(self, model: str, now: float) -> None:
-        """Count a client's time-out; several within `TIMEOUTS_WITHIN_S` report a suspected fault."""
-        times = self._timeouts.setdefault(model, deque(maxlen=TIMEOUTS))
+        """Count a client's time-out; several in a row report a suspected fault."""
+        times = self._timeouts.setdefault(model, deque(maxlen=SUSPICIOUS_TIMEOUTS))
         times.append(now)
-        if len(times) == TIMEOUTS and now - times[0] <= TIMEOUTS_WITHIN_S:
+        if len(times) == SUSPICIOUS_TIMEOUTS and now - times[0] <= TIMEOUTS_WITHIN_S:
             times.clear()
             self.report(Fault(model, "requests time out", suspected=True))
 
@@ -100,7 +106,7 @@ class FaultFinder:
         if self._stopped_twice(self._process.pid):
             return Fault(None, "was stopped by a signal")
         for stub in self._stubs:
-            if state_of(stub.pid) in GONE:
+            if state_of(stub.pid) in ENDED_STATES:
                 return Fault(stub.model, "its backend process died")
             if self._stopped_twice(stub.pid):
                 return Fault(stub.model, "its backend process was stopped by a signal")
@@ -108,7 +114,7 @@ class FaultFinder:
 
     def _stopped_twice(self, pid: int) -> bool:
         """True if the process is stopped at this poll and was at the one before."""
-        if state_of(pid) != STOPPED:
+        if state_of(pid) != STOPPED_STATE:
             self._stopped.discard(pid)
             return False
         if pid in self._stopped:
@@ -119,6 +125,6 @@ class FaultFinder:
 
 async def _until_silent(answers: Callable[[], Awaitable[bool]]) -> None:
     silent = 0
-    while silent < SILENT_PROBES:
+    while silent < MAX_UNANSWERED_PROBES:
         silent = 0 if await answers() else silent + 1
-        await asyncio.sleep(PROBE_EVERY_S)
+        await asyncio.sleep(PROBE_INTERVAL_S)

@@ -26,19 +26,19 @@ PREFIX: Final = "lipsync-"
 SUFFIX: Final = ".lock"
 TEMPORARY_PREFIX: Final = "lipsync-run-"
 
-LEAST_SHM_MIB: Final = 8
+MIN_SHM_MIB: Final = 8
 """Least free shared memory with which the built-in models' backend processes start and answer.
 
 Tensors then travel as bytes (docs/triton.md).
 """
 
-TEMPORARY_MEND: Final = "set TMPDIR to a folder with free space that you may write to"
-SHM_MEND: Final = (
+TEMPORARY_REMEDY: Final = "set TMPDIR to a writable folder with free space"
+SHM_REMEDY: Final = (
     f"mount it with `mount -t tmpfs -o size=1g tmpfs {SHM}` (docker run --shm-size=1g)"
 )
 
 
-class Lease:
+class RunLock:
     """A prefix for shared memory names and a temporary folder, both removed by `release`.
 
     The constructor raises MODEL_LOAD_FAILED where either cannot be written to.
@@ -53,9 +53,9 @@ class Lease:
         try:
             self._lock = _locked(self._lock_path, os.fsencode(self._folder))
         except OSError as error:
-            mend = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_MEND
+            remedy = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_REMEDY
             raise _unusable(
-                f"{SHM}, shared memory, cannot be written to ({error.strerror}): {mend}"
+                f"{SHM}, shared memory, cannot be written to ({error.strerror}): {remedy}"
             ) from None
 
     def folder(self) -> Path:
@@ -64,7 +64,7 @@ class Lease:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise _unusable(
-                f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_MEND}"
+                f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_REMEDY}"
             ) from None
         if self._held < 0:
             self._held = _held(self._folder)
@@ -99,12 +99,12 @@ def check_shared_memory() -> None:
         free_mib = shutil.disk_usage(SHM).free >> 20
     except OSError as error:
         raise _unusable(
-            f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_MEND}"
+            f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_REMEDY}"
         ) from None
-    if free_mib < LEAST_SHM_MIB:
+    if free_mib < MIN_SHM_MIB:
         raise _unusable(
-            f"{free_mib} MiB are free in {SHM}, shared memory, and {LEAST_SHM_MIB} are needed: "
-            f"{SHM_MEND}"
+            f"{free_mib} MiB are free in {SHM}, shared memory, and {MIN_SHM_MIB} are needed: "
+            f"{SHM_REMEDY}"
         )
 
 
@@ -116,7 +116,7 @@ def temporary_parent() -> Path:
     try:
         return Path(tempfile.gettempdir()).absolute()
     except FileNotFoundError:
-        raise _unusable(f"no temporary folder can be written to: {TEMPORARY_MEND}") from None
+        raise _unusable(f"no temporary folder can be written to: {TEMPORARY_REMEDY}") from None
 
 
 def _locked(path: Path, text: bytes) -> int:

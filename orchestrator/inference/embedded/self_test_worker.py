@@ -20,14 +20,19 @@ from orchestrator.core.paths import IMPORT_ROOT
 from orchestrator.inference import InferenceError
 from orchestrator.inference.embedded.budgets import run_s
 from orchestrator.inference.embedded.environment import SINGLE_THREADED
-from orchestrator.inference.embedded.self_test import Canary, Known, canary_of, question
+from orchestrator.inference.embedded.self_test import (
+    ExpectedOutput,
+    SelfTest,
+    question,
+    self_test_of,
+)
 from orchestrator.inference.model_contract import ModelContract, read_model
 
 NICENESS: Final = 15
 """Niceness of the child process, so that sessions come first."""
 
 
-async def canary_apart(contract: ModelContract) -> Canary:
+async def measure_apart(contract: ModelContract) -> SelfTest:
     """As `self_test_of`, for an ONNX model, in a child process.
 
     Raises MODEL_LOAD_FAILED if the network does not run, also for lack of memory or time.
@@ -75,18 +80,20 @@ def _failed(contract: ModelContract, reason: str) -> InferenceError:
     )
 
 
-def _read(contract: ModelContract, answer: bytes) -> Canary:
+def _read(contract: ModelContract, answer: bytes) -> SelfTest:
     with np.load(io.BytesIO(answer)) as arrays:
         expected = {
-            each.name: Known(tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"])
+            each.name: ExpectedOutput(
+                tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"]
+            )
             for each in contract.outputs
         }
-        return Canary(lambda: question(contract), expected, *map(float, arrays["costs_s"]))
+        return SelfTest(lambda: question(contract), expected, *map(float, arrays["costs_s"]))
 
 
-def _write(canary: Canary) -> bytes:
-    arrays = {"costs_s": np.array([canary.opening_s, canary.answering_s])}
-    for name, known in canary.expected.items():
+def _write(self_test: SelfTest) -> bytes:
+    arrays = {"costs_s": np.array([self_test.opening_s, self_test.answering_s])}
+    for name, known in self_test.expected.items():
         arrays |= {f"shape {name}": np.array(known.shape, np.int64), f"values {name}": known.values}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -97,12 +104,12 @@ def main(folder: Path) -> int:
     """Write the self test to standard output; return exit status 1 and print the reason if none."""
     os.nice(NICENESS)
     try:
-        canary = canary_of(read_model(folder / "config.pbtxt"))
+        self_test = self_test_of(read_model(folder / "config.pbtxt"))
     except InferenceError as error:
         print(error.message, file=sys.stderr)
         return 1
-    assert canary is not None
-    sys.stdout.buffer.write(_write(canary))
+    assert self_test is not None
+    sys.stdout.buffer.write(_write(self_test))
     return 0
 
 

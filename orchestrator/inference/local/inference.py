@@ -24,9 +24,9 @@ from orchestrator.inference.model_contract import ModelContract, Repository
 from orchestrator.inference.model_fingerprint import NetworkIdentities, Stamp, stamp_of
 from orchestrator.inference.triton.status_codes import timed_out
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-WORKERS = 2
+MAX_THREADS = 2
 """Threads that run models; further requests wait within their deadlines."""
 
 
@@ -62,7 +62,7 @@ class OnnxModel:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
 
-class _OneAtATime:
+class _LockedModel:
     """A Python model behind a lock."""
 
     def __init__(self, contract: ModelContract) -> None:
@@ -85,7 +85,7 @@ class LocalInference:
         self._stamps: dict[str, Stamp | None] = {}
         self._identities = NetworkIdentities()
         self._opening = threading.Lock()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="inference")
+        self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="inference")
 
     async def __aenter__(self) -> LocalInference:
         return self
@@ -134,7 +134,7 @@ class LocalInference:
         try:
             await self.infer(model, inputs, deadline=deadline)
         except InferenceError as error:
-            LOG.warning("%s: a request ahead of its use failed: %s", model, error.message)
+            logger.warning("%s: sending ahead of use failed: %s", model, error.message)
             return 0
         return 1
 
@@ -162,9 +162,9 @@ class LocalInference:
 
 def open_model(contract: ModelContract) -> Runner:
     """Load a model into this process; raises MODEL_LOAD_FAILED with the reason."""
-    backends: dict[str, type[OnnxModel] | type[_OneAtATime]] = {
+    backends: dict[str, type[OnnxModel] | type[_LockedModel]] = {
         "onnxruntime": OnnxModel,
-        "python": _OneAtATime,
+        "python": _LockedModel,
     }
     try:
         return backends[contract.backend](contract)

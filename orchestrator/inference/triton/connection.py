@@ -17,7 +17,7 @@ from orchestrator.core.tracing import request_metadata
 from orchestrator.inference import InferenceError, Tensors
 from orchestrator.inference.model_contract import ModelContract
 from orchestrator.inference.triton.addresses import split_url
-from orchestrator.inference.triton.shared_memory import UNANSWERED, Loan, SharedMemory
+from orchestrator.inference.triton.shared_memory import UNANSWERED_CODES, Loan, SharedMemory
 from orchestrator.inference.triton.shared_memory_ring import Slot
 from orchestrator.inference.triton.status_codes import (
     LOST_REGION,
@@ -27,7 +27,7 @@ from orchestrator.inference.triton.status_codes import (
 )
 from orchestrator.inference.triton.tensor_codec import decode, encode, worth_sharing
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", 256 << 20),
@@ -43,7 +43,7 @@ CHANNEL_OPTIONS: Final = (
 )
 
 PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
-DIRECT_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
+NO_PROXY_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
 """Variables that gRPC reads, in its order: the first that is set counts.
 
 Hosts whose names end as an entry of `no_proxy` are reached directly. Source:
@@ -77,7 +77,7 @@ def proxy_of(url: str) -> str:
     host = split_url(url)[0]
     set_first = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
     spared = next(
-        (named for name in DIRECT_VARIABLES if (named := os.environ.get(name))), ""
+        (named for name in NO_PROXY_VARIABLES if (named := os.environ.get(name))), ""
     ).split(",")
     direct = is_loopback(url) or any(host.endswith(each.strip()) for each in spared if each.strip())
     return "" if direct else set_first
@@ -110,7 +110,7 @@ class Connection:
         try:
             return await self._ask(contract, inputs, batch, deadline, loan)
         except _Refused as refusal:
-            LOG.info("%s: shared memory refused (%s)", contract.name, refusal)
+            logger.info("%s: shared memory refused (%s)", contract.name, refusal)
             if LOST_REGION in str(refusal):
                 self._shared.forget()
         return await self._ask(contract, inputs, batch, deadline, None)
@@ -142,7 +142,7 @@ class Connection:
             settled = True
             outputs = _decoded(contract.name, answer, slot, offsets)
         except grpc.aio.AioRpcError as error:
-            settled = error.code() not in UNANSWERED
+            settled = error.code() not in UNANSWERED_CODES
             raise _translated(contract.name, error, slot) from None
         finally:
             self._shared.settle(loan, contract.name, sent_at, now(), answered=settled)
@@ -173,7 +173,7 @@ def _decoded(
         return decode(answer, slot, offsets)
     except (ValueError, KeyError) as error:
         raise error_of(
-            model, StatusCode.DATA_LOSS, f"the answer makes no sense: {error}"
+            model, StatusCode.DATA_LOSS, f"invalid answer of the server: {error}"
         ) from error
 
 

@@ -12,12 +12,12 @@ from orchestrator.inference.triton.addresses import Resolve, is_name, joined, sp
 from orchestrator.inference.triton.connection import proxy_of
 from orchestrator.inference.triton.external_server import ExternalServer
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-RESOLVE_S: Final = 2.0
+LOOKUP_INTERVAL_S: Final = 2.0
 """Interval of lookups; headless services of Kubernetes and Compose change within seconds."""
 
-LOOKUP_S: Final = 5.0
+LOOKUP_TIMEOUT_S: Final = 5.0
 """Time for one lookup: the resolver's own timeout for one query (`man resolv.conf`)."""
 
 
@@ -76,16 +76,16 @@ class Discovery:
 
     async def _follow(self, name: str) -> None:
         while True:
-            await asyncio.sleep(RESOLVE_S)
+            await asyncio.sleep(LOOKUP_INTERVAL_S)
             await self._look(name)
 
     async def _look(self, name: str) -> None:
         host, port = split_url(name)
         try:
-            async with asyncio.timeout(LOOKUP_S):
+            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
                 found = await self._resolve(host)
         except (OSError, UnicodeError) as error:
-            self._warn(name, str(error) or f"no answer in {LOOKUP_S:g} s")
+            self._warn(name, str(error) or f"no answer in {LOOKUP_TIMEOUT_S:g} s")
             return
         self._unresolved.discard(name)
         self._names[name] = frozenset(joined(address, port) for address in found)
@@ -101,7 +101,7 @@ class Discovery:
         await asyncio.gather(*(server.start() for server in new.values()))
         gone = [self._servers.pop(url) for url in self._dispensable()]
         for server in gone:
-            LOG.info("Triton at %s is no address of %s any more", server.url, server.name)
+            logger.info("Triton at %s is no longer an address of %s", server.url, server.name)
             self._retire(server)
         await asyncio.gather(*(server.stop() for server in gone))
 
@@ -125,11 +125,11 @@ class Discovery:
         """Log a failed lookup once, until the next successful one."""
         if name not in self._unresolved:
             known = "; its last addresses are used" if self._names[name] else ""
-            LOG.warning(
-                "triton_url: %s does not resolve (%s); it is looked up every %g s%s",
+            logger.warning(
+                "triton_url: %s does not resolve (%s); retrying every %g s%s",
                 name,
                 reason,
-                RESOLVE_S,
+                LOOKUP_INTERVAL_S,
                 known,
             )
         self._unresolved.add(name)

@@ -17,7 +17,7 @@ from orchestrator.inference.model_fingerprint import Stamp
 from orchestrator.inference.triton.addresses import joined, split_url
 from orchestrator.inference.triton.connection import open_channel, proxy_of
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
 TIMEOUT_S: Final = 1.0
@@ -117,7 +117,7 @@ class ExternalServer:
         named = ", ".join(sorted(self._ready))
         if lost:
             why = f" ({faults[0]})" if faults else ""
-            LOG.warning(
+            logger.warning(
                 "Triton at %s lost %s%s; it has ready: %s",
                 self.label,
                 ", ".join(sorted(lost)),
@@ -125,15 +125,15 @@ class ExternalServer:
                 named or "nothing",
             )
         elif self._ready:
-            LOG.info("Triton at %s has ready: %s", self.label, named)
+            logger.info("Triton at %s has ready: %s", self.label, named)
         else:
             why = (
                 f"does not answer ({faults[0]})"
                 if silent
                 else "answers, and has no model of ours ready"
             )
-            LOG.warning(
-                "Triton at %s %s; it is asked every %g s%s",
+            logger.warning(
+                "Triton at %s %s; polling every %g s%s",
                 self.label,
                 why,
                 POLL_S,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import ContractError, InferenceError, NotCached, NotServed, Tensors
-from orchestrator.inference.embedded.run_lock import Lease
+from orchestrator.inference.embedded.run_lock import RunLock
 from orchestrator.inference.model_contract import ModelContract, Repository
 from orchestrator.inference.model_fingerprint import NetworkIdentities, Stamp
 from orchestrator.inference.triton.addresses import Resolve, addresses_of
@@ -23,7 +23,7 @@ from orchestrator.inference.triton.external_server import ExternalServer
 from orchestrator.inference.triton.links import Links
 from orchestrator.inference.triton.status_codes import error_of
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Server(Protocol):
@@ -61,12 +61,12 @@ class Server(Protocol):
         ...
 
 
-ELSEWHERE: Final = frozenset(
+RETRY_ELSEWHERE_CODES: Final = frozenset(
     {LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE}
 )
 """Error codes that concern one server only: the request may succeed on another one."""
 
-FIRST_SHARE: Final = 0.5
+FIRST_SERVER_SHARE: Final = 0.5
 """Share of the remaining time for one server while another one could still answer."""
 
 
@@ -96,8 +96,8 @@ class TritonInference:
         )
         self._repository = repository
         self._shared_memory = shared_memory
-        self._lease: Lease | None = None
-        self._uninformed: dict[str, Server] = {}
+        self._run_lock: RunLock | None = None
+        self._without_maps: dict[str, Server] = {}
         """Server by model that answered `NotCached`, until the next request for the model.
 
         That request may bring the maps.
@@ -116,8 +116,8 @@ class TritonInference:
     ) -> None:
         await self._discovery.stop()
         await self._links.close()
-        if self._lease is not None:
-            self._lease.release()
+        if self._run_lock is not None:
+            self._run_lock.release()
 
     @property
     def _servers(self) -> list[Server]:
@@ -165,16 +165,18 @@ class TritonInference:
             tried.add(server)
             others = self._others(model, tried)
             now = asyncio.get_running_loop().time()
-            until = now + FIRST_SHARE * (deadline - now) if others else deadline
+            until = now + FIRST_SERVER_SHARE * (deadline - now) if others else deadline
             try:
                 async with self._links.asking(model, server) as connection:
                     return await connection.infer(contract, inputs, batch, until)
             except NotCached:
-                self._uninformed |= dict.fromkeys((model, *contract.steps), server)
+                self._without_maps |= dict.fromkeys((model, *contract.steps), server)
                 raise
             except InferenceError as error:
                 server.report_failure(model, error)
-                if error.code not in ELSEWHERE or not (others and self._others(model, tried)):
+                if error.code not in RETRY_ELSEWHERE_CODES or not (
+                    others and self._others(model, tried)
+                ):
                     raise
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
@@ -186,8 +188,8 @@ class TritonInference:
                 async with self._links.asking(model, server) as connection:
                     await connection.infer(contract, inputs, batch, deadline)
             except InferenceError as error:
-                LOG.warning(
-                    "%s: a request ahead of its use failed at %s: %s",
+                logger.warning(
+                    "%s: sending to every server failed at %s: %s",
                     model,
                     server.url,
                     error.message,
@@ -204,7 +206,7 @@ class TritonInference:
         try:
             return contract, contract.check(inputs)
         except ContractError as error:
-            LOG.exception("an adapter broke the contract of %s", model)
+            logger.exception("an adapter broke the contract of %s", model)
             raise InferenceError(
                 LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model
             ) from error
@@ -227,9 +229,9 @@ class TritonInference:
             raise error_of(
                 model,
                 StatusCode.UNAVAILABLE,
-                f"no address yet of {', '.join(self._discovery.unresolved)}",
+                f"no address yet for {', '.join(self._discovery.unresolved)}",
             )
-        uninformed = self._uninformed.pop(model, None)
+        uninformed = self._without_maps.pop(model, None)
         return uninformed if uninformed in among else self._links.next_of(model, among)
 
     def _connect(self, server: Server) -> Connection:
@@ -239,9 +241,9 @@ class TritonInference:
 
     def _shm_prefix(self) -> str:
         """Prefix of segment names; empty on systems without POSIX shared memory in a folder."""
-        if self._lease is None:
+        if self._run_lock is None:
             try:
-                self._lease = Lease()
+                self._run_lock = RunLock()
             except OSError:
                 return ""
-        return self._lease.prefix
+        return self._run_lock.prefix

@@ -25,16 +25,16 @@ from orchestrator.inference.triton.shared_memory_ring import (
     SlotRing,
 )
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REGISTER_TIMEOUT_S: Final = 1.0
 
-UNANSWERED: Final = frozenset(
+UNANSWERED_CODES: Final = frozenset(
     {StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.UNKNOWN}
 )
 """Statuses after which the server may still be at work on the request."""
 
-SIZES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
+SLOTS_BY_BYTES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
 """Number of slots by slot size in bytes, smallest ring first.
 
 A ring is allocated when the first request needs it.
@@ -59,7 +59,7 @@ class SharedMemory:
         self._stub = stub
         self._prefix = prefix
         self._rings: dict[int, SlotRing] = {}
-        self._wanted = set(SIZES) if prefix else set()
+        self._wanted = set(SLOTS_BY_BYTES) if prefix else set()
         self._registering = asyncio.Lock()
 
     async def lend(self, inputs_and_outputs: int, outputs: int) -> Loan | None:
@@ -68,7 +68,9 @@ class SharedMemory:
         None if sharing is off, no slot is free, or the outputs do not fit. Inputs that do not fit
         travel as bytes beside those that do.
         """
-        slot_bytes = next((size for size in SIZES if inputs_and_outputs <= size), LARGE_SLOT_BYTES)
+        slot_bytes = next(
+            (size for size in SLOTS_BY_BYTES if inputs_and_outputs <= size), LARGE_SLOT_BYTES
+        )
         if outputs > slot_bytes:
             return None
         if slot_bytes in self._wanted:
@@ -102,7 +104,7 @@ class SharedMemory:
         A restarted server no longer writes into the old ones.
         """
         self.close()
-        self._wanted |= set(SIZES) if self._prefix else set()
+        self._wanted |= set(SLOTS_BY_BYTES) if self._prefix else set()
 
     def close(self) -> None:
         """Release all shared memory."""
@@ -116,11 +118,11 @@ class SharedMemory:
         key = f"{self._prefix}{uuid.uuid4().hex[:12]}"
         try:
             ring = await asyncio.to_thread(
-                SlotRing, key, SIZES[slot_bytes], slot_bytes
+                SlotRing, key, SLOTS_BY_BYTES[slot_bytes], slot_bytes
             )  # zeroing it takes a while
         except OSError as error:
             self._wanted.discard(slot_bytes)
-            LOG.warning(
+            logger.warning(
                 "no shared memory for tensors of up to %d MiB, they travel as bytes: %s",
                 slot_bytes >> 20,
                 error,
@@ -134,9 +136,9 @@ class SharedMemory:
         except grpc.aio.AioRpcError as error:
             ring.close()
             # otherwise the server is unreachable, not the memory
-            if error.code() not in UNANSWERED:
+            if error.code() not in UNANSWERED_CODES:
                 self._wanted.discard(slot_bytes)
-            LOG.info("shared memory not registered: %s", error.details())
+            logger.info("shared memory not registered: %s", error.details())
         else:
             self._rings[slot_bytes] = ring
             self._wanted.discard(slot_bytes)

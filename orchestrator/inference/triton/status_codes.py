@@ -13,7 +13,7 @@ from orchestrator.inference import InferenceError, NotCached
 UNKNOWN_FACE: Final = "unknown face"
 """Start of the `tpsm` model's NOT_FOUND message when it does not hold the maps of a face."""
 
-ENSEMBLE: Final = re.compile(r"^in ensemble '[^']*', ")
+ENSEMBLE_PREFIX: Final = re.compile(r"^in ensemble '[^']*', ")
 """Text that the server puts before the message of an ensemble's member."""
 
 DEAD_INSTANCE: Final = "is not healthy"
@@ -48,7 +48,7 @@ def code_of(status: StatusCode, message: str) -> LipSyncErrorCode:
 
 def error_of(model: str, status: StatusCode, message: str) -> InferenceError:
     """Exception to raise for a failed request."""
-    if status is StatusCode.NOT_FOUND and ENSEMBLE.sub("", message).startswith(UNKNOWN_FACE):
+    if status is StatusCode.NOT_FOUND and ENSEMBLE_PREFIX.sub("", message).startswith(UNKNOWN_FACE):
         return NotCached(message, model=model)
     return InferenceError(code_of(status, message), f"{model}: {message}", model=model)
 

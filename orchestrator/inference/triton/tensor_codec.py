@@ -14,7 +14,7 @@ from orchestrator.inference import Tensors
 from orchestrator.inference.model_contract import DATATYPES, ModelContract
 from orchestrator.inference.triton.shared_memory_ring import Slot
 
-WORTH_SHARING: Final = 16 << 10
+MIN_SHARED_BYTES: Final = 16 << 10
 """Size from which a tensor uses shared memory.
 
 Below it the parameters cost as much as the copy, so it travels in the message.
@@ -48,7 +48,7 @@ def worth_sharing(contract: ModelContract, inputs: Tensors, batch: int) -> int:
     sizes = [array.nbytes for array in inputs.values()] + [
         size or 0 for size in _sizes(contract, batch).values()
     ]
-    return sum(size + ALIGNMENT for size in sizes if size >= WORTH_SHARING)
+    return sum(size + ALIGNMENT for size in sizes if size >= MIN_SHARED_BYTES)
 
 
 def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[str, NDArray[Any]]:
@@ -71,7 +71,7 @@ def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[s
 def _sizes(contract: ModelContract, batch: int) -> dict[str, int | None]:
     """Outputs that are worth sharing, with their size where it is known before the answer."""
     sizes = {tensor.name: tensor.bytes_for(batch) for tensor in contract.outputs}
-    return {name: size for name, size in sizes.items() if size is None or size >= WORTH_SHARING}
+    return {name: size for name, size in sizes.items() if size is None or size >= MIN_SHARED_BYTES}
 
 
 class _SlotWriter:
@@ -82,7 +82,7 @@ class _SlotWriter:
 
     def put(self, tensor: Any, array: NDArray[Any]) -> bool:
         """Copy a large input into the slot; False if it has to travel in the message."""
-        if self._slot is None or array.nbytes < WORTH_SHARING or array.nbytes > self._left:
+        if self._slot is None or array.nbytes < MIN_SHARED_BYTES or array.nbytes > self._left:
             return False
         target = np.frombuffer(self._slot.view, array.dtype, array.size, self._used)
         np.copyto(target.reshape(array.shape), array)

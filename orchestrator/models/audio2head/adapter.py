@@ -146,7 +146,7 @@ class Audio2Head:
         frames = await in_frame_thread(pasted, face.pictures, windows.idle_s, shares, patches)
         return frames, state
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Black pictures, no sound, all points in the middle; the jacobians are inverted, so zeros
         would not do.
         """

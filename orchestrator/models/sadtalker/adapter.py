@@ -181,7 +181,7 @@ class SadTalker:
         begin = frames[-1].begin
         return drawn, SadTalkerState(speech.since(begin), still_needed(head, begin))
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Silence, black pictures, all points in the middle; one frame."""
         points, window = (
             np.zeros((1, *KEY_POINTS), np.float32),

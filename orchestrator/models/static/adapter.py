@@ -172,6 +172,6 @@ class Static:
         frames = await in_frame_thread(face.resting, windows.idle_s)
         return frames, state
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Nothing to ask."""
         return {}

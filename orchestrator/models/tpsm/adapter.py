@@ -190,7 +190,7 @@ class Tpsm:
                 motion = motion[2:]
         return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Silence for the network, the built-in test card for the renderer."""
         return {
             "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)},

@@ -140,13 +140,13 @@ class TpsmNeural:
             frames = await in_frame_thread(_painted, pictures, frames, layers)
         return frames, layers[-1]
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Black pictures, all points in the middle."""
         picture = np.zeros((1, PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
         points = np.zeros((1, KEY_POINTS, 2), np.float32)
         features = {name: np.zeros((1, *shape), np.float16) for name, shape in FEATURES.items()}
         return {
-            **self._driver.canary(),
+            **self._driver.probe_inputs(),
             "tpsm_neural_source": {"picture": picture},
             "tpsm_neural_key_points": {"picture": picture},
             "tpsm_neural_frames": {

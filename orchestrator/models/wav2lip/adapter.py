@@ -67,7 +67,7 @@ class Wav2Lip:
             await in_frame_thread(_paint, face, frames, layers)
         return frames, layers[-1]
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """A black face in silence."""
         mel = np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)
         return {"wav2lip": {"mel": mel, "face": np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8)}}

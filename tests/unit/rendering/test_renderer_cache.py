@@ -1,4 +1,4 @@
-"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a canary with a
+"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a test card with a
 known answer.
 """
 
@@ -15,7 +15,7 @@ from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.frame_centres import spoken_motion
 from orchestrator.rendering.motion import MOTION_PARAMETERS
 from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
-from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
+from orchestrator.rendering.test_card import CARD_FACE, card_frame
 
 
 def _rows(*digests: bytes) -> NDArray[np.uint8]:
@@ -99,7 +99,7 @@ def test_rows_of_different_sizes_are_refused(faces: list[FaceMaps]) -> None:
     shelf = FaceShelf()
     shelf.put(faces[0].digest, faces[0].to_bytes())
     with pytest.raises(ValueError, match="different sizes"):
-        shelf.draw(np.stack([motion(), motion()]), _rows(faces[0].digest, CANARY_FACE))
+        shelf.draw(np.stack([motion(), motion()]), _rows(faces[0].digest, CARD_FACE))
 
 
 def test_the_face_used_longest_ago_is_dropped_first(faces: list[FaceMaps]) -> None:
@@ -121,8 +121,8 @@ def test_memory_is_bounded_by_bytes_too(faces: list[FaceMaps]) -> None:
     shelf.get(faces[2].digest)
 
 
-def test_the_canary_needs_no_face_and_answers_exactly() -> None:
+def test_the_test_card_needs_no_face_and_answers_exactly() -> None:
     rows = np.linspace(0.0, 1.0, 2 * len(MOTION_PARAMETERS), dtype=np.float32).reshape(2, -1)
-    frames = FaceShelf().draw(rows, _rows(CANARY_FACE, CANARY_FACE))
-    assert np.array_equal(frames, np.stack([canary_frame(row) for row in rows]))
+    frames = FaceShelf().draw(rows, _rows(CARD_FACE, CARD_FACE))
+    assert np.array_equal(frames, np.stack([card_frame(row) for row in rows]))
     assert not np.array_equal(frames[0], frames[1])

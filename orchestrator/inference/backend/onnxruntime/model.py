@@ -59,8 +59,7 @@ class TritonPythonModel:
         feeds = [self._read(request) for request in requests]
         try:
             return self._answers(feeds)
-        # noqa: BLE001 - the edge of the backend: any exception becomes the request's error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the edge of the backend: it fails the request
             if len(feeds) == 1:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
         return [answer for request in requests for answer in self.execute([request])]

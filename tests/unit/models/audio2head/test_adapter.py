@@ -151,7 +151,7 @@ def test_a_small_head_moves_inside_its_square_alone_and_fades_toward_the_edge() 
     assert np.abs(square[0].astype(int) - face.pictures.square.of(still)[0]).max() < 12
 
 
-def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_network(
+def test_the_encoding_is_the_same_for_every_size_and_every_probe_fits_its_network(
     face: Audio2HeadFace,
 ) -> None:
     adapter = Audio2Head()
@@ -160,8 +160,8 @@ def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_netwo
         adapter.prepare(demo_face(), 512).source, adapter.prepare(demo_face(), 128).source
     )
     assert face.nbytes >= face.pictures.head.nbytes
-    assert set(adapter.canary()) == set(SPEC.triton_models)
-    for model, inputs in adapter.canary().items():
+    assert set(adapter.probe_inputs()) == set(SPEC.triton_models)
+    for model, inputs in adapter.probe_inputs().items():
         contract(model).check(inputs)
 
 

@@ -316,9 +316,9 @@ def test_encodings_are_as_declared_and_do_not_depend_on_the_size() -> None:
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:
-    canary = SadTalker().canary()
-    assert canary.keys() == set(SPEC.triton_models)
-    for model, inputs in canary.items():
+    inputs_by_network = SadTalker().probe_inputs()
+    assert inputs_by_network.keys() == set(SPEC.triton_models)
+    for model, inputs in inputs_by_network.items():
         contract(model).check(inputs)
     assert SPEC.look_ahead_ms == 675.0
     assert not SPEC.licences.commercial

@@ -197,6 +197,6 @@ def test_the_declaration_says_what_the_windows_hold() -> None:
     spec = Tpsm.spec
     assert spec.model is LipSyncModel.TPSM
     assert spec.look_ahead_ms <= 120
-    canary = Tpsm().canary()
-    assert canary.keys() == set(spec.triton_models)
-    assert canary["tpsm"]["motion"].shape == (1, len(MOTION_PARAMETERS))
+    inputs_by_network = Tpsm().probe_inputs()
+    assert inputs_by_network.keys() == set(spec.triton_models)
+    assert inputs_by_network["tpsm"]["motion"].shape == (1, len(MOTION_PARAMETERS))

@@ -264,10 +264,10 @@ def test_it_can_begin_at_any_frame_of_a_turn(face: TpsmNeuralFace, frame: int) -
     assert frames.shape == (1, 256, 256, 3)
 
 
-def test_the_canary_is_valid_for_every_network() -> None:
-    canary = TpsmNeural().canary()
-    assert canary.keys() == set(SPEC.triton_models)
-    for model, inputs in canary.items():
+def test_the_probe_is_valid_for_every_network() -> None:
+    inputs_by_network = TpsmNeural().probe_inputs()
+    assert inputs_by_network.keys() == set(SPEC.triton_models)
+    for model, inputs in inputs_by_network.items():
         assert read_model(MODEL_REPOSITORY / model / "config.pbtxt").check(inputs) == 1
 
 
