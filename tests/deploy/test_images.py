@@ -123,9 +123,9 @@ import hashlib
 import cv2, numpy as np
 from orchestrator.core import dlpack
 from orchestrator.rendering.test_card import CARD_FACE, card_frame
-from orchestrator.rendering.renderer_cache import FaceShelf
+from orchestrator.rendering.renderer_cache import RendererCache
 motion = np.full((1, 11), 0.25, np.float32)
-drawn = FaceShelf().draw(motion, np.frombuffer(CARD_FACE, np.uint8)[None])
+drawn = RendererCache().draw(motion, np.frombuffer(CARD_FACE, np.uint8)[None])
 assert np.array_equal(drawn[0], card_frame(motion[0]))
 class Tensor:
     from_dlpack = staticmethod(lambda name, capsule: capsule)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orchestrator.inference import Tensors
 from orchestrator.inference.local.inference import open_model
 from orchestrator.inference.model_contract import ModelContract, TensorContract
-from orchestrator.rendering.frame_centres import RESTING
+from orchestrator.rendering.frame_centres import RESTING_CENTRE
 from orchestrator.rendering.motion import HEAD_PARAMETERS, MOTION_PARAMETERS, MOUTH_PARAMETERS
 from orchestrator.rendering.test_card import CARD_FACE, card_frame
 
@@ -127,7 +127,7 @@ def _tpsm_speech(contract: ModelContract) -> SelfTest:
     The network's own self test covers the audio.
     """
     idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
-    moments = np.insert(idle, 0, RESTING, axis=1)[None]
+    moments = np.insert(idle, 0, RESTING_CENTRE, axis=1)[None]
     frames = np.concatenate(
         [
             card_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row]))
