@@ -137,7 +137,7 @@ def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
 
     A pixel off, and one lip would carry the line away.
     """
-    beside, reach = SEAM_SEARCH_RANGE / 2.0, np.linspace(-SEAM_SEARCH, SEAM_SEARCH_RANGE, 25)
+    beside, reach = SEAM_SEARCH_RANGE / 2.0, np.linspace(-SEAM_SEARCH_RANGE, SEAM_SEARCH_RANGE, 25)
     luma = cv2.GaussianBlur(
         cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32),
         (0, 0),
