@@ -19,7 +19,7 @@ from export.networks.sadtalker.verification_steps import SPEECH_FRAMES, SPEECH_S
 from export.reference import Reference
 from orchestrator.models.sadtalker.coefficients import (
     EXPRESSION,
-    POSED,
+    POSED_VALUES,
     coefficient_windows,
     driving_rows,
     still_window,
@@ -50,7 +50,7 @@ def _pose(
 ) -> NDArray[np.float32]:
     """Poses `[t, 6]` of mel windows `[t, 1, 80, 16]`; chunk k takes row k of the seeded noise."""
     chunks = torch.from_numpy(pose_chunks(windows))
-    pose = reference.records["raw.source_coeff73"][0, EXPRESSION:POSED]
+    pose = reference.records["raw.source_coeff73"][0, EXPRESSION:POSED_VALUES]
     noise = torch.from_numpy(reference.inputs["z_seq"][: len(chunks)])
     styles, poses = (
         torch.full((len(chunks),), style),
