@@ -1,5 +1,6 @@
-"""`python -m export check`: holds exported graphs against their configurations and against what
-TensorRT takes, without a GPU.
+"""`python -m export check`: check exported graphs without a GPU.
+
+Against their configurations and against the rules of TensorRT's parser.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 if a graph is off, or if none was found."""
+    """Run the command; exit status 1 if a graph is wrong, or if none was found."""
     parser = argparse.ArgumentParser(prog="python -m export check", description=__doc__)
     parser.add_argument(
         "--repository",
@@ -83,7 +84,7 @@ def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
 def profile_problems(
     contract: ModelContract, graph: onnx.GraphProto, shapes: Profile
 ) -> Iterator[str]:
-    """Where an engine's shapes are not the graph's, or do not reach the largest batch."""
+    """Differences between an engine's shapes and the graph, or the largest batch."""
     inputs = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in graph.input

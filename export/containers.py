@@ -1,5 +1,6 @@
-"""Says what a file is by its first bytes, and reads the tensors of those that hold any; names and
-endings are not trusted.
+"""Detect a file's kind by its first bytes, and read its tensors.
+
+Names and suffixes are not trusted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor
 
 REBUILD_NUMBER: Final[Any] = np.float64(0).__reduce__()[0]
-"""The function that makes a number of a pickle's; its module has one name in numpy 1 and another in
-numpy 2.
+"""The function that rebuilds a pickled number.
+
+Its module has one name in numpy 1 and another in numpy 2.
 """
 
 NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
@@ -31,13 +33,14 @@ NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
     (codecs.encode, "_codecs.encode"),
     *{type(np.dtype(kind)): None for kind in ("float64", "float32", "int64", "int32", "bool")},
 )
-"""What a pickled number of numpy asks for; trainers store the best loss as such beside the weights.
-None of it runs code.
+"""Names that a pickled number of numpy refers to; none of them runs code.
+
+Trainers store the best loss in this form beside the weights.
 """
 
 
 class WrongCheckpointError(Exception):
-    """The file is not what was asked for; the message says what it is and what was expected."""
+    """The file is not the expected one; the message says what it is and what was expected."""
 
 
 TORCH_PICKLE: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -78,10 +81,10 @@ SAFETENSORS_DTYPES: Final = {
 
 
 def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
-    """Kind of file in words, and its dict: tensors by name, possibly wrapped in other dicts beside
-    other values.
+    """Kind of the file in words, and its dict.
 
-    No code of the file is run, except that of TorchScript, which knows tensors only.
+    The dict holds tensors by name, possibly wrapped in other dicts beside other values. No code of
+    the file is run, except that of TorchScript, which knows tensors only.
     """
     if not path.is_file():
         raise WrongCheckpointError(
@@ -199,7 +202,7 @@ def _is_safetensors(head: bytes) -> bool:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors over a private map of the file: they may be written to, the file stays."""
+    """Tensors over a private map of the file: writable without a change of the file."""
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     begin = 8 + int.from_bytes(data[:8], "little")

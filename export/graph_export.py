@@ -1,6 +1,4 @@
-"""Exports one graph of a model: written aside, checked, proven equal to its module, and only then
-put in place.
-"""
+"""Export one graph of a model: write it aside, check it, prove it equal, put it in place."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ VERSION: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One graph on its way into the repository."""
+    """Export of one graph into the repository."""
 
     spec: ExportSpec
     parts: Sequence[Filled]
@@ -48,8 +46,9 @@ class _Job:
 
 
 def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> None:
-    """`options` are the command's; raises `ExportError` or `ContractError`, and leaves then what
-    was there.
+    """Export a graph; `options` are the command's.
+
+    Raises `ExportError` or `ContractError`, and then leaves the previous files.
     """
     began_s, job = time.monotonic(), _job(graph, networks, options)
     print(f"{graph.name}: {job.label}", flush=True)
@@ -61,8 +60,9 @@ def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse
 
 
 def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
-    """Triton, and whoever serves from the folder, sees whole and proven files only, of the same
-    weights.
+    """Put whole and proven files of the same weights in place, never partial ones.
+
+    A running Triton may read the folder at any time.
     """
     version = job.folder / VERSION
     version.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,9 @@ def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
 
 
 def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
-    """An engine of an earlier export would answer with other weights: it goes, unless there is a
-    new one.
+    """Place the variants, and remove an engine of an earlier export without a successor.
+
+    It would answer with other weights.
     """
     if problems:
         print(
@@ -116,7 +117,7 @@ def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespa
 
 
 def _folder(network: str, repository: Path) -> Path:
-    """The network's folder in that repository; a new repository gets our configuration."""
+    """The network's folder in that repository; a new one gets the shipped configuration."""
     folder = repository / network
     if not (folder / "config.pbtxt").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +176,7 @@ def _print(outputs: Sequence[OutputParity]) -> None:
 
 
 def _metadata(job: _Job) -> dict[str, str]:
-    """For the ONNX file, whose properties are strings."""
+    """Properties of the ONNX file, as strings."""
     origins = "; ".join(dict.fromkeys(part.provenance["origin"] for part in job.parts))
     licences = "; ".join(
         dict.fromkeys(

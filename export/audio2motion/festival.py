@@ -1,5 +1,6 @@
-"""Speech of the festival voices: recorded diphones and HTS in six languages, many sentences per
-process.
+"""Speech of the festival voices: recorded diphones and HTS in six languages.
+
+Many sentences are synthesised per process.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A festival voice: the call that selects it, its language and phone set, and the Debian
-    package it comes in.
-    """
+    """A festival voice: its selecting call, its language and phone set, and its Debian package."""
 
     name: str
     language: str
@@ -32,7 +31,7 @@ class Voice:
     alphabet: dict[str, str]
     package: str
     late_s: float = 0.0
-    """How much later than its labels the voice is heard, measured on its stops."""
+    """Delay of the audio after the voice's labels, measured on its stops."""
 
 
 VOICES: Final = (
@@ -54,8 +53,9 @@ _TIMEOUT_S: Final = 300
 
 
 def any_voice(rng: np.random.Generator) -> Voice:
-    """A random voice; the three English ones together more often than all others: none speaks as
-    carelessly as they do.
+    """A random voice; the three English ones together are drawn more often than all others.
+
+    No other voice speaks as carelessly as they do.
     """
     english = [voice for voice in VOICES if voice.language == "en"]
     others = [voice for voice in VOICES if voice.language != "en"]
@@ -64,7 +64,7 @@ def any_voice(rng: np.random.Generator) -> Voice:
 
 
 def missing() -> list[str]:
-    """Debian packages to install before `say` can work."""
+    """List the Debian packages to install before `say` can work."""
     packages = (
         []
         if shutil.which("festival")
@@ -75,7 +75,7 @@ def missing() -> list[str]:
 
 
 def say(voice: Voice, texts: list[str]) -> list[Utterance]:
-    """The texts spoken by one voice; a text that festival cannot say is left out."""
+    """Synthesise the texts with one voice; texts that festival cannot synthesise are left out."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "batch.scm")
         script.write_bytes(_script(voice, texts, folder).encode(voice.encoding, "ignore"))

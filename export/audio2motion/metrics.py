@@ -1,6 +1,4 @@
-"""How well predicted lips follow the rule-made ones: correlation, closures hit, closures that
-should not be.
-"""
+"""Agreement of predicted lips with the rule-made ones: correlation, hit and false closures."""
 
 from __future__ import annotations
 
@@ -25,8 +23,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ClipScore:
-    """One clip: Pearson's r of the aperture; closures hit of those asked for; shut moments in
-    speech, and the false ones.
+    """Score of one clip.
+
+    Pearson's r of the aperture; closures hit of those required; shut moments in speech, and the
+    false ones.
     """
 
     r: float
@@ -51,7 +51,7 @@ class Score:
 
 
 def score_clip(mouth: Array, phones: Sequence[Phone]) -> ClipScore:
-    """Scores mouth parameters `[frames, 7]` at 100 Hz against the phones' own curves."""
+    """Score mouth parameters `[frames, 7]` at 100 Hz against the phones' own curves."""
     gap, truth = aperture(mouth), aperture(targets_of(phones, len(mouth)).mouth)
     at_video_rate = np.repeat(gap[2::4], 4)[: len(gap)]
     events = [round(time_s / FRAME_S) for time_s in bilabial_times_s(phones)]
@@ -96,8 +96,9 @@ def _hits(gap: Array, events: Sequence[int]) -> int:
 
 
 def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
-    """Shut moments of 20 ms and more that touch speech, and those of them with no reason (bilabial,
-    f/v, pause) near.
+    """Shut moments of 20 ms or more that touch speech, and the unjustified ones of them.
+
+    Unjustified: without a bilabial, f/v or pause near.
     """
     reason = np.zeros(len(gap), bool)
     margin = round(NEAR_S / FRAME_S)
@@ -122,7 +123,7 @@ def _pearson(a: Array, b: Array) -> float:
 
 
 def _lag_ms(gap: Array, truth: Array, most: int = 12) -> float:
-    """Shift of the prediction that fits best; positive, the picture is late."""
+    """Shift of the prediction that fits best; positive if the image is late."""
     lags = range(-most, most + 1)
     fits = [
         _pearson(

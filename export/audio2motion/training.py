@@ -1,5 +1,6 @@
-"""Trains the network against the clock: losses that reward shape, shut lips at bilabials, and open
-ones elsewhere.
+"""Train the network for a given time.
+
+The losses reward shape, shut lips at bilabials, and open ones elsewhere.
 """
 
 from __future__ import annotations
@@ -24,23 +25,25 @@ _WARM_UP: Final = 0.02
 _SHUT: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
 _BILABIAL_WEIGHT: Final = 4.0
-"""Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one. 
-"""
+"""Weight of errors where the lips press together: a missed /b/ is more visible than a false one."""
 _FLICKER_WEIGHT: Final = 6.0
-"""Weight of the errors' second difference: lips move below 15 Hz, a network left alone flickers
-faster.
+"""Weight of the errors' second difference.
+
+Lips move below 15 Hz; without this weight the network flickers faster.
 """
 _CLOSED_BIAS: Final = 0.6
-"""Added to the logit of `closed` at the end: chosen on the development voices for closure recall
-well above 0.92.
+"""Offset of the logit of `closed` after training.
+
+Chosen on the development voices for closure recall well above 0.92.
 """
 _SILENCE: Final = VISEME_NAMES.index("sil")
 _PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
 
 
 def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> MouthNet:
-    """A network trained for the given time; its weights are the running average over the last
-    steps.
+    """A network trained for the given time.
+
+    Its weights are the running average over the last steps.
     """
     torch.manual_seed(seed)
     network = MouthNet(channels)
@@ -110,7 +113,7 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
 
 
 def _rate(done: float) -> float:
-    """A short rise, and a cosine down to nothing."""
+    """Learning rate: a short rise, and a cosine down to zero."""
     return _PEAK_RATE * min(done / _WARM_UP, 0.5 * (1 + math.cos(math.pi * done))) + 1e-6
 
 

@@ -37,7 +37,7 @@ FREE_VIEW_DEGREES = (12.0, -7.0, 3.0)
 
 
 def pose_sequences(reference: Reference, networks: Networks) -> Outputs:
-    """Head motion over 75, 20 and 9 frames: full chunks, a rest, and less than a chunk."""
+    """Head motion over 75, 20 and 9 frames: full chunks, a remainder, and less than a chunk."""
     for frames in (75, 20, 9):
         pose = _pose(reference, networks, reference.inputs["mel_seq"][0, :frames], SEQUENCE_STYLE)
         yield f"audio2pose_sequence.pose_T{frames}", pose[None]

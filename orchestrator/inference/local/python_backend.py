@@ -123,10 +123,6 @@ class InferenceResponse:
         """Output tensors; empty in case of an error."""
         return self._outputs
 
-    def has_error(self) -> bool:
-        """Whether it failed."""
-        return self._error is not None
-
     def error(self) -> TritonError | None:
         """Error of the request, or None."""
         return self._error
