@@ -67,7 +67,7 @@ def _check(contract: ModelContract) -> bool:
 
 def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
     from export.parity import ExportError
-    from export.tensorrt_config import ACCELERATED, read_profile
+    from export.tensorrt_config import ACCELERATED_CONFIG, read_profile
     from export.tensorrt_rules import find_problems
     from export.to_onnx import check_contract
 
@@ -76,7 +76,7 @@ def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
     except ExportError as error:
         yield str(error)
     yield from find_problems(model)
-    config = contract.folder / "configs" / ACCELERATED
+    config = contract.folder / "configs" / ACCELERATED_CONFIG
     if config.exists():
         yield from profile_problems(contract, model.graph, read_profile(config))
 

@@ -123,7 +123,7 @@ def _export(name: str, options: argparse.Namespace) -> None:
         if all(part in networks for part in graph.parts):
             export_graph(graph, networks, options)
         else:
-            print(f"{graph.name}: left out, no checkpoint given holds weights that fit it")
+            print(f"{graph.name}: skipped: no given checkpoint holds its weights")
 
 
 def declarations(name: str, part: str) -> Any:

@@ -46,7 +46,7 @@ class WrongCheckpointError(Exception):
 TORCH_PICKLE: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number with which `torch.save` began before version 1.6."""
 
-FOREIGN: Final = (
+FOREIGN_SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
@@ -60,10 +60,10 @@ FOREIGN: Final = (
 )
 """First bytes of files that are often saved under a checkpoint's name."""
 
-ONNX_FIELDS: Final = frozenset(b"\x12\x1a\x22\x2a\x32\x3a\x42")
+ONNX_FIELD_TAGS: Final = frozenset(b"\x12\x1a\x22\x2a\x32\x3a\x42")
 """Tags that follow the version number with which an ONNX file begins."""
 
-SAFETENSORS_HEADER_LIMIT: Final = 100_000_000
+MAX_SAFETENSORS_HEADER_BYTES: Final = 100_000_000
 """Bytes; the format's own limit."""
 
 SAFETENSORS_DTYPES: Final = {
@@ -106,10 +106,10 @@ def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
 def _describe(head: bytes) -> str:
     if not head:
         return "empty (0 bytes)"
-    for start, description in FOREIGN:
+    for start, description in FOREIGN_SIGNATURES:
         if head.startswith(start):
             return description
-    if head[0] == 0x08 and len(head) > 2 and head[1] < 0x20 and head[2] in ONNX_FIELDS:
+    if head[0] == 0x08 and len(head) > 2 and head[1] < 0x20 and head[2] in ONNX_FIELD_TAGS:
         return "an ONNX model, which is a finished export"
     if head[257:262] == b"ustar":
         return (
@@ -198,7 +198,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= SAFETENSORS_HEADER_LIMIT
+    return (
+        head[8:9] == b"{"
+        and 2 <= int.from_bytes(head[:8], "little") <= MAX_SAFETENSORS_HEADER_BYTES
+    )
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from export.base import OPSET, ExportSpec, Graph
 from export.engine import build_engine, engine_runner, require_tensorrt
 from export.parity import ExportError, OutputParity, compare, onnx_runner
 from export.sources import Filled
-from export.tensorrt_config import ENGINE, Profile, profile, write_accelerated, write_engine
+from export.tensorrt_config import ENGINE_CONFIG, Profile, profile, write_accelerated, write_engine
 from export.tensorrt_rules import find_problems
 from export.to_onnx import check_contract, write_onnx
 from orchestrator.core.paths import MODEL_REPOSITORY
@@ -87,7 +87,7 @@ def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
     """
     if problems:
         print(
-            f"  not for TensorRT, which would refuse the graph: {'; '.join(problems[:3])}",
+            f"  not for TensorRT: its parser rejects the graph: {'; '.join(problems[:3])}",
             flush=True,
         )
     else:
@@ -97,7 +97,7 @@ def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
         write_engine(job.folder)
     else:
         (job.folder / VERSION / "model.plan").unlink(missing_ok=True)
-        (job.folder / "configs" / ENGINE).unlink(missing_ok=True)
+        (job.folder / "configs" / ENGINE_CONFIG).unlink(missing_ok=True)
 
 
 def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> _Job:
@@ -129,7 +129,7 @@ def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
     write_onnx(job.spec, file, _metadata(job), half=job.half)
     check_contract(read_model(job.folder / "config.pbtxt"), onnx.load(str(file)).graph)
     print(
-        "  written, and as config.pbtxt says; comparing batches "
+        "  written and consistent with config.pbtxt; comparing batches "
         f"{', '.join(map(str, job.batches))}",
         flush=True,
     )
@@ -142,16 +142,14 @@ def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
 
 def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) -> dict[str, Any]:
     if problems:
-        raise ExportError(
-            f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}"
-        )
+        raise ExportError(f"{job.spec.name}: TensorRT rejects the graph: {'; '.join(problems[:3])}")
     print("  building the engine, which takes minutes", flush=True)
     build_engine(file, job.profile, plan)
     with engine_runner(plan) as run:
         outputs = compare(
             job.spec,
             run,
-            [batch for batch in job.batches if batch <= _most(job.profile)],
+            [batch for batch in job.batches if batch <= _max_batch(job.profile)],
             reduced=True,
         )
     _print(outputs)
@@ -162,7 +160,7 @@ def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) ->
     }
 
 
-def _most(shapes: Profile) -> int:
+def _max_batch(shapes: Profile) -> int:
     """Largest batch of an engine."""
     return min(each.most[0] for each in shapes.values())
 

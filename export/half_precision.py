@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+PRODUCT_OPERATORS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators with nearly all of the work; GPUs accumulate their terms in single precision."""
 
-FOLLOWING: Final = """
+FOLLOWING_OPERATORS: Final = """
 Add AveragePool Clip Concat Expand Flatten Gather Identity LeakyRelu MaxPool Mul Pad Relu Reshape
 Resize Slice Split Squeeze Sub Transpose
 Unsqueeze
@@ -68,7 +68,7 @@ class _Halving:
         self._constants = {
             tensor.name: tensor for tensor in graph.initializer if tensor.name in floats
         }
-        self._following = frozenset(FOLLOWING.split())
+        self._following = frozenset(FOLLOWING_OPERATORS.split())
         self._half: set[str] = set()
         self._casts: set[str] = set()
         self._used: dict[str, TensorProto] = {}
@@ -103,7 +103,7 @@ class _Halving:
     def _is_half(self, node: onnx.NodeProto) -> bool:
         if _scope(node) in self._full_scopes:
             return False
-        return node.op_type in PRODUCTS or (
+        return node.op_type in PRODUCT_OPERATORS or (
             node.op_type in self._following and any(name in self._half for name in node.input)
         )
 

@@ -73,7 +73,7 @@ def checkpoint_networks(
             or "nothing more"
         )
         raise WrongCheckpointError(
-            f"{', '.join(unused)} holds no network that is still wanted ({wants})"
+            f"{', '.join(unused)} holds no network that is still needed ({wants})"
         )
     return filled
 

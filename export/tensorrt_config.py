@@ -15,10 +15,10 @@ from tritonclient.grpc import model_config_pb2
 
 from export.base import AxisRange, ExportSpec
 
-ACCELERATED: Final = "tensorrt.pbtxt"
+ACCELERATED_CONFIG: Final = "tensorrt.pbtxt"
 """ONNX Runtime runs `model.onnx` by TensorRT, with an engine built on the first load."""
 
-ENGINE: Final = "engine.pbtxt"
+ENGINE_CONFIG: Final = "engine.pbtxt"
 """Triton's TensorRT backend runs `model.plan`, which `--format tensorrt` built."""
 
 WORKSPACE_BYTES: Final = 4 << 30
@@ -27,7 +27,7 @@ WORKSPACE_BYTES: Final = 4 << 30
 Its own default in Triton, 1 GiB, rules out the faster convolutions of the renderers.
 """
 
-CACHE: Final = "/var/cache/tensorrt"
+ENGINE_CACHE: Final = "/var/cache/tensorrt"
 """Folder in the server's container for engines, which take minutes to build.
 
 Mount a volume that the server's user may write to. `lipsync models --serve-from DIR
@@ -99,7 +99,7 @@ def write_accelerated(folder: Path, shapes: Profile) -> Path:
     """`configs/tensorrt.pbtxt` of the network's folder: its `config.pbtxt` and the accelerator."""
     block = ACCELERATOR.format(
         workspace=WORKSPACE_BYTES,
-        cache=CACHE,
+        cache=ENGINE_CACHE,
         name=folder.name,
         **{
             limit: ",".join(
@@ -108,13 +108,15 @@ def write_accelerated(folder: Path, shapes: Profile) -> Path:
             for limit in Shapes._fields
         },
     )
-    return _write(folder / "configs" / ACCELERATED, (folder / "config.pbtxt").read_text() + block)
+    return _write(
+        folder / "configs" / ACCELERATED_CONFIG, (folder / "config.pbtxt").read_text() + block
+    )
 
 
 def write_engine(folder: Path) -> Path:
     """`configs/engine.pbtxt` of the network's folder: its `config.pbtxt` with the other backend."""
     return _write(
-        folder / "configs" / ENGINE,
+        folder / "configs" / ENGINE_CONFIG,
         (folder / "config.pbtxt").read_text().replace('"onnxruntime"', '"tensorrt"'),
     )
 

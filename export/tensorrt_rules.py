@@ -52,7 +52,7 @@ RESIZE_POSITIONS: Final = frozenset(
     {"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"}
 )
 RESIZE_MODES: Final = frozenset({"nearest", "linear"})
-MOST_AXES: Final = 8
+MAX_AXES: Final = 8
 """Largest number of axes of a tensor in TensorRT."""
 
 
@@ -104,7 +104,7 @@ class _Graph:
 
     def _rank_problems(self, node: onnx.NodeProto) -> Iterator[str]:
         for name in node.output:
-            if name and not 0 <= self._ranks.get(name, -1) <= MOST_AXES:
+            if name and not 0 <= self._ranks.get(name, -1) <= MAX_AXES:
                 yield (
                     f"{node.op_type} ({node.name}) gives "
                     f"{self._ranks.get(name, 'an unknown number of')} axes"

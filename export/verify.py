@@ -70,7 +70,9 @@ def _report(reference: Reference, outputs: Outputs, unmeasured: Mapping[str, flo
     for key in missing:
         print(f"{key:44}{'-':>16}{tolerance_of(key):12.3g}  NOT COMPARED")
     if not all(reference.measured(key) for key in reference.expected):
-        print("* the manifest states no rounding noise for this output; the tolerance is ours")
+        print(
+            "* the manifest states no rounding noise for this output; the default tolerance applies"
+        )
     compared = len(reference.expected) - len(missing)
     print(
         f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, in "

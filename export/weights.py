@@ -21,13 +21,13 @@ WRAPPERS: Final = ("state_dict", "model")
 PARALLEL_PREFIX: Final = "module."
 """Prefix that `DataParallel` puts before every name."""
 
-COUNTER: Final = "num_batches_tracked"
+BATCH_COUNTER: Final = "num_batches_tracked"
 """Counter of batch norms, for training only; old files lack it."""
 
-NAMED_DIFFERENCES: Final = 3
+MAX_NAMED_DIFFERENCES: Final = 3
 """Largest number of tensors of each kind of difference that an error names."""
 
-TELLTALES: Final = {
+IDENTIFYING_TENSORS: Final = {
     "face_decoder_blocks.0.0.conv_block.0.weight": "Wav2Lip's generator",
     "binary_pred.0.weight": "Wav2Lip's quality discriminator",
     "face_encoder.0.conv_block.0.weight": "Wav2Lip's SyncNet",
@@ -138,7 +138,7 @@ class Checkpoint:
         other = next(
             (
                 name
-                for key, name in TELLTALES.items()
+                for key, name in IDENTIFYING_TENSORS.items()
                 if key in tensors and key in difference.unknown
             ),
             "",
@@ -159,7 +159,9 @@ class _Difference:
     """Difference between the tensors of a module and those of a file."""
 
     def __init__(self, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-        self.missing = [key for key in expected if key not in found and not key.endswith(COUNTER)]
+        self.missing = [
+            key for key in expected if key not in found and not key.endswith(BATCH_COUNTER)
+        ]
         self.unknown = [key for key in found if key not in expected]
         self.reshaped = [
             key for key in expected if key in found and expected[key].shape != found[key].shape
@@ -192,8 +194,12 @@ class _Difference:
 def _named(kind: str, lines: list[str]) -> list[str]:
     if not lines:
         return []
-    rest = f"; and {len(lines) - NAMED_DIFFERENCES} more" if len(lines) > NAMED_DIFFERENCES else ""
-    return [f"  {len(lines)} {kind}: {'; '.join(lines[:NAMED_DIFFERENCES])}{rest}"]
+    rest = (
+        f"; and {len(lines) - MAX_NAMED_DIFFERENCES} more"
+        if len(lines) > MAX_NAMED_DIFFERENCES
+        else ""
+    )
+    return [f"  {len(lines)} {kind}: {'; '.join(lines[:MAX_NAMED_DIFFERENCES])}{rest}"]
 
 
 def _candidates(

@@ -142,7 +142,7 @@ def decode(data: bytes, container: str) -> Samples:
     return np.concatenate(blocks)
 
 
-def aligned(coded: Samples, original: Samples, most_s: float = 0.15) -> Samples:
+def aligned(coded: Samples, original: Samples, max_shift_s: float = 0.15) -> Samples:
     """`coded` shifted to fit `original` best and cut to its length.
 
     By cross-correlation of the first seconds.
@@ -150,7 +150,7 @@ def aligned(coded: Samples, original: Samples, most_s: float = 0.15) -> Samples:
     span = min(len(original), len(coded), 4 * SAMPLE_RATE_HZ)
     spectrum = np.fft.rfft(coded[:span], 2 * span) * np.conj(np.fft.rfft(original[:span], 2 * span))
     match = np.fft.irfft(spectrum)
-    most = int(most_s * SAMPLE_RATE_HZ)
+    most = int(max_shift_s * SAMPLE_RATE_HZ)
     lags = np.concatenate([np.arange(most), np.arange(-most, 0)])
     lag = int(lags[np.argmax(match[lags])])
     moved = coded[lag:] if lag >= 0 else np.pad(coded, (-lag, 0))

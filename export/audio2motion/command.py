@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export audio2motion", description=__doc__)
     parser.add_argument(
-        "--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here"
+        "--work-dir", type=Path, default=Path("build/audio2motion"), help="folder of the features"
     )
     parser.add_argument(
         "--blocks", type=int, default=200, help="blocks of about two minutes of speech"
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--hold-out",
         choices=("flite", "espeak"),
         default="flite",
-        help="engine kept for judging; espeak writes no model",
+        help="engine reserved for judging; with espeak no model is written",
     )
     parser.add_argument(
         "--evaluate-only", action="store_true", help="judge the committed ONNX; train nothing"

@@ -130,7 +130,7 @@ class Espeak:
         samples = soxr.resample(wave, self._rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
         return Utterance(
             samples,
-            contiguous(as_heard(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ),
+            contiguous(corrected_times(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ),
             "espeak",
             voice,
             language,
@@ -147,7 +147,7 @@ def _spelled(symbol: str, language: str) -> str:
     return "ɝ" if symbol == "ɜː" and language == "en-us" else symbol or PAUSE
 
 
-def as_heard(phones: list[Phone], rate_wpm: int) -> list[Phone]:
+def corrected_times(phones: list[Phone], rate_wpm: int) -> list[Phone]:
     """The phones with their boundaries corrected to the audible ones, as in the other engines.
 
     A stop takes at most half of the phone before it, a vowel a third.

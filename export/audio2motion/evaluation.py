@@ -21,7 +21,7 @@ from orchestrator.rendering.motion import OPEN, aperture
 
 _SEED: Final = 20_000
 """Seed far from every seed of training."""
-_MOVED: Final = 0.15
+_MIN_MOVED_APERTURE: Final = 0.15
 _JUDGED_LANGUAGES: Final = ("ru", "fr", "es", "it", "de", "pl", "tr", "hi", "pt", "sv")
 _CLIP_S: Final = 10.0
 
@@ -114,7 +114,9 @@ def stillness(
     ]
     whole = np.concatenate(mouths)
     return Stillness(
-        float((aperture(whole) > _MOVED).mean()), float(whole[:, OPEN].max()), clips * _CLIP_S
+        float((aperture(whole) > _MIN_MOVED_APERTURE).mean()),
+        float(whole[:, OPEN].max()),
+        clips * _CLIP_S,
     )
 
 

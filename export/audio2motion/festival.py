@@ -30,19 +30,19 @@ class Voice:
     encoding: str
     alphabet: dict[str, str]
     package: str
-    late_s: float = 0.0
+    delay_s: float = 0.0
     """Delay of the audio after the voice's labels, measured on its stops."""
 
 
 VOICES: Final = (
-    Voice("kal_diphone", "en", "ascii", ARPABET, "festvox-kallpc16k", late_s=0.006),
+    Voice("kal_diphone", "en", "ascii", ARPABET, "festvox-kallpc16k", delay_s=0.006),
     Voice("ked_diphone", "en", "ascii", ARPABET, "festvox-kdlpc16k"),
     Voice("cmu_us_slt_arctic_hts", "en", "ascii", ARPABET, "festvox-us-slt-hts"),
     Voice("czech_ph", "cs", "iso-8859-2", CZECH, "festvox-czech-ph"),
     Voice("czech_dita", "cs", "iso-8859-2", CZECH, "festvox-czech-dita"),
     Voice("czech_machac", "cs", "iso-8859-2", CZECH, "festvox-czech-machac"),
     Voice("czech_krb", "cs", "iso-8859-2", CZECH, "festvox-czech-krb"),
-    Voice("suo_fi_lj_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-lj", late_s=0.004),
+    Voice("suo_fi_lj_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-lj", delay_s=0.004),
     Voice("hy_fi_mv_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-mv"),
     Voice("lp_diphone", "it", "iso-8859-1", ITALIAN, "festvox-italp16k"),
     Voice("pc_diphone", "it", "iso-8859-1", ITALIAN, "festvox-itapc16k"),
@@ -110,7 +110,7 @@ def _read(voice: Voice, folder: Path, index: int) -> Utterance | None:
     for line in labels.read_text("latin-1").splitlines():
         fields = line.split()
         if len(fields) >= 3 and fields[0][0].isdigit():
-            end_s = float(fields[0]) + voice.late_s
+            end_s = float(fields[0]) + voice.delay_s
             phones.append(Phone(to_ipa(fields[2], voice.alphabet), start_s, end_s))
             start_s = end_s
     if len(phones) < 3 or len(samples) < SAMPLE_RATE_HZ // 4:

@@ -15,7 +15,7 @@ from export.audio2motion.speech import Phone
 from export.audio2motion.targets import FRAME_S, bilabial_times_s, targets_of
 from orchestrator.rendering.motion import aperture
 
-SHUT: Final = 0.12
+MAX_SHUT_APERTURE: Final = 0.12
 """Aperture under which lips count as shut."""
 NEAR_S: Final = 0.04
 Array = NDArray[np.float32]
@@ -92,7 +92,7 @@ def speech_mask(phones: Sequence[Phone], frames: int) -> NDArray[np.bool_]:
 def _hits(gap: Array, events: Sequence[int]) -> int:
     near = round(NEAR_S / FRAME_S)
     lowest = minimum_filter1d(gap, 2 * near + 1, mode="nearest")
-    return int(sum(lowest[min(event, len(gap) - 1)] < SHUT for event in events))
+    return int(sum(lowest[min(event, len(gap) - 1)] < MAX_SHUT_APERTURE for event in events))
 
 
 def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
@@ -109,7 +109,9 @@ def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
                 + margin
             ] = True
     speech = speech_mask(phones, len(gap))
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], (gap < SHUT) & speech, [False]])))
+    edges = np.flatnonzero(
+        np.diff(np.concatenate([[False], (gap < MAX_SHUT_APERTURE) & speech, [False]]))
+    )
     runs = [
         (start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= 2
     ]
@@ -122,9 +124,9 @@ def _pearson(a: Array, b: Array) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _lag_ms(gap: Array, truth: Array, most: int = 12) -> float:
+def _lag_ms(gap: Array, truth: Array, max_lag_frames: int = 12) -> float:
     """Shift of the prediction that fits best; positive if the image is late."""
-    lags = range(-most, most + 1)
+    lags = range(-max_lag_frames, max_lag_frames + 1)
     fits = [
         _pearson(
             gap[max(0, lag) : len(gap) + min(0, lag)], truth[max(0, -lag) : len(gap) - max(0, lag)]

@@ -26,7 +26,7 @@ NEGATIVE_SHARE: Final = 0.36
 """Share of crops without speech."""
 _BANDS: Final = MelSpec().n_mels
 _FLOOR: Final = float(np.log(MelSpec().log_floor))
-_FULL_SCALE: Final = 4.6
+_FULL_SCALE_MEL_POWER: Final = 4.6
 """Mel power of white noise at 0 dB of full scale, roughly the same in all bands."""
 _BILABIAL: Final = VISEME_NAMES.index("PP")
 Array = NDArray[np.float32]
@@ -151,7 +151,7 @@ class Mixer:
         rng = self._rng
         level = (
             np.where(rng.random(count) < 0.66, 10 ** rng.uniform(-9.5, -5.0, count), 0.0)
-            * _FULL_SCALE
+            * _FULL_SCALE_MEL_POWER
         )
         slope = np.exp(np.linspace(1, 0, _BANDS)[None] * rng.uniform(0, 3, (count, 1)))
         size = count * CROP_FRAMES * _BANDS

@@ -19,8 +19,8 @@ CONTEXT_FRAMES: Final = WINDOW_FRAMES - STEPS
 AHEAD_FRAMES: Final = 6
 _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)
 """The wide stack: the whole window at once, its middle 300 ms before the output."""
-_NEAR_BLOCKS: Final = AHEAD_FRAMES // 2
-_NEAR_CHANNELS: Final = 96
+_NARROW_BLOCKS: Final = AHEAD_FRAMES // 2
+_NARROW_CHANNELS: Final = 96
 """The narrow stack: only the look-ahead and as much before it.
 
 Its middle lies at the output, where lips need the finest detail.
@@ -74,14 +74,16 @@ class MouthNet(nn.Module):
         assert 2 * 2 * sum(_DILATIONS) == CONTEXT_FRAMES
         self.entry = nn.Conv1d(2 * _BANDS, channels, 1)
         self.blocks = nn.Sequential(*(Block(channels, dilation) for dilation in _DILATIONS))
-        self.near_entry = nn.Conv1d(2 * _BANDS, _NEAR_CHANNELS, 1)
-        self.near_blocks = nn.Sequential(*(Block(_NEAR_CHANNELS, 1) for _ in range(_NEAR_BLOCKS)))
-        self.joint = nn.Conv1d(channels, _NEAR_CHANNELS, 1)
-        self.tail = Tail(_NEAR_CHANNELS)
+        self.near_entry = nn.Conv1d(2 * _BANDS, _NARROW_CHANNELS, 1)
+        self.near_blocks = nn.Sequential(
+            *(Block(_NARROW_CHANNELS, 1) for _ in range(_NARROW_BLOCKS))
+        )
+        self.joint = nn.Conv1d(channels, _NARROW_CHANNELS, 1)
+        self.tail = Tail(_NARROW_CHANNELS)
         self.mouth = nn.Conv1d(channels, 2 * len(MOUTH_PARAMETERS), 1)
         self.viseme = nn.Conv1d(channels, 2 * 15, 1)
-        self.near_mouth = nn.Conv1d(_NEAR_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
-        self.near_viseme = nn.Conv1d(_NEAR_CHANNELS, 2 * 15, 1)
+        self.near_mouth = nn.Conv1d(_NARROW_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
+        self.near_viseme = nn.Conv1d(_NARROW_CHANNELS, 2 * 15, 1)
         for layer in (self.near_mouth, self.near_viseme):
             assert layer.bias is not None
             nn.init.zeros_(layer.weight)

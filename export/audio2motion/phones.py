@@ -30,11 +30,11 @@ VISEME_OF_IPA: Final = {
     symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols if symbol != "ʲ"
 }
 
-_BETWEEN: Final = {"ɝ": "ɜɹ", "ɚ": "əɹ", "ʌ": "aɛ", "ɐ": "aɛ"}
+_VOWELS_BETWEEN_VISEMES: Final = {"ɝ": "ɜɹ", "ɚ": "əɹ", "ʌ": "aɛ", "ɐ": "aɛ"}
 """Vowels whose lips lie between two visemes: both in sequence, which the blend merges."""
 _DOMINANCE: Final = {"PP": 2.0, "FF": 2.0, "sil": 1.5, "CH": 1.2, "SS": 1.2}
 """Pull of a viseme on its neighbours; 1 where not named."""
-_WEAK: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əᵻkɡgxŋɰʁχɣ", 0.7)
+_WEAK_DOMINANCE: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əᵻkɡgxŋɰʁχɣ", 0.7)
 """Phones made without the lips, which take the shape of their neighbours."""
 _STOPS: Final = "tdʈɖcɟ"
 _FRICATIVES: Final = "szʃʒɕʑʂʐç"
@@ -98,7 +98,7 @@ def gestures(symbol: str) -> tuple[Gesture, ...]:
     Marks without a shape of their own are skipped. Diphthongs and affricates share their time. An
     unknown symbol is an open-ish neutral vowel of little weight.
     """
-    spelled = "".join(_BETWEEN.get(letter, letter) for letter in symbol)
+    spelled = "".join(_VOWELS_BETWEEN_VISEMES.get(letter, letter) for letter in symbol)
     known = [letter for letter in spelled if letter in VISEME_OF_IPA]
     if not known:
         return (
@@ -114,4 +114,4 @@ def gestures(symbol: str) -> tuple[Gesture, ...]:
 
 
 def _dominance(letter: str) -> float:
-    return _WEAK.get(letter, _DOMINANCE.get(VISEME_OF_IPA[letter], 1.0))
+    return _WEAK_DOMINANCE.get(letter, _DOMINANCE.get(VISEME_OF_IPA[letter], 1.0))

@@ -33,12 +33,12 @@ BLEND_MS: Final = {
 Lips are quicker than the jaw.
 """
 _OVERSAMPLING: Final = 5
-_FIRM: Final = {"closed": 3.0, "tuck": 2.0}
+_CLOSING_PULL: Final = {"closed": 3.0, "tuck": 2.0}
 """Extra pull of closing phones on the parameter that closes the lips.
 
 A short /b/ thus still shuts fully.
 """
-_HESITATION_S: Final = 0.06
+_MAX_JOINT_PAUSE_S: Final = 0.06
 """Pauses shorter than this are joints between words: the mouth does not come to rest."""
 
 
@@ -72,7 +72,7 @@ def targets_of(phones: Sequence[Phone], frames: int) -> Targets:
         curves.append(
             _blend(
                 values,
-                dominance * np.where(values > 0.9, _FIRM.get(name, 1.0), 1.0),
+                dominance * np.where(values > 0.9, _CLOSING_PULL.get(name, 1.0), 1.0),
                 BLEND_MS[name],
             )
         )
@@ -100,7 +100,7 @@ def _timed_gestures(phones: Sequence[Phone]) -> list[tuple[Gesture, float, float
         now_s = phone.start_s
         for gesture in gestures(phone.symbol):
             end_s = now_s + gesture.share * (phone.end_s - phone.start_s)
-            if gesture.viseme == "sil" and end_s - now_s < _HESITATION_S:
+            if gesture.viseme == "sil" and end_s - now_s < _MAX_JOINT_PAUSE_S:
                 gesture = Gesture("sil", gesture.share, 0.3)
             timed.append((gesture, now_s, end_s))
             now_s = end_s

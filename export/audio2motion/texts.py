@@ -25,12 +25,12 @@ LANGUAGES: Final = {
 
 Japanese and Chinese writing needs more than espeak brings.
 """
-WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
+LANGUAGE_WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
 """Weight of a language in the draw; 1 where not named."""
 _WORDS: Final = 12_000
 _PHRASED_SHARE: Final = 0.7
 """Share of English sentences that are phrases rather than lists of words."""
-_JOINTS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
+_JOINING_WORDS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +67,7 @@ def phrase(rng: np.random.Generator) -> str:
     """One or two English phrases, their blanks filled with random words."""
     words, cumulative = _vocabulary("en")
     parts = [str(rng.choice(_phrases())) for _ in range(rng.integers(1, 3))]
-    text = str(rng.choice(_JOINTS)).join(parts)
+    text = str(rng.choice(_JOINING_WORDS)).join(parts)
     for _ in range(text.count("_")):
         text = text.replace("_", _word(words, cumulative, rng), 1)
     return text + str(rng.choice([".", ".", "?", "!"]))
@@ -87,8 +87,8 @@ def _word(words: tuple[str, ...], cumulative: tuple[float, ...], rng: np.random.
 
 
 def any_language(rng: np.random.Generator) -> str:
-    """A language drawn by `WEIGHTS`."""
-    weights = np.array([WEIGHTS.get(language, 1.0) for language in LANGUAGES])
+    """A language drawn by `LANGUAGE_WEIGHTS`."""
+    weights = np.array([LANGUAGE_WEIGHTS.get(language, 1.0) for language in LANGUAGES])
     return str(rng.choice(list(LANGUAGES), p=weights / weights.sum()))
 
 

@@ -22,7 +22,7 @@ from orchestrator.rendering.motion import CLOSED, MOUTH_PARAMETERS, OPEN
 BATCH_CROPS: Final = 8
 _PEAK_RATE: Final = 2e-3
 _WARM_UP: Final = 0.02
-_SHUT: Final = 0.12
+_MAX_SHUT_APERTURE: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
 _BILABIAL_WEIGHT: Final = 4.0
 """Weight of errors where the lips press together: a missed /b/ is more visible than a false one."""
@@ -93,8 +93,12 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
         truth[..., OPEN] * (1 - truth[..., CLOSED]),
     )
     aperture = ((gap - true_gap).square() * pressed).mean()
-    false_shut = (functional.relu(_SHUT + 0.04 - gap) * (true_gap > _SHUT + 0.06)).mean()
-    missed_shut = (functional.relu(gap - _SHUT + 0.04) * (true_gap < 0.05) * bilabial).mean()
+    false_shut = (
+        functional.relu(_MAX_SHUT_APERTURE + 0.04 - gap) * (true_gap > _MAX_SHUT_APERTURE + 0.06)
+    ).mean()
+    missed_shut = (
+        functional.relu(gap - _MAX_SHUT_APERTURE + 0.04) * (true_gap < 0.05) * bilabial
+    ).mean()
     resting = torch.from_numpy(batch.viseme == _SILENCE) & (true_gap < 0.02)
     false_open = (functional.relu(gap - 0.06) * resting).mean()
     named = functional.cross_entropy(

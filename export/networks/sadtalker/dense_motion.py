@@ -19,7 +19,7 @@ from export.networks.sadtalker.key_points import DEPTH, KEY_POINTS
 COMPRESSED: Final = 4
 MOTIONS: Final = KEY_POINTS + 1
 KEY_POINT_VARIANCE: Final = 0.01
-MASK_CUT: Final = 1e-3
+MIN_MASK_WEIGHT: Final = 1e-3
 """Smaller weights are dropped; the remaining ones are not normalised again."""
 
 ENCODED: Final = (64, 128, 256, 512, 1024)
@@ -94,7 +94,7 @@ def _flow(mask: Tensor, shifts: Tensor) -> Tensor:
     """Sum of the translated grids, weighted by the mask `[B, 16, D, H, W]` after the cut."""
     depth, height, width = spatial_sizes(mask)
     flat = mask.reshape(-1, MOTIONS, depth * height * width).transpose(1, 2)
-    kept = torch.where(flat < MASK_CUT, torch.zeros_like(flat), flat)
+    kept = torch.where(flat < MIN_MASK_WEIGHT, torch.zeros_like(flat), flat)
     moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(
         mask
     ).reshape(-1, 3)

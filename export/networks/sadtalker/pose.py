@@ -120,11 +120,14 @@ class MotionDiscriminator(nn.Module):
         super().__init__()
         last = nn.Conv1d(1024, 1, 3)
         self.seq = nn.Sequential(
-            JudgedConv(POSE, 256, 4), JudgedConv(256, 512, 4), JudgedConv(512, 1024, 3), last
+            DiscriminatorConv(POSE, 256, 4),
+            DiscriminatorConv(256, 512, 4),
+            DiscriminatorConv(512, 1024, 3),
+            last,
         )
 
 
-class JudgedConv(nn.Module):
+class DiscriminatorConv(nn.Module):
     """Convolution over time without a bias, and its batch norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 RIDGE: Final = 0.01
 """Ridge on the whole diagonal of the 8x8 systems: splines need not meet their points exactly."""
 
-SMALLEST_SQUARE: Final = 1e-9
+MIN_SQUARE: Final = 1e-9
 """Lower bound of squares under the logarithm.
 
 As a maximum, since graph optimisers replace upstream's sum `r2 + 1e-9` by `r2`.
@@ -144,7 +144,7 @@ def _square_distances(points: Tensor, centres: Tensor) -> Tensor:
 
 
 def _radial(square_distance: Tensor) -> Tensor:
-    return square_distance * torch.log(square_distance.clamp(min=SMALLEST_SQUARE))
+    return square_distance * torch.log(square_distance.clamp(min=MIN_SQUARE))
 
 
 def _gaussians(points: Tensor, grid: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional
 Pair: TypeAlias = int | tuple[int, int]
 """One number for both axes, or (rows, columns)."""
 
-LEAK: Final = 0.01
+NEGATIVE_SLOPE: Final = 0.01
 """Negative slope of the blocks without normalisation."""
 
 
@@ -83,7 +83,7 @@ class PlainConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(LEAK)
+            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(NEGATIVE_SLOPE)
         )
 
     def forward(self, x: Tensor) -> Tensor:
