@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 
 from export import command
+from orchestrator.core.child_environment import use_single_threads
 
 NETWORKS = {
     "audio2motion": "export.audio2motion.command",
@@ -24,10 +24,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in names:
         print(f"usage: python -m export {{{','.join(names)}}} [options]", file=sys.stderr)
         return 2
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(
-            name, "1"
-        )  # read when numpy is first imported; worker processes inherit it
+    use_single_threads()  # before numpy is imported; worker processes inherit it
     if arguments[0] in command.MODELS:
         return command.main(arguments[0], arguments[1:])
     status: int = import_module(NETWORKS[arguments[0]]).main(arguments[1:])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+from orchestrator.core.child_environment import use_single_threads
+
+use_single_threads()  # before numpy is imported
 
 import pytest  # noqa: E402
 from seeded_models import seeded_repository  # noqa: E402

@@ -128,8 +128,8 @@ def _floors(powers: Powers, max_means: float, share: float) -> Floors:
 def _exponential_mean(powers: Floors, max_means: float) -> float:
     """Mean of an exponential law with outliers above.
 
-    The law whose part below `max_means` means has the mean of the values there. The search starts from
-    the geometric mean, which a few outliers move little; lower solutions are the gaps within a
+    The law whose part below `max_means` means has the mean of the values there. The search starts
+    from the geometric mean, which a few outliers move little; lower solutions are the gaps within a
     babble.
     """
     values = np.maximum(np.sort(powers), _MIN_POWER)

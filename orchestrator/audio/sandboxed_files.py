@@ -19,8 +19,8 @@ from typing import Final
 import numpy as np
 
 from orchestrator.audio.files import Sound, decode_sound, sound_of
+from orchestrator.core.child_process import run_module
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
-from orchestrator.core.paths import IMPORT_ROOT
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,6 @@ CPU_S: Final = 120
 NICENESS: Final = 10
 """Niceness of the child process, so that sessions come first."""
 
-SINGLE_THREADED: Final = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
 RECORDING, SAMPLES = "recording", "samples"
 REFUSED, NO_ROOM = 3, 4
 """Exit status with the reason on standard error: a bad recording, a full temporary folder."""
@@ -78,33 +75,17 @@ async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool 
 
 
 async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
-    arguments = (sys.executable, "-m", __name__, str(folder), str(max_duration_s), form)
-    pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
-    environment = (
-        os.environ
-        | SINGLE_THREADED
-        | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    )
-    process = await asyncio.create_subprocess_exec(
-        *arguments, stdout=pipe, stderr=pipe, env=environment
-    )
-    try:
-        kind, complaint = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode == 0:
-        return kind
-    told = complaint.decode(errors="replace").strip()
-    if process.returncode == NO_ROOM:
-        raise OSError(told)
-    if process.returncode == REFUSED:
-        raise _bad(told)
+    finished = await run_module(__name__, str(folder), str(max_duration_s), form)
+    if finished.status == 0:
+        return finished.output
+    if finished.status == NO_ROOM:
+        raise OSError(finished.complaint)
+    if finished.status == REFUSED:
+        raise _bad(finished.complaint)
     logger.warning(
         "decoding a recording ended with status %d: %s",
-        process.returncode,
-        told[-MAX_LOGGED_CHARACTERS:],
+        finished.status,
+        finished.complaint[-MAX_LOGGED_CHARACTERS:],
     )
     raise _bad("decoding the file takes more memory or time than a recording's does")
 

@@ -1,4 +1,4 @@
-"""Command-line options, environment and file become one configuration."""
+"""Configuration of a run, from command-line options, environment and file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core.config import ConfigError, ServiceConfig
-from orchestrator.core.config_loading import GONE, KEYS, named_settings
+from orchestrator.core.config_loading import KEYS, REMOVED_KEYS, named_settings
 
 
 def settings(options: argparse.Namespace) -> ServiceConfig:
-    """The configuration of this run, tried as far as that takes no service; raises
-    `ConfigError`.
+    """Build and check the configuration, as far as that needs no service.
+
+    Raises `ConfigError`, also for bad keys of the authenticator and for licences that
+    `commercial_safe` refuses.
     """
-    flags = {name: value for name, value in vars(options).items() if name in KEYS or name in GONE}
+    flags = {
+        name: value for name, value in vars(options).items() if name in KEYS or name in REMOVED_KEYS
+    }
     named = named_settings(flags, os.environ, options.config)
     config = _config(named)
     if config.asks_for_tokens:
@@ -34,6 +38,6 @@ def _config(named: Mapping[str, Any]) -> ServiceConfig:
     try:
         return ServiceConfig(**named)
     except ConfigError:
-        import orchestrator.models  # noqa: F401 - a model of one's own has its name from its adapter; ours need not wait for the adapters
+        import orchestrator.models  # noqa: F401 - names the added models; slow, and rarely needed
 
         return ServiceConfig(**named)

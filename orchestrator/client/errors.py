@@ -118,6 +118,10 @@ class UnauthorizedError(ServiceError):
     """The token does not open this user's faces and sessions."""
 
 
+class InternalError(ServiceError):
+    """An unexpected failure of the service; its log has the details."""
+
+
 _TYPES: Final[dict[str, type[ServiceError]]] = {
     LipSyncErrorCode.FACE_MODEL_NOT_FOUND: FaceModelNotFoundError,
     LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE: FaceModelIncompatibleError,
@@ -131,6 +135,7 @@ _TYPES: Final[dict[str, type[ServiceError]]] = {
     LipSyncErrorCode.INVALID_MESSAGE: InvalidMessageError,
     LipSyncErrorCode.SESSION_LIMIT: SessionLimitError,
     LipSyncErrorCode.UNAUTHORIZED: UnauthorizedError,
+    LipSyncErrorCode.INTERNAL: InternalError,
 }
 
 _LOST: Final[dict[str | None, str]] = {

@@ -105,7 +105,7 @@ class Refused(msgspec.Struct, rename="camel", tag="error", frozen=True):
 ServerMessage: TypeAlias = Frame | Poster | Start | End | Switch | Resumed | Warned | Refused
 
 _decoder: Final = msgspec.json.Decoder(ServerMessage)
-_encoder: Final = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder(enc_hook=protocol.wire_value)
 
 
 def read(data: str | bytes) -> ServerMessage | None:

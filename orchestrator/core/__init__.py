@@ -1,3 +1,1 @@
-"""Foundations that every package uses: types, errors, configuration, caches, metrics, logs,
-traces.
-"""
+"""Foundations of every package: types, errors, configuration, caches, metrics, logs, traces."""

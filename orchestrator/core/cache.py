@@ -1,6 +1,4 @@
-"""Bounded memory for things that are dear to make: an LRU with exact accounting, and one maker for
-many waiters.
-"""
+"""LRU cache bounded by count and bytes, and request coalescing (single flight)."""
 
 from __future__ import annotations
 
@@ -22,11 +20,10 @@ class _Entry(Generic[V]):
 
 
 class LruCache(Generic[K, V]):
-    """At most `max_items` values of at most `max_bytes` together; the least recently used go first.
+    """Cache of at most `max_items` values and `max_bytes`; evicts the least recently used first.
 
-    A value's size is measured once, when it is put. With `ttl_s`, an entry is gone once it is that
-    old; `now` is any clock in seconds that the caller keeps to. Not for several threads: it belongs
-    to one event loop.
+    A value's size is measured once, when it is put. With `ttl_s`, an entry expires at that age.
+    `now` is any clock in seconds, the same for all calls. Not thread-safe: one event loop owns it.
     """
 
     def __init__(
@@ -54,11 +51,11 @@ class LruCache(Generic[K, V]):
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all values held, as `size_of` measured them."""
+        """Size of all values held, in bytes, by `size_of`."""
         return self._total_bytes
 
     def get(self, key: K, *, now: float = 0.0) -> V | None:
-        """The value, now the most recently used; None when it is absent or too old."""
+        """Return the value and mark it as most recently used; None when absent or expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -69,8 +66,9 @@ class LruCache(Generic[K, V]):
         return entry.value
 
     def put(self, key: K, value: V, *, now: float = 0.0) -> bool:
-        """Hold the value as the most recently used; False when it alone is bigger than the cache,
-        which then holds no value for the key.
+        """Store the value as the most recently used, and evict others to make room.
+
+        Returns False where the value alone exceeds `max_bytes`: the key then has no value.
         """
         self.discard(key)
         size_bytes = self._size_of(value)
@@ -85,7 +83,7 @@ class LruCache(Generic[K, V]):
         return True
 
     def discard(self, key: K) -> bool:
-        """Forget the value; says whether there was one."""
+        """Evict the value; returns True where there was one."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
@@ -93,7 +91,7 @@ class LruCache(Generic[K, V]):
         return True
 
     def discard_where(self, matches: Callable[[K], bool]) -> int:
-        """Forget every value whose key matches; returns how many."""
+        """Evict every value whose key matches; returns their number."""
         keys = [key for key in self._entries if matches(key)]
         for key in keys:
             self.discard(key)
@@ -107,10 +105,10 @@ class _Flight(Generic[V]):
 
 
 class SingleFlight(Generic[K, V]):
-    """Concurrent requests for one key share one call; its result or its error goes to all of them.
+    """Request coalescing: concurrent requests for one key share one call, its result and error.
 
-    The call belongs to those who wait for it: one waiter's cancellation leaves it running for the
-    others, the last one's ends it. Nothing is remembered once it is over.
+    Cancelling one waiter leaves the call running for the others; cancelling the last one cancels
+    it. Results are not cached.
     """
 
     def __init__(self) -> None:
@@ -120,7 +118,7 @@ class SingleFlight(Generic[K, V]):
         return len(self._flights)
 
     async def run(self, key: K, make: Callable[[], Awaitable[V]]) -> V:
-        """The result of `make()`, or of the call for the same key that is already under way."""
+        """Return the result of `make()`, or of the call in progress for the same key."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = self._start(key, make)

@@ -1,5 +1,6 @@
-"""A bounded queue between two tasks, with its unit, its fill and its overflow policy in the
-open.
+"""Bounded queue between two tasks, with explicit unit, fill and overflow policy.
+
+A full channel gives backpressure (`put` waits) or drops the oldest items (`offer`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ T = TypeVar("T")
 
 
 class ChannelClosedError(Exception):
-    """Nothing more will come, or may be put."""
+    """The channel is closed: it takes no item, and has none left."""
 
 
 class Channel(Generic[T]):
-    """A FIFO whose capacity counts `weight(item)`: milliseconds of audio, frames, or whatever the
-    caller measures.
+    """FIFO queue whose capacity is in units of `weight(item)`: frames, or milliseconds of audio.
 
-    Tasks of one event loop share it without a lock: nothing below awaits between a look and the
-    change that follows it.
+    Tasks of one event loop share it without a lock: no method awaits between a check and the change
+    that follows it.
     """
 
     def __init__(self, capacity: float, weight: Callable[[T], float]) -> None:
@@ -31,7 +31,7 @@ class Channel(Generic[T]):
         self._load = 0.0
         self._closed = False
         self._waiting: list[asyncio.Future[None]] = []
-        """Readers and writers until the next change; each then looks again."""
+        """Futures of readers and writers that wait for a change; each then checks again."""
 
     @property
     def fill(self) -> float:
@@ -42,12 +42,13 @@ class Channel(Generic[T]):
         return len(self._items)
 
     def items(self) -> tuple[T, ...]:
-        """What waits now, oldest first."""
+        """Return the queued items, oldest first."""
         return tuple(self._items)
 
     async def put(self, item: T) -> None:
-        """Wait for room, then append. An item heavier than the channel passes once the channel is
-        empty.
+        """Wait for room (backpressure), then append.
+
+        An item heavier than the capacity is appended once the channel is empty.
         """
         while self._items and not self._closed and not self._fits(item):
             await self._change()
@@ -57,10 +58,10 @@ class Channel(Generic[T]):
         self._wake()
 
     async def offer(self, item: T, droppable: Callable[[T], bool]) -> list[T]:
-        """Append at once and return what had to go: the oldest droppable items, oldest first.
+        """Append at once, and return the items dropped for it: the oldest droppable ones, in order.
 
-        Where nothing droppable is left, the item is appended all the same: only weightless items
-        are never droppable.
+        Without a droppable item left, the item is appended beyond the capacity. That is harmless:
+        only weightless items are never droppable.
         """
         if self._closed:
             raise ChannelClosedError
@@ -77,7 +78,7 @@ class Channel(Generic[T]):
         return dropped
 
     async def get(self) -> T:
-        """The oldest item; raises `ChannelClosedError` when the channel is closed and empty."""
+        """Take the oldest item; raises `ChannelClosedError` when closed and empty."""
         while not self._items:
             if self._closed:
                 raise ChannelClosedError
@@ -88,15 +89,13 @@ class Channel(Generic[T]):
         return item
 
     def put_back(self, item: T) -> None:
-        """Return an item to the head, of a closed channel too: it was taken and could not be
-        used.
-        """
+        """Put an item that was taken but not used back at the head, even of a closed channel."""
         self._items.appendleft(item)
         self._load += self._weight(item)
         self._wake()
 
     async def discard(self, unwanted: Callable[[T], bool]) -> int:
-        """Remove every unwanted item and say how many there were."""
+        """Remove every unwanted item; returns their number."""
         kept = deque(item for item in self._items if not unwanted(item))
         removed = len(self._items) - len(kept)
         self._items = kept
@@ -105,13 +104,14 @@ class Channel(Generic[T]):
         return removed
 
     async def close(self) -> None:
-        """Let readers finish what is queued; refuse further items."""
+        """Refuse further items; readers may take what is queued."""
         self._closed = True
         self._wake()
 
     async def _change(self) -> None:
-        """Until something is added, taken or closed; the caller has to look again, for another task
-        may have been faster.
+        """Wait until something is added, taken or closed.
+
+        The caller must check again: another task may have been faster.
         """
         change = asyncio.get_running_loop().create_future()
         self._waiting.append(change)

@@ -1,4 +1,4 @@
-"""Reads the configuration: defaults < TOML file < `LIPSYNC_*` environment < flags."""
+"""Layers of the configuration: defaults < TOML file < `LIPSYNC_*` environment < flags."""
 
 from __future__ import annotations
 
@@ -16,21 +16,17 @@ ENVIRONMENT_PREFIX: Final = "LIPSYNC_"
 
 KEYS: Final = frozenset(entry.name for entry in fields(ServiceConfig))
 
-GONE: Final = {"workers": "run several instances behind a gateway (docs/deploy.md)"}
-"""Keys of earlier versions, and what takes their place."""
-
-
-def load_config(
-    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
-) -> ServiceConfig:
-    """Merge the layers; an unknown key is refused with the nearest known one."""
-    return ServiceConfig(**named_settings(flags, environment, file))
+REMOVED_KEYS: Final = {"workers": "run several instances behind a gateway (docs/deploy.md)"}
+"""Keys of earlier versions, and their replacements."""
 
 
 def named_settings(
     flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
 ) -> dict[str, Any]:
-    """What somebody set, by key and as it was written; the rest stays at its default."""
+    """Merge the layers into the explicit settings, by key and as written.
+
+    Raises `ConfigError` for an unknown key, and names the nearest known one.
+    """
     merged: dict[str, Any] = {}
     if file is not None:
         merged |= _from_toml(file)
@@ -42,15 +38,15 @@ def named_settings(
     }
     merged |= {key: value for key, value in flags.items() if value is not None}
     for key, value in merged.items():
-        if key in GONE:
-            raise ConfigError(f"{key} is gone: {GONE[key]}")
+        if key in REMOVED_KEYS:
+            raise ConfigError(f"{key} was removed: {REMOVED_KEYS[key]}")
         if key not in KEYS:
             raise ConfigError(f"unknown configuration {_shown(key, value)}{_nearest(key)}")
     return merged
 
 
 def printed(config: ServiceConfig) -> str:
-    """The whole configuration as a TOML file that gives it again, but for the secrets."""
+    """Write the configuration as a TOML file that reads back the same, without the secrets."""
     lines = [
         f"{entry.name} = {_toml(getattr(config, entry.name))}"
         for entry in fields(config)
@@ -72,13 +68,11 @@ def _toml(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of TOML in ASCII alone, which is the same file whatever the terminal's encoding."""
+    """Write a TOML string in ASCII only: the terminal's encoding cannot change it."""
     try:
         text.encode()
     except UnicodeEncodeError:  # a path of bytes that are no UTF-8
-        raise ConfigError(
-            f"{text!r} is no Unicode text, and a TOML file can hold nothing else"
-        ) from None
+        raise ConfigError(f"{text!r} is no Unicode text, and TOML holds only Unicode") from None
     return f'"{"".join(map(_escaped, text))}"'
 
 
@@ -96,8 +90,9 @@ def _from_toml(file: Path) -> dict[str, Any]:
 
 
 def _flattened(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """A table `[auth]` with `jwt_key` is the key `auth_jwt_key`; one that no key begins with stays
-    whole, like a key's own value.
+    """Flatten tables: `jwt_key` in `[auth]` is the key `auth_jwt_key`.
+
+    A table whose name starts no key stays whole, as a key's value.
     """
     for name, value in table.items():
         key = f"{prefix}{name}"
@@ -108,7 +103,9 @@ def _flattened(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any
 
 
 def _shown(key: str, value: Any) -> str:
-    """Never what lies in an unknown table, nor a name within `[auth]`: it may be a token."""
+    """Describe an unknown key without its value, and without its name in `[auth]`: a token may be
+    in the wrong place.
+    """
     if isinstance(value, dict):
         return f"table {key!r}"
     return "key in [auth]" if key.startswith(SECRET_TABLE) else f"key {key!r}"

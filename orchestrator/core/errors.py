@@ -1,4 +1,4 @@
-"""The errors a caller can act on: one exception type, the specification's codes and ours."""
+"""Errors that a caller can act on: one exception type, the specification's codes and ours."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-ID_RULE: Final = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
-"""What is said of a bad user, face model, session or turn id, wherever it is found."""
+ID_SYNTAX: Final = "1 to 128 characters of A-Z a-z 0-9 . _ - and neither '.' nor '..'"
+"""Syntax of user, face model, session and turn ids, in words."""
+
+ID_RULE: Final = f"must be {ID_SYNTAX}"
+"""Error message for a bad id, the same wherever one is found."""
 
 
 class LipSyncErrorCode(StrEnum):
@@ -25,13 +28,14 @@ class LipSyncErrorCode(StrEnum):
     INVALID_MESSAGE = "INVALID_MESSAGE"
     SESSION_LIMIT = "SESSION_LIMIT"
     UNAUTHORIZED = "UNAUTHORIZED"
+    INTERNAL = "INTERNAL"
 
 
 class LipSyncError(Exception):
-    """A failure that the caller is told about.
+    """A failure that is reported to the caller.
 
-    `recoverable` says whether the same session may simply go on; `details` names the field or the
-    models concerned.
+    `recoverable` is True where the same session may go on. `details` names the field or the models
+    concerned.
     """
 
     def __init__(
@@ -52,20 +56,23 @@ class LipSyncError(Exception):
 
 
 def unforeseen() -> LipSyncError:
-    """A fault of the service itself, which ends the session that it befell; what it was stands in
-    the log alone.
+    """Return the error for an unexpected exception, which closes the session it occurred in.
+
+    Only the log has the exception.
     """
     message = (
-        "the session failed in a way that nobody foresaw; the service's log says more; open "
-        "another one"
+        "internal error: the session was closed. Open a new session; see the server log for "
+        "details."
     )
-    return LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message, recoverable=False)
+    return LipSyncError(LipSyncErrorCode.INTERNAL, message, recoverable=False)
 
 
 def invalid_field(
     field: str, message: str, code: LipSyncErrorCode = LipSyncErrorCode.INVALID_MESSAGE
 ) -> LipSyncError:
-    """A bad message: `field` is the wire path (`audioChunk.sampleRate`), `message` says what is
-    wrong and what to send.
+    """Return the error for a bad message.
+
+    `field` is the wire path (`audioChunk.sampleRate`); `message` states what is wrong and what to
+    send.
     """
     return LipSyncError(code, f"{field}: {message}", recoverable=True, details={"field": field})

@@ -1,5 +1,6 @@
-"""The threads that live frames are drawn and coded in: nothing that may hang or takes long runs
-there, so no frame waits behind it.
+"""Thread pool for live frames.
+
+Nothing that may hang or takes long runs there, so that no frame waits behind it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ _FRAMES: Final = ThreadPoolExecutor(thread_name_prefix="frames")
 
 
 async def in_frame_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """As `asyncio.to_thread`, whose threads everything else shares: uploads, recordings, faces that
-    are prepared.
+    """Run `work` as `asyncio.to_thread` does, in the pool for live frames.
+
+    All other work shares the default pool: uploads, recordings, preparation of faces.
     """
     call = partial(contextvars.copy_context().run, work, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_FRAMES, call)

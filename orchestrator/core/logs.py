@@ -1,8 +1,7 @@
-"""What the service logs, as lines for people or as JSON for programs; each line of a session
-carries its and its turn's id.
+"""Logging as text lines or as JSON; each line of a session has its id and its turn's id.
 
-No line holds what a client said or sent: ids, codes, counts and addresses only. What comes from
-outside all the same, as in the message of some library, begins no line of its own.
+Lines hold ids, codes, counts and addresses, never a client's audio, pictures or tokens. Text from
+outside, such as a library's message, cannot start a new line.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(1
     0x2028: "\\u2028",
     0x2029: "\\u2029",
 }
-"""Characters that end a line or move a terminal's cursor, and what is written in their place."""
+"""Escapes of the characters that end a line or move a terminal's cursor."""
 
 _session: ContextVar[str] = ContextVar("session", default="")
 _turn: ContextVar[str] = ContextVar("turn", default="")
@@ -33,7 +32,7 @@ _turn: ContextVar[str] = ContextVar("turn", default="")
 
 @contextmanager
 def session_logged(session_id: str, turn_id: str = "") -> Iterator[None]:
-    """Lines that are logged within, and in the tasks started there, carry these ids."""
+    """Add these ids to the lines logged within, and in tasks started there."""
     outer_session, outer_turn = _session.set(session_id), _turn.set(turn_id)
     try:
         yield
@@ -49,7 +48,7 @@ class _Ids(logging.Filter):
 
 
 class _Unquoted(logging.Filter):
-    """What aiohttp refuses it quotes, tokens in a URL or a header included: its kind is enough."""
+    """Cuts aiohttp's errors to their type: their text may quote tokens of a URL or a header."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -93,8 +92,9 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logging(log_format: str = TEXT, stream: TextIO | None = None) -> logging.Handler:
-    """Log to `stream` (standard error) from INFO on; libraries from WARNING on. Returns the
-    handler, the root's only one.
+    """Log from INFO on, libraries from WARNING on, to `stream` or else the standard error.
+
+    Returns the handler, the root's only one.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_Ids())

@@ -1,6 +1,4 @@
-"""Paths of what lies beside the code: the model repository, the shipped faces, the page and its
-samples.
-"""
+"""Paths of the data beside the code: model repository, shipped faces, page and samples."""
 
 from __future__ import annotations
 
@@ -20,11 +18,10 @@ PAGE: Final = PACKAGE / "server" / "static"
 """Static files of the page."""
 
 SAMPLES: Final = PAGE / "samples"
-"""Recordings of speech, 16-bit PCM WAV, that the page, the capacity probe and `lipsync bench` play.
-"""
+"""Recordings of speech, 16-bit PCM WAV, for the page, the capacity probe and `lipsync bench`."""
 
 SHIPPED_FACES: Final = PACKAGE / "faces" / "builtin"
-"""The portrait that comes with the package, in the layout of any other store."""
+"""The portrait of the package, in the layout of a face store."""
 
 ONNXRUNTIME_BACKEND: Final = PACKAGE / "inference" / "backend" / "onnxruntime"
-"""Backend by which the embedded server runs ONNX models; the fetched server has none of its own."""
+"""Triton backend of the embedded server for ONNX models; the fetched server has none."""

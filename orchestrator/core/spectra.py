@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 
 def fast_length(minimum: int) -> int:
-    """The smallest `2^a 3^b 5^c` that is at least `minimum` (1 or more): a length that a real FFT
-    transforms quickly.
+    """Return the smallest `2^a 3^b 5^c` of at least `minimum` (1 or more): fast for a real FFT.
 
-    PocketFFT, which numpy uses, has real passes of its own for the factors 2, 3, 4 and 5 and slower
+    PocketFFT, which numpy uses, has special real passes for the factors 2, 3, 4 and 5, and slower
     ones for other primes.
     """
     best = 1 << (minimum - 1).bit_length()
@@ -28,8 +27,9 @@ def fast_length(minimum: int) -> int:
 
 @lru_cache(maxsize=8)
 def cosine_basis(values: int, count: int) -> NDArray[np.float64]:
-    """The first `count` columns of the orthonormal DCT-II, `[values, count]`: `rows @
-    cosine_basis(...)` transforms `[n, values]`.
+    """Return the first `count` columns of the orthonormal DCT-II, `[values, count]`.
+
+    `rows @ cosine_basis(...)` transforms rows `[n, values]`.
 
     `X[k] = s sum_i x[i] cos(pi k (2 i + 1) / (2 values))`, s = `sqrt(1 / values)` for k = 0 and
     `sqrt(2 / values)` else. Source: N. Ahmed, T. Natarajan, K. R. Rao, "Discrete cosine transform",

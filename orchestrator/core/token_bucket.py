@@ -1,15 +1,16 @@
-"""How fast a connection is read: a token bucket, so that bursts pass and floods wait in their own
-socket. Time is an argument.
+"""Rate limit of a connection: a token bucket. Bursts pass, and floods wait in their own socket.
+
+Pure: time is an argument.
 """
 
 from __future__ import annotations
 
 EPISODE_ENDS_AT = 0.5
-"""Once so much of the burst is allowed again, the next wait is a new episode."""
+"""Share of the burst. Once it is available again, the next wait is a new episode."""
 
 
 class Allowance:
-    """`rate_per_s` messages on average, `burst` at once."""
+    """Token bucket of `rate_per_s` messages on average and `burst` at once."""
 
     def __init__(self, rate_per_s: float, *, burst: float) -> None:
         self._rate_per_s = rate_per_s
@@ -19,8 +20,9 @@ class Allowance:
         self._spent_since_s: float | None = None
 
     def take(self, now: float, messages: float = 1.0) -> float:
-        """Count what was read at `now`, in monotonic seconds; for how long nothing more is to be
-        read.
+        """Count messages read at `now`, in monotonic seconds.
+
+        Returns the seconds for which no more should be read.
         """
         if self._at_s is not None:
             self._left = min(self._burst, self._left + (now - self._at_s) * self._rate_per_s)
@@ -33,5 +35,5 @@ class Allowance:
         return max(0.0, -self._left / self._rate_per_s)
 
     def waiting_s(self, now: float) -> float:
-        """For how long the client has sent more than is read."""
+        """Return the seconds since which the client exceeds the rate; 0 while it does not."""
         return 0.0 if self._spent_since_s is None else now - self._spent_since_s

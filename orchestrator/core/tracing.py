@@ -1,8 +1,7 @@
-"""OpenTelemetry as an option: a span for each chunk and its stages, down to Triton's own trace;
-nothing at all without it.
+"""Optional OpenTelemetry traces: a span for each chunk and its stages, joined with Triton's trace.
 
-It is on where the extra `otel` is installed and `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the SDK's
-other variables count too.
+On where the extra `otel` is installed and `OTEL_EXPORTER_OTLP_ENDPOINT` is set. The SDK's other
+variables apply too. Nothing is imported otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SERVICE_NAME: Final = "lipsync"
@@ -23,8 +22,9 @@ _provider: Any = None
 
 
 def start_tracing(environment: Mapping[str, str]) -> bool:
-    """Send spans to the collector that the environment names; False, and once a warning, where that
-    cannot be.
+    """Send spans to the collector that the environment names; returns False where it names none.
+
+    Logs a warning, and returns False, where OpenTelemetry is not installed.
     """
     if not environment.get(ENDPOINT):
         return False
@@ -32,7 +32,7 @@ def start_tracing(environment: Mapping[str, str]) -> bool:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        LOG.warning(
+        logger.warning(
             "%s is set, but OpenTelemetry is not installed: pip install 'lipsync-service[otel]'",
             ENDPOINT,
         )
@@ -42,7 +42,7 @@ def start_tracing(environment: Mapping[str, str]) -> bool:
 
 
 def trace_with(processor: Any) -> None:
-    """Hand every span from here on to an SDK span processor."""
+    """Pass every span from now on to an SDK span processor."""
     global _provider, _tracer
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -53,7 +53,7 @@ def trace_with(processor: Any) -> None:
 
 
 def stop_tracing() -> None:
-    """Send what waits and trace no more."""
+    """Send the pending spans, and stop tracing."""
     global _provider, _tracer
     if _provider is not None:
         _provider.shutdown()
@@ -61,7 +61,7 @@ def stop_tracing() -> None:
 
 
 def span(name: str, **attributes: str | int | float) -> AbstractContextManager[Any]:
-    """A span below the one that is open in this task."""
+    """Open a span below the current one of this task."""
     if _tracer is None:
         return _OFF
     opened: AbstractContextManager[Any] = _tracer.start_as_current_span(name, attributes=attributes)
@@ -69,7 +69,7 @@ def span(name: str, **attributes: str | int | float) -> AbstractContextManager[A
 
 
 def here() -> Any:
-    """The open span, for another task to go on below it; None without tracing."""
+    """Return the context of the open span for `span_below`; None without tracing."""
     if _tracer is None:
         return None
     from opentelemetry import context
@@ -80,7 +80,7 @@ def here() -> Any:
 def span_below(
     parent: Any, name: str, **attributes: str | int | float
 ) -> AbstractContextManager[Any]:
-    """A span below what `here` gave in another task."""
+    """Open a span below `parent`, which `here` returned in another task."""
     if _tracer is None or parent is None:
         return _OFF
     opened: AbstractContextManager[Any] = _tracer.start_as_current_span(
@@ -90,8 +90,9 @@ def span_below(
 
 
 def request_metadata() -> tuple[tuple[str, str], ...] | None:
-    """The W3C `traceparent` of the open span as gRPC metadata, by which Triton's trace joins ours;
-    None without one.
+    """Return the W3C `traceparent` of the open span as gRPC metadata; None without one.
+
+    Triton's trace joins ours by it.
     """
     if _tracer is None:
         return None

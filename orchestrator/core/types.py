@@ -1,11 +1,11 @@
-"""The nouns of the service: frozen records that travel between the stages."""
+"""Types of the service: frozen records that pass between the stages."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,31 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """`[height, width, 3]`, RGB order."""
 
 
-class LipSyncModel(StrEnum):
-    """Models a client can name; the values are the wire strings. A model of your own has its name
-    by `own`.
+class LipSyncModel(str):
+    """Name of a model, as on the wire; one object per name, so that `is` compares models.
+
+    The six names below are shipped. An adapter of your own adds its name by `own`.
     """
 
-    TPSM = "tpsm"
-    WAV2LIP = "wav2lip"
-    SADTALKER = "sadtalker"
-    AUDIO2HEAD = "audio2head"
-    TPSM_NEURAL = "tpsm-neural"
-    STATIC = "static"
+    __slots__ = ()
+
+    TPSM: ClassVar[LipSyncModel]
+    WAV2LIP: ClassVar[LipSyncModel]
+    SADTALKER: ClassVar[LipSyncModel]
+    AUDIO2HEAD: ClassVar[LipSyncModel]
+    TPSM_NEURAL: ClassVar[LipSyncModel]
+    STATIC: ClassVar[LipSyncModel]
+
+    def __new__(cls, name: object) -> LipSyncModel:
+        """Return the known model of that name; raise ValueError for any other value."""
+        model = _KNOWN_MODELS.get(name) if isinstance(name, str) else None
+        if model is None:
+            raise ValueError(f"{name!r} is not a known model")
+        return model
 
     @classmethod
     def own(cls, name: str) -> LipSyncModel:
-        """The model of that wire name, known from now on wherever a model can be named. Raises
-        ValueError for a name that is none.
+        """Add a name to the known models, and return its model. Raises ValueError for bad syntax.
 
         Adapters call it in their `ModelSpec`, so that a new model needs no line here.
         """
@@ -41,30 +50,34 @@ class LipSyncModel(StrEnum):
                 f"{name!r}: a model's name is 1 to 32 small letters, digits and hyphens, a letter "
                 "first"
             )
-        if name in cls._value2member_map_:
-            return cls(name)
-        if name not in _OWN_MODELS:
-            model = str.__new__(cls, name)
-            model._name_, model._value_ = name.upper().replace("-", "_"), name
-            _OWN_MODELS[name] = model
-        return _OWN_MODELS[name]
+        return _KNOWN_MODELS.setdefault(name, str.__new__(cls, name))
 
     @classmethod
     def known(cls) -> tuple[LipSyncModel, ...]:
-        """Ours, and those that `own` has named so far."""
-        return (*cls, *_OWN_MODELS.values())
+        """Return the shipped models, and those that `own` has added so far."""
+        return tuple(_KNOWN_MODELS.values())
 
-    @classmethod
-    def _missing_(cls, value: object) -> LipSyncModel | None:
-        return _OWN_MODELS.get(value) if isinstance(value, str) else None
+    @property
+    def value(self) -> str:
+        """The name as plain text."""
+        return str(self)
 
 
-_OWN_MODELS: Final[dict[str, LipSyncModel]] = {}
+_KNOWN_MODELS: Final[dict[str, LipSyncModel]] = {}
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+LipSyncModel.TPSM = LipSyncModel.own("tpsm")
+LipSyncModel.WAV2LIP = LipSyncModel.own("wav2lip")
+LipSyncModel.SADTALKER = LipSyncModel.own("sadtalker")
+LipSyncModel.AUDIO2HEAD = LipSyncModel.own("audio2head")
+LipSyncModel.TPSM_NEURAL = LipSyncModel.own("tpsm-neural")
+LipSyncModel.STATIC = LipSyncModel.own("static")
+
+SHIPPED_MODELS: Final = LipSyncModel.known()
 
 
 class AudioFormat(StrEnum):
-    """How `AudioChunk.data` is coded."""
+    """Encoding of `AudioChunk.data`."""
 
     PCM = "pcm"
     WAV = "wav"
@@ -72,14 +85,14 @@ class AudioFormat(StrEnum):
 
 
 class VideoFormat(StrEnum):
-    """How frames are coded on the wire."""
+    """Encoding of frames on the wire."""
 
     JPEG = "jpeg"
     H264 = "h264"
 
 
 class MelScale(StrEnum):
-    """How the energy of a mel band is written."""
+    """Scale of the energy of a mel band."""
 
     NATURAL_LOG = "natural_log"
     """Natural logarithm of power."""
@@ -90,8 +103,9 @@ class MelScale(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MelSpec:
-    """A log-mel spectrogram; the defaults are the specification's (25 ms Hann window, 10 ms hop, 80
-    Slaney bands).
+    """Parameters of a log-mel spectrogram.
+
+    The defaults are the specification's: 25 ms Hann window, 10 ms hop, 80 Slaney bands.
     """
 
     n_mels: int = 80
@@ -106,17 +120,13 @@ class MelSpec:
 
     @property
     def reach_samples(self) -> int:
-        """Samples that row i sees from its centre, sample `i * hop_length`, on; as many lie before
-        it.
-        """
+        """Samples of row i on each side of its centre, sample `i * hop_length`."""
         return self.win_length // 2
 
 
 @dataclass(frozen=True, slots=True)
 class WaveformSpec:
-    """The sound itself, 16 kHz samples in rows of `hop_length`: for models whose features are their
-    own.
-    """
+    """Raw 16 kHz samples in rows of `hop_length`, for models that compute their own features."""
 
     hop_length: int = 640
 
@@ -127,12 +137,12 @@ class WaveformSpec:
 
 
 FeatureSpec: TypeAlias = MelSpec | WaveformSpec
-"""What a model hears: rows of numbers, `hop_length` samples apart."""
+"""Audio features of a model: feature frames, `hop_length` samples apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """One piece of a turn's audio as the client sent it."""
+    """One chunk of a turn's audio, as the client sent it."""
 
     data: bytes
     timestamp_ms: float
@@ -163,7 +173,7 @@ class Keypoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceModel:
-    """An enrolled face: the photo and where its landmarks are."""
+    """An enrolled face: the photo and its landmarks."""
 
     id: str
     user_id: str
@@ -174,35 +184,30 @@ class FaceModel:
     quality_score: float
     created_at: str
     version: str = ""
-    """Changes whenever the stored bytes change; part of every cache key."""
+    """Changes with the stored bytes; part of every cache key."""
     embeddings: tuple[tuple[float, ...], ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model_path(self) -> str:
-        """The folder of its files in storage."""
+        """Folder of its files in the face store."""
         return f"face-models/{self.user_id}/{self.id}"
 
     @property
     def expression_templates(self) -> list[Any]:
-        """As stored: names with key points or blend shapes; empty for a face that was enrolled
-        without.
-        """
+        """Stored names with key points or blend shapes; empty where none were enrolled."""
         return list(self.metadata.get("expressionTemplates", ()))
 
     def landmarks(self) -> NDArray[np.float32]:
-        """The key points as `[n, 2]` pixels, x first."""
-        with np.errstate(
-            over="ignore"
-        ):  # beyond all numbers is infinite, which whoever uses them checks
-            return np.array(
-                [(point.x, point.y) for point in self.keypoints], dtype=np.float64
-            ).astype(np.float32)
+        """Return the key points as `[n, 2]` pixels, x first; infinite beyond float32."""
+        points = np.array([(point.x, point.y) for point in self.keypoints], dtype=np.float64)
+        with np.errstate(over="ignore"):  # callers check for infinity
+            return points.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoGenerationConfig:
-    """How a turn's video is drawn and coded."""
+    """Settings of a turn's video."""
 
     target_fps: float = 20.0
     resolution: Resolution = Resolution(256, 256)
@@ -210,14 +215,14 @@ class VideoGenerationConfig:
     quality: int = 80
     """0..100."""
     enable_interpolation: bool = False
-    """While a model is slower than real time it draws every second frame, and those between follow
-    from the motion.
+    """While a model is slower than real time, it generates every second frame. The others are
+    interpolated along the motion.
     """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedFrame:
-    """One drawn picture and the time of the audio it shows."""
+    """One generated picture and the time of the audio it shows."""
 
     image: RgbImage
     sequence_number: int
@@ -230,12 +235,12 @@ class GeneratedFrame:
 
 @dataclass(frozen=True, slots=True)
 class StreamingFrame:
-    """One coded picture, ready for the wire."""
+    """One encoded picture, ready for the wire."""
 
     data: bytes
     sequence_number: int
     timestamp_ms: float
-    """When to present it, in the client's clock."""
+    """Presentation timestamp, in the client's clock."""
     audio_timestamp_ms: float
     format: VideoFormat
     is_keyframe: bool

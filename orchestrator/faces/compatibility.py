@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.core.types import FaceModel, LipSyncModel
+from orchestrator.core.types import SHIPPED_MODELS, FaceModel, LipSyncModel
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelSpec
 from orchestrator.rendering.landmarks import Points, checked
@@ -80,11 +80,7 @@ def check_compatibility(face: FaceModel) -> Compatibility:
 
     A model of one's own needs what its adapter declares.
     """
-    own = tuple(
-        adapter.spec
-        for model, adapter in ADAPTERS.items()
-        if model not in LipSyncModel.__members__.values()
-    )
+    own = tuple(adapter.spec for model, adapter in ADAPTERS.items() if model not in SHIPPED_MODELS)
     issues = (
         *_size_issues(face),
         *_point_issues(face),

@@ -218,10 +218,6 @@ class FaceModelCacheService:
         """
         return await self._prepared.prepare(face, adapter, size, inference)
 
-    async def preload(self, user_id: str, model_id: str | None = None) -> None:
-        """Have the face in memory before its first chunk comes."""
-        await self.load_face_model(user_id, model_id)
-
     async def preload_for_users(self, user_ids: Iterable[str]) -> tuple[str, ...]:
         """Have the active faces of these users in memory; returns the users whose face could be
         loaded.

@@ -5,18 +5,17 @@ once through the real inference.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import multiprocessing
-import os
 import time
 import wave
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from orchestrator.core.backoff import Backoff
+from orchestrator.core.cgroup import usable_cores
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import SAMPLES
@@ -56,14 +55,10 @@ PAUSES: Final = 0.2
 """Share of a speaker's time that is silence, whose frames no model draws."""
 
 RETRY_S: Final = 3.0
-"""Between a look at a model that does not answer, or a probe that failed, and the next; after
-further failures twice as long each.
-"""
+"""Wait before the next check of a model that does not answer."""
 
-LONGEST_RETRY_S: Final = 60.0
-
-CGROUP: Final = Path("/sys/fs/cgroup")
-"""This process's own, as a container sees it."""
+RETRIES: Final = Backoff(RETRY_S, 60.0)
+"""Waits after failed measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +88,6 @@ def cost_of_round(spent_s: float, wall_s: float, beside: float, frames: int) -> 
     return 1000.0 * max(0.0, spent_s - beside * wall_s) / frames
 
 
-def usable_cores() -> float:
-    """Cores that this process may use: its affinity, or what a container's quota leaves of it."""
-    return min(float(len(os.sched_getaffinity(0))), cores_of_cgroup(CGROUP))
-
-
-def cores_of_cgroup(folder: Path) -> float:
-    """CPU quota of a control group in cores, by the files of version 2 or else 1; infinite without
-    a quota.
-
-    https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max),
-    https://docs.kernel.org/scheduler/sched-bwc.html (cpu.cfs_*).
-    """
-    with contextlib.suppress(OSError):
-        return cores_of_quota((folder / "cpu.max").read_text())
-    try:
-        quota_us, period_us = (
-            int((folder / "cpu" / f"cpu.cfs_{each}_us").read_text()) for each in ("quota", "period")
-        )
-    except OSError:
-        return math.inf
-    return quota_us / period_us if quota_us > 0 else math.inf  # -1 is no limit
-
-
-def cores_of_quota(text: str) -> float:
-    """Of a cgroup's `cpu.max`: `200000 100000` are two cores, `max 100000` is no limit."""
-    quota, period = text.split()
-    return math.inf if quota == "max" else int(quota) / int(period)
-
-
 def is_measured(config: ServiceConfig) -> bool:
     """True where the probe tells the capacity. With a Triton elsewhere it would count only the
     orchestrator's own CPU.
@@ -132,21 +98,19 @@ def is_measured(config: ServiceConfig) -> bool:
 async def until_measured(
     ready: Callable[[], Awaitable[bool]], measured: Callable[[], Awaitable[Capacity]]
 ) -> Capacity:
-    """The first capacity that could be measured, however long the model is away or fails: until
-    then nobody is turned away for it.
-    """
-    wait_s = RETRY_S
+    """Retry until a measurement succeeds. Admission control is off until then."""
+    wait_s = 0.0
     while True:
         while not await ready():  # noqa: ASYNC110 - its server is another process
             await asyncio.sleep(RETRY_S)
         try:
             return await measured()
         except LipSyncError as error:
+            wait_s = RETRIES.after(wait_s)
             logger.warning(
                 "capacity is not known: %s; measured again in %g s", error.message, wait_s
             )
         await asyncio.sleep(wait_s)
-        wait_s = min(2.0 * wait_s, LONGEST_RETRY_S)
 
 
 async def measure(

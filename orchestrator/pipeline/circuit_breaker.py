@@ -4,7 +4,6 @@ fails.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from orchestrator.core.backoff import Backoff
+from orchestrator.core.circuit_breaker import CircuitBreaker
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
 
@@ -40,19 +41,22 @@ the others their model.
 """
 
 
+def _breaker() -> CircuitBreaker:
+    return CircuitBreaker(
+        Backoff(FIRST_PROBE_S, LONGEST_FLAP_S),
+        Backoff(FIRST_PROBE_S, LONGEST_PROBE_S),
+        steady_s=STEADY_S,
+    )
+
+
 @dataclass
 class _Record:
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     loads: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     successes: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
     frames: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    open_until_s: float | None = None
+    breaker: CircuitBreaker = field(default_factory=_breaker)
     opened_by: LipSyncErrorCode | None = None
-    probe_after_s: float = FIRST_PROBE_S
-    cooled_s: float = FIRST_PROBE_S
-    """The cool-down that followed the last failure."""
-    closed_s: float = -math.inf
-    """When the circuit last closed after a failure."""
     updated_s: float | None = None
     queue_ms: float | None = None
     gpu_utilization: float | None = None
@@ -121,12 +125,8 @@ class PerformanceTracker:
         record = self._record(model)
         record.successes.append(False)
         record.updated_s = now
-        if code in SHARED_FAILURES and record.open_until_s is None:
-            flaps = now - record.closed_s < STEADY_S
-            record.probe_after_s = record.cooled_s = (
-                min(2.0 * record.cooled_s, LONGEST_FLAP_S) if flaps else FIRST_PROBE_S
-            )
-            record.open_until_s = now + record.probe_after_s
+        if code in SHARED_FAILURES and not record.breaker.is_open:
+            record.breaker.open(now)
             record.opened_by = code
 
     def note_resources(
@@ -147,7 +147,7 @@ class PerformanceTracker:
 
     def is_closed(self, model: LipSyncModel) -> bool:
         """Whether sessions may use the model."""
-        return self._record(model).open_until_s is None
+        return not self._record(model).breaker.is_open
 
     def opened_by(self, model: LipSyncModel) -> LipSyncErrorCode | None:
         """What opened the model's circuit; None while it is closed."""
@@ -155,22 +155,17 @@ class PerformanceTracker:
 
     def due_for_probe(self, now: float) -> list[LipSyncModel]:
         """Models whose circuit is open and whose cool-down is over."""
-        return [
-            model
-            for model, record in self._records.items()
-            if record.open_until_s is not None and now >= record.open_until_s
-        ]
+        return [model for model, record in self._records.items() if record.breaker.is_due(now)]
 
     def record_probe(
         self, model: LipSyncModel, answered: bool, now: float, *, longest_s: float = LONGEST_PROBE_S
     ) -> None:
         """Close the circuit, or wait twice as long for the next probe, at most `longest_s`."""
-        record = self._record(model)
+        breaker = self._record(model).breaker
         if answered:
-            record.open_until_s, record.closed_s = None, now
-            return
-        record.probe_after_s = min(2.0 * record.probe_after_s, longest_s)
-        record.open_until_s = now + record.probe_after_s
+            breaker.close(now)
+        else:
+            breaker.probe_failed(now, max_s=longest_s)
 
     def performance(self, model: LipSyncModel) -> ModelPerformance:
         """Figures over the last `HISTORY` batches."""
@@ -185,7 +180,7 @@ class PerformanceTracker:
             p95_load=float(np.percentile(record.loads or [0.0], 95)),
             success_rate=success_rate,
             frames_per_second=_rate(record.frames),
-            is_open=record.open_until_s is not None,
+            is_open=record.breaker.is_open,
             drawn=len(record.latencies_ms),
             updated_s=record.updated_s,
             quality_score=self._qualities.get(model, 0.0) * success_rate,

@@ -1,9 +1,9 @@
-"""The wire, whole: camelCase JSON to and from records. Nothing else knows it; `docs/protocol.md`
-describes it.
+"""Wire protocol: camelCase JSON to and from records. `docs/protocol.md` describes it.
 
-`client_messages` and `service_messages` are the records; `reading` checks what clients send, and
-`writing` says what the service has to say; `binary` is the layout of messages that are not text;
-`instances` is what gateways and several instances need.
+`client_messages` and `server_messages` are the records. `decoding` checks the messages of clients,
+`field_errors` makes the errors that name a field, and `encoding` writes the messages of the
+service. `binary_framing` is the layout of binary messages; `instances` has the constants for
+gateways and several instances.
 """
 
 from orchestrator.protocol.binary_framing import BINARY_SUBPROTOCOL, join_binary, split_binary
@@ -21,6 +21,8 @@ from orchestrator.protocol.client_messages import (
     WireAudioChunk,
     WireConfig,
     WireResolution,
+    record_value,
+    wire_value,
 )
 from orchestrator.protocol.decoding import (
     MAX_AUDIO_BYTES,
@@ -30,7 +32,6 @@ from orchestrator.protocol.decoding import (
     parse,
     parse_binary,
     session_of,
-    wire_fault,
 )
 from orchestrator.protocol.encoding import (
     dump,
@@ -40,6 +41,7 @@ from orchestrator.protocol.encoding import (
     video_message,
     wire_time,
 )
+from orchestrator.protocol.field_errors import wire_fault
 from orchestrator.protocol.instances import (
     DRAINING,
     EXPIRED,
@@ -105,9 +107,11 @@ __all__ = [
     "join_binary",
     "parse",
     "parse_binary",
+    "record_value",
     "session_of",
     "split_binary",
     "video_message",
     "wire_fault",
     "wire_time",
+    "wire_value",
 ]

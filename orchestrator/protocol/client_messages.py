@@ -1,4 +1,4 @@
-"""What clients send, as records of camelCase JSON."""
+"""Messages of clients, as records of camelCase JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,24 @@ Identifier: TypeAlias = Annotated[
 Bandwidth: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e8)]
 Percent: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
 Offset: TypeAlias = Annotated[float, msgspec.Meta(ge=-60_000.0, le=60_000.0)]
-"""Milliseconds; a minute is far beyond anything that can be corrected."""
+"""Milliseconds. A minute is far beyond any correction."""
 
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-"""What every program can count; JSON's own numbers have no end."""
+"""Integers that a double holds exactly; JSON itself has no limit."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+def wire_value(value: object) -> str:
+    """Encode what msgspec does not know: the names of models (its `enc_hook`)."""
+    if isinstance(value, LipSyncModel):
+        return value.value
+    raise NotImplementedError(f"{type(value).__name__} has no form on the wire")
+
+
+def record_value(kind: type, value: object) -> object:
+    """Decode what msgspec does not know (its `dec_hook`); raises ValueError for an unknown name."""
+    return kind(value)
 
 
 class WireResolution(msgspec.Struct, rename="camel"):
@@ -53,7 +65,7 @@ class WireAudioChunk(msgspec.Struct, rename="camel"):
 
 
 class WireAudio(msgspec.Struct, rename="camel", tag="lipsync_audio"):
-    """One chunk of a turn's audio; the first one of a session opens it."""
+    """One chunk of a turn's audio; the first chunk opens the session."""
 
     session_id: Identifier
     user_id: Identifier
@@ -72,11 +84,11 @@ class EndUtterance(msgspec.Struct, rename="camel", tag="end_utterance"):
 
 
 class Interruption(msgspec.Struct, rename="camel", tag="interruption"):
-    """The listener spoke: the turn's remaining frames are worthless."""
+    """The listener interrupted: the turn's remaining frames are void."""
 
     session_id: Identifier
     turn_id: Identifier | None = None
-    """The turn that is meant, spoken or queued; without it the one that is being spoken."""
+    """The turn to interrupt, current or queued; by default the current one."""
     timestamp: float | None = None
     turn_index: Whole | None = None
 
@@ -89,33 +101,33 @@ class SwitchModel(msgspec.Struct, rename="camel", tag="switch_model"):
 
 
 class ClientReport(msgspec.Struct, rename="camel", tag="client_report"):
-    """What the client measured."""
+    """Measurements of the client."""
 
     session_id: Identifier
     bandwidth_kbps: Bandwidth | None = None
     packet_loss_percent: Percent | None = None
     av_offset_ms: Offset | None = None
     keyframe: bool = False
-    """It lost what the next frames build on."""
+    """True where it lost a frame that the next ones depend on."""
 
 
 class EndSession(msgspec.Struct, rename="camel", tag="end_session"):
-    """The session is over; its resources are freed."""
+    """End of the session; its resources are freed."""
 
     session_id: Identifier
 
 
 class ResumeSession(msgspec.Struct, rename="camel", tag="resume_session"):
-    """The connection was lost and this is the new one: go on where the session stood."""
+    """Resume the session over a new connection, after the old one was lost."""
 
     session_id: Identifier
     user_id: Identifier
     turn_id: Identifier | None = None
-    """The turn whose frames were coming."""
+    """The turn whose frames the client was receiving."""
     next_frame: Count | None = None
-    """The number that its next frame is to have: how many of it came."""
+    """Sequence number of its next frame: the number of frames received."""
     instance: Identifier | None = None
-    """As the session's last `response_start` named it."""
+    """`instance` of the session's last `response_start`."""
 
 
 ClientMessage: TypeAlias = (

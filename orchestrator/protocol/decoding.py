@@ -1,29 +1,29 @@
-"""A client's message, read and checked: its record, or an error that names the field."""
+"""Decode and check the messages of clients; errors name the field."""
 
 from __future__ import annotations
 
 import base64
 import math
-import re
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from orchestrator.core.errors import ID_RULE, LipSyncError, invalid_field
-from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Resolution, VideoFormat
+from orchestrator.core.errors import LipSyncError, invalid_field
+from orchestrator.core.types import AudioChunk, AudioFormat, LipSyncModel, Resolution
 from orchestrator.protocol.binary_framing import split_binary
 from orchestrator.protocol.client_messages import (
-    MESSAGE_TYPES,
     ClientMessage,
     Identifier,
     WireAudio,
     WireConfig,
+    record_value,
 )
+from orchestrator.protocol.field_errors import wire_fault
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-"""Above this the socket itself is closed (1009); far above any chunk, so that an oversized chunk
-still gets a typed error.
+"""Larger messages close the socket (1009). Far above any chunk, so that an oversized chunk still
+gets a typed error.
 """
 
 MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
@@ -31,17 +31,13 @@ MAX_AUDIO_BYTES: Final = 4 * 1024 * 1024
 
 
 class _Naming(msgspec.Struct, rename="camel"):
-    """As much of any message as names its session."""
+    """The session id of any message."""
 
     session_id: Identifier | None = None
 
 
 _naming: Final = msgspec.json.Decoder(_Naming)
-_decoder: Final = msgspec.json.Decoder(ClientMessage)
-MOST_QUOTED: Final = 64
-"""Characters of what a client sent that an error repeats."""
-
-_NAMED: Final = re.compile(r"`(?P<name>[A-Za-z]+)`")
+_decoder: Final = msgspec.json.Decoder(ClientMessage, dec_hook=record_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +54,11 @@ class AudioRequest:
 
 
 def parse(text: str | bytes) -> ClientMessage:
-    """One client message; raises `LipSyncError` INVALID_MESSAGE that names the field."""
+    """Decode a text message; raises INVALID_MESSAGE that names the field."""
     try:
         message: ClientMessage = _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise wire_fault(error, "message") from None
+        raise wire_fault(error, ClientMessage, text, "message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field(
             "message",
@@ -72,28 +68,30 @@ def parse(text: str | bytes) -> ClientMessage:
 
 
 def parse_binary(message: bytes) -> tuple[ClientMessage, bytes]:
-    """One client message of `BINARY_SUBPROTOCOL`, and the raw bytes that stand for its `data`;
-    errors as for `parse`.
+    """Decode a message of `BINARY_SUBPROTOCOL` and the raw bytes of its `data`.
+
+    Errors are those of `parse`.
     """
     header, payload = split_binary(message)
     try:
         fields = msgspec.json.decode(header)
-        if isinstance(fields, dict) and isinstance(fields.get("audioChunk"), dict):
-            fields["audioChunk"]["data"] = ""
-        return msgspec.convert(fields, ClientMessage), payload
     except msgspec.ValidationError as error:
-        raise wire_fault(error, "message") from None
+        raise invalid_field("message", f"cannot be read ({error}); send numbers in range") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_field(
             "header",
             f"is not valid JSON ({error}); send 4 bytes of its length, then one JSON object",
         ) from None
+    try:
+        if isinstance(fields, dict) and isinstance(fields.get("audioChunk"), dict):
+            fields["audioChunk"]["data"] = ""
+        return msgspec.convert(fields, ClientMessage, dec_hook=record_value), payload
+    except msgspec.ValidationError as error:
+        raise wire_fault(error, ClientMessage, fields, "message") from None
 
 
 def session_of(text: str | bytes) -> str | None:
-    """The session a refused message seems to speak of, so that its error can be told to the right
-    one.
-    """
+    """Return the session id of a refused message, for its error; None without a valid one."""
     try:
         return _naming.decode(text if isinstance(text, str) else split_binary(text)[0]).session_id
     except LipSyncError:
@@ -103,8 +101,9 @@ def session_of(text: str | bytes) -> str | None:
 
 
 def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequest:
-    """Check sizes and ranges; raises `LipSyncError` that names the field. `payload` is a binary
-    message's audio, else base64 is decoded.
+    """Check sizes and ranges of an audio message; raises INVALID_MESSAGE that names the field.
+
+    `payload` is the audio of a binary message; without it base64 is decoded.
     """
     wire = message.audio_chunk
     if max(len(payload or b""), len(wire.data) * 3 // 4 - 3) > MAX_AUDIO_BYTES:
@@ -147,7 +146,7 @@ def audio_request(message: WireAudio, payload: bytes | None = None) -> AudioRequ
 
 
 def check_config(config: WireConfig) -> None:
-    """Ranges of the `config` object."""
+    """Check the ranges of the `config` object; raises INVALID_MESSAGE."""
     if config.target_fps is not None:
         _check_range("config.targetFps", config.target_fps, 15, 25)
     if config.quality is not None:
@@ -161,47 +160,3 @@ def check_config(config: WireConfig) -> None:
 def _check_range(field: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
         raise invalid_field(field, f"is {value:g}; must be between {lowest:g} and {highest:g}")
-
-
-def wire_fault(error: msgspec.ValidationError, whole: str) -> LipSyncError:
-    """The error that names the field; `whole` is what the fault lies in where it lies in no
-    field.
-    """
-    problem = str(error)
-    what, _, place = problem.rpartition(" - at `$") if " - at `$" in problem else (problem, "", "")
-    what, path = _cut(what), place.removesuffix("`").removeprefix(".")
-    named = _NAMED.search(what)
-    if "required field" in what and named:
-        path = f"{path}.{named['name']}".strip(".")
-        return invalid_field(path, "is required but missing")
-    if path in ("", "type") and "Invalid value" in what:
-        return invalid_field(
-            "type", f"is not a known message type; send one of {', '.join(MESSAGE_TYPES)}"
-        )
-    if what.startswith("Invalid enum value"):
-        return invalid_field(
-            path, f"is {what.partition('value ')[2]}; send one of {', '.join(_choices(path))}"
-        )
-    if "matching regex" in what:  # identifiers alone have one
-        return invalid_field(path, ID_RULE)
-    field = (
-        path if path and not path.startswith("[") else whole
-    )  # brackets: a number out of range, before fields had names
-    return invalid_field(field, what[:1].lower() + what[1:])
-
-
-def _choices(path: str) -> tuple[str, ...]:
-    """What a field of few values takes; the two named `format` lie in different objects, and every
-    other names a model.
-    """
-    known = {"audioChunk.format": AudioFormat, "config.format": VideoFormat}.get(
-        path, LipSyncModel.known()
-    )
-    return tuple(str(one) for one in known)
-
-
-def _cut(what: str) -> str:
-    """What is wrong, with what the client sent cut short."""
-    before, quote, value = what.partition("'")
-    quoted, end = value[:-1], value[-1:]
-    return f"{before}{quote}{quoted[:MOST_QUOTED]}...{end}" if len(quoted) > MOST_QUOTED else what

@@ -1,4 +1,4 @@
-"""The service's messages, made of its own records and written as JSON or as bytes."""
+"""Encode the messages of the service as JSON or as bytes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import msgspec
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import StreamingFrame
 from orchestrator.protocol.binary_framing import join_binary
+from orchestrator.protocol.client_messages import wire_value
 from orchestrator.protocol.server_messages import ErrorMessage, ResponseVideo, ServerMessage
 
-_encoder: Final = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder(enc_hook=wire_value)
 
 
 def dump(message: ServerMessage) -> str:
-    """One server message as JSON text."""
+    """Encode a message as JSON text."""
     return _encoder.encode(message).decode()
 
 
 def video_message(
     session_id: str, turn_id: str, frame: StreamingFrame, sequence_number: int
 ) -> ResponseVideo:
-    """A coded frame as the wire has it, under the number that the client expects next."""
+    """Make the message of an encoded frame, under the number that the client expects next."""
     return ResponseVideo(
         session_id=session_id,
         turn_id=turn_id,
@@ -40,22 +41,22 @@ def video_message(
 
 
 def frame_text(session_id: str, turn_id: str, frame: StreamingFrame) -> str:
-    """A coded frame as a text message."""
+    """Encode a frame as a text message."""
     return dump(video_message(session_id, turn_id, frame, frame.sequence_number))
 
 
 def dump_binary(message: ResponseVideo) -> bytes:
-    """A frame for clients of `BINARY_SUBPROTOCOL`: the header without `frameData`, then the frame's
-    own bytes.
-    """
-    fields = msgspec.to_builtins(msgspec.structs.replace(message, frame_data=b""))
+    """Encode a frame for `BINARY_SUBPROTOCOL`: header without `frameData`, then the raw bytes."""
+    fields = msgspec.to_builtins(
+        msgspec.structs.replace(message, frame_data=b""), enc_hook=wire_value
+    )
     del fields["frameData"]
     header = _encoder.encode(fields)
     return join_binary(header, message.frame_data)
 
 
 def error_message(error: LipSyncError, session_id: str | None) -> ErrorMessage:
-    """What a client is told of an error."""
+    """Make the message that reports an error to a client."""
     return ErrorMessage(
         session_id,
         error.code,
@@ -67,7 +68,5 @@ def error_message(error: LipSyncError, session_id: str | None) -> ErrorMessage:
 
 
 def wire_time(time_ms: float) -> float:
-    """Milliseconds as the wire writes them: whole numbers without a fraction, others to the
-    microsecond.
-    """
+    """Round milliseconds for the wire: integers without a fraction, others to the microsecond."""
     return int(time_ms) if time_ms == int(time_ms) else round(time_ms, 3)

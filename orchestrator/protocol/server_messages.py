@@ -1,4 +1,4 @@
-"""What the service sends, as records of camelCase JSON."""
+"""Messages of the service, as records of camelCase JSON."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ class ResponseStart(msgspec.Struct, rename="camel", tag="response_start"):
     model: LipSyncModel
     timestamp: float
     instance: str
-    """Of the process that has the session, a new one at each start: to be named when the session is
-    resumed.
-    """
+    """Id of the process that has the session, new at each start; `resume_session` names it."""
     weights: str | msgspec.UnsetType = msgspec.UNSET
-    """Only where the model's weights are random ones, for tests: it says so."""
+    """Set only where the model has random weights, for tests: their description."""
 
 
 class ResponseVideo(msgspec.Struct, rename="camel", tag="response_video"):
-    """One frame; `frame_data` travels as base64."""
+    """One frame; `frame_data` is base64 in JSON."""
 
     session_id: str
     turn_id: str
@@ -43,7 +41,7 @@ class ResponseVideo(msgspec.Struct, rename="camel", tag="response_video"):
 
 
 class TurnMetrics(msgspec.Struct, rename="camel"):
-    """How a turn went."""
+    """Statistics of a turn."""
 
     frames_generated: int
     frames_dropped: int
@@ -52,19 +50,17 @@ class TurnMetrics(msgspec.Struct, rename="camel"):
     model_used: LipSyncModel | None
     model_switches: int
     bytes_sent: int = 0
-    """Of pictures."""
+    """Bytes of frames."""
     bitrate_bps: int = 0
-    """Of pictures, over the turn's duration."""
+    """Mean bitrate of frames over the turn's duration."""
     packets_lost: int = 0
-    """Frames of the session so far that did not arrive, by the shares that the client reported."""
+    """Lost frames of the session so far, estimated from the losses that the client reported."""
     jitter_ms: float = 0.0
-    """Running mean of the differences between neighbouring frames' latencies (RFC 3550)."""
+    """Interarrival jitter (RFC 3550): running mean of the latency differences of neighbours."""
     av_offset_ms: float | None = None
-    """Median of what the client reported last, positive when the picture is ahead; null if it
-    reported nothing.
-    """
+    """Median of the client's last reports, positive when the picture is ahead; null without one."""
     sync_correction_ms: float = 0.0
-    """Added to presentation times by the end of the turn."""
+    """Correction of presentation timestamps at the end of the turn."""
 
 
 class ResponseEnd(msgspec.Struct, rename="camel", tag="response_end"):
@@ -77,20 +73,21 @@ class ResponseEnd(msgspec.Struct, rename="camel", tag="response_end"):
 
 
 class ModelSwitched(msgspec.Struct, tag="model_switched"):
-    """Frames now come from another model."""
+    """Another model generates the frames from now on."""
 
     session_id: str = msgspec.field(name="sessionId")
     from_model: LipSyncModel = msgspec.field(name="from")
     to_model: LipSyncModel = msgspec.field(name="to")
     reason: str
     weights: str | msgspec.UnsetType = msgspec.UNSET
-    """Of the model switched to; see `ResponseStart`."""
+    """Weights of the new model; see `ResponseStart`."""
 
 
 class Poster(msgspec.Struct, rename="camel", tag="poster"):
-    """The face at rest, to be shown until frames come; not a frame of a turn.
+    """The face at rest, to show until the first frame; not a frame of a turn.
 
-    Always text: a client of `BINARY_SUBPROTOCOL` may take every binary message for a frame.
+    Always a text message: a client of `BINARY_SUBPROTOCOL` may treat every binary message as a
+    frame.
     """
 
     session_id: str
@@ -102,19 +99,19 @@ class Poster(msgspec.Struct, rename="camel", tag="poster"):
 
 
 class SessionResumed(msgspec.Struct, rename="camel", tag="session_resumed"):
-    """The session goes on over this connection."""
+    """The session is resumed over this connection."""
 
     session_id: str
     turn_id: str | None
-    """Of the turn whose audio is still coming in, or null."""
+    """The turn whose audio is incomplete, or null."""
     next_sequence_number: int
-    """Of the chunk that is missing first; earlier ones are known."""
+    """Number of the first missing chunk; earlier ones have arrived."""
     open_turns: list[str]
-    """Turns whose `response_end` is still to come."""
+    """Turns without `response_end` yet."""
 
 
 class SessionWarning(msgspec.Struct, rename="camel", tag="session_warning"):
-    """The session is about to end."""
+    """The session ends soon."""
 
     session_id: str
     reason: str
@@ -122,7 +119,7 @@ class SessionWarning(msgspec.Struct, rename="camel", tag="session_warning"):
 
 
 class ErrorMessage(msgspec.Struct, rename="camel", tag="error"):
-    """Something the caller can act on."""
+    """A failure that the client can act on."""
 
     session_id: str | None
     error_code: LipSyncErrorCode

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from project_root import ROOT
 from watched_server import until
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
 from orchestrator.inference.embedded import background_loader, server_life
@@ -139,7 +140,7 @@ async def test_a_model_that_is_exported_later_is_loaded_then(
     make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (server_life, background_loader):
-        monkeypatch.setattr(module, "RETRY_FIRST_S", 0.1)
+        monkeypatch.setattr(module, "RETRIES", Backoff(0.1, 60.0))
     path = make_repository()
     network = path / "audio2motion" / "1" / "model.onnx"
     network.rename(path / "kept.onnx")

@@ -1,5 +1,6 @@
-"""A storage that does not answer is asked by one probe, not by everybody: all others are told so at
-once until it is back.
+"""Circuit breaker for the face store.
+
+After `AWAY_AFTER_S` without a response calls fail fast, and one probe checks for recovery.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from orchestrator.core.backoff import Backoff
+from orchestrator.core.circuit_breaker import CircuitBreaker
+
 if TYPE_CHECKING:  # it is `store` that puts the two together
     from orchestrator.faces.storage.layout import Blob
     from orchestrator.faces.storage.store import FaceStore
@@ -18,41 +22,40 @@ if TYPE_CHECKING:  # it is `store` that puts the two together
 logger = logging.getLogger(__name__)
 
 AWAY_AFTER_S: Final = 2.0
-"""A storage that gave nobody an answer for this long, while somebody waited for one, counts as
-away.
-"""
+"""A storage that answered no call for this long, while one waited, counts as away."""
 
 LAST_CHANCE_S: Final = 3.0
-"""For those who wait already when the storage is found to be away: a hiccup costs them nothing."""
+"""Further patience of the calls that wait when the storage is found to be away: a hiccup costs them
+nothing.
+"""
 
 PROBE_S: Final = 2.0
-"""Between two questions whether it is back."""
+"""Between two probes for recovery."""
 
 MOST_OF_A_USER: Final = 32
-"""Calls for one user's faces under way at once, so that the line has room for others: more than
-that user's sessions need.
+"""Concurrent calls for one user's faces, so that the queue has room for other users. More than one
+user's sessions need.
 """
 
 R = TypeVar("R")
 
 
 class WatchedStore:
-    """`FaceStore` over one that may hang; it owns the task that asks whether the storage is back.
-    One event loop owns it.
-    """
+    """`FaceStore` over one that may hang. It owns the probing task; one event loop owns it."""
 
     def __init__(self, store: FaceStore, probe: str) -> None:
-        """`probe` is a folder that is listed to see whether the storage answers."""
+        """`probe` is the folder that a probe lists."""
         self._store = store
         self._prefix = probe
+        self._breaker = CircuitBreaker(Backoff(0.0, 0.0), Backoff(PROBE_S, PROBE_S))
         self._probe: asyncio.Task[None] | None = None
         self._answered_s = -math.inf
         self._under_way: Counter[str] = Counter()
 
     @property
     def is_away(self) -> bool:
-        """Whether calls fail without asking the storage."""
-        return self._probe is not None and not self._probe.done()
+        """True while calls fail fast."""
+        return self._breaker.is_open
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         return await self._watched(prefix, lambda: self._store.blobs(prefix))
@@ -76,7 +79,7 @@ class WatchedStore:
         await self._store.close()
 
     async def _watched(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
-        """A call that asks for little, so that its silence says something about the storage."""
+        """Time a short call, and note the storage's silence or answer."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as patience:
@@ -92,9 +95,7 @@ class WatchedStore:
 
     async def _admitted(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
         if self.is_away:
-            raise OSError(
-                f"it does not answer, and is asked every {PROBE_S:g} s whether it is back"
-            )
+            raise OSError(f"it does not answer, and is probed every {PROBE_S:g} s; try again")
         user = "/".join(key.split("/")[:2])
         if self._under_way[user] >= MOST_OF_A_USER:
             raise OSError(f"{MOST_OF_A_USER} calls for this user's faces wait already")
@@ -109,25 +110,29 @@ class WatchedStore:
             return
         patience.reschedule(asyncio.get_running_loop().time() + LAST_CHANCE_S)
         if not self.is_away:
-            logger.warning(
-                "the storage of face models does not answer; faces in memory go on speaking"
-            )
-            self._probe = asyncio.create_task(
-                self._until_it_answers(), name="ask whether the storage is back"
-            )
+            logger.warning("the face store does not answer; faces in memory stay in use")
+            self._breaker.open(asyncio.get_running_loop().time())
+            self._probe = asyncio.create_task(self._until_it_answers(), name="probe the face store")
 
     def _note_answer(self) -> None:
         self._answered_s = asyncio.get_running_loop().time()
+        self._breaker.close(self._answered_s)
         if self._probe is not None:
-            logger.warning("the storage of face models answers again")
+            logger.warning("the face store answers again")
             self._probe.cancel()
             self._probe = None
 
     async def _until_it_answers(self) -> None:
-        while True:
-            try:
-                await self._store.blobs(self._prefix)
-            except OSError:
-                await asyncio.sleep(PROBE_S)
-            else:
-                self._note_answer()
+        loop = asyncio.get_running_loop()
+        try:
+            while self._breaker.is_open:
+                try:
+                    await self._store.blobs(self._prefix)
+                except OSError:
+                    self._breaker.probe_failed(loop.time())
+                    await asyncio.sleep(self._breaker.wait_s)
+                else:
+                    self._note_answer()
+        finally:
+            if self._probe is asyncio.current_task():  # without it calls would fail forever
+                self._breaker.close(loop.time())

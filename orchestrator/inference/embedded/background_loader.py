@@ -14,6 +14,7 @@ from typing import Final
 
 import grpc
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.inference.embedded.backend_processes import kill_stubs, lower_priority
 from orchestrator.inference.embedded.control_client import ControlClient
 from orchestrator.inference.embedded.fault_detection import FaultDetector
@@ -22,9 +23,8 @@ from orchestrator.inference.embedded.readiness import READY, Readiness
 
 logger = logging.getLogger(__name__)
 
-RETRY_FIRST_S: Final = 5.0
-RETRY_LAST_S: Final = 60.0
-"""First and longest wait before loading a failed model again; the wait doubles."""
+RETRIES: Final = Backoff(5.0, 60.0)
+"""Waits before another attempt to load a model."""
 
 STUB_POLL_S: Final = 0.1
 """Poll interval for a heavy model's backend processes while it is being loaded."""
@@ -58,7 +58,7 @@ class BackgroundLoader:
         """Unload a model that failed and load it again, with growing waits between failures."""
         self._readiness.withdraw(reason, model)
         self._faults.forget(model)
-        if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRY_LAST_S:
+        if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRIES.max_s:
             self._waits_s.pop(model, None)
         self._postpone(model, first_s=0.0)
         logger.warning("%s: %s; loading it again in the background", model, reason)
@@ -82,7 +82,7 @@ class BackgroundLoader:
 
     def _postpone(self, model: str, *, first_s: float) -> None:
         wait_s = self._waits_s.get(model, first_s)
-        self._waits_s[model] = min(max(2.0 * wait_s, RETRY_FIRST_S), RETRY_LAST_S)
+        self._waits_s[model] = RETRIES.after(wait_s)
         self._due_s[model] = asyncio.get_running_loop().time() + wait_s
 
     async def _try(self, model: str) -> None:
@@ -94,7 +94,7 @@ class BackgroundLoader:
             reason = f"{type(error).__name__}: {error}"
         self._readiness.record(model, reason, quiet=bool(self._readiness.absent(model)))
         if reason != READY:
-            self._postpone(model, first_s=RETRY_FIRST_S)
+            self._postpone(model, first_s=RETRIES.first_s)
             return
         logger.info("model %s is ready", model)
         if model not in self._ready_at_s:

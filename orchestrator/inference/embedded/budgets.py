@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Final
 
+from orchestrator.core.cgroup import CGROUP, free_bytes_of_cgroup
 from orchestrator.inference.model_contract import ModelContract
 
 HEAVY_CPU_S: Final = 0.1
@@ -42,9 +42,6 @@ Twice the file while it is opened, 1.3 times afterwards, and the tensors of a ru
 RESERVED_BYTES: Final = 512 << 20
 """Memory that stays free for the sessions."""
 
-CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
-"""A container's own limits (cgroup v2)."""
-
 
 def answer_s(answering_s: float) -> float:
     """Time limit in seconds for a self test; `answering_s` is the CPU time of one answer."""
@@ -73,18 +70,7 @@ def free_bytes() -> int:
     """Free memory in bytes: the machine's, or the container's where that is less."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    with contextlib.suppress(OSError, ValueError):  # "max" is not a number: no limit
-        limit, used = (
-            int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current")
-        )
-        free = min(free, limit - used + _cached_bytes(CONTROL_GROUP))
-    return free
-
-
-def _cached_bytes(group: Path) -> int:
-    """Memory of cached files, which counts as used by a container but can be reclaimed."""
-    lines = (group / "memory.stat").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return int(min(free, free_bytes_of_cgroup(CGROUP)))
 
 
 def patience_s(contract: ModelContract) -> float:

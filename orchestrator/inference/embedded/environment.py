@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator.core.child_environment import SINGLE_THREADED
 from orchestrator.core.downloads import (
     FETCH_COMMAND,
     FOLDER_VARIABLE,
@@ -33,13 +34,6 @@ SERVER_TEMPORARY: Final = "/tmp"
 BACKENDS: Final = "backends"
 MODELS: Final = "models"
 """Names in the run folder, which is the server's current directory."""
-
-SINGLE_THREADED: Final = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
-"""Spinning BLAS threads make small products five times slower; instances are the parallelism."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ alone: python -m orchestrator.inference.embedded.self_test_worker MODEL_FOLDER
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import sys
@@ -15,11 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from orchestrator.core.child_process import run_module
 from orchestrator.core.errors import LipSyncErrorCode
-from orchestrator.core.paths import IMPORT_ROOT
 from orchestrator.inference import InferenceError
 from orchestrator.inference.embedded.budgets import run_s
-from orchestrator.inference.embedded.environment import SINGLE_THREADED
 from orchestrator.inference.embedded.self_test import (
     ExpectedOutput,
     SelfTest,
@@ -37,7 +35,6 @@ async def measure_apart(contract: ModelContract) -> SelfTest:
 
     Raises MODEL_LOAD_FAILED if the network does not run, also for lack of memory or time.
     """
-    arguments = [sys.executable, "-m", __name__, str(contract.folder.absolute())]
     launcher = [
         sys.executable,
         "-I",
@@ -45,33 +42,18 @@ async def measure_apart(contract: ModelContract) -> SelfTest:
         str(Path(__file__).with_name("launcher.py")),
         str(os.getpid()),
     ]
-    pipe, root = asyncio.subprocess.PIPE, str(IMPORT_ROOT)
-    environment = (
-        os.environ
-        | SINGLE_THREADED
-        | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    )
-    process = await asyncio.create_subprocess_exec(
-        *launcher, *arguments, stdout=pipe, stderr=pipe, env=environment
-    )
     try:
-        async with asyncio.timeout(run_s(contract)):
-            answer, complaint = await process.communicate()
+        finished = await run_module(
+            __name__, str(contract.folder.absolute()), launcher=launcher, timeout_s=run_s(contract)
+        )
     except TimeoutError:
         raise _failed(
             contract, f"it did not answer a single request within {run_s(contract):.0f} s"
         ) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        said = (
-            complaint.decode(errors="replace").strip()
-            or f"it ended with code {process.returncode}; is there enough memory?"
-        )
-        raise _failed(contract, said)
-    return _read(contract, answer)
+    if finished.status:
+        ended = f"it ended with code {finished.status}; is there enough memory?"
+        raise _failed(contract, finished.complaint or ended)
+    return _read(contract, finished.output)
 
 
 def _failed(contract: ModelContract, reason: str) -> InferenceError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from orchestrator.inference.embedded.background_loader import RETRY_FIRST_S, BackgroundLoader
+from orchestrator.core.errors import LipSyncErrorCode
+from orchestrator.inference import InferenceError
+from orchestrator.inference.embedded.background_loader import RETRIES, BackgroundLoader
 from orchestrator.inference.embedded.control_client import ControlClient
-from orchestrator.inference.embedded.fault_detection import FaultDetector
+from orchestrator.inference.embedded.fault_detection import Fault, FaultDetector
 from orchestrator.inference.embedded.healing import Healer
 from orchestrator.inference.embedded.process import ServerProcess
 from orchestrator.inference.embedded.readiness import Readiness
@@ -30,13 +32,13 @@ class ServerLife:
         """
         self._readiness, self._models = readiness, models
         self._control = ControlClient(process)
-        self.faults = FaultDetector(process)
-        self._loader = BackgroundLoader(readiness, process, self._control, self.faults)
+        self._faults = FaultDetector(process)
+        self._loader = BackgroundLoader(readiness, process, self._control, self._faults)
         self._healer = Healer(
             process,
             self._control,
             readiness,
-            self.faults,
+            self._faults,
             self._loader,
             essential=models,
             record_fault=record_fault,
@@ -59,13 +61,20 @@ class ServerLife:
         )
         await asyncio.gather(*(readiness.make_ready(control, model) for model in self._models))
         for model in self._models:
-            self.faults.watch(model)
+            self._faults.watch(model)
+
+    def report_failure(self, model: str, error: InferenceError) -> None:
+        """Suspect a model whose request failed by unavailability or ran into its deadline."""
+        if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
+            self._faults.report(Fault(model, error.message, suspected=True))
+        elif error.code is LipSyncErrorCode.TIMEOUT:
+            self._faults.timed_out(model, asyncio.get_running_loop().time())
 
     async def serve(self, later: Sequence[str]) -> None:
         """Load the models of `later` and heal faults; never returns, raises what ends this life."""
         failed = [model for model in self._models if self._readiness.reasons[model]]
         self._loader.take(later)
-        self._loader.take(failed, after_s=RETRY_FIRST_S)
+        self._loader.take(failed, after_s=RETRIES.first_s)
         loading = asyncio.create_task(self._loader.run(), name="load models")
         try:
             await self._healer.run()

@@ -20,11 +20,11 @@ from typing import Final
 
 import grpc
 
+from orchestrator.core.backoff import Backoff
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
 from orchestrator.inference.embedded.backend_processes import Stub, memory_mb
 from orchestrator.inference.embedded.control_client import CannotRun, ServerFailed
-from orchestrator.inference.embedded.fault_detection import Fault
 from orchestrator.inference.embedded.health import TritonHealth, TritonState
 from orchestrator.inference.embedded.process import Launched, free_ports, launch, launch_early
 from orchestrator.inference.embedded.readiness import Readiness
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 STABLE_S: Final = 2.0
 """A server that served this long was healthy: if it ends it is restarted at once."""
 
-BACK_OFF_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
-"""Waits before the first, second ... restart in a row; the last one repeats."""
+RESTARTS: Final = Backoff(0.25, 5.0)
+"""Waits before the second and later restarts in a row; the first one is made at once."""
 
 FIRST_START_TIMEOUT_S: Final = 60.0
 
@@ -143,12 +143,8 @@ class EmbeddedTriton:
         """
         if self._current is None or not self.has_ready(model):
             return
-        faults = self._current.faults
         for suspect in self._readiness.steps(model) or (model,):
-            if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
-                faults.report(Fault(suspect, error.message, suspected=True))
-            elif error.code is LipSyncErrorCode.TIMEOUT:
-                faults.timed_out(suspect, asyncio.get_running_loop().time())
+            self._current.report_failure(suspect, error)
 
     async def __aenter__(self) -> EmbeddedTriton:
         launched = self._launched or launch_early(self._path, self._first)
@@ -187,11 +183,13 @@ class EmbeddedTriton:
         self._run_lock.release()
 
     async def _supervise(self) -> None:
-        now, failures = asyncio.get_running_loop().time, 0
+        now, wait_s = asyncio.get_running_loop().time, 0.0
         while True:
             self._serving_since_s = float("inf")
             try:
-                life = self._current = self._new_life()
+                life = self._current = ServerLife(
+                    self._process, self._readiness, self._first, record_fault=self._record_fault
+                )
                 await life.bring_up()
                 self._begin_serving()
                 await life.serve(self._later)
@@ -209,8 +207,10 @@ class EmbeddedTriton:
             except Exception as error:
                 self.last_fault = repr(error)
                 logger.exception("the supervisor of tritonserver failed; starting it again")
-            failures = 1 if now() - self._serving_since_s > STABLE_S else failures + 1
-            await self._replace(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
+            if now() - self._serving_since_s > STABLE_S:
+                wait_s = 0.0
+            await self._replace(wait_s)
+            wait_s = RESTARTS.after(wait_s)
 
     def _begin_serving(self) -> None:
         self._was_up = True
@@ -223,11 +223,6 @@ class EmbeddedTriton:
                 "tritonserver serves again: %s",
                 ", ".join(filter(self.has_ready, self._first)) or "nothing",
             )
-
-    def _new_life(self) -> ServerLife:
-        return ServerLife(
-            self._process, self._readiness, self._first, record_fault=self._record_fault
-        )
 
     def _record_fault(self, fault: str) -> None:
         self.last_fault = fault

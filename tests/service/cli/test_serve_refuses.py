@@ -95,5 +95,5 @@ def test_workers_are_gone_and_it_is_said_what_takes_their_place(
 ) -> None:
     said = refusal(tmp_path, *flags, **settings)
     assert said.startswith(
-        "lipsync: workers is gone: run several instances behind a gateway (docs/deploy.md)"
+        "lipsync: workers was removed: run several instances behind a gateway (docs/deploy.md)"
     )

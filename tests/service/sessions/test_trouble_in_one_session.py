@@ -125,7 +125,7 @@ async def test_a_message_that_cannot_be_handled_leaves_the_connection_to_the_oth
         if message["type"] == "error"
     ]
     foreseen = isinstance(fault, ChannelClosedError)
-    assert told == ([] if foreseen else [("unlucky", "VIDEO_GENERATION_FAILED", False)])
+    assert told == ([] if foreseen else [("unlucky", "INTERNAL", False)])
     assert [record.levelname for record in caplog.records if record.exc_info] == (
         [] if foreseen else ["ERROR"]
     )

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.core.config import ConfigError, ServiceConfig
-from orchestrator.core.config_loading import load_config, printed
-from orchestrator.core.types import LipSyncModel
+from orchestrator.core.config_loading import named_settings, printed
+from orchestrator.core.types import SHIPPED_MODELS, LipSyncModel
+
+
+def load_config(
+    flags: dict[str, Any], environment: dict[str, str], file: Path | None
+) -> ServiceConfig:
+    return ServiceConfig(**named_settings(flags, environment, file))
 
 
 def test_the_defaults_are_the_specifications() -> None:
@@ -70,7 +77,7 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
         (
             {},
             {"LIPSYNC_AUTH_TOKENS": "secret-without-user"},
-            "auth_tokens cannot be what was given",
+            "auth_tokens cannot be the given value",
         ),
         (
             {"triton_url": "nonsense"},
@@ -134,6 +141,16 @@ def test_a_value_of_another_kind_or_beyond_its_range_is_refused_by_its_key(
         load_config({}, {}, file)
 
 
+@pytest.mark.parametrize("text", ["9000", " 9000 ", "9_000", "9e3", "9000.0"])
+def test_a_whole_number_is_read_from_every_form_of_it(text: str) -> None:
+    assert load_config({}, {"LIPSYNC_PORT": text}, None).port == 9000
+
+
+@pytest.mark.parametrize("text", ["true", "TRUE", "1"])
+def test_a_switch_is_read_from_words_and_digits(text: str) -> None:
+    assert load_config({}, {"LIPSYNC_INSECURE": text}, None).insecure is True
+
+
 def test_every_number_has_a_range() -> None:
     numbers = [
         entry
@@ -176,8 +193,8 @@ def test_what_is_no_origin_is_refused(written: str) -> None:
         ('[tokens]\n"SECRET" = "ann"', "table 'tokens'; did you mean 'auth_tokens'"),
         ('[auth]\n"SECRET" = "ann"', "key in .auth."),
         ('auth_jwt_kee = "SECRET"', "did you mean 'auth_jwt_key'"),
-        ('[auth.tokens]\n"SECRET" = ["ann"]', "auth_tokens cannot be what was given"),
-        ('[auth.tokens]\n"SECRET" = ""', "auth_tokens cannot be what was given"),
+        ('[auth.tokens]\n"SECRET" = ["ann"]', "auth_tokens cannot be the given value"),
+        ('[auth.tokens]\n"SECRET" = ""', "auth_tokens cannot be the given value"),
         ('[host]\n"SECRET" = "ann"', "host cannot be a table"),
     ],
 )
@@ -236,12 +253,12 @@ def test_insecure_opens_other_addresses() -> None:
 
 def test_the_last_resort_is_served_whatever_models_says() -> None:
     config = load_config({"models": "wav2lip,tpsm"}, {}, None)
-    assert [model.value for model in LipSyncModel if config.serves(model)] == [
+    assert [model.value for model in SHIPPED_MODELS if config.serves(model)] == [
         "tpsm",
         "wav2lip",
         "static",
     ]
-    assert all(ServiceConfig().serves(model) for model in LipSyncModel)
+    assert all(ServiceConfig().serves(model) for model in SHIPPED_MODELS)
 
 
 def test_tables_of_the_file_are_prefixes_of_keys(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_client_may_send_the_example(text: str) -> None:
 
 @pytest.mark.parametrize("text", FROM_SERVER, ids=lambda text: json.loads(text)["type"])
 def test_the_server_says_exactly_the_example(text: str) -> None:
-    message = msgspec.json.decode(text, type=protocol.ServerMessage)
+    message = msgspec.json.decode(text, type=protocol.ServerMessage, dec_hook=protocol.record_value)
     assert json.loads(protocol.dump(message)) == json.loads(text)
 
 

@@ -283,7 +283,6 @@ async def test_preloading_reports_whose_face_is_there(store: CountingStore) -> N
     await made.put(store, "ann", "f", made.package(128))
     await service.activate("ann", "f")
     assert await service.preload_for_users(["ann", "bob"]) == ("ann",)
-    await service.preload("ann")
 
 
 async def test_a_folder_listing_is_what_other_software_wrote(

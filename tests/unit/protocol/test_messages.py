@@ -139,6 +139,39 @@ def test_a_model_that_nobody_knows_is_refused_with_those_that_can_be_named() -> 
         protocol.parse('{"type": "switch_model", "sessionId": "s", "model": "bogus"}')
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("sessionId", 7, "must be 1 to 128 characters"),
+        ("audioChunk", [], "must be an object"),
+        ("audioChunk.data", 5, "must be text"),
+        ("audioChunk.format", 5, "must be one of pcm, wav, opus"),
+        ("audioChunk.sequenceNumber", 1.5, "must be a whole number"),
+        ("config.enableInterpolation", 1, "must be true or false"),
+        ("config.resolution", {"width": 256}, "is required but missing"),
+        ("config.targetFps", "fast", "must be a number"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_with_the_kind_to_send(
+    path: str, value: Any, sentence: str
+) -> None:
+    with pytest.raises(LipSyncError, match=rf"^{path}[.a-z]*: {sentence}"):
+        parse_audio(changed(path, value))
+
+
+def test_a_number_out_of_range_is_refused_with_its_range() -> None:
+    text = '{"type": "client_report", "sessionId": "s", "packetLossPercent": 101}'
+    with pytest.raises(LipSyncError, match=r"^packetLossPercent: must be a number from 0 to 100$"):
+        protocol.parse(text)
+
+
+def test_a_model_that_an_adapter_adds_can_be_named() -> None:
+    glow = LipSyncModel.own("glow")
+    message = protocol.parse('{"type": "switch_model", "sessionId": "s", "model": "glow"}')
+    assert isinstance(message, protocol.SwitchModel)
+    assert message.model is glow
+
+
 def test_a_bad_id_is_explained_in_words() -> None:
     with pytest.raises(LipSyncError, match="faceModelId: must be 1 to 128 characters"):
         parse_audio(changed("faceModelId", "a/b"))

@@ -403,7 +403,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(
         assert not line.hung_up
         assert line.told_to == ["unlucky"]
         assert (line.told[0].code, line.told[0].recoverable) == (
-            LipSyncErrorCode.VIDEO_GENERATION_FAILED,
+            LipSyncErrorCode.INTERNAL,
             False,
         )
         assert exchange.board.find("unlucky", "user-1") is None

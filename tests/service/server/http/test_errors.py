@@ -165,7 +165,7 @@ async def test_a_body_that_does_not_come_gives_its_place_to_others(
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [
-        (ZeroDivisionError("secret"), 500, "VIDEO_GENERATION_FAILED"),
+        (ZeroDivisionError("secret"), 500, "INTERNAL"),
         (OSError("secret"), 503, "MODEL_LOAD_FAILED"),
     ],
     ids=["unforeseen", "of the disk"],

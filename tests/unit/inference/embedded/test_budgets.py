@@ -60,7 +60,7 @@ def test_this_machine_has_some_memory_free() -> None:
 def test_a_container_has_no_more_than_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgets, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(budgets, "CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("900000\n")
     (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 300000\n")
