@@ -169,7 +169,7 @@ async def answered(inference: TritonInference, repository: Repository) -> bool:
         try:
             if not await inference.ready(model):
                 return False
-            await inference.infer(model, self_test.question(), deadline=time.monotonic() + 1)
+            await inference.infer(model, self_test.make_inputs(), deadline=time.monotonic() + 1)
         except LipSyncError:
             return False
     return True

@@ -124,7 +124,7 @@ class AudioStream:
             made = self._rows[spec] = FeatureRows(spec, self._samples.first)
         made.extend(self._samples)
         if begin < made.first and self._samples.first > -SILENCE_SAMPLES:
-            raise ValueError(f"row {begin} was let go; {made.first} is the oldest kept")
+            raise ValueError(f"row {begin} was dropped; {made.first} is the oldest kept")
         return made.window(begin, end)
 
     def fingerprint(self, until_sample: int) -> bytes | None:

@@ -49,7 +49,7 @@ class BackgroundLoader:
         self._ready_at_s: dict[str, float] = {}
         self._wake = asyncio.Event()
 
-    def take(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
+    def schedule(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
         """Queue these models for loading in this order, now or after a delay."""
         self._due_s |= dict.fromkeys(models, asyncio.get_running_loop().time() + after_s)
         self._wake.set()

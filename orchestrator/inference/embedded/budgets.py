@@ -43,9 +43,9 @@ RESERVED_BYTES: Final = 512 << 20
 """Memory that stays free for the sessions."""
 
 
-def answer_s(answering_s: float) -> float:
-    """Time limit in seconds for a self test; `answering_s` is the CPU time of one answer."""
-    return ANSWER_S + CPU_TIME_FACTOR * answering_s
+def answer_s(answer_cpu_s: float) -> float:
+    """Time limit in seconds for a self test; `answer_cpu_s` is the CPU time of one answer."""
+    return ANSWER_S + CPU_TIME_FACTOR * answer_cpu_s
 
 
 def load_s(contract: ModelContract, cost_s: float) -> float:
@@ -56,7 +56,7 @@ def load_s(contract: ModelContract, cost_s: float) -> float:
     return LOAD_S + reading_s(contract) + CPU_TIME_FACTOR * cost_s
 
 
-def run_s(contract: ModelContract) -> float:
+def measurement_s(contract: ModelContract) -> float:
     """Time limit in seconds for measuring the expected answer."""
     return MEASUREMENT_S + CPU_TIME_FACTOR * reading_s(contract)
 
@@ -73,9 +73,9 @@ def free_bytes() -> int:
     return int(min(free, free_bytes_of_cgroup(CGROUP)))
 
 
-def patience_s(contract: ModelContract) -> float:
+def start_allowance_s(contract: ModelContract) -> float:
     """Time in seconds that a model loaded with the server's start may add to it."""
-    return 0.0 if not contract.present or is_small(contract) else run_s(contract)
+    return 0.0 if not contract.present or is_small(contract) else measurement_s(contract)
 
 
 def is_small(contract: ModelContract) -> bool:

@@ -127,16 +127,19 @@ class ControlClient:
         request: Any = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         await self._stub.RepositoryModelUnload(request, timeout=UNLOAD_TIMEOUT_S)
 
-    async def ask(self, contract: ModelContract, self_test: SelfTest) -> Failure | None:
+    async def run_self_test(self, contract: ModelContract, self_test: SelfTest) -> Failure | None:
         """Run the self test on every instance; return the first failure, or None."""
-        deadline = asyncio.get_running_loop().time() + answer_s(self_test.answering_s)
-        inputs = self_test.question()
+        deadline = asyncio.get_running_loop().time() + answer_s(self_test.answer_cpu_s)
+        inputs = self_test.make_inputs()
         failures = await asyncio.gather(
-            *(self._ask(contract, self_test, inputs, deadline) for _ in range(contract.instances))
+            *(
+                self._test_instance(contract, self_test, inputs, deadline)
+                for _ in range(contract.instances)
+            )
         )
         return next(filter(None, failures), None)
 
-    async def _ask(
+    async def _test_instance(
         self, contract: ModelContract, self_test: SelfTest, inputs: Tensors, deadline: float
     ) -> Failure | None:
         try:

@@ -16,7 +16,7 @@ from orchestrator.inference.embedded.budgets import (
     is_small,
     load_s,
     needed_bytes,
-    patience_s,
+    start_allowance_s,
 )
 from orchestrator.inference.embedded.control_client import ControlClient, Failure
 from orchestrator.inference.embedded.self_test import PROGRAM_TESTS, SelfTest, self_test_of
@@ -123,12 +123,12 @@ class Readiness:
     def cost_s(self, model: str) -> float:
         """CPU time in seconds of opening the model and one answer; 0 where unknown."""
         self_test = self._self_test(model)
-        return 0.0 if self_test is None else self_test.opening_s + self_test.answering_s
+        return 0.0 if self_test is None else self_test.opening_cpu_s + self_test.answer_cpu_s
 
     def is_heavy(self, model: str) -> bool:
         """True if one answer occupies a core so long that other models need protection from it."""
         self_test = self._self_test(model)
-        return self_test is not None and self_test.answering_s > HEAVY_CPU_S
+        return self_test is not None and self_test.answer_cpu_s > HEAVY_CPU_S
 
     def lacks_memory(self, model: str) -> str:
         """Reason why loading the model would endanger running models, else an empty string."""
@@ -140,9 +140,11 @@ class Readiness:
             "fewer models with --models"
         )
 
-    def patience_s(self, models: Iterable[str]) -> float:
+    def start_allowance_s(self, models: Iterable[str]) -> float:
         """Time in seconds that these models may add to the server's start."""
-        return sum(patience_s(self.contract(model)) for model in models if not self.absent(model))
+        return sum(
+            start_allowance_s(self.contract(model)) for model in models if not self.absent(model)
+        )
 
     async def load(self, control: ControlClient, model: str) -> str:
         """Load the model unless it is loaded; return the reason of a failure, else empty."""
@@ -155,7 +157,7 @@ class Readiness:
         return (
             None
             if contract is None or self_test is None
-            else await control.ask(contract, self_test)
+            else await control.run_self_test(contract, self_test)
         )
 
     async def make_ready(self, control: ControlClient, model: str) -> str:

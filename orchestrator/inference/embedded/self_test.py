@@ -66,11 +66,11 @@ def _kept(output: NDArray[Any]) -> NDArray[Any]:
 class SelfTest:
     """One request and its expected outputs."""
 
-    question: Callable[[], Tensors]
+    make_inputs: Callable[[], Tensors]
     """Makes the request's inputs: large ones are not worth keeping."""
     expected: Mapping[str, ExpectedOutput]
-    opening_s: float = 0.0
-    answering_s: float = 0.0
+    opening_cpu_s: float = 0.0
+    answer_cpu_s: float = 0.0
     """CPU time of the measured answer."""
 
     def passed(self, outputs: Tensors) -> bool:
@@ -92,14 +92,14 @@ def self_test_of(contract: ModelContract) -> SelfTest | None:
     began = time.thread_time()
     model = open_model(contract)
     opened = time.thread_time()
-    outputs = model.run(question(contract))
+    outputs = model.run(rising_inputs(contract))
     expected = {name: ExpectedOutput.of(output) for name, output in outputs.items()}
     return SelfTest(
-        lambda: question(contract), expected, opened - began, time.thread_time() - opened
+        lambda: rising_inputs(contract), expected, opened - began, time.thread_time() - opened
     )
 
 
-def question(contract: ModelContract) -> Tensors:
+def rising_inputs(contract: ModelContract) -> Tensors:
     """One item of rising numbers: zeros would hide inputs that arrive shifted or empty."""
     return {tensor.name: _ramp(tensor) for tensor in contract.inputs if not tensor.optional}
 
@@ -136,7 +136,7 @@ def _tpsm_speech(contract: ModelContract) -> SelfTest:
     )
     face = np.frombuffer(CARD_FACE, np.uint8)[None]
     return SelfTest(
-        lambda: {**question(contract), "moments": moments, "face": face},
+        lambda: {**rising_inputs(contract), "moments": moments, "face": face},
         {"frames": ExpectedOutput.of(frames[None])},
     )
 

@@ -17,11 +17,11 @@ import numpy as np
 from orchestrator.core.child_process import run_module
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded.budgets import run_s
+from orchestrator.inference.embedded.budgets import measurement_s
 from orchestrator.inference.embedded.self_test import (
     ExpectedOutput,
     SelfTest,
-    question,
+    rising_inputs,
     self_test_of,
 )
 from orchestrator.inference.model_contract import ModelContract, read_model
@@ -44,11 +44,14 @@ async def measure_apart(contract: ModelContract) -> SelfTest:
     ]
     try:
         finished = await run_module(
-            __name__, str(contract.folder.absolute()), launcher=launcher, timeout_s=run_s(contract)
+            __name__,
+            str(contract.folder.absolute()),
+            launcher=launcher,
+            timeout_s=measurement_s(contract),
         )
     except TimeoutError:
         raise _failed(
-            contract, f"it did not answer a single request within {run_s(contract):.0f} s"
+            contract, f"it did not answer a single request within {measurement_s(contract):.0f} s"
         ) from None
     if finished.status:
         ended = f"it ended with code {finished.status}; is there enough memory?"
@@ -70,11 +73,11 @@ def _read(contract: ModelContract, answer: bytes) -> SelfTest:
             )
             for each in contract.outputs
         }
-        return SelfTest(lambda: question(contract), expected, *map(float, arrays["costs_s"]))
+        return SelfTest(lambda: rising_inputs(contract), expected, *map(float, arrays["costs_s"]))
 
 
 def _write(self_test: SelfTest) -> bytes:
-    arrays = {"costs_s": np.array([self_test.opening_s, self_test.answering_s])}
+    arrays = {"costs_s": np.array([self_test.opening_cpu_s, self_test.answer_cpu_s])}
     for name, known in self_test.expected.items():
         arrays |= {f"shape {name}": np.array(known.shape, np.int64), f"values {name}": known.values}
     buffer = io.BytesIO()

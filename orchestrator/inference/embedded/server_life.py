@@ -57,7 +57,8 @@ class ServerLife:
         readiness, control = self._readiness, self._control
         present = [model for model in self._models if not readiness.absent(model)]
         await asyncio.gather(
-            control.wait_until_up(readiness.patience_s(present)), *map(readiness.measure, present)
+            control.wait_until_up(readiness.start_allowance_s(present)),
+            *map(readiness.measure, present),
         )
         await asyncio.gather(*(readiness.make_ready(control, model) for model in self._models))
         for model in self._models:
@@ -73,8 +74,8 @@ class ServerLife:
     async def serve(self, later: Sequence[str]) -> None:
         """Load the models of `later` and heal faults; never returns, raises what ends this life."""
         failed = [model for model in self._models if self._readiness.reasons[model]]
-        self._loader.take(later)
-        self._loader.take(failed, after_s=RETRIES.first_s)
+        self._loader.schedule(later)
+        self._loader.schedule(failed, after_s=RETRIES.first_s)
         loading = asyncio.create_task(self._loader.run(), name="load models")
         try:
             await self._healer.run()

@@ -131,7 +131,7 @@ class EmbeddedTriton:
         return self._process.stubs()
 
     def memory_mb(self) -> dict[str, float]:
-        """What the backend processes of each model hold."""
+        """Private memory of each model's backend processes in MiB."""
         return memory_mb(self.stubs())
 
     def report_failure(self, model: str, error: InferenceError) -> None:
@@ -152,7 +152,7 @@ class EmbeddedTriton:
         self._task = asyncio.create_task(self._supervise(), name="supervise triton")
         try:
             async with asyncio.timeout(
-                FIRST_START_TIMEOUT_S + self._readiness.patience_s(self._first)
+                FIRST_START_TIMEOUT_S + self._readiness.start_allowance_s(self._first)
             ):
                 await self._first_start.wait()
             if self._never:

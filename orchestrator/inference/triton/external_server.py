@@ -41,7 +41,7 @@ class ExternalServer:
         self.metrics_url = f"http://{joined(split_url(url)[0], str(METRICS_PORT))}/metrics"
         self._models = tuple(repository.models)
         self._ready: frozenset[str] = frozenset()
-        self._told: tuple[frozenset[str], bool] | None = None
+        self._logged: tuple[frozenset[str], bool] | None = None
         """Last logged state: the ready models, and whether the server was unreachable."""
         self._look_now = asyncio.Event()
         self._channel: Any = None
@@ -105,15 +105,15 @@ class ExternalServer:
             self._ready,
             frozenset(model for model, fault in faults.items() if fault is None),
         )
-        self._tell(before - self._ready, [fault for fault in faults.values() if fault])
+        self._log_changes(before - self._ready, [fault for fault in faults.values() if fault])
 
-    def _tell(self, lost: Collection[str], faults: Sequence[str]) -> None:
+    def _log_changes(self, lost: Collection[str], faults: Sequence[str]) -> None:
         """Log changes only: a server that stays away is polled every second and logged once."""
         silent = bool(faults) and len(faults) == len(self._models)
         state = (self._ready, silent)
-        if state == self._told:
+        if state == self._logged:
             return
-        self._told = state
+        self._logged = state
         named = ", ".join(sorted(self._ready))
         if lost:
             why = f" ({faults[0]})" if faults else ""

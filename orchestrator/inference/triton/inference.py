@@ -167,7 +167,7 @@ class TritonInference:
             now = asyncio.get_running_loop().time()
             until = now + FIRST_SERVER_SHARE * (deadline - now) if others else deadline
             try:
-                async with self._links.asking(model, server) as connection:
+                async with self._links.connection_of(model, server) as connection:
                     return await connection.infer(contract, inputs, batch, until)
             except NotCached:
                 self._without_maps |= dict.fromkeys((model, *contract.steps), server)
@@ -185,7 +185,7 @@ class TritonInference:
 
         async def ask(server: Server) -> bool:
             try:
-                async with self._links.asking(model, server) as connection:
+                async with self._links.connection_of(model, server) as connection:
                     await connection.infer(contract, inputs, batch, deadline)
             except InferenceError as error:
                 logger.warning(

@@ -39,7 +39,7 @@ class Link:
     life: int
     busy: int = 0
     """Requests in flight."""
-    last_asked: dict[str, int] = field(default_factory=dict)
+    last_request: dict[str, int] = field(default_factory=dict)
     """Number of the last request by model, in the order of all requests."""
 
 
@@ -51,7 +51,7 @@ class Links:
         self._links: dict[Reachable, Link] = {}
         self._retired: set[Link] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._asked = 0
+        self._requests = 0
 
     def next_of(self, model: str, servers: Sequence[ServerT]) -> ServerT:
         """Pick the server that has waited longest for a request of `model`.
@@ -63,18 +63,18 @@ class Links:
         links = [(server, self._links.get(server)) for server in servers]
         most = MAX_EXTRA_REQUESTS + min(0 if link is None else link.busy for _, link in links)
         among = [
-            (0 if link is None else link.last_asked.get(model, 0), server)
+            (0 if link is None else link.last_request.get(model, 0), server)
             for server, link in links
             if link is None or link.busy <= most
         ]
         return min(among, key=lambda each: each[0])[1]
 
     @asynccontextmanager
-    async def asking(self, model: str, server: Reachable) -> AsyncIterator[Connection]:
+    async def connection_of(self, model: str, server: Reachable) -> AsyncIterator[Connection]:
         """The server's connection for the duration of one request."""
         link = await self._link(server)
-        self._asked += 1
-        link.last_asked[model] = self._asked
+        self._requests += 1
+        link.last_request[model] = self._requests
         link.busy += 1
         try:
             yield link.connection

@@ -50,21 +50,21 @@ class TritonWatch:
         self,
         inference: Accountable,
         urls: Sequence[str],
-        tell: Callable[[TritonFigures], None],
+        publish: Callable[[TritonFigures], None],
         resolve: Resolve = addresses_of,
     ) -> None:
         """Configure the reads.
 
         `urls` replace those that the inference knows, if there are any; every address of a name in
-        them is a server. `tell` receives the figures of each read.
+        them is a server. `publish` receives the figures of each read.
         """
         self._inference = inference
         self._urls = tuple(urls)
-        self._tell = tell
+        self._publish = publish
         self._resolve = resolve
         self._before: dict[str, ServerMetrics] = {}
         self._silent: set[str] = set()
-        self._asked: frozenset[str] = frozenset()
+        self._known_pages: frozenset[str] = frozenset()
 
     async def run(self, interval_s: float) -> None:
         """Read at intervals until cancelled; raises nothing else."""
@@ -88,16 +88,18 @@ class TritonWatch:
         memory_mb = await asyncio.to_thread(self._inference.memory_mb)
         figures = figures_of(self._before, now, memory_mb)
         self._before = {
-            url: metrics for url, metrics in {**self._before, **now}.items() if url in self._asked
+            url: metrics
+            for url, metrics in {**self._before, **now}.items()
+            if url in self._known_pages
         }
         if now or memory_mb:
-            self._tell(figures)
+            self._publish(figures)
 
     async def _read_all(self, http: aiohttp.ClientSession) -> dict[str, ServerMetrics]:
         """Metrics of every server that answers, by its address."""
         pages = await self._pages()
-        self._asked = frozenset(pages)
-        self._silent &= self._asked
+        self._known_pages = frozenset(pages)
+        self._silent &= self._known_pages
         metrics_by_url = await asyncio.gather(
             *(self._read(http, url, host) for url, host in pages.items())
         )

@@ -24,7 +24,7 @@ class SpokenRows:
     """Consecutive rows of a turn; a new object for each chunk."""
 
     first: int
-    heard: NDArray[np.float32]
+    predicted: NDArray[np.float32]
     """`[n, 64]`: the network's expression, in silence the last one before it."""
     shown: NDArray[np.float32]
     """`[n]`, 0..1: its share in the face."""
@@ -32,7 +32,7 @@ class SpokenRows:
     @property
     def end(self) -> int:
         """One past the last row."""
-        return self.first + len(self.heard)
+        return self.first + len(self.predicted)
 
     def expressions(self, rows: NDArray[np.int64], own: NDArray[np.float32]) -> NDArray[np.float32]:
         """Expressions `[len(rows), 64]` between the photo's `own` and the network's.
@@ -40,13 +40,13 @@ class SpokenRows:
         Without blinks.
         """
         at = rows - self.first
-        mixed: NDArray[np.float32] = own + self.shown[at, None] * (self.heard[at] - own)
+        mixed: NDArray[np.float32] = own + self.shown[at, None] * (self.predicted[at] - own)
         return mixed
 
     def since(self, row: int) -> SpokenRows:
         """The rows from `row` on."""
         keep = max(0, row - self.first)
-        return SpokenRows(self.first + keep, self.heard[keep:].copy(), self.shown[keep:].copy())
+        return SpokenRows(self.first + keep, self.predicted[keep:].copy(), self.shown[keep:].copy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +89,10 @@ def joined(
 
     A turn may begin within a word.
     """
-    heard = np.empty((len(new.rows), EXPRESSION), np.float32)
+    predicted = np.empty((len(new.rows), EXPRESSION), np.float32)
     shown = np.empty(len(new.rows), np.float32)
     answer = iter(answers)
-    last, share = (own, -1.0) if known is None else (known.heard[-1], float(known.shown[-1]))
+    last, share = (own, -1.0) if known is None else (known.predicted[-1], float(known.shown[-1]))
     for index, sounding in enumerate(new.sounding.tolist()):
         last = next(answer) if sounding else last
         share = (
@@ -100,9 +100,11 @@ def joined(
             if share < 0.0
             else min(max(share + (1.0 if sounding else -1.0) / RAMP_ROWS, 0.0), 1.0)
         )
-        heard[index], shown[index] = last, share
+        predicted[index], shown[index] = last, share
     if known is None:
-        return SpokenRows(int(new.rows[0]), heard, shown)
+        return SpokenRows(int(new.rows[0]), predicted, shown)
     return SpokenRows(
-        known.first, np.concatenate((known.heard, heard)), np.concatenate((known.shown, shown))
+        known.first,
+        np.concatenate((known.predicted, predicted)),
+        np.concatenate((known.shown, shown)),
     )

@@ -24,7 +24,7 @@ Upstream has 10 pixels under a face of some 170.
 """
 
 FADE_IN: Final = (0.44, 0.58)
-"""Where the patch begins to show and where it covers, in box heights from above.
+"""Start and end of the fade-in of the patch, in box heights from above.
 
 From mid nose to above the upper lip.
 """

@@ -57,7 +57,7 @@ async def test_every_shipped_model_passes_its_self_test(repository: Repository, 
     self_test = self_test_of(repository.models[model])
     assert self_test is not None
     async with LocalInference(repository) as inference:
-        outputs = await inference.infer(model, self_test.question(), deadline=soon())
+        outputs = await inference.infer(model, self_test.make_inputs(), deadline=soon())
     assert self_test.passed(outputs)
     assert not self_test.passed({name: value + 1 for name, value in outputs.items()})
     assert not self_test.passed({name: value[:0] for name, value in outputs.items()})
@@ -91,7 +91,7 @@ async def test_an_ensemble_is_for_servers(tmp_path: Path, repository: Repository
     async with LocalInference(read_repository(tmp_path)) as inference:
         assert not await inference.ready("tpsm_speech")
         with pytest.raises(NotServed):
-            await inference.infer("tpsm_speech", self_test.question(), deadline=soon())
+            await inference.infer("tpsm_speech", self_test.make_inputs(), deadline=soon())
 
 
 async def test_a_broken_contract_is_a_failed_generation(repository: Repository) -> None:
@@ -107,9 +107,9 @@ async def test_a_deadline_ends_the_wait(repository: Repository) -> None:
     inference: Inference = LocalInference(repository)
     x = {"x": np.ones((1, 1), np.float32)}
     await inference.infer("sleeper", x, deadline=soon())
-    for patience_s in (-1.0, 0.01):
+    for start_allowance_s in (-1.0, 0.01):
         with pytest.raises(InferenceError) as raised:
-            await inference.infer("sleeper", x, deadline=time.monotonic() + patience_s)
+            await inference.infer("sleeper", x, deadline=time.monotonic() + start_allowance_s)
         assert raised.value.code is LipSyncErrorCode.TIMEOUT
 
 
