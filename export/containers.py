@@ -157,9 +157,8 @@ def _zip(path: Path) -> tuple[str, dict[Any, Any]]:
 def _torchscript(path: Path) -> dict[Any, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # outdated for new models, but published ones have this format
+            # outdated for new models, but published ones have this format
+            warnings.simplefilter("ignore", DeprecationWarning)
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
     except RuntimeError as error:
         raise WrongCheckpointError(

@@ -72,8 +72,7 @@ def engine_runner(plan: Path) -> Iterator[Runner]:
     with trt.TrtRunner(engine) as runner:
 
         def run(rows: dict[str, Any]) -> dict[str, Any]:
-            return {
-                name: array.copy() for name, array in runner.infer(rows).items()
-            }  # the next call overwrites its buffers
+            # the next call overwrites its buffers
+            return {name: array.copy() for name, array in runner.infer(rows).items()}
 
         yield run

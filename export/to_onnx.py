@@ -31,9 +31,8 @@ def write_onnx(
     """
     example = spec.rows(TRACED_BATCH, halved=True)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracer warns of every shape it takes for constant; parity is checked afterwards
+        # the tracer warns of every shape it takes for constant; parity is checked afterwards
+        warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             spec.module.eval(),

@@ -114,9 +114,8 @@ class Espeak:
         return 0
 
     def _utterance(self, voice: str, language: str, rate_wpm: int) -> Utterance | None:
-        self._starts = [
-            (sample, symbol) for sample, symbol in self._starts if "(" not in symbol
-        ]  # "(en)": a change of language
+        # "(en)": a change of language
+        self._starts = [(sample, symbol) for sample, symbol in self._starts if "(" not in symbol]
         if not self._blocks or len(self._starts) < 3:
             return None
         wave = np.concatenate(self._blocks).astype(np.float32) / 32768.0

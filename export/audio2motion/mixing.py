@@ -64,9 +64,8 @@ class Mixer:
             [t.mouth.astype(np.float16) for _, targets in loaded for t in targets]
         )
         self._viseme = np.concatenate([t.viseme for _, targets in loaded for t in targets])
-        kinds = (
-            NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]
-        )  # crowds are made of espeak voices
+        # crowds are made of espeak voices
+        kinds = NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]
         self._noise = [
             np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)])
             for kind in kinds

@@ -157,9 +157,8 @@ def _container(file: BinaryIO) -> str:
         if data[offset : offset + len(magic)] == magic:
             return name
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        return (
-            "aac" if data[1] & 0x06 == 0 else "mp3"
-        )  # an ADTS header has layer 0, an MPEG header has not
+        # an ADTS header has layer 0, an MPEG header has not
+        return "aac" if data[1] & 0x06 == 0 else "mp3"
     raise _bad("the file is not WAV, MP3, FLAC, Ogg, M4A, AAC, AIFF or WebM")
 
 

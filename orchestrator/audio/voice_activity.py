@@ -61,9 +61,8 @@ class LevelHistory:
         if begin >= end:
             return True
         loudest = float(self._levels.rows(begin, end).max())
-        if (
-            loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB
-        ):  # true in most cases, and far cheaper than a quantile
+        # true in most cases, and far cheaper than a quantile
+        if loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB:
             return loudest < ALWAYS_SILENT_DB
         return loudest < self._noise_floor_db(end) + NOISE_MARGIN_DB
 

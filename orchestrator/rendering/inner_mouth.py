@@ -52,9 +52,8 @@ def inner_mouth(
     softness = 1.2 / (shape.frame.unit * shape.scale)
     cavity = _bytes(_cavity(x, y) * light)
     white = _whiteness(photo) * _between_lips(shape, local, 1e-3)
-    if (
-        shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum()
-    ):  # a photographed throat would hide the drawn one
+    # a photographed throat would hide the drawn one
+    if shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum():
         teeth = TEETH * light
         return InnerMouth(
             cavity,

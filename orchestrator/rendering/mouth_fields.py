@@ -84,9 +84,8 @@ def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
-    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[
-        :, None, None
-    ]  # all but `rest`, which has to close the corners too
+    # all but `rest`, which has to close the corners too
+    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[:, None, None]
     fields: NDArray[np.float64] = np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
     return fields
 

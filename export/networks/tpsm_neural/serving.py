@@ -105,7 +105,6 @@ def _to_bytes(picture: Tensor, frames: int) -> Tensor:
 
 def _repeat(values: Tensor, frames: int) -> Tensor:
     """`[B, ...]` -> `[B * frames, ...]`, each item `frames` times in a row."""
-    rest = [
-        int(size) for size in values.shape[1:]
-    ]  # plain numbers while tracing too, so that the graph knows its shapes
+    # plain numbers while tracing too, so that the graph knows its shapes
+    rest = [int(size) for size in values.shape[1:]]
     return values[:, None].expand(-1, frames, *rest).reshape(-1, *rest)

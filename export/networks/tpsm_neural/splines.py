@@ -41,10 +41,11 @@ class Splines(NamedTuple):
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """(x, y) of every pixel, `[height, width, 2]`, on the device and in the dtype of `like`."""
+    # plain numbers while tracing too: the grid is then a constant of the graph
     height, width = (
         int(height),
         int(width),
-    )  # plain numbers while tracing too: the grid is then a constant of the graph
+    )
     x = 2 * torch.arange(width, dtype=like.dtype, device=like.device) / (width - 1) - 1
     y = 2 * torch.arange(height, dtype=like.dtype, device=like.device) / (height - 1) - 1
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)

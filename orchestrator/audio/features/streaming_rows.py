@@ -71,9 +71,8 @@ def behind_samples(spec: FeatureSpec) -> int:
     """Samples before sample `i * hop_length` that row i depends on."""
     if not isinstance(spec, MelSpec):
         return 0
-    return spec.reach_samples + (
-        1 if spec.scale is MelScale.DECIBEL else 0
-    )  # pre-emphasis looks one sample back
+    # pre-emphasis looks one sample back
+    return spec.reach_samples + (1 if spec.scale is MelScale.DECIBEL else 0)
 
 
 def silence_value(spec: FeatureSpec) -> float:

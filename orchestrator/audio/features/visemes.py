@@ -62,9 +62,10 @@ class PhonemeDetector:
                 raise FileNotFoundError(
                     f"{contract.file} is missing; make it with: python -m export audio2motion"
                 )
+            # imports ONNX Runtime, which sessions do without
             from orchestrator.inference.local.inference import (
                 open_model,
-            )  # imports ONNX Runtime, which sessions do without
+            )
 
             self._model = open_model(contract)
         windows = mel_windows(mel, floor)

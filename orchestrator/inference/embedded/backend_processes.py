@@ -69,9 +69,8 @@ def cpu_ticks(stubs: Iterable[Stub]) -> int:
     for stub in stubs:
         with contextlib.suppress(OSError, IndexError):
             fields = Path(f"/proc/{stub.pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(
-                fields[12]
-            )  # utime and stime; fields are counted from the state on
+            # utime and stime; fields are counted from the state on
+            ticks += int(fields[11]) + int(fields[12])
     return ticks
 
 

@@ -102,9 +102,8 @@ def parse_metrics(text: str) -> ServerMetrics:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             counter = COUNTERS.get(sample.name)
-            if (
-                counter is not None and "model" in sample.labels
-            ):  # one sample for each version, and for each reason of failure
+            # one sample for each version, and for each reason of failure
+            if counter is not None and "model" in sample.labels:
                 counts = metrics.models.setdefault(sample.labels["model"], Counts())
                 setattr(counts, counter, getattr(counts, counter) + sample.value)
             elif sample.name.startswith("nv_gpu_"):
@@ -133,9 +132,8 @@ def figures_of(
     """Figures from two reads of several servers, each by its address."""
     spent: dict[str, list[Counts]] = {}
     for url, metrics in now.items():
-        earlier = (
-            before[url].models if url in before else metrics.models
-        )  # nothing is known of the time before the first read
+        # nothing is known of the time before the first read
+        earlier = before[url].models if url in before else metrics.models
         for model, counts in metrics.models.items():
             spent.setdefault(model, []).append(counts.since(earlier.get(model, Counts())))
     gpus = {

@@ -117,9 +117,8 @@ class SharedMemory:
             return
         key = f"{self._prefix}{uuid.uuid4().hex[:12]}"
         try:
-            ring = await asyncio.to_thread(
-                SlotRing, key, SLOTS_BY_BYTES[slot_bytes], slot_bytes
-            )  # zeroing it takes a while
+            # zeroing it takes a while
+            ring = await asyncio.to_thread(SlotRing, key, SLOTS_BY_BYTES[slot_bytes], slot_bytes)
         except OSError as error:
             self._wanted.discard(slot_bytes)
             logger.warning(

@@ -164,9 +164,8 @@ def _agreed(pitches: Array) -> Array:
     has[[0, -1]] = False
     edges = np.diff(has.astype(np.int8), axis=0).T
     step, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[
-        1
-    ]  # a stretch's beginning and end are equally many in the order of steps
+    # a stretch's beginning and end are equally many in the order of steps
+    end = np.nonzero(edges == -1)[1]
     wide = end - begin >= MIN_BANDS
     step, begin, end = step[wide], begin[wide] + 1, end[wide] + 1
     totals = np.concatenate([np.zeros((1, pitches.shape[1])), np.cumsum(pitches, axis=0)])

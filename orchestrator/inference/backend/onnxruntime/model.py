@@ -71,9 +71,8 @@ class TritonPythonModel:
         }
 
     def _answers(self, feeds: list[dict[str, Any]]) -> list[Any]:
-        if (
-            len(feeds) == 1
-        ):  # most are single, and joining and splitting costs a fifth of a small network's time
+        # most are single, and joining and splitting costs a fifth of a small network's time
+        if len(feeds) == 1:
             return [_response(self._outputs, self._run(feeds[0]))]
         batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         results = self._run(batch)
