@@ -58,8 +58,8 @@ def _check(contract: ModelContract) -> bool:
     problems = list(_problems(contract, model))
     counts = Counter(node.op_type for node in model.graph.node)
     print(
-        f"{contract.name}: {len(counts)} operators in {sum(counts.values())} nodes, "
-        f"{'; '.join(problems) or 'ok'}",
+        f"{contract.name}: "
+        f"{len(counts)} operators in {sum(counts.values())} nodes, {'; '.join(problems) or 'ok'}",
         flush=True,
     )
     return not problems
@@ -100,6 +100,6 @@ def profile_problems(
             yield f"shapes of {name} from {each.least} to {each.most}, the graph has {dims}"
         if each and (each.least[0], each.most[0]) != (1, contract.max_batch_size):
             yield (
-                f"batches of {name} from {each.least[0]} to {each.most[0]}, config.pbtxt says "
-                f"{contract.max_batch_size}"
+                f"batches of {name} from {each.least[0]} to {each.most[0]}, "
+                f"config.pbtxt says {contract.max_batch_size}"
             )

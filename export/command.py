@@ -37,8 +37,8 @@ def main(name: str, arguments: list[str]) -> int:
         import torch
     except ImportError as missing:
         print(
-            f"export: {missing.name} is not installed; it comes with `pip install "
-            "'lipsync-service[export]'`"
+            f"export: {missing.name} is not installed; "
+            "it comes with `pip install 'lipsync-service[export]'`"
         )
         return 1
     from export.containers import WrongCheckpointError

@@ -113,8 +113,8 @@ def _describe(head: bytes) -> str:
         return "an ONNX model, which is a finished export"
     if head[257:262] == b"ustar":
         return (
-            "a tar archive, which checkpoints are not even where their names end in .tar; unpack "
-            "it first"
+            "a tar archive, which checkpoints are not even where their names end in .tar; "
+            "unpack it first"
         )
     if head[0] == 0x80:
         return "a Python pickle that `torch.save` did not write"
@@ -139,8 +139,8 @@ def _zip(path: Path) -> tuple[str, dict[Any, Any]]:
     except zipfile.BadZipFile:
         size = path.stat().st_size
         raise WrongCheckpointError(
-            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); expected "
-            "a whole file, so download it again"
+            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); "
+            "expected a whole file, so download it again"
         ) from None
     if any(name.endswith("/constants.pkl") for name in names) and any(
         "/code/" in name for name in names

@@ -129,8 +129,8 @@ def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
     write_onnx(job.spec, file, _metadata(job), half=job.half)
     check_contract(read_model(job.folder / "config.pbtxt"), onnx.load(str(file)).graph)
     print(
-        "  written and consistent with config.pbtxt; comparing batches "
-        f"{', '.join(map(str, job.batches))}",
+        "  written and consistent with config.pbtxt; "
+        f"comparing batches {', '.join(map(str, job.batches))}",
         flush=True,
     )
     outputs = compare(

@@ -114,8 +114,8 @@ class _Halving:
             values = numpy_helper.to_array(self._constants[name])
             if half and not np.all(np.abs(values) <= np.finfo(np.float16).max):
                 raise HalfPrecisionError(
-                    f"{name} holds numbers beyond 65504, the largest of half precision; export it "
-                    "in fp32"
+                    f"{name} holds numbers beyond 65504, the largest of half precision; "
+                    "export it in fp32"
                 )
             self._used[wanted] = numpy_helper.from_array(
                 values.astype(np.float16 if half else np.float32), wanted

@@ -88,8 +88,8 @@ def compare(
             parity = _parity(spec, name, found[name], wanted, reduced)
             if not parity.error <= parity.tolerance:
                 raise ExportError(
-                    f"{where} differs by {parity.error:.3g} ({parity.measure}), tolerance "
-                    f"{parity.tolerance:.3g}"
+                    f"{where} differs by {parity.error:.3g} ({parity.measure}), "
+                    f"tolerance {parity.tolerance:.3g}"
                 )
             parities[name] = max(parities.get(name, parity), parity, key=lambda each: each.error)
     return list(parities.values())

@@ -83,8 +83,8 @@ class Reference:
         for key, spec in tensors.items():
             if tuple(own[key].shape) != tuple(spec["shape"]):
                 raise ReferenceDataError(
-                    f"{network}: {key} has shape {tuple(own[key].shape)}, upstream "
-                    f"{tuple(spec['shape'])}"
+                    f"{network}: "
+                    f"{key} has shape {tuple(own[key].shape)}, upstream {tuple(spec['shape'])}"
                 )
         own.update(
             {

@@ -135,6 +135,6 @@ def _resize_problems(node: onnx.NodeProto) -> Iterator[str]:
     position = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     if mode not in RESIZE_MODES or position not in RESIZE_POSITIONS or attributes.get("antialias"):
         yield (
-            f"Resize ({node.name}) with mode {mode}, positions {position}, antialias "
-            f"{attributes.get('antialias', 0)}"
+            f"Resize ({node.name}) with mode {mode}, positions {position}, "
+            f"antialias {attributes.get('antialias', 0)}"
         )

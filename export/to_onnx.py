@@ -74,14 +74,14 @@ def check_contract(contract: ModelContract, graph: onnx.GraphProto) -> None:
         )
         if want.keys() != have.keys():
             raise ExportError(
-                f"{contract.name}/config.pbtxt: {kind}s {sorted(want)}, the graph has "
-                f"{sorted(have)}"
+                f"{contract.name}/config.pbtxt: "
+                f"{kind}s {sorted(want)}, the graph has {sorted(have)}"
             )
         for name, description in want.items():
             if description != have[name]:
                 raise ExportError(
-                    f"{contract.name}/config.pbtxt: {kind} {name} is {description}, in the graph "
-                    f"{have[name]}"
+                    f"{contract.name}/config.pbtxt: "
+                    f"{kind} {name} is {description}, in the graph {have[name]}"
                 )
 
 

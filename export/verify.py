@@ -75,7 +75,7 @@ def _report(reference: Reference, outputs: Outputs, unmeasured: Mapping[str, flo
         )
     compared = len(reference.expected) - len(missing)
     print(
-        f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, in "
-        f"{time.monotonic() - began_s:.0f} s"
+        f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, "
+        f"in {time.monotonic() - began_s:.0f} s"
     )
     return 1 if failed or missing else 0

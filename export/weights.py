@@ -126,8 +126,8 @@ class Checkpoint:
         )
         wanted = f" under {' or '.join(source.sections)}" if source.sections else ""
         return (
-            f"{self.path.name} ({self.container}) is {kind}: it holds {names}; expected the "
-            f"tensors of {source.network}{wanted}"
+            f"{self.path.name} ({self.container}) is {kind}: it holds {names}; "
+            f"expected the tensors of {source.network}{wanted}"
         )
 
     def _message(
@@ -150,8 +150,8 @@ class Checkpoint:
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise WrongCheckpointError(
-                    f"{self.path.name} has infinite or undefined numbers in {name}; expected "
-                    "finite weights"
+                    f"{self.path.name} has infinite or undefined numbers in {name}; "
+                    "expected finite weights"
                 )
 
 

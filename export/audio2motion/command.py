@@ -81,8 +81,8 @@ def _train(options: argparse.Namespace, engines: tuple[str, ...], path: Path) ->
     print(f"{mixer.speech_hours:.1f} h of speech features from {' and '.join(engines)}")
     network = train(mixer, options.minutes, options.seed)
     print(
-        f"{path}: largest difference between torch and onnxruntime "
-        f"{onnx_file.export(network, path):.1e}"
+        f"{path}: "
+        f"largest difference between torch and onnxruntime {onnx_file.export(network, path):.1e}"
     )
     if path == serving.MODEL:
         print(f"{viseme_file.FILE}: {viseme_file.export(network):.1e}")

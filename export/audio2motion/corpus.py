@@ -63,8 +63,8 @@ def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> Non
         waiting = [pool.submit(make_block, block, folder, seed) for block in todo]
         for done, future in enumerate(waiting, 1):
             print(
-                f"\rspeech and noise: block {done} of {len(todo)}, {future.result():.0f} s of "
-                "sound",
+                "\rspeech and noise: "
+                f"block {done} of {len(todo)}, {future.result():.0f} s of sound",
                 end="",
                 flush=True,
             )

@@ -171,8 +171,8 @@ def _layout(container: Any) -> tuple[int, int]:
         raise _bad("the audio codec is not supported")
     if not RATES_HZ[0] <= codec.sample_rate <= RATES_HZ[1]:
         raise _bad(
-            f"the sound has {codec.sample_rate} samples a second; {RATES_HZ[0]} to {RATES_HZ[1]} "
-            "are read"
+            f"the sound has {codec.sample_rate} samples a second; "
+            f"send {RATES_HZ[0]} to {RATES_HZ[1]}"
         )
     if codec.layout.nb_channels > MAX_CHANNELS:
         raise _bad(

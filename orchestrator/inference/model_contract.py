@@ -66,11 +66,11 @@ class TensorContract:
         )
         if array.ndim == 0 or not fits:
             raise ContractError(
-                f"{self.name}: shape {array.shape} given, [batch, "
-                f"{', '.join(map(str, self.dims))}] wanted"
+                f"{self.name}: "
+                f"shape {array.shape}, expected [batch, {', '.join(map(str, self.dims))}]"
             )
         if array.dtype != self.dtype:
-            raise ContractError(f"{self.name}: {array.dtype} given, {self.dtype} wanted")
+            raise ContractError(f"{self.name}: {array.dtype}, expected {self.dtype}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +121,14 @@ class ModelContract:
             if not tensor.optional and tensor.name not in inputs
         ]
         if missing or not inputs.keys() <= known.keys():
-            raise ContractError(f"{self.name} takes {sorted(known)}, got {sorted(inputs)}")
+            raise ContractError(f"{self.name} got {sorted(inputs)}, expected {sorted(known)}")
         for name, array in inputs.items():
             known[name].check(array)
         batches = {len(array) for array in inputs.values()}
         if len(batches) != 1 or not 1 <= max(batches) <= self.max_batch_size:
             raise ContractError(
-                f"{self.name}: one batch size of 1 to {self.max_batch_size} wanted, got "
-                f"{sorted(batches)}"
+                f"{self.name}: "
+                f"expected one batch size of 1 to {self.max_batch_size}, got {sorted(batches)}"
             )
         return batches.pop()
 

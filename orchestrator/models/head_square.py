@@ -71,8 +71,8 @@ def head_square(points: NDArray[np.float64]) -> HeadSquare:
         return HeadSquare(0, 0, PICTURE_SIZE)
     if side < MIN_SIDE:
         raise ValueError(
-            f"landmarks: a head of {side} pixels in a frame of {PICTURE_SIZE}, expected at least "
-            f"{MIN_SIDE}"
+            "landmarks: "
+            f"a head of {side} pixels in a frame of {PICTURE_SIZE}, expected at least {MIN_SIDE}"
         )
     crown = points[_TOP] + CROWN_ABOVE_FACE * (points[_TOP] - points[_CHIN])
     middle = (points[:, 0].min() + points[:, 0].max()) / 2.0

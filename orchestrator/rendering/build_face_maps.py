@@ -47,8 +47,8 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         or min(image.shape[:2]) < 32
     ):
         raise ValueError(
-            f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, at least "
-            "32 pixels a side"
+            f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, "
+            "at least 32 pixels a side"
         )
     points = checked(landmarks, image.shape[1], image.shape[0])
     photo, points = _square(image, points, size * 3 // 2)

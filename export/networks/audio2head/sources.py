@@ -14,8 +14,8 @@ from export.weights import WeightsSource
 ORIGIN: Final = "github.com/wangsuzhen/Audio2Head, audio2head.pth.tar (about 756 MB)"
 
 LICENCE: Final = (
-    "unstated; the code has no licence either, and the weights were trained on VoxCeleb (videos "
-    "of celebrities)"
+    "unstated; the code has no licence either, "
+    "and the weights were trained on VoxCeleb (videos of celebrities)"
 )
 
 

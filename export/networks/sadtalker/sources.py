@@ -11,8 +11,8 @@ from export.weights import WeightsSource
 ORIGIN: Final = "github.com/OpenTalker/SadTalker"
 
 LICENCE: Final = (
-    "unstated; the code is Apache-2.0, training began from Wav2Lip (non-commercial) and used "
-    "VoxCeleb and the BFM face model"
+    "unstated; the code is Apache-2.0, "
+    "training began from Wav2Lip (non-commercial) and used VoxCeleb and the BFM face model"
 )
 
 

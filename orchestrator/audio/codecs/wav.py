@@ -82,8 +82,8 @@ def _layout(fmt: bytes) -> PcmLayout:
     coding = _CODINGS.get((tag, bits))
     if coding is None:
         raise _bad(
-            f"WAV coding {tag:#06x} with {bits} bits is not served; send 8, 16, 24 or 32-bit "
-            "integers or 32 or 64-bit floats"
+            f"WAV coding {tag:#06x} with {bits} bits is not served; "
+            "send 8, 16, 24 or 32-bit integers or 32 or 64-bit floats"
         )
     layout = PcmLayout(rate, channels, coding)
     check_layout(layout)

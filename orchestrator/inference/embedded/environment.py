@@ -86,8 +86,8 @@ def check_temporary_folder() -> None:
     except OSError as error:
         remedy = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
         raise _unusable(
-            f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does "
-            f"beside TMPDIR: {remedy}"
+            f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), "
+            f"as it does beside TMPDIR: {remedy}"
         ) from None
 
 
@@ -131,8 +131,8 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
     path = _joined(Path(sys.executable).parent, os.environ.get("PATH") or os.defpath)
     if shutil.which(SHELL, path=path) is None:
         raise _unusable(
-            f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH "
-            f"({path}): install it"
+            f"{SHELL}, by which tritonserver starts its backend processes, "
+            f"is not on the PATH ({path}): install it"
         )
     return os.environ | SINGLE_THREADED | {
         "PATH": path,

@@ -136,8 +136,8 @@ class Readiness:
         if free >= wanted:
             return ""
         return (
-            f"it needs about {wanted >> 20} MiB of memory, {free >> 20} MiB are free: serve "
-            "fewer models with --models"
+            f"it needs about {wanted >> 20} MiB of memory, {free >> 20} MiB are free: "
+            "serve fewer models with --models"
         )
 
     def start_allowance_s(self, models: Iterable[str]) -> float:

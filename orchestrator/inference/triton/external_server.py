@@ -144,8 +144,7 @@ class ExternalServer:
         variable = "" if self.name else proxy_of(self.url)
         host = split_url(self.url)[0]
         return (
-            f", through the proxy of {variable}: add {host} to no_proxy if it is to be asked "
-            "directly"
+            f", through the proxy of {variable}: add {host} to no_proxy to connect directly"
             if variable
             else ""
         )

@@ -114,8 +114,8 @@ class Audio2Head:
             return prepare_audio2head_pictures(face, size)
         except ValueError as error:
             message = (
-                f"face model {face.id!r} cannot be used with audio2head: {error}; enrol another "
-                "photo"
+                f"face model {face.id!r} cannot be used with audio2head: {error}; "
+                "enrol another photo"
             )
             raise LipSyncError(
                 LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False

@@ -99,8 +99,8 @@ def prepare_photo(face: FaceModel, size: int) -> SadTalkerPhoto:
         picture, place = _crop(face.neutral_pose, ibug_points(mesh.astype(np.float32)))
     except ValueError as error:
         message = (
-            f"face model {face.id!r} cannot be used with sadtalker: {error}; enrol a photo that "
-            "shows the whole head, larger"
+            f"face model {face.id!r} cannot be used with sadtalker: {error}; "
+            "enrol a photo that shows the whole head, larger"
         )
         raise LipSyncError(
             LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
@@ -131,8 +131,8 @@ def _crop(photo: RgbImage, points: NDArray[np.float32]) -> tuple[RgbImage, CropP
     crop = cut(photo, square, with_border=False)
     if min(crop.shape[:2]) < MIN_CROP_PX:
         raise ValueError(
-            f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, {MIN_CROP_PX} "
-            "are wanted"
+            f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, "
+            f"{MIN_CROP_PX} are needed"
         )
     return network_picture(crop), crop_place(square, crop, photo.shape[1])
 

@@ -88,8 +88,8 @@ class TpsmNeural:
             return prepare_tpsm_neural_pictures(face, size)
         except ValueError as error:
             raise _unusable(
-                f"face model {face.id!r} cannot be used with tpsm-neural: {error}; enrol another "
-                "photo"
+                f"face model {face.id!r} cannot be used with tpsm-neural: {error}; "
+                "enrol another photo"
             ) from error
 
     async def encode(self, infer: Infer, face: TpsmNeuralPictures) -> dict[str, NDArray[Any]]:

@@ -46,8 +46,8 @@ class Wav2Lip:
             return prepare_wav2lip_face(face, size)
         except ValueError as error:
             message = (
-                f"face model {face.id!r} cannot be used with wav2lip: {error}; enrol a photo with "
-                "a larger face"
+                f"face model {face.id!r} cannot be used with wav2lip: {error}; "
+                "enrol a photo with a larger face"
             )
             raise LipSyncError(
                 LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False

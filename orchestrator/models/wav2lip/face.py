@@ -110,8 +110,8 @@ def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> F
     )
     if min(box.height, box.width) < FACE_SIZE // 4:
         raise ValueError(
-            f"landmarks: a face of {box.width} x {box.height} pixels in the picture, expected at "
-            f"least {FACE_SIZE // 4}"
+            f"landmarks: a face of {box.width} x {box.height} pixels in the picture, "
+            f"expected at least {FACE_SIZE // 4}"
         )
     return box
 

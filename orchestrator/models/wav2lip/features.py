@@ -43,8 +43,8 @@ def chunk_starts(mel_frames: int, fps: float) -> NDArray[np.int32]:
     """
     if mel_frames < WINDOW_FRAMES:
         raise ValueError(
-            f"{mel_frames} mel frames are fewer than a window of {WINDOW_FRAMES}: pad the audio "
-            "to 3000 samples"
+            f"{mel_frames} mel frames are fewer than a window of {WINDOW_FRAMES}: "
+            "pad the audio to 3000 samples"
         )
     last = mel_frames - WINDOW_FRAMES
     most = int(mel_frames * fps / MEL_FRAMES_PER_S) + 2
