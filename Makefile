@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: install install-dev install-deploy demo serve test check-deploy test-deploy lint types bench lock neighbours
+.PHONY: install install-dev install-deploy demo serve test test-fast check-deploy test-deploy lint types bench lock neighbours
 
 # PYTHON=... names another interpreter than the newest suitable one.
 $(BIN)/python:
@@ -47,6 +47,10 @@ serve: install
 
 test: install-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# The unit tier on all cores, without the slow tests: for the time between two edits.
+test-fast: install-dev
+	$(BIN)/python -m pytest tests/unit --numprocesses auto -m 'not slow' $(ARGS)
 
 # The files of the deployment: no engine, seconds.
 check-deploy: install-deploy

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.tracing import span
 
 LATENCY_BUCKETS_S = (
@@ -162,7 +163,11 @@ class Metrics:
         self.draining = self._gauge(
             "lipsync_draining", "1 during graceful shutdown: no new session or turn, turns end"
         )
-        self.errors_total = self._counter("lipsync_errors_total", "Errors sent to clients", "code")
+        self.errors_total = self._counter(
+            "lipsync_errors_total", "Errors sent to clients", "code", "reason"
+        )
+        for code in LipSyncErrorCode:  # Prometheus' rate() misses the first count of a new series
+            self.errors_total.labels(code.value, "")
 
     def _triton(self) -> None:
         self.triton_batch_size = self._gauge(
@@ -217,6 +222,13 @@ class Metrics:
         if child is None:
             child = self._stage_children[name, model] = self.stage_seconds.labels(name, model)
         child.observe(seconds)
+
+    def count_error(self, error: LipSyncError) -> None:
+        """Count one error sent to a client.
+
+        `details.reason` tells the refusals of a draining instance from those for want of room.
+        """
+        self.errors_total.labels(error.code.value, error.details.get("reason", "")).inc()
 
     def count_frame(self, model: str, video_format: str) -> None:
         """Count one sent frame."""

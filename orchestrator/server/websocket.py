@@ -50,6 +50,11 @@ ANSWER_S: Final = 1.0
 its session.
 """
 
+FAREWELL_S: Final = 5.0
+"""Time to take what is unsent and the close frame, for a client that is sent away; then it is cut,
+so that none holds up the end.
+"""
+
 CLOSED_BY_CLIENT: Final = (0, 1000)
 """Codes of a close frame by which a client says that it is done: none, and normal closure."""
 
@@ -111,11 +116,17 @@ class Connection:
 
     async def send_away(self) -> None:
         """Close it, and say that the client may connect again at once: no session waits for it
-        here.
+        here. One that takes no data is cut.
         """
-        await self._socket.close(
-            code=protocol.RESTART_CODE, message=b"this instance is shutting down; connect again"
-        )
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._socket.close(
+                    code=protocol.RESTART_CODE,
+                    message=b"this instance is shutting down; connect again",
+                )
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
 
     async def _receive(self) -> bool:
         """Until the connection ends; whether the client closed it."""
@@ -329,7 +340,7 @@ class Connection:
 
     async def tell(self, error: LipSyncError, session_id: str | None) -> None:
         """Send an error, and count it."""
-        self._metrics.errors_total.labels(error.code.value).inc()
+        self._metrics.count_error(error)
         told = (
             error.details.get("field", "-") if str(error) == error.message else str(error)
         )  # a client's error may repeat what it sent

@@ -32,10 +32,12 @@ from monitoring_files import RULES, recorded
 
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.config_loading import named_settings
+from orchestrator.server.app import SHUTDOWN_TIMEOUT_S
+from orchestrator.server.websocket import FAREWELL_S
 
 DRAIN = "LIPSYNC_DRAIN_S"
-MARGIN_S = 10
-"""Beyond the drain: closing connections, and the end of the process."""
+MARGIN_S = FAREWELL_S + 2 * SHUTDOWN_TIMEOUT_S + 10
+"""Beyond the drain: closing connections, cutting requests, and the end of the process."""
 
 BUILT_IN = {"audio2motion", "tpsm", "tpsm_speech"}
 HEALTH_PATHS = {
@@ -292,6 +294,20 @@ def test_a_bucket_takes_the_place_of_the_volume(tmp_path: Path) -> None:
     assert [volume["name"] for volume in pod(orchestrator)["volumes"]] == ["tmp"]
     assert [mount["name"] for mount in container(orchestrator)["volumeMounts"]] == ["tmp"]
     assert any(text == "my-faces" for text in strings_in([each.get("data") for each in built_here]))
+    (policy,) = (
+        each
+        for each in built_here
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "orchestrator"
+    )
+    reached = {
+        (peer["ipBlock"]["cidr"], rule["ports"][0]["port"])
+        for rule in policy["spec"]["egress"]
+        for peer in rule.get("to", ())
+        if "ipBlock" in peer
+    }
+    assert reached == {("169.254.169.252/32", 988), ("169.254.169.254/32", 80)}, (
+        "where Workload Identity gets its credentials"
+    )
 
 
 def test_the_gateway_knows_the_variables_that_it_is_given() -> None:
@@ -303,13 +319,18 @@ def test_the_gateway_knows_the_variables_that_it_is_given() -> None:
     assert set(compose()["gateway"]["environment"]) <= named
 
 
-def test_the_gateway_has_a_place_for_every_orchestrator() -> None:
+def test_the_gateway_has_a_place_for_every_orchestrator_of_a_rolling_update() -> None:
+    """Kubernetes does not wait for pods that end, and those that drain are still names of the
+    Service.
+    """
     places = int(
         re.search(r"server-template \w+ 1-(\d+)", text_of("deploy/gateway/haproxy.cfg"))[1]
     )  # type: ignore[index]
     scaling = of_kind("overlays/keda", "ScaledObject")["orchestrator"]["spec"]
     surge = workloads("base")["orchestrator"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
-    assert scaling["maxReplicaCount"] + surge < places
+    assert 2 * scaling["maxReplicaCount"] + surge <= places
+    assert f"{places} places" in text_of("docs/kubernetes.md")
+    assert f"up to {places}," in text_of("docs/deploy.md")
 
 
 def test_autoscaling_asks_recording_rules_at_the_thresholds_of_the_page() -> None:

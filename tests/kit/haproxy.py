@@ -1,4 +1,6 @@
-"""A real HAProxy in front of several instances, with the backend of docs/operations.md."""
+"""A real HAProxy in front of several instances, with the backend of docs/operations.md or the
+configuration that is shipped.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from closed_port import closed_port
 from project_root import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
+SHIPPED = ROOT / "deploy" / "gateway" / "haproxy.cfg"
 
 FRONTEND = """
 global
@@ -42,21 +45,52 @@ def documented_backend() -> str:
 
 
 @contextmanager
+def shipped_gateway(folder: Path, urls: Sequence[str]) -> Iterator[str]:
+    """Address of a gateway by deploy/gateway/haproxy.cfg, on loopback, whose orchestrators are
+    `urls` instead of a name's addresses.
+    """
+    text = SHIPPED.read_text()
+    servers = "\n".join(
+        f"  server o{number} {urlsplit(url).netloc}" for number, url in enumerate(urls)
+    )
+    text = re.sub(r"^ *server-template .*$", servers, text, flags=re.M)
+    text = re.sub(
+        r" resolvers dns init-addr none hash-key addr$", "", text, flags=re.M
+    )  # HAProxy before 3.0 knows no hash-key
+    with closed_port() as port, closed_port() as metrics_port:
+        text = text.replace("bind :8000", f"bind 127.0.0.1:{port}").replace(
+            "bind :8404", f"bind 127.0.0.1:{metrics_port}"
+        )
+    with _running(folder, text):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def haproxy(folder: Path, urls: Sequence[str], backend: str) -> Iterator[str]:
-    """Its address; a test that needs it is skipped where there is none."""
-    program = shutil.which("haproxy")
-    if program is None:
-        pytest.skip("no HAProxy found; install it with: apt-get install haproxy")
+    """Its address, with this backend."""
     with closed_port() as port:
         servers = "".join(
             f"    server s{number} {urlsplit(url).netloc} cookie s{number}\n"
             for number, url in enumerate(urls)
         )
-        file = folder / "haproxy.cfg"
-        file.write_text(FRONTEND.format(port=port) + backend + servers)
-    process = subprocess.Popen([program, "-db", "-f", str(file)], stderr=subprocess.DEVNULL)
-    try:
+        text = FRONTEND.format(port=port) + backend + servers
+    with _running(folder, text):
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(folder: Path, text: str) -> Iterator[None]:
+    """HAProxy with this configuration; a test that needs it is skipped where there is none."""
+    program = shutil.which("haproxy")
+    if program is None:
+        pytest.skip("no HAProxy found; install it with: apt-get install haproxy")
+    file = folder / "haproxy.cfg"
+    file.write_text(text)
+    process = subprocess.Popen(
+        [program, "-db", "-f", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
     finally:
         process.terminate()
         process.wait(30)

@@ -25,13 +25,13 @@ from orchestrator.inference.triton.inference import TritonInference
 MODELS = ("audio2motion", "tpsm", "painter")
 
 PATIENCE_S = {
-    "control.PROBE_TIMEOUT_S": 5.0,
-    "control.START_TIMEOUT_S": 240.0,
-    "control.UNLOAD_TIMEOUT_S": 30.0,
-    "embedded.FIRST_START_TIMEOUT_S": 300.0,
-    "limits.ANSWER_S": 30.0,
-    "limits.LOAD_S": 240.0,
-    "sharing.REGISTER_TIMEOUT_S": 30.0,
+    "embedded.control_client.PROBE_TIMEOUT_S": 5.0,
+    "embedded.control_client.START_TIMEOUT_S": 240.0,
+    "embedded.control_client.UNLOAD_TIMEOUT_S": 30.0,
+    "embedded.supervisor.FIRST_START_TIMEOUT_S": 300.0,
+    "embedded.budgets.ANSWER_S": 30.0,
+    "embedded.budgets.LOAD_S": 240.0,
+    "triton.shared_memory.REGISTER_TIMEOUT_S": 30.0,
 }
 """A server that ended, a process that was stopped or died, and an error are noticed without them. 
 """

@@ -5,6 +5,7 @@ says.
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _module(path: Path) -> str:
 MODULES = {_module(path): path for path in PATHS}
 
 
+@functools.cache
 def _imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from project_root import ROOT
 
 KIT = ROOT / "tests" / "kit"
@@ -33,6 +34,7 @@ print("served")
 """
 
 
+@pytest.mark.slow
 def test_sound_and_faces_are_prepared_without_scipy() -> None:
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert run.stdout.strip() == "served", run.stderr

@@ -105,7 +105,7 @@ def _cut_short(request: web.Request, error: Exception) -> web.Response:
 def refused(
     request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None
 ) -> web.Response:
-    request.app[SERVICE].metrics.errors_total.labels(error.code.value).inc()
+    request.app[SERVICE].metrics.count_error(error)
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = "Bearer"

@@ -21,7 +21,7 @@ async def test_turns_end_and_the_next_ones_are_spoken_elsewhere(stack: Stack) ->
     async with asyncio.TaskGroup() as clients:
         speaking = [clients.create_task(speak_on(stack.url, is_over)) for _ in range(CLIENTS)]
         for container in stack.containers("orchestrator"):
-            await asyncio.to_thread(stack.engine.docker, "stop", "--time", "310", container["Id"])
+            await asyncio.to_thread(stack.engine.docker, "stop", "--time", "330", container["Id"])
             (left,) = (
                 each for each in stack.containers("orchestrator") if each["Id"] == container["Id"]
             )

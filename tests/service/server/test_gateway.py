@@ -12,10 +12,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from haproxy import documented_backend, haproxy
+from haproxy import documented_backend, haproxy, shipped_gateway
 from instances import instances
-from relay import Relay, relay
+from relay import Relay, is_ready, relay
 from ws_client import syllables
+from yarl import URL
 
 from orchestrator.client import LipSyncClient, connect
 
@@ -46,6 +47,11 @@ async def until_answering(url: str) -> None:
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.05)
+
+
+async def until_draining(url: str) -> None:
+    while await asyncio.to_thread(is_ready, url):
+        pass
 
 
 async def spoken_through_a_cut(gateway: Relay, url: str) -> list[LipSyncClient]:
@@ -109,6 +115,55 @@ async def test_a_gateway_that_is_wrong_at_first_is_called_again(
             numbers += [frame.sequence_number async for frame in frames]
             assert numbers == list(range(len(numbers)))
             assert (session.instance, session.resumptions, client.reconnections) == (before, 1, 2)
+
+
+async def test_a_new_connection_is_never_refused_for_an_instance_that_drains(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        started = stack.enter_context(instances(tmp_path, 2, drain_s="120"))
+        gateway = stack.enter_context(shipped_gateway(tmp_path, [url for url, _ in started]))
+        await until_answering(gateway)
+        (first, process), _ = started
+        async with connect(first) as client, aiohttp.ClientSession() as http:
+            turn = client.session(user="demo", face="demo", size=128).say(syllables(5.0))
+            frames = turn.frames()
+            await anext(frames)
+            process.terminate()
+            await until_draining(first)
+            for number in range(
+                12
+            ):  # those that the gateway knows nothing of, and those that it sends to one place
+                for key in ("", f"?route=key-{number}"):
+                    async with http.ws_connect(f"{gateway}/v1/ws{key}") as socket:
+                        assert not socket.closed
+            assert len([frame async for frame in frames]) == 99
+        assert await asyncio.to_thread(process.wait, 60) == 0
+
+
+SPELLINGS = [
+    "/metrics",
+    "/metrics?",
+    "/metrics?a=b",
+    "/%6detrics",
+    "/metric%73",
+    "/%6D%65%74%72%69%63%73",
+    "//metrics",
+    "/metrics/",
+    "/.//metrics",
+]
+
+
+async def test_no_spelling_of_the_path_of_the_metrics_passes_the_gateway(
+    tmp_path: Path, started: list[tuple[str, psutil.Process]]
+) -> None:
+    with shipped_gateway(tmp_path, [started[0][0]]) as gateway:
+        await until_answering(gateway)
+        async with aiohttp.ClientSession() as http:
+            for spelling in SPELLINGS:
+                async with http.get(URL(gateway + spelling, encoded=True)) as answer:
+                    assert answer.status in (403, 404), spelling
+                    assert "lipsync_sessions" not in await answer.text(), spelling
 
 
 async def test_an_instance_that_is_drained_costs_no_turn(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from http_service import form, recording
 from instances import instances
 from relay import is_ready, relay
+from stalled_network import network, until_sessions, until_waiting
 from ws_client import connect as connect_by_hand
 from ws_client import syllables
 
@@ -197,6 +198,11 @@ async def test_what_would_begin_anew_is_refused_and_what_began_is_finished(
         error = await client.until("error", sessionId="another")
         assert (error["errorCode"], error["recoverable"]) == ("SESSION_LIMIT", True)
         assert error["details"] == {"reason": "DRAINING", "retryAfterS": 1}
+        page = await text(http, f"{url}/metrics")
+        assert 'lipsync_errors_total{code="SESSION_LIMIT",reason="DRAINING"} 3.0' in page
+        assert 'lipsync_errors_total{code="SESSION_LIMIT",reason=""} 0.0' in page, (
+            "nobody lacked room"
+        )
         await client.send({"type": "end_utterance", "sessionId": "spoken"})
         await client.until("response_end", sessionId="spoken", interrupted=False)
         closed = await client.socket.receive()
@@ -244,6 +250,21 @@ async def test_the_time_to_drain_has_an_end(tmp_path: Path, drain_s: str) -> Non
             assert await ended(process) == 0
             with pytest.raises(SessionLostError, match="shut down before the turn was over"):
                 await numbers(turn)
+
+
+async def test_a_client_that_takes_no_data_holds_up_nothing(single: Instance) -> None:
+    url, process = single
+    async with connect_by_hand(url) as client:
+        large = {"resolution": {"width": 512, "height": 512}, "quality": 100}
+        await client.speak(syllables(4.0), end=False, config=large)
+        network(client).pause_reading()
+        await until_waiting(url, 1)
+        await client.send(
+            {"type": "end_session", "sessionId": "session-1"}
+        )  # from here on nobody waits for room in its socket
+        await until_sessions(url, 0)
+        process.terminate()
+        assert await ended(process) == 0
 
 
 async def test_sessions_without_a_connection_hold_up_nothing(single: Instance) -> None:

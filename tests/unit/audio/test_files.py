@@ -51,6 +51,7 @@ def test_stereo_files_of_any_rate_become_mono_at_16_khz(rate: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (96_000, 2), (384_000, 8)])
+@pytest.mark.slow
 def test_of_a_sound_no_more_is_kept_than_ears_have_use_for_and_nothing_is_there_twice(
     rate: int, channels: int
 ) -> None:

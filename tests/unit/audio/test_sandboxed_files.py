@@ -105,6 +105,8 @@ async def test_a_small_file_that_asks_for_gigabytes_is_refused() -> None:
 
 PEAK_OF = """
 import resource, subprocess, sys
+
+pytestmark = pytest.mark.slow
 status = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
 print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """

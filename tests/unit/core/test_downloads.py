@@ -98,6 +98,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_variable_that_moves_i
         downloads.fetch(server, wheel)
 
 
+@pytest.mark.slow
 def test_an_index_without_the_wheel_is_reported_with_the_way_around(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

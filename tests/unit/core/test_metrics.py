@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from project_root import ROOT
 
+from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 
 DOCS = ROOT / "docs"
@@ -61,6 +62,12 @@ def test_every_metric_that_a_page_names_exists(page: Path) -> None:
     endings = ("_bucket", "_count", "_sum")
     names = {re.sub(f"({'|'.join(endings)})$", "", name) for name in named_in(page)}
     assert names <= {*known, "lipsync_audio"}, "`lipsync_audio` is a message"
+
+
+def test_every_error_is_counted_from_zero_so_that_a_rate_sees_the_first_one() -> None:
+    page = Metrics().render().decode()
+    for code in LipSyncErrorCode:
+        assert f'lipsync_errors_total{{code="{code.value}",reason=""}} 0.0' in page
 
 
 def test_names_tell_their_unit() -> None:

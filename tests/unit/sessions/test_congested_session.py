@@ -19,6 +19,8 @@ from orchestrator.core.types import VideoFormat, VideoGenerationConfig
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.session_events import Outgoing, OutgoingFrame
 
+pytestmark = pytest.mark.slow
+
 SLOW_BPS = {VideoFormat.JPEG: 800_000.0, VideoFormat.H264: 200_000.0}
 """A quarter of what the pictures take, and less than half."""
 

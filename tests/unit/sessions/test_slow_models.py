@@ -18,6 +18,8 @@ from orchestrator.pipeline.session_events import Failed, OutgoingFrame, Switched
 from orchestrator.sessions.service import LipSyncService
 from orchestrator.sessions.worker import LiveSession
 
+pytestmark = pytest.mark.slow
+
 WAV2LIP = LipSyncModel.WAV2LIP
 TOO_SLOW_S = 0.12
 """For a frame of 50 ms."""

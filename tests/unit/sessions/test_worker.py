@@ -337,6 +337,7 @@ def test_full_inbox_turns_the_oldest_audio_into_silence_and_reports_once() -> No
     assert [out.frame.sequence_number for out in conversation.frames()] == list(range(80))
 
 
+@pytest.mark.slow
 def test_more_may_be_lost_than_a_turn_holds_at_once() -> None:
     async def flood(conversation: Conversation) -> None:
         for _ in range(1250):

@@ -33,6 +33,7 @@ def decoded(stream: bytes) -> list[RgbImage]:
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])
+@pytest.mark.slow
 def test_h264_of_a_whole_turn_decodes_to_the_same_pictures(size: int) -> None:
     pictures = decoded(b"".join(picture.data for picture in coded(40, size)))
     assert len(pictures) == 40

@@ -92,6 +92,7 @@ def test_a_service_that_does_not_adapt_the_bitrate_still_counts_what_was_lost() 
 
 
 @pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.slow
 def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowest_quality_is_too_dear(
     size: int,
 ) -> None:
@@ -125,6 +126,7 @@ def test_jpeg_at_a_target_it_can_hold_leaves_no_picture_out() -> None:
         state.encode(busy_picture(frame, 256), config, 50.0 * frame, force_keyframe=False)
 
 
+@pytest.mark.slow
 def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percent() -> None:
     state, number, rates = StreamState(), 0, []
     for bandwidth_kbps in (2000.0, 300.0, 2000.0):

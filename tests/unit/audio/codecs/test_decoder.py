@@ -182,6 +182,7 @@ def test_a_bad_chunk_is_refused_with_the_name_of_its_field(bad: AudioChunk, fiel
 
 
 @pytest.mark.parametrize(("bad", "field"), MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.slow
 def test_after_a_bad_chunk_the_next_one_is_decoded_as_if_nothing_had_happened(
     bad: AudioChunk, field: str
 ) -> None:

@@ -29,6 +29,8 @@ from orchestrator.faces.storage.layout import active_model_key
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.open_store import open_store
 
+pytestmark = pytest.mark.slow
+
 skimage_data = pytest.importorskip(
     "skimage.data",
     reason="scikit-image, which has a public-domain portrait, is not installed (extra dev)",

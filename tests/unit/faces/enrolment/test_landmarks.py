@@ -20,6 +20,8 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.enrolment.face_networks import face_networks, load_networks
 from orchestrator.faces.enrolment.landmarks import extent, find_faces, mesh_of_square
 
+pytestmark = pytest.mark.slow
+
 require_face_landmarker()
 
 PICTURES = {picture.name: picture for picture in pictures() if not picture.group.startswith("LFW")}

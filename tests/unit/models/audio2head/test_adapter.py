@@ -22,6 +22,8 @@ from orchestrator.models.audio2head.face import Audio2HeadFace
 from orchestrator.models.base import EncodesFace
 from orchestrator.pipeline.turn import Turn
 
+pytestmark = pytest.mark.slow
+
 SAID = silence_in(hiss(7.0), 0.6, 5.6)
 """Sound, five seconds of silence, sound."""
 

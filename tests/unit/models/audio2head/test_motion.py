@@ -30,6 +30,8 @@ from orchestrator.models.audio2head.pose_boxes import box_picture, denormalised
 from orchestrator.models.audio2head.streaming_features import block_count, sound_around
 from orchestrator.pipeline.turn import Turn
 
+pytestmark = pytest.mark.slow
+
 PICTURE = np.random.default_rng(6).integers(0, 256, (256, 256, 3)).astype(np.uint8)
 SOURCE = Source(PICTURE, np.zeros(6, np.float32), np.full(256, 0.1, np.float32))
 SHORT, LONG = speech(1.5), speech(3.2)

@@ -60,6 +60,7 @@ def test_harvest_equals_world() -> None:
     np.testing.assert_allclose(harvest(signal), wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pitch_and_rows_are_upstream_s_records() -> None:
     reference = Reference(RECORDS, seed=1)
     signal = normalised(reference.records["raw.wav_int16"])

@@ -95,6 +95,7 @@ def test_an_encoder_is_built_anew_only_for_a_tenth() -> None:
 
 
 @pytest.mark.parametrize("target_bps", [1_800_000, 270_000])
+@pytest.mark.slow
 def test_h264_holds_its_target_within_15_percent_from_the_second_second_on(target_bps: int) -> None:
     encoder = H264Encoder(512, 20.0, 80, target_bps)
     sizes = [

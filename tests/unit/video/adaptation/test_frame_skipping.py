@@ -32,6 +32,7 @@ def test_the_frame_that_is_due_as_a_keyframe_is_kept() -> None:
     assert kept_frames([0, 1, 2], 1.0, since_keyframe=KEYFRAME_INTERVAL - 1) == [0, 1]
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_congested_stream_decodes_cleanly() -> None:
     encoder, stream, coded, since = H264Encoder(256, 20.0, 80), b"", 0, 0
     for start in range(0, 160, 4):
