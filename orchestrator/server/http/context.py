@@ -16,6 +16,7 @@ from aiohttp import web
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.pipeline.capacity_probe import Capacity
+from orchestrator.protocol import wire_value
 from orchestrator.sessions.directory import Switchboard
 from orchestrator.sessions.service import LipSyncService
 
@@ -65,7 +66,7 @@ def answer(
 ) -> web.Response:
     """A record as JSON."""
     return web.Response(
-        body=msgspec.json.encode(body),
+        body=msgspec.json.encode(body, enc_hook=wire_value),
         status=status,
         content_type="application/json",
         headers=headers,
