@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: install install-dev install-deploy demo serve test test-fast check-deploy test-deploy lint types bench lock neighbours
+.PHONY: install install-dev install-deploy demo serve test test-fast check-deploy test-deploy lint lint-page types types-page bench lock neighbours
 
 # PYTHON=... names another interpreter than the newest suitable one.
 $(BIN)/python:
@@ -60,12 +60,32 @@ check-deploy: install-deploy
 test-deploy: install-deploy
 	$(BIN)/python -m pytest tests/deploy $(ARGS)
 
-lint: install-dev
+lint: install-dev lint-page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install-dev
+types: install-dev types-page
 	$(BIN)/mypy
+
+# The page's JavaScript needs no Node.js to run; only its checks do.
+JAVASCRIPT := tools/javascript
+NODE_BIN := $(JAVASCRIPT)/node_modules/.bin
+PAGE_SCRIPTS := 'orchestrator/server/static/**/*.js' '$(JAVASCRIPT)/*.js'
+PAGE := orchestrator/server/static/index.html
+IF_NPM = command -v npm >/dev/null || { echo "$@: skipped, npm is missing; install Node.js 18 or newer"; exit 0; }
+
+$(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
+	@! command -v npm >/dev/null || { set -x; npm ci --silent --no-audit --no-fund --prefix $(JAVASCRIPT) && touch $@; }
+
+lint-page: $(JAVASCRIPT)/node_modules/.installed
+	@$(IF_NPM); set -x; \
+	$(NODE_BIN)/prettier --config $(JAVASCRIPT)/prettier.json --check --log-level warn $(PAGE) $(PAGE_SCRIPTS) && \
+	$(NODE_BIN)/eslint --config $(JAVASCRIPT)/eslint.config.js $(PAGE_SCRIPTS)
+
+types-page: $(JAVASCRIPT)/node_modules/.installed
+	@$(IF_NPM); set -x; \
+	$(NODE_BIN)/tsc --project $(JAVASCRIPT) && \
+	$(NODE_BIN)/tsc --project $(JAVASCRIPT)/tsconfig.worklet.json
 
 bench: install-dev
 	$(BIN)/lipsync bench $(ARGS)

@@ -16,7 +16,8 @@ import aiohttp
 import numpy as np
 
 from orchestrator.audio.files import read_audio
-from orchestrator.cli.bench.load_client import Load, SessionReport, all_latencies_ms, run_load
+from orchestrator.cli.bench.load_client import Load, run_load
+from orchestrator.cli.bench.session_report import SessionReport, all_latencies_ms
 from orchestrator.core.paths import SAMPLES
 
 
@@ -77,9 +78,9 @@ def _text(reports: Sequence[SessionReport]) -> str:
         "frame",
     ]
     lines += [
-        f"session {number}: {trouble}"
+        f"session {number}: {fault}"
         for number, report in enumerate(reports)
-        for trouble in report.troubles
+        for fault in report.faults
     ]
     return "\n".join(lines)
 

@@ -30,9 +30,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.paths import SAMPLES
 from orchestrator.inference import Inference
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.server.app import serving
 
 ROOT: Final = Path(__file__).parents[1]
@@ -56,17 +54,10 @@ async def serve(way: str, folder: Path) -> None:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Inference]:
-        repository = read_repository(folder)
-        if way == WAYS[0]:
-            async with LocalInference(repository) as inference:
-                yield inference
-        else:
-            async with (
-                EmbeddedTriton(folder, MODELS) as server,
-                TritonInference([server], repository) as inference,
-            ):
-                assert all(map(server.has_ready, MODELS)), server.health()
-                yield inference
+        server = None if way == WAYS[0] else EmbeddedTriton(folder, MODELS)
+        async with open_inference(config, server) as inference:
+            assert server is None or all(map(server.has_ready, MODELS)), server.health()
+            yield inference
 
     async with serving(config, opened) as listening:
         print(f"http://127.0.0.1:{listening.port}", flush=True)
@@ -104,7 +95,7 @@ def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
     )
     frames = sum(report.frames for report in reports)
     assert set().union(*(report.models for report in reports)) == {"tpsm"}, [
-        report.troubles for report in reports
+        report.faults for report in reports
     ]
     return {
         part: 1000.0 * (spent - before.get(part, 0.0)) / frames

@@ -1,1 +1,1 @@
-"""What the `lipsync` program can do, a file per command."""
+"""The `lipsync` program, one module or package for each command."""

@@ -1,4 +1,4 @@
-"""Types of command-line arguments that are no settings: the configuration checks its own."""
+"""Types of command-line arguments that are not settings: the configuration checks those."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ N = TypeVar("N", int, float)
 
 
 def within(kind: type[N], least: float, most: float) -> Callable[[str], N]:
-    """A type for `argparse`: a number of that kind from `least` to `most`, so none that is infinite
-    or no number.
-    """
+    """An `argparse` type: a finite number of this kind from `least` to `most`."""
     name = "a whole number" if kind is int else "a number"
 
     def parsed(text: str) -> N:
@@ -27,8 +25,9 @@ def within(kind: type[N], least: float, most: float) -> Callable[[str], N]:
 
 
 def absolute_folder(text: str) -> str:
-    """A type for `argparse`: an absolute path of another machine, as it can stand between quotes in
-    a `config.pbtxt`.
+    """An `argparse` type: an absolute path on another machine.
+
+    It has no character that would break a quoted value of a `config.pbtxt`.
     """
     if (
         not text.startswith("/")

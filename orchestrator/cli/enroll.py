@@ -1,4 +1,4 @@
-"""`lipsync enroll`: a photo becomes a face model in storage, or the reasons why it cannot."""
+"""`lipsync enroll`: store a photo as a face model, or print why it cannot be used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_CONSENT = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0 when stored, 1 when the photo was refused, 2 without consent."""
+    """Exit status 0 when the face is stored, 1 for a refused photo, 2 without consent."""
     logging.basicConfig(
         level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -48,34 +48,30 @@ async def _enrol(config: ServiceConfig, options: argparse.Namespace) -> FaceMode
     face = await enrol_photo(
         photo, user_id=options.user, face_id=options.id, store=store, consent=True
     )
-    await _solve(face, FaceModelCacheService(store))
+    await _prepare(face, FaceModelCacheService(store))
     return face
 
 
-async def _solve(face: FaceModel, faces: FaceModelCacheService) -> None:
-    """Store the face's maps for all sizes on offer beside it, so that its first turn does not wait
-    for them.
-    """
+async def _prepare(face: FaceModel, faces: FaceModelCacheService) -> None:
+    """Compute and store the face's maps for all sizes: its first turn does not wait for them."""
     for size in SIZES:
         await faces.optimize_for_model(face, ADAPTERS[LipSyncModel.STATIC], size)
     await faces.close()
 
 
 def _described(face: FaceModel, config: ServiceConfig) -> str:
-    size, place = (
-        face.resolution,
-        f"the bucket {config.bucket}" if config.bucket else config.storage,
-    )
+    size = face.resolution
+    place = f"the bucket {config.bucket}" if config.bucket else config.storage
     lines = [
         f"face {face.id} of user {face.user_id} stored in {place} ({size.width}x{size.height} "
         "pixels)",
         f"quality {face.quality_score:.0f} of 100",
         *(f"warning: {warning['message']}" for warning in face.metadata.get("warnings", ())),
-        f"try it: lipsync render AUDIO {shlex.join(_whereabouts(config))} --user {face.user_id} "
-        f"--face {face.id} -o out.mp4",
+        f"try it: lipsync render AUDIO {shlex.join(_storage_options(config))} "
+        f"--user {face.user_id} --face {face.id} -o out.mp4",
     ]
     return "\n".join(lines)
 
 
-def _whereabouts(config: ServiceConfig) -> list[str]:
+def _storage_options(config: ServiceConfig) -> list[str]:
     return ["--bucket", config.bucket] if config.bucket else ["--storage", str(config.storage)]

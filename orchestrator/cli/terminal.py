@@ -1,6 +1,4 @@
-"""How commands speak to a person: tables, a line per error, and a progress bar where there is a
-terminal to draw it.
-"""
+"""Output of the commands: tables, one line for each error, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 BAR_COLUMNS: Final = 30
 REDRAW_S: Final = 0.1
+"""Shortest interval between two drawings of the bar."""
 
 
 HINTS: Final = {
@@ -23,13 +22,11 @@ HINTS: Final = {
     LipSyncErrorCode.MODEL_LOAD_FAILED: "what is missing: lipsync models, lipsync doctor",
     LipSyncErrorCode.TIMEOUT: "what is wrong: lipsync doctor",
 }
-"""What to do where the message itself does not say it."""
+"""What to do, for errors whose message does not say it."""
 
 
 def explain(error: Exception) -> int:
-    """Print what went wrong in one line, and the reasons a person can act on in a line each;
-    returns exit status 1.
-    """
+    """Print the error in one line, and each of its reasons in another; return exit status 1."""
     reasons = error.details.get("reasons", ()) if isinstance(error, LipSyncError) else ()
     hint = HINTS.get(error.code) if isinstance(error, LipSyncError) else None
     text = "the photo cannot be used:" if reasons else _text(error)
@@ -49,7 +46,7 @@ def _text(error: Exception) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Aligned columns, the first row the heading; columns named in `right` are flush right."""
+    """Rows as aligned text, the first row as heading; the columns in `right` are right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
 
     def line(row: Sequence[str]) -> str:
@@ -64,8 +61,9 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
 
 
 class Progress:
-    """How far something with a known end has come: a bar on a terminal, a plain line at the end
-    elsewhere. A context manager.
+    """Progress of work with a known end: a bar on a terminal, elsewhere one line at the end.
+
+    A context manager.
     """
 
     def __init__(self, what: str, total: int, *, unit: str, stream: TextIO | None = None) -> None:
@@ -84,7 +82,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away, so that what is printed next stands in its place."""
+        """Remove the bar, so that the next output takes its place."""
         if self._live:
             self._stream.write("\r\033[K")
         elif error is None:

@@ -166,7 +166,8 @@ class Metrics:
         self.errors_total = self._counter(
             "lipsync_errors_total", "Errors sent to clients", "code", "reason"
         )
-        for code in LipSyncErrorCode:  # Prometheus' rate() misses the first count of a new series
+        # A series that begins with 1 has no increase for Prometheus' rate().
+        for code in LipSyncErrorCode:
             self.errors_total.labels(code.value, "")
 
     def _triton(self) -> None:

@@ -1,4 +1,4 @@
-"""The one place that builds objects and joins them."""
+"""Composition root of the server: builds the application, runs it, and shuts it down."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.models import ADAPTERS
 from orchestrator.pipeline.capacity_probe import is_measured, measure, until_measured
 from orchestrator.pipeline.licence_policy import check_models
 from orchestrator.server.auth import authenticator_of
-from orchestrator.server.http.access import AUTHENTICATOR, known_callers, name_allowed_origins
+from orchestrator.server.http.access import AUTHENTICATOR, add_cors_headers, authenticate
 from orchestrator.server.http.context import (
     BENCHMARKS,
     CONFIG,
@@ -39,16 +39,23 @@ from orchestrator.sessions.service import LipSyncService, OpenInference
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 5.0
+"""Longest wait for open requests when the server stops, in seconds."""
 
 CAPACITY_AFTER_S = 3.0
-"""The probe waits this long: at the start everything is busy."""
+"""Delay of the capacity probe: during the start the machine is busy."""
 
 
-def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Application:
-    """The whole service as an aiohttp application."""
+def build_app(
+    config: ServiceConfig, open_inference: OpenInference | None = None
+) -> web.Application:
+    """The whole service as an aiohttp application.
+
+    Without `open_inference` the networks run in the Tritons of the configuration, or in this
+    process.
+    """
     check_models(config, ADAPTERS, chain_is_named=False)
     app = web.Application(
-        middlewares=[errors_as_json, known_callers], client_max_size=MAX_BODY_BYTES
+        middlewares=[errors_as_json, authenticate], client_max_size=MAX_BODY_BYTES
     )
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
@@ -60,7 +67,7 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
     app[RENDERS] = asyncio.Semaphore(config.max_renders)
     app[BENCHMARKS] = asyncio.Semaphore(1)
     app.cleanup_ctx.append(_service)
-    app.on_response_prepare.append(name_allowed_origins)
+    app.on_response_prepare.append(add_cors_headers)
     app.on_shutdown.append(_close_sockets)
     add_routes(app)
     return app
@@ -68,19 +75,11 @@ def build_app(config: ServiceConfig, open_inference: OpenInference) -> web.Appli
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
     first = FirstFaces(app[SERVICE])
-    async with _beside(first.solve()) as solved, app[SERVICE] as service:
+    async with _in_background(first.solve()) as solved, app[SERVICE] as service:
         await solved
         await first.introduce()
         _warn_of_random_weights(service)
-        tasks = [
-            asyncio.create_task(service.pipeline.probe_failed_models(), name="probe failed models"),
-            asyncio.create_task(first.prepare_others(), name="prepare faces"),
-            *(
-                [asyncio.create_task(_measure_capacity(app), name="measure capacity")]
-                if is_measured(app[CONFIG])
-                else []
-            ),
-        ]
+        tasks = _background_tasks(app, first)
         try:
             yield
         finally:
@@ -90,9 +89,19 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             await app[SWITCHBOARD].close()
 
 
+def _background_tasks(app: web.Application, first: FirstFaces) -> list[asyncio.Task[None]]:
+    work = {
+        "probe failed models": app[SERVICE].pipeline.probe_failed_models(),
+        "prepare faces": first.prepare_others(),
+    }
+    if is_measured(app[CONFIG]):
+        work["measure capacity"] = _measure_capacity(app)
+    return [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+
+
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Work that goes on while the server starts, and ends at the latest with the service."""
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run `work` as a task during the block; cancel it at the end."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -103,15 +112,17 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A service that takes connections."""
+    """A service that accepts connections."""
 
     port: int
     drain: Drain
 
 
 @asynccontextmanager
-async def serving(config: ServiceConfig, open_inference: OpenInference) -> AsyncIterator[Listening]:
-    """The service, until the block is left; what is under way by then is cut."""
+async def serving(
+    config: ServiceConfig, open_inference: OpenInference | None = None
+) -> AsyncIterator[Listening]:
+    """Serve until the block is left; open requests and sessions are cut then."""
     cv2.setNumThreads(1)
     app = build_app(config, open_inference)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
@@ -131,8 +142,9 @@ def _warn_of_random_weights(service: LipSyncService) -> None:
 
 
 async def _measure_capacity(app: web.Application) -> None:
-    """Once the default model answers and the start is over; until then the configured limit alone
-    counts.
+    """Measure the capacity after the start, once the default model is available.
+
+    Until then only the configured limit applies (admission control).
     """
     service, model = app[SERVICE], app[CONFIG].default_model
     await asyncio.sleep(CAPACITY_AFTER_S)

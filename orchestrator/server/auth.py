@@ -1,4 +1,4 @@
-"""Who may speak with whose face: bearer tokens that each open one user's sessions and faces."""
+"""Authentication by bearer tokens: each token opens one user's sessions and faces."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import is_path_part
 
 CLOCK_LEEWAY_S: Final = 30.0
-"""By how much the issuer's clock may differ from ours."""
+"""Largest accepted difference between the issuer's clock and ours."""
 
 CHECKS: Final[Any] = {"require": ["exp", "sub"], "verify_aud": False}
-"""Whom a token was made for is the issuer's business; whose it is and until when is ours."""
+"""Expiry and subject are required; the audience is left to the issuer (RFC 7519, section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever opened a connection."""
+    """The authenticated origin of a request or connection."""
 
     user_id: str | None
-    """The only user whose faces and sessions are open to it; None where nobody is asked for a
-    token.
+    """The only user whose faces and sessions it may use; None for any user: no token is required.
     """
     expires_s: int | None = None
-    """Seconds since 1970 at which its token ceases to open sessions; None: never."""
+    """Seconds since 1970 after which its token opens no more sessions; None: never."""
 
     def check(self, user_id: str) -> None:
-        """Raises UNAUTHORIZED for another user, in words that do not say whether that user
-        exists.
-        """
+        """Raise UNAUTHORIZED for another user, without revealing whether that user exists."""
         if self.user_id not in (None, user_id):
             message = (
                 "userId: the token belongs to another user; a token opens only its own user's "
@@ -49,38 +46,42 @@ class Caller:
             )
 
     def check_time(self) -> None:
-        """Raises UNAUTHORIZED for a token that expired since the connection was opened: what it
-        opened goes on, nothing more is opened.
+        """Raise UNAUTHORIZED for a token that expired after the connection was opened.
+
+        Open sessions continue; new ones are refused.
         """
         if self.expires_s is not None and time.time() >= self.expires_s:
             raise _refused("has expired; connect again with a new one")
 
 
 class Authenticator(Protocol):
-    """Turns what a client presented into who it is."""
+    """Identifies the caller by its token."""
 
     def caller(self, token: str | None) -> Caller:
-        """Raises UNAUTHORIZED for a missing, unknown, forged or expired token."""
+        """The owner of `token`.
+
+        Raises UNAUTHORIZED where it is missing, unknown, forged or expired.
+        """
         ...
 
 
-class OpenToAll:
-    """For loopback, and where `--insecure` was said."""
+class NoAuthentication:
+    """Admits every caller: for loopback, and for `--insecure`."""
 
     def caller(self, token: str | None) -> Caller:
-        """Nobody is asked."""
+        """A caller that may use every user's faces."""
         return Caller(None)
 
 
 class StaticTokens:
-    """A list of tokens, each for one user. Only their hashes are kept, so that no look-up tells
-    them by its time.
+    """A list of tokens, each for one user.
+
+    Only hashes are stored, so that the time of a look-up reveals nothing about a token.
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
-        if not all(
-            map(is_path_part, users.values())
-        ):  # not named: where a token was cut wrongly, it is a part of it
+        if not all(map(is_path_part, users.values())):
+            # The message omits the user: where a token was split wrongly, it is a part of it.
             raise ConfigError(
                 "auth_tokens: the user of a token is not an id, 1 to 128 of A-Z a-z 0-9 . _ -; "
                 "write TOKEN=USER"
@@ -89,14 +90,12 @@ class StaticTokens:
 
     def caller(self, token: str | None) -> Caller:
         """The token's user."""
-        # Bytes of a header that are no UTF-8 come as surrogates, which no known token has.
-        user = (
-            None
-            if token is None
-            else self._users.get(sha256(token.encode(errors="surrogatepass")).digest())
-        )
+        # Header bytes that are not UTF-8 arrive as surrogates; no known token contains one.
+        if token is None:
+            raise _refused("is missing")
+        user = self._users.get(sha256(token.encode(errors="surrogatepass")).digest())
         if user is None:
-            raise _refused("is missing" if token is None else "is not known")
+            raise _refused("is not known")
         return Caller(user)
 
 
@@ -110,19 +109,15 @@ class JwtTokens:
         self._try_key()
 
     def _try_key(self) -> None:
-        """Refuse a key that cannot check any token, rather than every token."""
+        """Raise ConfigError at the start for a key that cannot verify any token."""
         import jwt
 
         try:
             jwt.decode(_forged(self._algorithm), self._key, algorithms=[self._algorithm])
         except jwt.InvalidSignatureError:
             return
-        except (
-            jwt.PyJWTError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ):  # the last two for private keys
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+            # PyJWT raises the last two for private keys.
             message = "HS256 takes a shared secret, RS256 the issuer's public key in PEM"
             raise ConfigError(
                 f"auth_jwt_key cannot check {self._algorithm} tokens: {message}; see "
@@ -130,11 +125,10 @@ class JwtTokens:
             ) from None
 
     def caller(self, token: str | None) -> Caller:
-        """The user in `sub`."""
+        """The user named by the claim `sub`."""
         if token is None:
             raise _refused("is missing")
-        # takes a cryptography library along, which a service without signed tokens does without
-        import jwt
+        import jwt  # imports a cryptography library, which only signed tokens need
 
         try:
             claims = jwt.decode(
@@ -154,14 +148,14 @@ class JwtTokens:
         return Caller(user, int(claims["exp"]) + int(CLOCK_LEEWAY_S))
 
 
-class EitherOf:
-    """Several kinds of token side by side: the first that knows it decides."""
+class FirstMatch:
+    """Several kinds of tokens: the first authenticator that accepts a token decides."""
 
     def __init__(self, *authenticators: Authenticator) -> None:
         self._authenticators = authenticators
 
     def caller(self, token: str | None) -> Caller:
-        """Raises what the last one raised."""
+        """The first match; raises the last authenticator's error where there is none."""
         for authenticator in self._authenticators[:-1]:
             try:
                 return authenticator.caller(token)
@@ -171,27 +165,29 @@ class EitherOf:
 
 
 def authenticator_of(config: ServiceConfig) -> Authenticator:
-    """What the configuration asks for; raises `ConfigError` for users that cannot be and a key that
-    can check nothing.
+    """The configured authenticator.
+
+    Raises `ConfigError` for an invalid user id, and for a key that cannot verify any token.
     """
     kinds: list[Authenticator] = []
     if config.auth_tokens:
         kinds.append(StaticTokens(config.auth_tokens))
     if config.auth_jwt_key:
         kinds.append(JwtTokens(config.auth_jwt_key, config.auth_jwt_algorithm))
-    return EitherOf(*kinds) if kinds else OpenToAll()
+    return FirstMatch(*kinds) if kinds else NoAuthentication()
 
 
 def bearer_token(authorization: str | None, query_token: str | None) -> str | None:
-    """The token of an `Authorization: Bearer` header, or of the query for browsers, whose
-    WebSockets send no headers.
+    """The token of an `Authorization: Bearer` header, else that of the query.
+
+    Browsers cannot send headers with a WebSocket request.
     """
     kind, _, token = (authorization or "").partition(" ")
     return token.strip() if kind.lower() == "bearer" and token.strip() else query_token
 
 
 def _forged(algorithm: str) -> str:
-    """A token that nobody signed."""
+    """A token with an invalid signature."""
     header, claims = (
         urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
         for part in ({"alg": algorithm}, {})

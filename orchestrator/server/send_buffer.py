@@ -1,5 +1,6 @@
-"""Bounds what waits unsent below a WebSocket, so that a slow client is noticed by its frames, and
-soon.
+"""Backpressure of a WebSocket: bound the unsent bytes below it, and wait until they are sent.
+
+Small buffers make a slow client visible early, in the queue of frames.
 """
 
 from __future__ import annotations
@@ -13,43 +14,43 @@ from typing import Final
 from aiohttp.abc import AbstractStreamWriter
 
 UNSENT_BYTES: Final = 16 * 1024
-"""What may wait for the network in the kernel, a quarter of a second of 500 kbit/s; the transport
-keeps the message it is at, no more. The rest waits as frames, where it is counted and the coder can
-give way. What is under way does not count: a long fast link stays full.
+"""Limit of unsent bytes in the kernel: a quarter of a second at 500 kbit/s.
+
+The transport holds at most the message in progress. The rest waits as frames: there it is counted,
+and the encoder adapts. Bytes in flight do not count, so a long fast link stays full.
 """
 
-WHERE_UNKNOWN_BYTES: Final = 128 * 1024
-"""What is under way and unsent together, where the system cannot tell them apart: 10 Mbit/s at 100
-ms.
+SEND_BUFFER_BYTES: Final = 128 * 1024
+"""Limit of unsent bytes and bytes in flight together, for systems without `TCP_NOTSENT_LOWAT`:
+10 Mbit/s at 100 ms.
 """
 
 WRITER_LIMIT: Final = sys.maxsize
-"""Bytes after which a WebSocket itself would make its writers wait: never, since there one that
-gives up takes the others with it.
+"""High water mark of aiohttp's WebSocket writer: never reached. Its writers share one waiter, so
+cancelling one cancels all.
 """
 
 
 def bound_unsent(transport: asyncio.Transport | None) -> None:
-    """Writers wait from now on as soon as a message waits for the network."""
+    """Make writers wait as soon as one message waits for the network."""
     if transport is None:
         return
     transport.set_write_buffer_limits(high=0)
     raw = transport.get_extra_info("socket")
     if raw is None:
         return
-    with contextlib.suppress(OSError):  # not every socket is a TCP one
+    with contextlib.suppress(OSError):  # not every socket is TCP
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         else:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHERE_UNKNOWN_BYTES)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 class Room:
-    """Where the writers of one connection wait until its transport holds nothing; each may give up
-    without the others' notice.
+    """Write barrier of one connection: writers wait until the transport's write buffer is empty.
 
-    They must not wait in `drain` themselves: all would share one future there, and whoever is
-    cancelled cancels that.
+    Do not await `drain()` directly: aiohttp shares one waiter between all callers, so cancelling
+    one cancels all.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Room:
         self._writer = writer
         self._patience_s = patience_s
         self._draining: asyncio.Task[None] | None = None
-        """Ends when there is room, or with the connection."""
+        """Ends when the buffer is empty, or with the connection."""
 
     async def wait(self) -> None:
-        """Until what was written is gone. Raises ConnectionError when the client went away, or
-        takes nothing for so long that it is cut.
+        """Wait until everything written is sent.
+
+        Raises ConnectionResetError when the client disconnected, or took no data for `patience_s`
+        and is therefore disconnected.
         """
         if self._transport is None or self._transport.get_write_buffer_size() == 0:
             return
@@ -75,8 +78,8 @@ class Room:
             self._transport.abort()
             raise ConnectionResetError("the client takes no data")
         if draining.cancelled() or self._transport.is_closing():
-            raise ConnectionResetError("the client is gone")
+            raise ConnectionResetError("the client disconnected")
 
     async def _drain(self) -> None:
-        with contextlib.suppress(ConnectionError):  # each of the writers is told
+        with contextlib.suppress(ConnectionError):  # each writer checks the transport itself
             await self._writer.drain()

@@ -52,8 +52,7 @@ class SessionRegistry:
             )
         if self.carries is not None and self.speaking() >= self.carries:
             raise too_many(
-                f"{self.carries} faces speak, which is what this machine carries; try again in a "
-                "moment",
+                f"at capacity ({self.carries} active speakers): retry shortly",
                 limit=self.carries,
             )
         if (

@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TypeAlias, overload
 
@@ -38,6 +39,7 @@ from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.instrumented import TimedInference
 from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.open_inference import open_inference as opened_by_config
 from orchestrator.inference.triton.server_metrics import Accountable, TritonWatch
 from orchestrator.inference.weights_provenance import WeightsRegister
 from orchestrator.models import ADAPTERS
@@ -151,7 +153,7 @@ class LipSyncService:
             model_repository=self.config.model_repository,
         )
         self.adapters = adapters
-        self._open_inference = open_inference or _opener(self.config)
+        self._open_inference = open_inference or partial(opened_by_config, self.config)
         self._gpu_memory: GpuMemory = no_gpu
         self._open = AsyncExitStack()
 
@@ -429,23 +431,6 @@ class LipSyncService:
     def _stream_of(self, session_id: str) -> StreamState | None:
         session = self.sessions.get(session_id)
         return None if session is None else session.stream
-
-
-def _opener(config: ServiceConfig) -> OpenInference:
-    def opened() -> AbstractAsyncContextManager[Inference]:
-        from orchestrator.inference.local.inference import (
-            LocalInference,
-        )  # takes ONNX Runtime along, which a server's client does without
-        from orchestrator.inference.triton.inference import TritonInference
-
-        repository = read_repository(config.model_repository)
-        return (
-            TritonInference(config.triton_urls, repository)
-            if config.triton_urls
-            else LocalInference(repository)
-        )
-
-    return opened
 
 
 def _faces(config: ServiceConfig, service: LipSyncService) -> FaceModelCacheService:

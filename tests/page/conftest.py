@@ -1,6 +1,4 @@
-"""What the page's tests stand on: a real Chromium, and the real service, both started once per
-file.
-"""
+"""A real Chromium and the real service for the page's tests, both started once per file."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwrig
 from serving import serve
 
 PATIENCE_MS = 120_000
-"""For what must happen at all; how fast it happens is measured in the page."""
+"""Limit for what must happen at all; the page measures how fast it happens."""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -25,7 +23,7 @@ QUIET_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""Chromium as root on a machine without a screen, and without calls to its vendor."""
+"""Run as root, without a screen, and without calls to the browser's vendor."""
 
 
 @pytest.fixture(scope="module")

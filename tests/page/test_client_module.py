@@ -1,13 +1,14 @@
-"""The browser's client over a real socket: what it says of turns that were given up or refused once
-a connection was lost.
-"""
+"""Browser client on a real socket: turns given up or refused while a connection is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from browser_client import run_client
+from instances import RESTING
 from playwright.sync_api import Page
 from serving import serve
 
@@ -16,14 +17,10 @@ SPOKEN_ON = 140
 connection is back, however slow the machine.
 """
 
-PATIENCE_MS = 60_000
-"""For what must happen at all."""
-
 TURN_OF_FIVE_MS = set(range(0, 500, 50))
 """Times at which the frames of five chunks are to be shown."""
 
-BESIDE_THE_SERVICE = """
-const { LipSyncClient, unpackMessage } = await import("/demo/client.js");
+RECORDED = """
 const said = [], sockets = [];
 window.WebSocket = class extends WebSocket {
   constructor(...address) {
@@ -35,25 +32,9 @@ window.WebSocket = class extends WebSocket {
     super.send(data);
   }
 };
-const client = new LipSyncClient(new URL("/v1/ws", location.href.replace("http", "ws")));
-const frames = [], ends = [], problems = [];
+const frames = [], ends = [];
 client.addEventListener("frame", ({ detail }) => frames.push(detail));
 client.addEventListener("end", ({ detail }) => ends.push([detail.turnId, detail.interrupted]));
-client.addEventListener("problem", ({ detail }) => problems.push(detail.errorCode));
-const next = (type, fits = () => true) => new Promise((resolve) => {
-  client.addEventListener(type, function heard({ detail }) {
-    if (!fits(detail)) return;
-    client.removeEventListener(type, heard);
-    resolve(detail);
-  });
-});
-const config = { targetFps: 20, resolution: { width: 128, height: 128 }, format: "jpeg", quality: 80 };
-const speak = (chunks, face = "demo") => {
-  const turnId = client.beginTurn({ userId: "demo", faceModelId: face, sampleRate: 16000, config });
-  for (let chunk = 0; chunk < chunks; chunk += 1) client.sendAudio(new Int16Array(1600));
-  client.endUtterance();
-  return turnId;
-};
 // Any code but 1000 leaves the sessions waiting, as a connection that broke does.
 const lose = async (meanwhile) => {
   const away = next("connection", ({ state }) => state === "waiting");
@@ -62,56 +43,38 @@ const lose = async (meanwhile) => {
   said.length = 0;
   meanwhile();
 };
-const hear = (message) => sockets.at(-1).dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+const receive = (message) =>
+  sockets.at(-1).dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
 const refuse = (sessionId, errorCode, recoverable) =>
-  hear({ type: "error", sessionId, errorCode, errorMessage: "no", recoverable, details: {} });
+  receive({ type: "error", sessionId, errorCode, errorMessage: "no", recoverable, details: {} });
 const outline = () => said.map(({ type, turnId }) => [type, turnId]);
-await client.connect();
 """
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service that needs no Triton: its faces rest, on the same wire."""
-    with serve(
-        tmp_path_factory.mktemp("storage"), "--models", "static", "--default-model", "static"
-    ) as (url, _process):
+    with serve(tmp_path_factory.mktemp("storage"), *RESTING) as (url, _process):
         yield f"{url}/"
 
 
 @pytest.fixture
-def beside(page: Page, service: str) -> Page:
-    """A blank page of the service's origin."""
-    page.goto(f"{service}demo/icon.svg")
-    return page
-
-
-def run(page: Page, script: str) -> Any:
-    """What `script` returns; it finds the client, connected, and whatever the client says and
-    hears.
-    """
-    return page.evaluate(
-        f"""async () => {{
-          {BESIDE_THE_SERVICE}
-          const tooLong = new Promise((_, reject) => setTimeout(reject, {PATIENCE_MS}, new Error("it never came")));
-          const heard = await Promise.race([tooLong, (async () => {{ {script} }})()]);
-          client.close();
-          return heard;
-        }}"""
-    )
+def run(page: Page, service: str) -> Callable[[str], Any]:
+    """Runs a script beside a client whose messages, sockets, frames and ends are recorded."""
+    return functools.partial(run_client, page, service, RECORDED)
 
 
 def test_a_turn_interrupted_while_the_connection_is_away_makes_room_for_the_next_one(
-    beside: Page,
+    run: Callable[[str], Any],
 ) -> None:
     heard = run(
-        beside,
         f"""
         speak({SPOKEN_ON});
         await next("frame");
         await lose(() => {{ client.interrupt(); speak(5); }});
         await next("end", ({{ turnId }}) => turnId === "turn-002");
-        return {{ said: outline(), ends, spoken: frames.some(({{ turnId }}) => turnId === "turn-002") }};
+        const spoken = frames.some(({{ turnId }}) => turnId === "turn-002");
+        return {{ said: outline(), ends, spoken }};
         """,
     )
     audio = [["lipsync_audio", "turn-002"]] * 5 + [["end_utterance", None]]
@@ -120,9 +83,10 @@ def test_a_turn_interrupted_while_the_connection_is_away_makes_room_for_the_next
     assert heard["spoken"]
 
 
-def test_two_turns_interrupted_while_the_connection_is_away_are_both_given_up(beside: Page) -> None:
+def test_two_turns_interrupted_while_the_connection_is_away_are_both_given_up(
+    run: Callable[[str], Any],
+) -> None:
     heard = run(
-        beside,
         f"""
         speak({SPOKEN_ON});
         speak({SPOKEN_ON});
@@ -144,9 +108,10 @@ def test_two_turns_interrupted_while_the_connection_is_away_are_both_given_up(be
     assert not heard["waited"]
 
 
-def test_an_interruption_that_was_lost_with_the_connection_is_said_again(beside: Page) -> None:
+def test_an_interruption_that_was_lost_with_the_connection_is_said_again(
+    run: Callable[[str], Any],
+) -> None:
     heard = run(
-        beside,
         f"""
         speak({SPOKEN_ON});
         await next("frame");
@@ -161,9 +126,10 @@ def test_an_interruption_that_was_lost_with_the_connection_is_said_again(beside:
     assert heard == {"unheard": 0, "ends": [["turn-001", True], ["turn-002", False]]}
 
 
-def test_a_turn_refused_for_good_is_not_said_again_after_a_lost_connection(beside: Page) -> None:
+def test_a_turn_refused_for_good_is_not_said_again_after_a_lost_connection(
+    run: Callable[[str], Any],
+) -> None:
     heard = run(
-        beside,
         f"""
         speak(3, "nobody");
         await next("problem");
@@ -171,7 +137,8 @@ def test_a_turn_refused_for_good_is_not_said_again_after_a_lost_connection(besid
         await next("frame");
         await lose(() => null);
         const {{ openTurns }} = await next("resumed");
-        return {{ problems, said: said.map((message) => [message.type, message.turnId === turnId]), openTurns: openTurns.length }};
+        const sent = said.map((message) => [message.type, message.turnId === turnId]);
+        return {{ problems, said: sent, openTurns: openTurns.length }};
         """,
     )
     assert heard == {
@@ -185,10 +152,9 @@ def test_a_turn_refused_for_good_is_not_said_again_after_a_lost_connection(besid
     ("code", "recoverable"), [("VIDEO_GENERATION_FAILED", False), ("SESSION_LIMIT", True)]
 )
 def test_nothing_is_said_to_a_session_that_ended_by_an_error_but_its_end(
-    beside: Page, code: str, recoverable: bool
+    run: Callable[[str], Any], code: str, recoverable: bool
 ) -> None:
     heard = run(
-        beside,
         f"""
         speak({SPOKEN_ON});
         await next("frame");
@@ -212,10 +178,9 @@ def test_nothing_is_said_to_a_session_that_ended_by_an_error_but_its_end(
 
 
 def test_the_turn_begun_after_a_refusal_is_spoken_whatever_else_is_said_of_the_refused_one(
-    beside: Page,
+    run: Callable[[str], Any],
 ) -> None:
     heard = run(
-        beside,
         """
         const before = client.sessionId;
         client.addEventListener("problem", () => speak(5), { once: true });
@@ -231,9 +196,10 @@ def test_the_turn_begun_after_a_refusal_is_spoken_whatever_else_is_said_of_the_r
     assert set(heard["spoken"]) <= TURN_OF_FIVE_MS
 
 
-def test_an_error_that_the_session_survives_leaves_its_turn_going(beside: Page) -> None:
+def test_an_error_that_the_session_survives_leaves_its_turn_going(
+    run: Callable[[str], Any],
+) -> None:
     heard = run(
-        beside,
         """
         speak(5);
         refuse(client.sessionId, "INVALID_MESSAGE", true);
@@ -244,9 +210,8 @@ def test_an_error_that_the_session_survives_leaves_its_turn_going(beside: Page) 
     assert heard == {"problems": ["INVALID_MESSAGE"], "ends": [["turn-001", False]]}
 
 
-def test_a_session_left_while_it_is_being_resumed_ends(beside: Page) -> None:
+def test_a_session_left_while_it_is_being_resumed_ends(run: Callable[[str], Any]) -> None:
     heard = run(
-        beside,
         f"""
         speak({SPOKEN_ON});
         await next("frame");
@@ -256,7 +221,9 @@ def test_a_session_left_while_it_is_being_resumed_ends(beside: Page) -> None:
         client.newSession();
         speak(5);
         await next("end");
-        return {{ said: said.slice(0, 2).map(({{ type, sessionId }}) => [type, sessionId === before]), problems, ends }};
+        const first = said.slice(0, 2);
+        const sent = first.map(({{ type, sessionId }}) => [type, sessionId === before]);
+        return {{ said: sent, problems, ends }};
         """,
     )
     assert heard == {

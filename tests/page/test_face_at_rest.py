@@ -1,6 +1,4 @@
-"""Between turns, and while pictures stay away, the face on the page is at rest: nobody stands there
-with an open mouth.
-"""
+"""Face at rest between turns and while no picture comes: its mouth is closed."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from relay import relay
 from orchestrator.core.paths import SAMPLES
 
 PATIENCE_MS = 120_000
-"""For what must happen at all."""
+"""Limit for what must happen at all."""
 
 PROBE = """() => {
   const small = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
@@ -28,32 +26,41 @@ PROBE = """() => {
     const { width, height } = picture;
     small.drawImage(picture, width * 0.3, height * 0.5, width * 0.4, height * 0.35, 0, 0, 16, 16);
     const { data } = small.getImageData(0, 0, 16, 16);
-    return Array.from({ length: 256 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
+    const grey = (i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3;
+    return Array.from({ length: 256 }, (_, i) => grey(i));
   };
   const canvas = document.getElementById("face");
   const apart = (one, other) => Math.max(...one.map((value, i) => Math.abs(value - other[i])));
   const probe = { posters: {}, messages: {}, fades: 0, grid, apart };
-  probe.fromRest = (face) => (probe.posters[face] ? apart(grid(canvas), grid(probe.posters[face])) : NaN);
+  probe.fromRest = (face) =>
+    probe.posters[face] ? apart(grid(canvas), grid(probe.posters[face])) : NaN;
   probe.nextRefresh = () => new Promise(requestAnimationFrame);
   probe.untilOpen = async (face, grey) => {
     const { stats } = window.lipsync;
     const until = performance.now() + 120000;
-    while (!(stats.state === "speaking" && stats.turn.framesDrawn > 0 && probe.fromRest(face) > grey)) {
+    const speaks = () => stats.state === "speaking" && stats.turn.framesDrawn > 0;
+    const sample = document.querySelector('[data-sample="how-it-works.wav"]');
+    while (!(speaks() && probe.fromRest(face) > grey)) {
       // Where a busy machine was too late for every picture of a sample, it is spoken once more.
-      if (stats.state === "idle" && stats.turn.metrics) document.querySelector('[data-sample="how-it-works.wav"]').click();
-      if (performance.now() > until) throw new Error(`the mouth stays closed: ${JSON.stringify(stats.turn)}`);
+      if (stats.state === "idle" && stats.turn.metrics) sample.click();
+      if (performance.now() > until) {
+        throw new Error(`the mouth stays closed: ${JSON.stringify(stats.turn)}`);
+      }
       await probe.nextRefresh();
     }
   };
   window.lipsync.client.addEventListener("poster", async ({ detail }) => {
     probe.messages[detail.faceModelId] = detail;
-    probe.posters[detail.faceModelId] = await createImageBitmap(new Blob([detail.data], { type: "image/jpeg" }));
+    const coded = new Blob([detail.data], { type: "image/jpeg" });
+    probe.posters[detail.faceModelId] = await createImageBitmap(coded);
   });
-  const fades = new MutationObserver((changes) => changes.forEach(({ addedNodes }) => (probe.fades += addedNodes.length)));
+  const fades = new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) probe.fades += addedNodes.length;
+  });
   fades.observe(document.getElementById("frame"), { childList: true });
   window.probe = probe;
 }"""
-"""Compares what is on the canvas with the resting pictures that the service sent."""
+"""Compares the canvas with the resting pictures that the service sent."""
 
 INTERRUPT = """async ([face, grey]) => {
   // Escape, pressed and looked at between two refreshes, so that no frame comes between.
@@ -96,7 +103,7 @@ def wait_for(page: Page, truth: str) -> None:
 
 
 def interrupt(page: Page, face: str = "demo") -> dict[str, Any]:
-    """Speaks a sample, stops it while the mouth is open, and says what was on screen right then."""
+    """Speak a sample and stop it while the mouth is open; returns what was on screen then."""
     page.locator('[data-sample="how-it-works.wav"]').click()
     seen: dict[str, Any] = page.evaluate(INTERRUPT, [face, OPEN])
     wait_for(page, "window.lipsync.stats.state === 'idle' && !document.querySelector('.fading')")
@@ -161,7 +168,7 @@ def test_a_face_whose_turn_was_lost_is_at_rest_and_the_page_goes_on_saying_why(
         page.locator('[data-sample="how-it-works.wav"]').click()
         page.evaluate("window.probe.untilOpen('demo', 12)")
         page.evaluate(
-            "window.lipsync.client._userId = 'somebody-else'"
+            "window.lipsync.client._session._userId = 'somebody-else'"
         )  # the service refuses, as it does once the session is gone
         wire.cut()
         wait_for(
@@ -246,11 +253,12 @@ def test_a_photo_that_loads_slowly_does_not_take_the_place_of_the_resting_pictur
       const { Stage } = await import("/demo/stage.js");
       const stage = new Stage();
       const make = window.createImageBitmap;
+      const face = "/v1/users/demo/face-models/demo/preview.jpg";
       window.createImageBitmap = async (...photo) => {
-        stage.keep("/v1/users/demo/face-models/demo/preview.jpg", await make(new ImageData(32, 32)));
+        stage.keep(face, await make(new ImageData(32, 32)));
         return make(...photo);
       };
-      await stage.showFace("/v1/users/demo/face-models/demo/preview.jpg");
+      await stage.showFace(face);
       return document.getElementById("face").width;
     }"""
     assert page.evaluate(script) == 32

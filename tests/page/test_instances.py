@@ -1,6 +1,4 @@
-"""The browser's client in front of several instances: one shuts down, or a connection comes back to
-another one.
-"""
+"""Browser client with several instances: one shuts down, or a connection leads to another one."""
 
 from __future__ import annotations
 
@@ -10,38 +8,19 @@ from typing import Any
 
 import psutil
 import pytest
+from browser_client import run_client
 from instances import instances
 from playwright.sync_api import Page
 from relay import Relay, relay
 
-PATIENCE_MS = 60_000
-"""For what must happen at all."""
-
-CLIENT = """
-const { LipSyncClient } = await import("/demo/client.js");
-const client = new LipSyncClient(new URL("/v1/ws", location.href.replace("http", "ws")));
-const starts = [], ends = [], problems = [], lost = [], times = {};
+RECORDED = """
+const starts = [], ends = [], lost = [], times = {};
 client.addEventListener("start", ({ detail }) => starts.push(detail.instance));
 client.addEventListener("end", ({ detail }) => ends.push(detail.turnId));
-client.addEventListener("problem", ({ detail }) => problems.push(detail.errorCode));
 client.addEventListener("lost", ({ detail }) => lost.push([detail.turnId, detail.reason]));
-client.addEventListener("frame", ({ detail }) => (times[detail.turnId] ??= []).push(detail.mediaMs));
-const next = (type, fits = () => true) => new Promise((resolve) => {
-  client.addEventListener(type, function heard({ detail }) {
-    if (!fits(detail)) return;
-    client.removeEventListener(type, heard);
-    resolve(detail);
-  });
-});
-const config = { targetFps: 20, resolution: { width: 128, height: 128 }, format: "jpeg", quality: 80 };
-const speak = (chunks) => {
-  const turnId = client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000, config });
-  for (let chunk = 0; chunk < chunks; chunk += 1) client.sendAudio(new Int16Array(1600));
-  client.endUtterance();
-  return turnId;
-};
+client.addEventListener("frame", ({ detail: { turnId, mediaMs } }) =>
+  (times[turnId] ??= []).push(mediaMs));
 const ended = (turnId) => next("end", (detail) => detail.turnId === turnId);
-await client.connect();
 """
 
 SECOND = [50 * frame for frame in range(20)]
@@ -63,18 +42,9 @@ def gateway(pair: list[tuple[str, psutil.Process]]) -> Iterator[Relay]:
 
 
 def run(page: Page, gateway: Relay, script: str, terminate: psutil.Process) -> Any:
-    """What `script` returns; `await shutDown()` in it ends an instance."""
+    """Result of `script`; `await shutDown()` in it ends an instance."""
     page.expose_function("shutDown", terminate.terminate)
-    page.goto(f"{gateway.url}demo/icon.svg")
-    return page.evaluate(
-        f"""async () => {{
-          {CLIENT}
-          const tooLong = new Promise((_, reject) => setTimeout(reject, {PATIENCE_MS}, new Error("it never came")));
-          const heard = await Promise.race([tooLong, (async () => {{ {script} }})()]);
-          client.close();
-          return heard;
-        }}"""
-    )
+    return run_client(page, gateway.url, RECORDED, script)
 
 
 def test_a_spoken_turn_ends_and_those_behind_it_are_spoken_elsewhere(

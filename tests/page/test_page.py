@@ -1,6 +1,4 @@
-"""The page against the real service in a real browser: what a visitor does, and what they then see
-and hear.
-"""
+"""The page with the real service in a real browser: a visitor's actions and their results."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from orchestrator.core.paths import PAGE
 SAMPLE = PAGE / "samples" / "hello.wav"
 
 PATIENCE_MS = 120_000
-"""For what must happen at all; how fast it happens is measured in the page."""
+"""Limit for what must happen at all; the page measures how fast it happens."""
 
 MOUTH_CHANGE = """async (durationMs) => {
   // Mean grey of a grid over the lower middle of the face, watched from refresh to refresh.
@@ -34,7 +32,8 @@ MOUTH_CHANGE = """async (durationMs) => {
     const { width, height } = canvas;
     small.drawImage(canvas, width * 0.3, height * 0.5, width * 0.4, height * 0.35, 0, 0, 16, 16);
     const { data } = small.getImageData(0, 0, 16, 16);
-    seen.push(Array.from({ length: 256 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3));
+    const grey = (i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3;
+    seen.push(Array.from({ length: 256 }, (_, i) => grey(i)));
     await new Promise(requestAnimationFrame);
   }
   const spread = (values) => {
@@ -46,7 +45,7 @@ MOUTH_CHANGE = """async (durationMs) => {
 """Grey levels by which the most moving spot around the mouth varies."""
 
 MOST_OFFSET_MS = 45
-"""Of 95 in 100 frames, either way."""
+"""Largest offset of 95 in 100 frames, either way."""
 
 SMOOTH_MS = 25.0
 """Longest time between two refreshes of a screen that has nothing else to do."""
@@ -90,12 +89,14 @@ def open_page(page: Page, url: str) -> None:
 
 
 def drop(page: Page, file: Path, media_type: str) -> None:
-    """Lets go of a file over the page, as a mouse would."""
+    """Drop a file on the page, as a mouse would."""
     script = """([base64, name, type]) => {
       const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File([bytes], name, { type }));
-      for (const event of ["dragenter", "dragover", "drop"]) dispatchEvent(new DragEvent(event, { dataTransfer }));
+      for (const event of ["dragenter", "dragover", "drop"]) {
+        dispatchEvent(new DragEvent(event, { dataTransfer }));
+      }
     }"""
     page.evaluate(script, [base64.b64encode(file.read_bytes()).decode(), file.name, media_type])
 
@@ -113,7 +114,9 @@ def wait_for_state(page: Page, state: str) -> None:
 def turn(page: Page) -> dict[str, Any]:
     """The turn's numbers, as `stats.js` describes them."""
     script = """() => { const { turn, problems } = window.lipsync.stats;
-      return { ...turn, avOffsetMs: turn.avOffsetMs, liveLatencyMs: turn.liveLatencyMs, problems }; }"""
+      const { avOffsetMs, liveLatencyMs } = turn;
+      return { ...turn, avOffsetMs, liveLatencyMs, problems };
+    }"""
     numbers: dict[str, Any] = page.evaluate(script)
     return numbers
 
@@ -140,8 +143,13 @@ def test_the_page_asks_nobody_but_the_service(page: Page, service: str) -> None:
 
 
 def test_every_control_has_a_name_for_a_screen_reader(demo: Page) -> None:
-    script = """() => [...document.querySelectorAll("button, input:not([hidden]), summary, a, canvas:not([aria-hidden])")]
-      .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).map((e) => e.outerHTML)"""
+    script = """() => {
+      const controls = "button, input:not([hidden]), summary, a, canvas:not([aria-hidden])";
+      const label = (control) => control.labels?.[0]?.textContent.trim();
+      const name = (control) => control.ariaLabel || control.textContent.trim() || label(control);
+      const nameless = [...document.querySelectorAll(controls)].filter((control) => !name(control));
+      return nameless.map((control) => control.outerHTML);
+    }"""
     assert demo.evaluate(script) == []
 
 
@@ -381,7 +389,7 @@ def test_a_session_that_the_service_let_go_of_is_told_and_the_next_turn_speaks(
         page.locator('[data-sample="how-it-works.wav"]').click()
         wait_for_state(page, "speaking")
         page.evaluate(
-            "window.lipsync.client._userId = 'somebody-else'"
+            "window.lipsync.client._session._userId = 'somebody-else'"
         )  # the service refuses, as it does once the session is gone
         wire.cut()
         expect(page.locator("#problem")).to_contain_text("connection was lost")
@@ -397,14 +405,18 @@ def test_a_queued_turn_counts_its_own_time_and_each_turn_ends_once(demo: Page) -
         """async () => {
           const { client } = window.lipsync;
           const frames = {}, ends = [];
-          client.addEventListener("frame", ({ detail }) => (frames[detail.turnId] ??= []).push(detail.mediaMs));
-          const config = { targetFps: 20, resolution: { width: 128, height: 128 }, format: "jpeg", quality: 80 };
+          client.addEventListener("frame", ({ detail: { turnId, mediaMs } }) =>
+            (frames[turnId] ??= []).push(mediaMs));
+          const resolution = { width: 128, height: 128 };
+          const config = { targetFps: 20, resolution, format: "jpeg", quality: 80 };
           const speak = () => {
             client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000, config });
             for (let chunk = 0; chunk < 10; chunk += 1) client.sendAudio(new Int16Array(1600));
             client.endUtterance();
           };
-          const listen = (resolve) => client.addEventListener("end", ({ detail }) => ends.push(detail.turnId) === 2 && resolve());
+          const listen = (resolve) => client.addEventListener("end", ({ detail }) => {
+            if (ends.push(detail.turnId) === 2) resolve();
+          });
           const over = new Promise(listen);
           speak();
           speak();

@@ -1,4 +1,4 @@
-"""The page and its module where the service asks for a token, and on a page of another origin."""
+"""The page and its module where the service requires a token, and on a page of another origin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ SPEAK = """async ([service, token]) => {
   const problems = [];
   client.addEventListener("problem", ({ detail }) => problems.push(detail.errorCode));
   const refused = await client.connect().then(() => null, (error) => error.message);
-  if (refused !== null) return { refused, problems: await new Promise((resolve) => setTimeout(resolve, 0, problems)) };
+  if (refused !== null) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    return { refused, problems };
+  }
   let frames = 0;
   client.addEventListener("frame", () => (frames += 1));
   const over = new Promise((resolve) => client.addEventListener("end", resolve));
@@ -87,7 +90,8 @@ def test_the_module_works_from_a_site_that_the_operator_named(
 
 
 CALL = """async ([service, token, method, path, body]) => {
-  const headers = { Authorization: `Bearer ${token}`, ...(body === null ? {} : { "Content-Type": "application/json" }) };
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body !== null) headers["Content-Type"] = "application/json";
   const answer = await fetch(service + path, { method, headers, body });
   return [answer.status, (await answer.json()).errorCode ?? null];
 }"""

@@ -1,6 +1,4 @@
-"""The page's pure parts with a clock that the test moves: which frame is drawn when, and how sound
-is cut and coded.
-"""
+"""Modules of the page alone: frame scheduling on a clock that the test moves, coding of sound."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from orchestrator.core.paths import PAGE
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are no news."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +42,12 @@ def module_page(page: Page, files: str) -> Page:
 PLAYER = """
 const { FramePlayer } = await import("/player.js");
 const drawn = [], released = [];
-const player = new FramePlayer((frame) => drawn.push(frame.mediaMs), (frame) => released.push(frame.mediaMs));
-const fill = (...times) => times.forEach((mediaMs) => player.push({ mediaMs, audioMs: mediaMs, image: null }));
+const player = new FramePlayer(
+  (frame) => drawn.push(frame.mediaMs),
+  (frame) => released.push(frame.mediaMs),
+);
+const fill = (...times) =>
+  times.forEach((mediaMs) => player.push({ mediaMs, audioMs: mediaMs, image: null }));
 """
 
 
@@ -57,7 +59,10 @@ def test_each_frame_is_drawn_at_the_refresh_nearest_to_its_time(module_page: Pag
     script = """
     fill(0, 40, 80, 120);
     const shown = [];
-    for (let ms = -50; ms < 200; ms += 10) { const t = player.tick(ms, 10); if (t.drawn) shown.push([t.drawn.mediaMs, ms, t.offsetMs]); }
+    for (let ms = -50; ms < 200; ms += 10) {
+      const { drawn, offsetMs } = player.tick(ms, 10);
+      if (drawn) shown.push([drawn.mediaMs, ms, offsetMs]);
+    }
     return shown;
     """
     assert run_player(module_page, script) == [[0, 0, 0], [40, 40, 0], [80, 80, 0], [120, 120, 0]]
@@ -82,7 +87,8 @@ def test_a_frame_is_shown_when_the_service_says_and_its_offset_is_that_of_its_so
 
 MESSAGES = """async () => {
   const { packMessage, unpackMessage } = await import("/client.js");
-  const [header, payload] = unpackMessage(packMessage({ type: "lipsync_audio", name: "Zoë" }, new Uint8Array([1, 2, 255])).buffer);
+  const sent = { type: "lipsync_audio", name: "Zoë" };
+  const [header, payload] = unpackMessage(packMessage(sent, new Uint8Array([1, 2, 255])).buffer);
   return [header, Array.from(payload)];
 }"""
 
@@ -125,7 +131,8 @@ def test_clearing_the_player_frees_every_waiting_picture(module_page: Page) -> N
 
 CLOCK = """
 const { AudioClock } = await import("/player.js");
-const context = { currentTime: 0, outputLatency: 0.03, getOutputTimestamp: () => context.output, output: {} };
+const context = { currentTime: 0, outputLatency: 0.03, output: {} };
+context.getOutputTimestamp = () => context.output;
 const clock = new AudioClock(context);
 """
 
@@ -150,7 +157,9 @@ def test_the_clock_follows_the_output_timestamp_and_smooths_its_jitter(module_pa
 def test_the_clock_takes_a_jump_at_once(module_page: Page) -> None:
     script = """
     for (const [now, heard] of [[1000, 500], [1016, 516], [1032, 900]]) {
-      Object.assign(context, { currentTime: heard / 1000, output: { contextTime: heard / 1000, performanceTime: now } });
+      const contextTime = heard / 1000;
+      const output = { contextTime, performanceTime: now };
+      Object.assign(context, { currentTime: contextTime, output });
       clock.read(now);
     }
     return clock.heardAt(1032) * 1000;
@@ -171,8 +180,10 @@ def test_the_clock_subtracts_the_output_latency_where_there_is_no_timestamp(
 def test_the_codec_string_comes_from_the_parameter_set_of_the_stream(module_page: Page) -> None:
     script = """async () => {
       const { codecOf } = await import("/decoder.js");
-      const stream = [0, 0, 0, 1, 0x09, 0x10, 0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0, 0, 1, 0x68, 0xce];
-      return [codecOf(new Uint8Array(stream)), codecOf(new Uint8Array([0, 0, 0, 1, 0x41, 0x9a, 0x00, 0x00]))];
+      const delimiter = [0, 0, 0, 1, 0x09, 0x10];
+      const parameters = [0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0, 0, 1, 0x68, 0xce];
+      const delta = [0, 0, 0, 1, 0x41, 0x9a, 0x00, 0x00];
+      return [[...delimiter, ...parameters], delta].map((bytes) => codecOf(new Uint8Array(bytes)));
     }"""
     assert module_page.evaluate(script) == ["avc1.42C01E", None]
 
@@ -183,6 +194,7 @@ def test_samples_become_16_bit_without_wrapping_around(module_page: Page) -> Non
       const stereo = new AudioBuffer({ length: 2, numberOfChannels: 2, sampleRate: 16000 });
       stereo.copyToChannel(new Float32Array([0.5, 1]), 0);
       stereo.copyToChannel(new Float32Array([-0.5, 1]), 1);
-      return [Array.from(toInt16(new Float32Array([0, 1, -1, 1.7, -1.7]))), Array.from(toMono(stereo))];
+      const clipped = toInt16(new Float32Array([0, 1, -1, 1.7, -1.7]));
+      return [Array.from(clipped), Array.from(toMono(stereo))];
     }"""
     assert module_page.evaluate(script) == [[0, 32767, -32767, 32767, -32768], [0, 1]]

@@ -12,9 +12,6 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 
 from orchestrator.core.config import ServiceConfig
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 
 
@@ -35,12 +32,7 @@ def serving(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[str]]:
             storage=tmp_path, chunk_deadline_ms=60_000, capacity_probe=False, **settings
         )
 
-        @asynccontextmanager
-        async def in_process() -> AsyncIterator[Inference]:
-            async with LocalInference(read_repository(config.model_repository)) as inference:
-                yield inference
-
-        async with TestServer(build_app(config, in_process)) as server:
+        async with TestServer(build_app(config)) as server:
             yield str(server.make_url("")).rstrip("/")
 
     return serve

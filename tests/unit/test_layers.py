@@ -103,8 +103,8 @@ def test_the_client_needs_nothing_but_the_protocol_and_the_core() -> None:
 
 
 def test_http_handlers_do_not_import_each_other() -> None:
-    shared = {"context", "openapi", "schemas", "errors", "uploads", "access"}
-    handlers = {"system", "static_files", "faces", "media", "models"}
+    shared = {"context", "openapi", "schemas", "errors", "uploads", "access", "recordings"}
+    handlers = {"system", "static_files", "faces", "render", "benchmark", "models"}
     prefix = "orchestrator.server.http."
     crossings = {
         (module, name)
@@ -124,6 +124,18 @@ def test_only_its_places_import_a_library(library: str, places: tuple[str, ...])
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
     assert importers and all(importer.startswith(places) for importer in importers), importers
+
+
+def test_inference_is_opened_in_one_place() -> None:
+    openers = {
+        str(path.relative_to(PACKAGE))
+        for path in PATHS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("LocalInference", "TritonInference")
+    }
+    assert openers == {"inference/open_inference.py"}
 
 
 def test_nothing_that_serves_or_measures_imports_scipy() -> None:

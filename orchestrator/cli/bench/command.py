@@ -1,4 +1,4 @@
-"""`lipsync bench`: the real service under live sessions, and what a frame costs it."""
+"""`lipsync bench`: load of live sessions on the real service, and its CPU cost per frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from orchestrator.core.types import Samples
 
 WARM_UP_S: Final = 1.0
 IDLE_S: Final = 2.0
-"""How long the service is watched doing nothing, to know what it costs without sessions."""
+"""Length of the measurement without sessions, for the idle consumption."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,7 +71,40 @@ def _serve_arguments(options: argparse.Namespace) -> list[str]:
 async def _measure(
     service: ServiceProcess, options: argparse.Namespace, speech: Samples
 ) -> Measured:
-    load = Load(
+    load = _load(service, options)
+    print(
+        f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...",
+        file=sys.stderr,
+    )
+    (warm_up,) = await run_load(replace(load, sessions=1, seconds=WARM_UP_S), speech)
+    idle_share = await _idle_share(service.pid)
+    before, stages = cpu_seconds(service.pid), await asyncio.to_thread(_stages, service.url)
+    began, client_began = time.monotonic(), time.process_time()
+    reports = await run_load(load, speech)
+    elapsed_s, client_cpu_s = time.monotonic() - began, time.process_time() - client_began
+    return Measured(
+        load=load,
+        service=service,
+        warm_up=warm_up,
+        reports=reports,
+        elapsed_s=elapsed_s,
+        cpu_s=_difference(before, cpu_seconds(service.pid)),
+        idle_share=idle_share,
+        client_cpu_s=client_cpu_s,
+        stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
+        render_cost_ms=await render_cost_ms(options.size),
+    )
+
+
+async def _idle_share(pid: int) -> dict[str, float]:
+    """CPU time of each part per second without sessions."""
+    before = cpu_seconds(pid)
+    await asyncio.sleep(IDLE_S)
+    return {part: spent / IDLE_S for part, spent in _difference(before, cpu_seconds(pid)).items()}
+
+
+def _load(service: ServiceProcess, options: argparse.Namespace) -> Load:
+    return Load(
         service.url,
         options.sessions,
         options.seconds,
@@ -80,33 +113,6 @@ async def _measure(
         options.format,
         token=service.token,
     )
-    first = replace(load, sessions=1, seconds=WARM_UP_S)
-    print(
-        f"warming up {service.url}, then {load.sessions} sessions of {load.seconds:g} s ...",
-        file=sys.stderr,
-    )
-    (warm_up,) = await run_load(first, speech)
-    idle_before = cpu_seconds(service.pid)
-    await asyncio.sleep(IDLE_S)
-    before, stages = cpu_seconds(service.pid), await asyncio.to_thread(_stages, service.url)
-    began, client_began = time.monotonic(), time.process_time()
-    reports = await run_load(load, speech)
-    elapsed_s, client_cpu_s = time.monotonic() - began, time.process_time() - client_began
-    after = cpu_seconds(service.pid)
-    return Measured(
-        load=load,
-        service=service,
-        warm_up=warm_up,
-        reports=reports,
-        elapsed_s=elapsed_s,
-        cpu_s=_difference(before, after),
-        idle_share={
-            part: spent / IDLE_S for part, spent in _difference(idle_before, before).items()
-        },
-        client_cpu_s=client_cpu_s,
-        stages=_stages_since(stages, await asyncio.to_thread(_stages, service.url)),
-        render_cost_ms=await render_cost_ms(options.size),
-    )
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
@@ -114,12 +120,11 @@ def _difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict
 
 
 def _stages(url: str) -> dict[tuple[str, str], tuple[float, float]]:
-    """Sum and count of `lipsync_stage_seconds` by stage and model."""
+    """Sum in seconds and count of `lipsync_stage_seconds` by stage and model."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # the service is on this machine
+    # No proxy: the service is on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(f"{url}/metrics", timeout=10.0) as response:
         text = response.read().decode()
     values: dict[tuple[str, str, str], float] = {}

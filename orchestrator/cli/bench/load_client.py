@@ -1,8 +1,7 @@
-"""Clients that speak in real time and watch what comes back: every frame, when it came, and whether
-one is missing.
+"""Load generator: clients that send speech in real time and record the arrival of every frame.
 
-They share one process and one event loop and decode no pictures, so that they take little from the
-machine they measure.
+They share one process and one event loop and decode no pictures, so that they use little of the
+machine that they measure.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import asyncio
 import base64
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
@@ -20,77 +18,45 @@ import msgspec
 import numpy as np
 
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.cli.bench.session_report import SessionReport
 from orchestrator.core.types import Samples
 
 CHUNK_S: Final = 0.1
 
 STAGGER_S: Final = 0.137
-"""Between the starts of two sessions; no divisor of a chunk, so that chunks of different sessions
-do not arrive together.
+"""Interval between the starts of two sessions. Not a multiple of `CHUNK_S`, so that chunks of
+different sessions do not arrive together.
 """
 
 ALL_STARTED_S: Final = 1.0
-"""A multiple of a chunk, after which the starts begin over: however many they are, all sessions
-speak at once.
-"""
+"""Upper bound of a session's start, a multiple of `CHUNK_S`: any number of sessions overlap."""
 
 PATIENCE_S: Final = 15.0
-"""After the last chunk; a turn that is not complete by then counts as it stands."""
+"""Wait after the last chunk. A turn that is incomplete then counts as it is."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What every client asks for."""
+    """Parameters of the sessions."""
 
     url: str
-    """Of the service, `http://host:port`."""
+    """URL of the service, `http://host:port`."""
     sessions: int
     seconds: float
-    """Of speech in each session."""
+    """Seconds of speech in each session."""
     size: int
     fps: float
     video_format: str
     user_id: str = "demo"
     face_id: str = "demo"
     token: str = ""
-    """Of that user; empty for a service that asks for none."""
-
-
-@dataclass
-class SessionReport:
-    """What one client saw."""
-
-    expected_frames: int
-    latencies_ms: list[float] = field(default_factory=list)
-    """Of each frame, from the sending of the last sample of its look-ahead to its arrival."""
-    first_frame_ms: float = math.nan
-    """From the sending of the first chunk to the arrival of the first frame."""
-    holes: int = 0
-    """Frames whose `sequenceNumber` does not follow the one before."""
-    bytes_received: int = 0
-    models: set[str] = field(default_factory=set)
-    troubles: list[str] = field(default_factory=list)
-    """Errors and model switches."""
-
-    @property
-    def frames(self) -> int:
-        """Frames that came."""
-        return len(self.latencies_ms)
-
-    @property
-    def complete(self) -> bool:
-        """Every frame of the audio came, in order; the last one may be a matter of rounding."""
-        return self.holes == 0 and abs(self.frames - self.expected_frames) <= 1
-
-    def percentile_ms(self, percent: float) -> float:
-        """Of the frames' latencies; infinite when none came."""
-        return float(np.percentile(self.latencies_ms, percent)) if self.latencies_ms else math.inf
+    """Token of that user; empty for a service without tokens."""
 
 
 class _Message(msgspec.Struct, rename="camel"):
-    """Of what the service sends, the fields that are looked at; the picture is skipped."""
+    """Fields of a server message that the client reads; the picture is skipped."""
 
     type: str
     sequence_number: int = -1
@@ -106,7 +72,7 @@ _decoder: Final = msgspec.json.Decoder(_Message)
 async def run_load(load: Load, speech: Samples) -> list[SessionReport]:
     """Run all sessions to their end. `speech` is 16 kHz; sessions start at different places in it.
 
-    Raises `aiohttp.ClientError` where the service does not answer, or wants another token.
+    Raises `aiohttp.ClientError` where the service does not respond, or refuses the token.
     """
     timeout = aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S)
     headers = {"Authorization": f"Bearer {load.token}"} if load.token else {}
@@ -129,7 +95,7 @@ async def _look_ahead_s(http: aiohttp.ClientSession, url: str) -> float:
 
 
 def _excerpt(speech: Samples, load: Load, index: int) -> Samples:
-    """Speech of the wanted length, going round where the recording ends."""
+    """Speech of the session's length; the recording repeats where it is too short."""
     count = round(load.seconds * SAMPLE_RATE_HZ)
     start = index * len(speech) // load.sessions
     excerpt: Samples = speech[np.arange(start, start + count) % len(speech)]
@@ -137,9 +103,7 @@ def _excerpt(speech: Samples, load: Load, index: int) -> Samples:
 
 
 class _Client:
-    """One session: one turn of speech, sent as a microphone would, chunk by chunk once it is
-    spoken.
-    """
+    """One session: one turn of speech, sent chunk by chunk in real time, as a microphone would."""
 
     def __init__(self, load: Load, index: int, speech: Samples, look_ahead_s: float) -> None:
         self.session_id = f"load-{index}-{time.time_ns()}"
@@ -152,7 +116,7 @@ class _Client:
         )
 
     async def run(self, http: aiohttp.ClientSession) -> None:
-        """Connect, speak and listen; troubles end up in the report."""
+        """Connect, send and receive; faults are recorded in the report."""
         await asyncio.sleep(self._delay_s)
         try:
             async with http.ws_connect(
@@ -165,7 +129,7 @@ class _Client:
                 finally:
                     speaking.cancel()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.report.troubles.append(f"{type(error).__name__} {error}".strip())
+            self.report.faults.append(f"{type(error).__name__} {error}".strip())
 
     async def _speak(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         loop = asyncio.get_running_loop()
@@ -191,12 +155,12 @@ class _Client:
             if message.type == "response_video":
                 self._frame(message, now_s)
             elif message.type == "error":
-                self.report.troubles.append(f"{message.error_code}: {message.error_message}")
+                self.report.faults.append(f"{message.error_code}: {message.error_message}")
             elif message.type == "model_switched":
-                self.report.troubles.append(f"model_switched: {message.reason}")
+                self.report.faults.append(f"model_switched: {message.reason}")
             elif message.type == "response_end":
                 return
-        self.report.troubles.append("the connection was closed before the turn's end")
+        self.report.faults.append("the connection was closed before the turn's end")
 
     def _frame(self, message: _Message, now_s: float) -> None:
         report = self.report
@@ -207,15 +171,16 @@ class _Client:
         report.latencies_ms.append((now_s - self._ready_s(message.sequence_number)) * 1000.0)
 
     def _ready_s(self, frame: int) -> float:
-        """When the chunk was sent that holds the last sample the frame needs: look-ahead past its
-        centre, or the end.
+        """Time of sending the chunk with the last sample that the frame needs.
+
+        That sample is one look-ahead after the frame's centre, or the last one of the turn.
         """
         needed_s = (frame + 0.5) / self._load.fps + self._look_ahead_s
         return self._sent_s[min(math.ceil(needed_s / CHUNK_S - 1e-6) - 1, len(self._sent_s) - 1)]
 
 
 def _messages(session_id: str, load: Load, speech: Samples) -> list[str]:
-    """The turn's chunks as text, made beforehand so that sending costs no more than sending."""
+    """The turn's chunks as text, encoded before the load begins."""
     step, began_ms = round(CHUNK_S * SAMPLE_RATE_HZ), _now_ms()
     pcm = np.rint(speech * 32767.0).astype("<i2")
     return [
@@ -264,8 +229,3 @@ def _text(message: dict[str, Any]) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def all_latencies_ms(reports: Sequence[SessionReport]) -> list[float]:
-    """The frames of all sessions together."""
-    return [latency for report in reports for latency in report.latencies_ms]

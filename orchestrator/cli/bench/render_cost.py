@@ -1,6 +1,4 @@
-"""What drawing one frame costs by itself: the renderer alone, in this process, on speech-like
-motion.
-"""
+"""CPU cost of rendering one frame: the renderer alone, in this process, with speech-like motion."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ FRAMES: Final = 200
 """Ten seconds: several blinks and every viseme."""
 
 ROUNDS: Final = 3
-"""The cheapest round counts: the others were disturbed."""
+"""The cheapest round counts: other processes disturbed the rest."""
 
 FRAMES_PER_VISEME: Final = 3
 
@@ -49,9 +47,7 @@ def _round_ms(renderer: FaceRenderer, rows: NDArray[np.float32]) -> float:
 
 
 def _motion() -> NDArray[np.float32]:
-    """`[FRAMES, 11]`: the visemes one after another, each flowing into the next, with blinks and
-    sway.
-    """
+    """Motion rows `[FRAMES, 11]`: interpolated visemes in turn, with blinks and sway."""
     corners = np.array(list(VISEMES.values()), np.float32)
     places = np.arange(FRAMES) / FRAMES_PER_VISEME % len(corners)
     mouth = np.stack(

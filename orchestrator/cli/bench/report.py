@@ -1,4 +1,4 @@
-"""Says in tables what a benchmark found, and which targets it met."""
+"""Report of a benchmark: tables of the measurements and of the targets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.cli.bench.load_client import Load, SessionReport, all_latencies_ms
+from orchestrator.cli.bench.load_client import Load
 from orchestrator.cli.bench.service_process import ServiceProcess
+from orchestrator.cli.bench.session_report import SessionReport, all_latencies_ms
 from orchestrator.cli.terminal import table
 
 P95_TARGET_MS: Final = 100.0
@@ -18,13 +19,13 @@ FIRST_FRAME_TARGET_MS: Final = 250.0
 CPU_TARGET_MS: Final = 4.0
 BATCHED_CPU_TARGET_MS: Final = 3.0
 BATCHED_FROM: Final = 16
-"""Sessions whose chunks meet often enough to be batched."""
+"""Number of sessions from which on chunks are batched often."""
 RENDER_TARGET_MS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything that one run found."""
+    """Measurements of one run."""
 
     load: Load
     service: ServiceProcess
@@ -39,7 +40,7 @@ class Measured:
     stages: dict[tuple[str, str], tuple[float, float]]
     """Seconds and batches of each stage and model."""
     render_cost_ms: float
-    """CPU of drawing one frame, by itself."""
+    """CPU time of rendering one frame, without the service."""
 
     @property
     def frames(self) -> int:
@@ -48,7 +49,7 @@ class Measured:
 
 
 def report(measured: Measured) -> str:
-    """All tables."""
+    """The whole report: a heading and all tables."""
     load = measured.load
     heading = (
         f"{load.sessions} sessions of {load.seconds:g} s, {load.size}x{load.size}, {load.fps:g} "
@@ -73,7 +74,7 @@ def _completeness(measured: Measured) -> str:
         "the very first chunk to its first frame",
     ]
     for number, each in enumerate(reports):
-        lines += [f"session {number}: {trouble}" for trouble in each.troubles]
+        lines += [f"session {number}: {fault}" for fault in each.faults]
     return "\n".join(lines)
 
 
@@ -119,7 +120,7 @@ def _cpu_cells(measured: Measured, parts: Sequence[str]) -> tuple[str, str, str]
 
 
 def _cpu_ms(measured: Measured, parts: Sequence[str], *, idle: bool = True) -> float:
-    """CPU milliseconds per frame, with or without what the service uses anyhow."""
+    """CPU milliseconds per frame, with or without the idle consumption of the service."""
     spent_s = sum(
         measured.cpu_s[part]
         - (0.0 if idle else measured.idle_share.get(part, 0.0) * measured.elapsed_s)
@@ -137,41 +138,37 @@ def _stages(measured: Measured) -> str:
 
 
 def _verdict(measured: Measured) -> str:
-    sessions, size = len(measured.reports), measured.load.size
+    rows = [("target", "measured", "limit", ""), *_latency_targets(measured)]
+    return table([*rows, *_cost_targets(measured)], right=(1, 2))
+
+
+def _latency_targets(measured: Measured) -> list[tuple[str, str, str, str]]:
+    sessions = len(measured.reports)
     within = sum(each.percentile_ms(95) <= P95_TARGET_MS for each in measured.reports)
     first_ms = float(np.percentile([each.first_frame_ms for each in measured.reports], 95))
-    service_ms, drawing_ms = _cpu_ms(measured, tuple(measured.cpu_s)), measured.render_cost_ms
-    cpu_target_ms = BATCHED_CPU_TARGET_MS if sessions >= BATCHED_FROM else CPU_TARGET_MS
-    rows = [
-        ("target", "measured", "limit", ""),
-        (
-            f"sessions with p95 within {P95_TARGET_MS:g} ms",
-            f"{within}",
-            f"{sessions}",
-            _mark(within == sessions),
-        ),
-        (
-            "first frame, p95",
-            f"{first_ms:.0f} ms",
-            f"{FIRST_FRAME_TARGET_MS:g} ms",
-            _mark(first_ms <= FIRST_FRAME_TARGET_MS),
-        ),
-        (
-            "CPU of the service, per frame",
-            f"{service_ms:.2f} ms",
-            *_limit(size, service_ms, cpu_target_ms),
-        ),
-        (
-            f"drawing at {size} px, CPU per frame",
-            f"{drawing_ms:.2f} ms",
-            *_limit(size, drawing_ms, RENDER_TARGET_MS),
-        ),
+    name = f"sessions with p95 within {P95_TARGET_MS:g} ms"
+    first_mark = _mark(first_ms <= FIRST_FRAME_TARGET_MS)
+    return [
+        (name, f"{within}", f"{sessions}", _mark(within == sessions)),
+        ("first frame, p95", f"{first_ms:.0f} ms", f"{FIRST_FRAME_TARGET_MS:g} ms", first_mark),
     ]
-    return table(rows, right=(1, 2))
+
+
+def _cost_targets(measured: Measured) -> list[tuple[str, str, str, str]]:
+    size, render_ms = measured.load.size, measured.render_cost_ms
+    service_ms = _cpu_ms(measured, tuple(measured.cpu_s))
+    is_batched = len(measured.reports) >= BATCHED_FROM
+    target_ms = BATCHED_CPU_TARGET_MS if is_batched else CPU_TARGET_MS
+    service_limit = _limit(size, service_ms, target_ms)
+    render_limit = _limit(size, render_ms, RENDER_TARGET_MS)
+    return [
+        ("CPU of the service, per frame", f"{service_ms:.2f} ms", *service_limit),
+        (f"drawing at {size} px, CPU per frame", f"{render_ms:.2f} ms", *render_limit),
+    ]
 
 
 def _limit(size: int, measured_ms: float, target_ms: float) -> tuple[str, str]:
-    """Costs have targets up to 256 pixels; larger pictures cost what they cost."""
+    """Limit and verdict of a cost; pictures above 256 pixels have no target."""
     return (f"{target_ms:g} ms", _mark(measured_ms <= target_ms)) if size <= 256 else ("-", "")
 
 

@@ -1,4 +1,4 @@
-"""The real service as a child process, and where its CPU time goes: orchestrator, `tritonserver`,
+"""The real service as a child process, and the CPU time of its parts: orchestrator, `tritonserver`,
 backend processes.
 """
 
@@ -22,16 +22,16 @@ from orchestrator.faces.storage.layout import DEMO_USER
 
 STOP_TIMEOUT_S: Final = 15.0
 ORCHESTRATOR: Final = "orchestrator"
-UNAIDED: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
-"""Sessions of a measurement say the same: shared frames would tell what a cache costs, not what
-drawing does. And nobody else measures beside it, or refuses what it asks for.
+MEASURED_ALONE: Final = {"LIPSYNC_FRAME_CACHE_TTL": "0", "LIPSYNC_CAPACITY_PROBE": "0"}
+"""Sessions of a benchmark send the same speech: with shared frames it would measure the cache. The
+capacity probe would disturb the measurement, and refuse sessions.
 """
 
 UNLIMITED: Final = {
     "LIPSYNC_MAX_CONCURRENT_SESSIONS": "4096",
     "LIPSYNC_MAX_SESSIONS_PER_USER": "4096",
 }
-"""The machine's limit is looked for, not the configuration's."""
+"""Limits above any load: the benchmark looks for the machine's limit."""
 
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -41,35 +41,31 @@ _LOG_TAIL_BYTES: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
-    """A service that listens."""
+    """A running service."""
 
     pid: int
     url: str
     """`http://host:port`."""
     start_s: float
-    """From its start to its listening."""
+    """Time from its start until it listens, in seconds."""
     token: str
-    """Opens the demo user's faces and sessions, whomever the configuration lets in; nobody else
-    knows it.
-    """
+    """Random token of the demo user; the service accepts it beside the configured ones."""
 
 
 @contextmanager
 def running_service(
     arguments: Sequence[str], settings: Mapping[str, str] = NOTHING
 ) -> Iterator[ServiceProcess]:
-    """`lipsync serve` with these arguments and with `settings` in its environment, on a free port,
-    stopped on leaving.
+    """Run `lipsync serve` on a free port, with `settings` in its environment; stop it at the end.
 
-    It lets in nobody but whoever has its token.
-
-    Raises MODEL_LOAD_FAILED with the end of its log.
+    It accepts only holders of its token. Raises MODEL_LOAD_FAILED with the end of its log where it
+    does not start.
     """
     began, token = time.monotonic(), secrets.token_hex(16)
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *arguments]
     environment = {
         **os.environ,
-        **UNAIDED,
+        **MEASURED_ALONE,
         **settings,
         "LIPSYNC_AUTH_TOKENS": f"{token}={DEMO_USER}",
     }
@@ -108,10 +104,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(pid: int) -> dict[str, float]:
-    """CPU time so far of each part of the service under process `pid`: itself, the server, and each
-    model's backend processes.
+    """CPU seconds so far of each part of the service `pid`: itself, the server, each backend.
 
-    User and system time together, in steps of the kernel's 10 ms.
+    User and system time together, in the kernel's steps of 10 ms.
     """
     import psutil
 
@@ -126,7 +121,10 @@ def cpu_seconds(pid: int) -> dict[str, float]:
 
 
 def _part(command: Sequence[str]) -> str:
-    """A backend process's last argument but one is `<model>_<group>_<instance>`."""
+    """Name of a process's part.
+
+    The last argument but one of a backend process is `<model>_<group>_<instance>`.
+    """
     if command and command[0].endswith("triton_python_backend_stub"):
         return f"backend of {command[-2].rsplit('_', 2)[0]}"
     return "tritonserver" if command and command[0].endswith("tritonserver") else ORCHESTRATOR

@@ -1,35 +1,32 @@
-"""How many faces can speak at once here: the probe that the service makes at its start, for
-`lipsync doctor`.
-"""
+"""Check of the capacity: the probe that the service runs after its start, for `lipsync doctor`."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
-from orchestrator.cli.doctor.machine_checks import Check, State
+from orchestrator.cli.doctor.check import Check, State
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import ContractError
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
-from orchestrator.inference.model_contract import read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
 from orchestrator.pipeline.capacity_probe import Capacity, measure
 from orchestrator.video.generator import VideoGeneratorService
 
 
 async def live_faces(config: ServiceConfig) -> Check:
-    """Through a server like the one that would be used; one elsewhere spends CPU and GPU that are
-    not seen from here.
+    """Number of faces that can speak at once.
+
+    Measured with an embedded server. The CPU and GPU time of an external one cannot be measured
+    from here.
     """
     name = "live faces"
     if config.triton_urls:
         return Check(
             name,
             State.NOTE,
-            f"not known: {config.triton_url} draws",
+            f"not known: {config.triton_url} generates the frames",
             "set max_concurrent_sessions by `lipsync bench --sessions N`",
         )
     try:
@@ -48,13 +45,9 @@ async def live_faces(config: ServiceConfig) -> Check:
 
 
 async def _measured(config: ServiceConfig) -> Capacity:
-    adapter, repository = ADAPTERS[config.default_model], read_repository(config.model_repository)
-    async with AsyncExitStack() as opened:
-        models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
-        server = await opened.enter_async_context(EmbeddedTriton(config.model_repository, models))
-        inference = await opened.enter_async_context(TritonInference([server], repository))
-        return await measure(
-            adapter,
-            FaceModelCacheService(open_store(config.storage, config.bucket)),
-            VideoGeneratorService(inference),
-        )
+    adapter = ADAPTERS[config.default_model]
+    models = (*adapter.spec.triton_models, *adapter.spec.ensembles)
+    faces = FaceModelCacheService(open_store(config.storage, config.bucket))
+    server = EmbeddedTriton(config.model_repository, models)
+    async with open_inference(config, server) as inference:
+        return await measure(adapter, faces, VideoGeneratorService(inference))

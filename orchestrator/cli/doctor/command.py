@@ -1,6 +1,4 @@
-"""`lipsync doctor`: everything the service needs, whether it is there, and the command that mends
-it where it is not.
-"""
+"""`lipsync doctor`: check what the service needs; print the command that repairs each fault."""
 
 from __future__ import annotations
 
@@ -8,13 +6,34 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from orchestrator.cli.configuration import settings
+from orchestrator.cli.doctor import fetched_file_checks, machine_checks
+from orchestrator.cli.doctor.check import Check, State
 from orchestrator.cli.doctor.environment_checks import ENVIRONMENT
-from orchestrator.cli.doctor.machine_checks import MACHINE, Check, State
+from orchestrator.cli.doctor.storage_checks import storage
 from orchestrator.cli.terminal import explain
 from orchestrator.core.config import ConfigError, ServiceConfig
+
+MACHINE: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
+    machine_checks.python,
+    fetched_file_checks.tritonserver,
+    fetched_file_checks.server_libraries,
+    machine_checks.codecs,
+    storage,
+    machine_checks.port,
+    machine_checks.cores,
+    fetched_file_checks.landmark_model,
+    machine_checks.disk,
+    machine_checks.gpu,
+    machine_checks.chromium,
+)
+"""In the order of repair."""
+
+COLOURS: Final = {State.OK: 32, State.NOTE: 33, State.MISSING: 31}
+"""ANSI colours of a terminal: green, yellow, red."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,21 +52,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _checks(config: ServiceConfig) -> Iterator[Check]:
-    """The machine first, then what runs on it."""
+    """Check the machine first, then what runs on it."""
     try:
-        for ask in (*MACHINE, *ENVIRONMENT):
-            yield ask(config)
-        from orchestrator.cli.doctor import model_checks as models
-        from orchestrator.cli.doctor.capacity_check import live_faces
+        for check in (*MACHINE, *ENVIRONMENT):
+            yield check(config)
+        from orchestrator.cli.doctor.model_checks import MODELS
 
-        for try_out in (
-            models.files,
-            models.other_models,
-            models.renderer,
-            models.server,
-            live_faces,
-        ):
-            yield asyncio.run(try_out(config))
+        for check_models in MODELS:
+            yield asyncio.run(check_models(config))
     except ImportError as error:
         yield Check("packages", State.MISSING, str(error), "make install")
 
@@ -55,11 +67,9 @@ def _checks(config: ServiceConfig) -> Iterator[Check]:
 def _line(check: Check) -> str:
     mark = check.state.value.ljust(len(State.MISSING))
     if sys.stdout.isatty():
-        mark = (
-            f"\033[{ {State.OK: 32, State.NOTE: 33, State.MISSING: 31}[check.state] }m{mark}\033[0m"
-        )
+        mark = f"\033[{COLOURS[check.state]}m{mark}\033[0m"
     text = f"{mark}  {check.name:<20}  {' '.join(check.finding.split())}"
-    return f"{text}\n{'':9}{'':20}  -> {check.mend}" if check.mend else text
+    return f"{text}\n{'':9}{'':20}  -> {check.fix}" if check.fix else text
 
 
 def _summary(checks: Sequence[Check]) -> str:

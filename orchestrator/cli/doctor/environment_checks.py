@@ -1,6 +1,4 @@
-"""What the process around a service leaves it: shared memory, a temporary folder, file descriptors,
-threads.
-"""
+"""Checks of the process environment: shared memory, temporary folder, descriptors, threads."""
 
 from __future__ import annotations
 
@@ -8,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.cli.doctor.machine_checks import Check, State, checked
+from orchestrator.cli.doctor.check import Check, State, checked
 from orchestrator.cli.process_limits import (
-    LEAST,
+    MIN_DESCRIPTORS,
     THREADS,
-    THREADS_MEND,
+    THREADS_FIX,
     allowed_descriptors,
     startable_threads,
 )
@@ -33,18 +31,20 @@ SHM_MIB: Final = 128
 TEMPORARY_MIB: Final = 256
 """Two recordings of `max_render_s` at 384 kB a second, as many as are rendered at once."""
 
-USUAL_DESCRIPTORS: Final = 4096
+SUGGESTED_DESCRIPTORS: Final = 4096
+"""Smallest limit that a fix suggests."""
 
 
 def shared_memory(config: ServiceConfig) -> Check:
-    """Tensors travel through it; with too little they travel as bytes and the server may not
-    start.
+    """Free shared memory.
+
+    Tensors pass through it. With too little they pass as bytes, and the server may not start.
     """
     name = "shared memory"
     try:
         check_shared_memory()
         Lease().release()
-    except LipSyncError as error:  # says itself what to do
+    except LipSyncError as error:  # its message says what to do
         return Check(name, State.MISSING, error.message)
     free_mib = shutil.disk_usage(SHM).free >> 20
     return checked(
@@ -56,14 +56,16 @@ def shared_memory(config: ServiceConfig) -> Check:
 
 
 def temporary_folder(config: ServiceConfig) -> Check:
-    """Runs, recordings and renderings keep files in it for a while; the server has a folder in
-    `/tmp` besides.
+    """Free space of the temporary folder.
+
+    Runs, recordings and renderings keep files in it for a while; the server also has a folder in
+    `/tmp`.
     """
     name = "temporary folder"
     try:
         check_temporary_folder()
         folder = temporary_parent()
-    except LipSyncError as error:  # says itself what to do
+    except LipSyncError as error:  # its message says what to do
         return Check(name, State.MISSING, error.message)
     free_mib = shutil.disk_usage(folder).free >> 20
     return checked(
@@ -76,27 +78,27 @@ def temporary_folder(config: ServiceConfig) -> Check:
 
 
 def open_files(config: ServiceConfig) -> Check:
-    """Connections that can be open at once, and the service's own files."""
+    """File descriptors for connections and for the service's own files."""
     allowed = allowed_descriptors()
-    wanted = max(LEAST, 2 * config.max_concurrent_sessions)
+    wanted = max(MIN_DESCRIPTORS, 2 * config.max_concurrent_sessions)
     return checked(
         "open files",
         allowed >= wanted,
         f"{allowed} at once",
-        f"ulimit -n {max(USUAL_DESCRIPTORS, wanted)}",
-        optional=allowed >= LEAST,
+        f"ulimit -n {max(SUGGESTED_DESCRIPTORS, wanted)}",
+        optional=allowed >= MIN_DESCRIPTORS,
     )
 
 
 def threads(config: ServiceConfig) -> Check:
-    """Threads of all processes of a service with the built-in models."""
+    """Threads for all processes of a service with the built-in models."""
     started = startable_threads()
     finding = (
         f"{THREADS} can be started"
         if started == THREADS
         else f"only {started} can be started, and {THREADS} are needed"
     )
-    return checked("threads", started == THREADS, finding, THREADS_MEND)
+    return checked("threads", started == THREADS, finding, THREADS_FIX)
 
 
 ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
@@ -105,4 +107,3 @@ ENVIRONMENT: Final[tuple[Callable[[ServiceConfig], Check], ...]] = (
     open_files,
     threads,
 )
-"""None of them imports numpy."""

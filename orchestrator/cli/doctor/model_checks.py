@@ -1,14 +1,16 @@
-"""Do the models work here? Their files, the renderer itself, and a real start of the server with a
-question to each model.
+"""Checks of the models: their files, the renderer, a real server with a request to each model, and
+the capacity.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import numpy as np
 
-from orchestrator.cli.doctor.machine_checks import Check, State
+from orchestrator.cli.doctor.capacity_check import live_faces
+from orchestrator.cli.doctor.check import Check, State
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.paths import SHIPPED_FACES
@@ -16,9 +18,9 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import ContractError
-from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonHealth, TritonState
 from orchestrator.inference.model_contract import read_repository
-from orchestrator.inference.triton.inference import TritonInference
+from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.pipeline.licence_policy import refused_models
@@ -28,34 +30,30 @@ from orchestrator.rendering.motion import MOTION_PARAMETERS, OPEN
 
 SIZE: Final = 128
 RESTORE: Final = "git checkout -- model_repository orchestrator/faces/builtin"
-"""What comes with the package was changed or is gone."""
+"""Fix where shipped files are changed or missing."""
+
+REPAIR_ABOVE: Final = "repair what is MISSING above"
 
 
 async def files(config: ServiceConfig) -> Check:
-    """The files of the default model."""
+    """Files of the default model."""
     name = "model files"
     try:
         repository = read_repository(config.model_repository)
     except ContractError as error:
         return Check(name, State.MISSING, str(error), RESTORE)
-    wanted = (
-        ADAPTERS[config.default_model].spec.triton_models
-        if config.default_model in ADAPTERS
-        else ()
-    )
+    wanted = _triton_models(config)
     lost = [model for model in wanted if model not in repository.present()]
     if lost:
-        mend = " && ".join(commands_for(config.default_model, lost))
+        fix = " && ".join(commands_for(config.default_model, lost))
         return Check(
-            name, State.MISSING, f"{', '.join(lost)} not in {config.model_repository}", mend
+            name, State.MISSING, f"{', '.join(lost)} not in {config.model_repository}", fix
         )
     return Check(name, State.OK, f"{', '.join(repository.present())} in {config.model_repository}")
 
 
 async def other_models(config: ServiceConfig) -> Check:
-    """The models beside the default one: what they lack is no fault, and what brings it is a
-    command.
-    """
+    """Models beside the default one. A missing file is a note, with the command that exports it."""
     name = "other models"
     try:
         repository = read_repository(config.model_repository)
@@ -71,71 +69,71 @@ async def other_models(config: ServiceConfig) -> Check:
     )
 
 
+def _triton_models(config: ServiceConfig) -> tuple[str, ...]:
+    """Triton models of the default model; none where its adapter is not installed."""
+    adapter = ADAPTERS.get(config.default_model)
+    return () if adapter is None else tuple(adapter.spec.triton_models)
+
+
 async def renderer(config: ServiceConfig) -> Check:
-    """Draws the demo face twice: the mouth has to open."""
+    """Render the demo face twice: the mouth must open."""
     try:
         face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(
             DEMO_USER, DEMO_FACE
         )
     except LipSyncError as error:
         return Check("renderer", State.MISSING, error.message, RESTORE)
-    drawing = FaceRenderer(prepare_face(face, SIZE).maps)
+    face_renderer = FaceRenderer(prepare_face(face, SIZE).maps)
     motion = np.zeros((2, len(MOTION_PARAMETERS)), np.float32)
     motion[1, OPEN] = 1.0
-    shut, wide = (drawing.draw(row) for row in motion)
+    shut, wide = (face_renderer.draw(row) for row in motion)
     if (shut == wide).all():
         return Check("renderer", State.MISSING, "the mouth does not open", RESTORE)
     return Check("renderer", State.OK, "draws the demo face")
 
 
 async def server(config: ServiceConfig) -> Check:
-    """Start the embedded server, or ask the one that is named; each model has to answer as it
-    should.
-    """
+    """Start the embedded server, or use the external one; check the response of each model."""
     name = "Triton answers"
-    wanted = (
-        ADAPTERS[config.default_model].spec.triton_models
-        if config.default_model in ADAPTERS
-        else ()
-    )
+    wanted = _triton_models(config)
     try:
         if config.triton_url:
-            return await _named_server(name, config, wanted)
+            return await _external_server(name, config, wanted)
         async with EmbeddedTriton(config.model_repository, wanted) as triton:
-            health = triton.health()
+            return _health(name, triton.health())
     except (LipSyncError, ContractError, OSError, TimeoutError) as error:
-        return Check(
-            name, State.MISSING, str(error) or type(error).__name__, "mend what is MISSING above"
-        )
+        return Check(name, State.MISSING, str(error) or type(error).__name__, REPAIR_ABOVE)
+
+
+def _health(name: str, health: TritonHealth) -> Check:
     if health.state is not TritonState.RUNNING:
-        return Check(
-            name,
-            State.MISSING,
-            f"{health.last_fault}; its log ends: {health.log_tail}",
-            "mend what is MISSING above",
-        )
-    faults = {model: reason for model, reason in health.models.items() if reason}
+        finding = f"{health.last_fault}; its log ends: {health.log_tail}"
+        return Check(name, State.MISSING, finding, REPAIR_ABOVE)
+    faults = [f"{model}: {reason}" for model, reason in health.models.items() if reason]
     if faults:
-        return Check(
-            name,
-            State.MISSING,
-            "; ".join(f"{model}: {reason}" for model, reason in faults.items()),
-            RESTORE,
-        )
+        return Check(name, State.MISSING, "; ".join(faults), RESTORE)
     return Check(name, State.OK, f"started, and {', '.join(health.models)} answered as they should")
 
 
-async def _named_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
-    async with TritonInference(
-        config.triton_urls, read_repository(config.model_repository)
-    ) as inference:
+async def _external_server(name: str, config: ServiceConfig, wanted: tuple[str, ...]) -> Check:
+    async with open_inference(config) as inference:
         lost = [model for model in wanted if not await inference.ready(model)]
-    mend = (
+    fix = (
         "start it with the models of `lipsync models --load-arguments`, or with a repository of "
         "`lipsync models --serve-from DIR`"
     )
     if lost:
         return Check(
-            name, State.MISSING, f"{config.triton_url} does not have {', '.join(lost)} ready", mend
+            name, State.MISSING, f"{config.triton_url} does not have {', '.join(lost)} ready", fix
         )
     return Check(name, State.OK, f"{config.triton_url} has {', '.join(wanted)} ready")
+
+
+MODELS: Final[tuple[Callable[[ServiceConfig], Coroutine[Any, Any, Check]], ...]] = (
+    files,
+    other_models,
+    renderer,
+    server,
+    live_faces,
+)
+"""In the order in which they depend on each other."""

@@ -1,4 +1,4 @@
-"""The door of the HTTP side: who a request comes from, and which pages' browsers may connect."""
+"""Access control of the HTTP side: authentication by token, and the origins that may connect."""
 
 from __future__ import annotations
 
@@ -13,83 +13,86 @@ from orchestrator.server.http.context import CONFIG
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 CALLER: Final = web.RequestKey("caller", Caller)
 
-GUARDED: Final = "/v1/"
-"""Paths below it belong to users; probes, metrics, the page and the description of the interface
-are open.
-"""
+GUARDED_PREFIX: Final = "/v1/"
+"""Paths below it belong to users. Probes, metrics and the page are open."""
 
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing; a socket checks the origin itself."""
+OPEN_PATHS: Final = frozenset({"/v1/openapi.json"})
+"""Paths below `GUARDED_PREFIX` that need no token."""
 
-OPEN: Final = frozenset({"/v1/openapi.json"})
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing. A WebSocket upgrade is a GET: its handler checks the origin."""
 
-PREFLIGHT: Final = {
+PREFLIGHT_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
 }
-"""What scripts of the operator's pages may send beyond what any page may; browsers ask again after
-ten minutes.
-"""
+"""What scripts of allowed origins may send beyond simple requests; cached for ten minutes."""
 
-READABLE: Final = "Retry-After"
-"""A header of ours that scripts read, beyond those that any answer shows them."""
+EXPOSED_HEADERS: Final = "Retry-After"
+"""Headers that scripts may read beyond those that CORS always exposes."""
+
+
+def needs_token(path: str) -> bool:
+    """True for a path that a service with tokens opens to their holders only."""
+    return path.startswith(GUARDED_PREFIX) and path not in OPEN_PATHS
 
 
 @web.middleware
-async def known_callers(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Nobody reaches a guarded path without a valid token, nor another user's faces with one.
+async def authenticate(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Require a valid token for a guarded path, and the user's own token for a user's faces.
 
-    Browsers ask whether a page may send a token before they send it: that is answered without one.
+    A CORS preflight needs none: browsers send it before they send the token.
     """
     if _is_preflight(request):
-        return web.Response(status=204, headers=PREFLIGHT)
-    if request.path.startswith(GUARDED) and request.path not in OPEN:
-        token = bearer_token(
-            request.headers.get("Authorization"), request.query.get("access_token")
-        )
-        caller = request.app[AUTHENTICATOR].caller(token)
-        if "user" in request.match_info:
-            caller.check(request.match_info["user"])
-        if (
-            request.method not in SAFE
-        ):  # browsers let any page post a form, to a service on the visitor's machine too
-            check_origin(request, request.app[CONFIG].allowed_origins)
-        request[CALLER] = caller
+        return web.Response(status=204, headers=PREFLIGHT_HEADERS)
+    if needs_token(request.path):
+        request[CALLER] = _admitted(request)
     response: web.StreamResponse = await handler(request)
     return response
 
 
-async def name_allowed_origins(request: web.Request, response: web.StreamResponse) -> None:
-    """Lets the scripts of pages that the operator named read what this service answers."""
-    if _is_named(request):
+def _admitted(request: web.Request) -> Caller:
+    token = bearer_token(request.headers.get("Authorization"), request.query.get("access_token"))
+    caller = request.app[AUTHENTICATOR].caller(token)
+    if "userId" in request.match_info:
+        caller.check(request.match_info["userId"])
+    if request.method not in SAFE_METHODS:
+        # Browsers let any page post a form, also to a service on the visitor's own machine.
+        check_origin(request, request.app[CONFIG].allowed_origins)
+    return caller
+
+
+async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Let scripts of the allowed origins read the response."""
+    if _has_allowed_origin(request):
         response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-        response.headers["Access-Control-Expose-Headers"] = READABLE
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         response.headers["Vary"] = "Origin"
 
 
 def _is_preflight(request: web.Request) -> bool:
-    """A browser's question about a request that a page of the operator's wants to make."""
+    """True for a CORS preflight of an allowed origin."""
     return (
         request.method == "OPTIONS"
         and "Access-Control-Request-Method" in request.headers
-        and _is_named(request)
+        and _has_allowed_origin(request)
     )
 
 
-def _is_named(request: web.Request) -> bool:
-    """Whether the operator named the page that asks."""
+def _has_allowed_origin(request: web.Request) -> bool:
     return request.headers.get("Origin", "").rstrip("/") in request.app[CONFIG].allowed_origins
 
 
 def caller_of(request: web.Request) -> Caller:
-    """Whoever `known_callers` let in."""
+    """The caller that `authenticate` admitted."""
     return request[CALLER]
 
 
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """A browser may connect from this service's own page and from those that the operator named;
-    programs send no Origin.
+    """Raise 403 for a page that is neither the service's own nor of an `allowed` origin.
+
+    Programs send no `Origin` header and pass.
     """
     origin = request.headers.get("Origin")
     if (
@@ -98,13 +101,13 @@ def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
         and origin.rstrip("/") not in allowed
     ):
         raise web.HTTPForbidden(
-            text="this origin may not connect; name it in allowed_origins, or open the "
-            "page from this service"
+            text="this origin may not connect: add it to allowed_origins, or open the page from "
+            "this service"
         )
 
 
 def _host_of(origin: str) -> str | None:
-    """With its port; None for what is no address."""
+    """Host and port of an origin; None for text that is not an address."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

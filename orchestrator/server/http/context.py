@@ -1,6 +1,4 @@
-"""What the handlers of the HTTP side share: the application's parts, typed answers, the fields of
-forms, and an eye on the client.
-"""
+"""Shared parts of the HTTP handlers: application keys, JSON responses, fields, cancellation."""
 
 from __future__ import annotations
 
@@ -25,21 +23,21 @@ SERVICE: Final = web.AppKey("service", LipSyncService)
 SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)
 
 START_S: Final = 30.0
-"""The default model may come so much later than the service: a Triton loads it. After that another
-model speaks instead.
+"""Longest wait for the default model after the start: a Triton loads it. After that another model
+replaces it.
 """
 
 
 class Start:
-    """The time until the service is ready for the first time."""
+    """The phase before the service is ready for the first time."""
 
     def __init__(self) -> None:
         self._ends_s = time.monotonic() + START_S
         self._is_over = False
 
     def is_over(self, *, is_whole: bool) -> bool:
-        """True from when the default model was first there (`is_whole`), or was waited for long
-        enough.
+        """True from the first call with `is_whole` (the default model is available), or after
+        `START_S`.
         """
         self._is_over = self._is_over or is_whole or time.monotonic() > self._ends_s
         return self._is_over
@@ -48,23 +46,27 @@ class Start:
 START: Final = web.AppKey("start", Start)
 
 MEASURED: Final[web.AppKey[list[Capacity]]] = web.AppKey("measured", list)
-"""The machine's capacity, once it was measured."""
+"""The machine's capacity; empty until it is measured."""
+
+DESCRIPTION: Final = web.AppKey("description", bytes)
+"""The OpenAPI document as JSON."""
 
 RENDERS: Final = web.AppKey("renders", asyncio.Semaphore)
-"""Recordings rendered at once; further ones are turned away."""
+"""Render slots; a request without a free one is refused."""
 
 BENCHMARKS: Final = web.AppKey("benchmarks", asyncio.Semaphore)
+"""The slot of the one benchmark that may run."""
 
-LOOK_S: Final = 0.25
-"""How soon work for a client that went away ends."""
+DISCONNECT_POLL_S: Final = 0.25
+"""Interval of the check for a client's disconnection during long work."""
 
 T = TypeVar("T")
 
 
-def answer(
+def json_response(
     body: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A record as JSON."""
+    """A record as a JSON response."""
     return web.Response(
         body=msgspec.json.encode(body, enc_hook=wire_value),
         status=status,
@@ -73,16 +75,16 @@ def answer(
     )
 
 
-def text_of(form: Mapping[str, bytes], name: str) -> str | None:
+def text_field(form: Mapping[str, bytes], name: str) -> str | None:
     """A text field, stripped; None where it is absent or empty."""
     return form.get(name, b"").decode(errors="replace").strip() or None
 
 
-def number_of(
+def number_field(
     form: Mapping[str, bytes], name: str, default: float, lowest: float, highest: float
 ) -> float:
-    """A numeric field within its range; INVALID_MESSAGE that names it."""
-    text = text_of(form, name)
+    """A numeric field, or `default`; raises INVALID_MESSAGE outside of `lowest` to `highest`."""
+    text = text_field(form, name)
     try:
         value = default if text is None else float(text)
     except ValueError:
@@ -95,18 +97,21 @@ def number_of(
 async def while_connected(
     request: web.Request, work: Coroutine[Any, Any, T], timeout_s: float
 ) -> T:
-    """What `work` gives. It is cancelled when the client goes away (`ConnectionResetError`) or time
-    is up (TIMEOUT).
+    """Await `work`; cancel it when the client disconnects or `timeout_s` has passed.
+
+    Raises ConnectionResetError for a disconnected client, TIMEOUT after `timeout_s`.
     """
     task = asyncio.create_task(work, name=f"{request.method} {request.path}")
     try:
         async with asyncio.timeout(timeout_s):
-            while not (await asyncio.wait({task}, timeout=LOOK_S))[0]:
+            while not (await asyncio.wait({task}, timeout=DISCONNECT_POLL_S))[0]:
                 if request.transport is None or request.transport.is_closing():
-                    raise ConnectionResetError("the client went away")
+                    raise ConnectionResetError("the client disconnected")
             return task.result()
     except TimeoutError:
-        message = f"not done after {timeout_s:g} s; send less, or ask for a faster model"
+        message = (
+            f"timed out after {timeout_s:g} s: send a shorter recording or choose a faster model"
+        )
         raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
     finally:
         task.cancel()

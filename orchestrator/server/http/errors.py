@@ -1,4 +1,4 @@
-"""Whatever goes wrong over HTTP is told as the typed JSON object that the WebSocket sends too."""
+"""Error responses of the HTTP side: the typed JSON object that the WebSocket sends, too."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aiohttp import web
 from orchestrator import protocol
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.storage.errors import StorageError
-from orchestrator.server.http.context import SERVICE, answer
+from orchestrator.server.http.context import SERVICE, json_response
 
 logger = logging.getLogger(__name__)
 
 CLIENT_GONE: Final = 499
-"""Nobody reads it; it stands in the access log."""
+"""Status for a client that disconnected. It is never sent; it appears in the access log."""
 
 STATUS_OF: Final[dict[LipSyncErrorCode, int]] = {
     LipSyncErrorCode.FACE_MODEL_NOT_FOUND: 404,
@@ -35,83 +35,81 @@ CODE_OF: Final[dict[int, LipSyncErrorCode]] = {
     403: LipSyncErrorCode.UNAUTHORIZED,
     408: LipSyncErrorCode.TIMEOUT,
 }
-"""Code of what aiohttp itself refuses; other faults of the caller are INVALID_MESSAGE."""
+"""Code of aiohttp's own errors by status; other client errors are INVALID_MESSAGE."""
 
-NOT_FOUND: Final = "no such path; /v1/openapi.json lists all"
-NO_STORAGE: Final = "the storage of the face models does not answer; try again, or ask the operator"
+NOT_FOUND: Final = "no such path; see /v1/openapi.json"
+NO_STORAGE: Final = "the face storage does not respond: retry later, or contact the operator"
+INTERNAL: Final = "internal error: the request failed. See the server log for details."
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Every error is the object that the WebSocket sends, under a fitting status: ours, aiohttp's,
-    and those that nobody foresaw.
+    """Convert every exception to an error object with a fitting status.
 
-    Where an answer has begun there is no telling any more, since a second one would end up inside
-    of the first: the connection is cut.
+    Once the response has started an error body would corrupt it, so abort the connection.
     """
     try:
         response: web.StreamResponse = await handler(request)
-    except Exception as error:  # noqa: BLE001 - the edge of a request: whatever it is becomes the answer
-        return _cut_short(request, error) if request.writer.output_size else _told(request, error)
+    except Exception as error:  # noqa: BLE001 - the edge of a request: every error becomes a response
+        if request.writer.output_size:
+            return _aborted(request, error)
+        return _converted(request, error)
     return response
 
 
-def _told(request: web.Request, error: Exception) -> web.Response:
-    """The answer that says what went wrong; a redirection is raised again."""
+def _converted(request: web.Request, error: Exception) -> web.Response:
+    """The response for an exception; a redirection is raised again."""
     if isinstance(error, LipSyncError):
         if isinstance(error, StorageError):
             logger.error("%s %s: %s", request.method, request.path, error)
-        return refused(request, error, _status(error))
+        return error_response(request, error, _status(error))
     if isinstance(error, web.HTTPException):
-        return _refusal(request, error)
+        return _of_aiohttp(request, error)
     if isinstance(error, ConnectionError):
         return web.Response(status=CLIENT_GONE)
     if isinstance(error, OSError):
         logger.error("%s %s: storage failed: %s", request.method, request.path, error)
-        return refused(request, LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE), 503)
+        failure = LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, NO_STORAGE)
+        return error_response(request, failure, 503)
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
-    message = "internal error: the request failed. See the server log for details."
-    return refused(request, LipSyncError(LipSyncErrorCode.INTERNAL, message), 500)
+    failure = LipSyncError(LipSyncErrorCode.INTERNAL, INTERNAL)
+    return error_response(request, failure, 500)
 
 
-def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
-    if refusal.status < 400:
-        raise refusal
-    code = CODE_OF.get(refusal.status, LipSyncErrorCode.INVALID_MESSAGE)
-    told = LipSyncError(
-        code, _explained(refusal), recoverable=False, details={"status": refusal.status}
-    )
-    return refused(
-        request,
-        told,
-        refusal.status,
-        {name: refusal.headers[name] for name in ("Allow",) if name in refusal.headers},
-    )
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    if error.status < 400:
+        raise error
+    code = CODE_OF.get(error.status, LipSyncErrorCode.INVALID_MESSAGE)
+    details = {"status": error.status}
+    typed = LipSyncError(code, _explained(error), recoverable=False, details=details)
+    headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    return error_response(request, typed, error.status, headers)
 
 
-def _cut_short(request: web.Request, error: Exception) -> web.Response:
-    """Of what is unsent nothing more is sent: whoever takes no data would hold the connection open
-    with it.
+def _aborted(request: web.Request, error: Exception) -> web.Response:
+    """Abort the connection, unsent data included: a client that takes no data would keep it open.
+
+    The response is for the access log only.
     """
     if not isinstance(error, ConnectionError):
-        logger.error(
-            "%s %s failed in the middle of its answer", request.method, request.path, exc_info=error
-        )
+        text = "%s %s failed after its response had started"
+        logger.error(text, request.method, request.path, exc_info=error)
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=CLIENT_GONE)
 
 
-def refused(
+def error_response(
     request: web.Request, error: LipSyncError, status: int, headers: dict[str, str] | None = None
 ) -> web.Response:
+    """The error object with this status; counts the error in the metrics."""
     request.app[SERVICE].metrics.count_error(error)
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = "Bearer"
     if "retryAfterS" in error.details:
         more["Retry-After"] = str(error.details["retryAfterS"])
-    return answer(protocol.error_message(error, None), status, more)
+    return json_response(protocol.error_message(error, None), status, more)
 
 
 def _status(error: LipSyncError) -> int:
@@ -120,12 +118,10 @@ def _status(error: LipSyncError) -> int:
     return 503 if isinstance(error, StorageError) else STATUS_OF.get(error.code, 500)
 
 
-def _explained(refusal: web.HTTPException) -> str:
-    if isinstance(refusal, web.HTTPMethodNotAllowed):
-        return (
-            f"{refusal.method} is not offered here; use "
-            f"{', '.join(sorted(refusal.allowed_methods))}"
-        )
-    if isinstance(refusal, web.HTTPNotFound):
+def _explained(error: web.HTTPException) -> str:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return f"{error.method} is not allowed here; use {allowed}"
+    if isinstance(error, web.HTTPNotFound):
         return NOT_FOUND
-    return refusal.text or refusal.reason
+    return error.text or error.reason

@@ -1,6 +1,4 @@
-"""The JSON that the HTTP side reads and answers, as records: the handlers encode them, and the
-OpenAPI document is made from them.
-"""
+"""Records of the JSON bodies: the handlers encode and decode them; OpenAPI is made from them."""
 
 from __future__ import annotations
 
@@ -16,14 +14,14 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Alive(msgspec.Struct, rename="camel"):
-    """The process answers."""
+    """The process runs."""
 
     status: str
 
 
 class Ready(msgspec.Struct, rename="camel", omit_defaults=True):
-    """`ready` while new sessions are accepted; `degraded` names the default model where another one
-    speaks instead.
+    """`ready` while new sessions are accepted; `degraded` names the default model while another one
+    replaces it.
     """
 
     ready: bool
@@ -32,7 +30,7 @@ class Ready(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Capacity(msgspec.Struct, rename="camel"):
-    """How many faces may speak at once on this machine, as measured at the start."""
+    """Number of faces that may speak at once on this machine, measured at the start."""
 
     speaking_faces: Annotated[int, msgspec.Meta(ge=1)]
     cpu_ms_per_frame: NotNegative
@@ -41,8 +39,8 @@ class Capacity(msgspec.Struct, rename="camel"):
 
 
 class Generation(msgspec.Struct, rename="camel"):
-    """How frames are drawn, over all sessions since the start; means are over the last batches,
-    null before the first.
+    """Frame generation of all sessions since the start; means cover the last batches, and are null
+    before the first.
     """
 
     frames_generated: Count
@@ -54,7 +52,7 @@ class Generation(msgspec.Struct, rename="camel"):
 
 
 class ModelHealth(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One model's availability and latency per chunk; null where nothing was drawn yet."""
+    """One model's availability and latency per chunk; null before the first."""
 
     available: bool
     average_latency_ms: NotNegative | None
@@ -67,7 +65,7 @@ class ModelHealth(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Health(msgspec.Struct, rename="camel"):
-    """The service's state; `degraded` while the default model does not answer."""
+    """The service's state; `degraded` while the default model is not available."""
 
     status: str
     active_sessions: Count
@@ -80,7 +78,7 @@ class Health(msgspec.Struct, rename="camel"):
 
 
 class Licence(msgspec.Struct, rename="camel"):
-    """Under which terms a model may be used."""
+    """Licences of a model's code and weights."""
 
     code: str
     weights: str
@@ -88,7 +86,7 @@ class Licence(msgspec.Struct, rename="camel"):
 
 
 class Network(msgspec.Struct, rename="camel"):
-    """Whose weights one of a model's networks has; null where its file does not say."""
+    """Provenance of the weights of one of a model's networks; null where its file is silent."""
 
     name: str
     weights: str | None
@@ -98,7 +96,7 @@ class Network(msgspec.Struct, rename="camel"):
 
 
 class Model(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a model needs, and whether it may be used now."""
+    """Requirements of a model, and its availability now."""
 
     name: str
     available: bool
@@ -114,13 +112,13 @@ class Model(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Models(msgspec.Struct, rename="camel"):
-    """Every model that this service knows."""
+    """All models of this service."""
 
     models: list[Model]
 
 
 class ModelPerformance(msgspec.Struct, rename="camel"):
-    """How a model fared over its recent chunks; null where nothing is known."""
+    """Performance of a model over its recent batches; null where a value is unknown."""
 
     model: str
     average_latency_ms: NotNegative | None
@@ -135,8 +133,8 @@ class ModelPerformance(msgspec.Struct, rename="camel"):
 
 
 class BenchmarkRequest(msgspec.Struct, rename="camel"):
-    """A face and a chunk of speech; without `userId` the caller's own, or the demo user; without
-    `faceModelId` the active face.
+    """A face and a chunk of speech. `userId` defaults to the caller, or to the demo user;
+    `faceModelId` to the active face.
     """
 
     audio_chunk: WireAudioChunk
@@ -145,7 +143,7 @@ class BenchmarkRequest(msgspec.Struct, rename="camel"):
 
 
 class BenchmarkResult(msgspec.Struct, rename="camel"):
-    """One model over the test; latencies are those of chunks of two frames."""
+    """Result of one model; latencies are those of chunks of two frames."""
 
     model: str
     test_duration_ms: NotNegative
@@ -159,7 +157,7 @@ class BenchmarkResult(msgspec.Struct, rename="camel"):
 
 
 class Benchmark(msgspec.Struct, rename="camel"):
-    """Every model that the face supports and that is ready; one of them is recommended."""
+    """Results of every model that supports the face and is ready; one of them is recommended."""
 
     results: list[BenchmarkResult]
 
@@ -171,8 +169,8 @@ class FaceModels(msgspec.Struct, rename="camel"):
 
 
 class FaceModel(msgspec.Struct, rename="camel"):
-    """An enrolled face. `consentAt`: when the consent of the person shown was stated; null for
-    faces that other software made.
+    """An enrolled face. `consentAt` is the time at which the consent of the person shown was
+    stated; null for faces made by other software.
     """
 
     id: str
@@ -184,7 +182,7 @@ class FaceModel(msgspec.Struct, rename="camel"):
 
 
 class Issue(msgspec.Struct, rename="camel"):
-    """What speaks against driving a face with some model."""
+    """A reason against driving a face with a model."""
 
     code: str
     message: str

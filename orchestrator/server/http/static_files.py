@@ -1,4 +1,4 @@
-"""Static files of the page."""
+"""Static files of the demo page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def page(request: web.Request) -> web.FileResponse:
 
 
 async def page_file(request: web.Request) -> web.FileResponse:
-    """One of the page's files."""
+    """One of the demo page's files; raises 404 for a name outside of their folder."""
     return web.FileResponse(_file_of_page(request.match_info["file"]))
 
 
@@ -23,7 +23,7 @@ def _file_of_page(name: str) -> Path:
     try:
         path = (PAGE / name).resolve()
         found = path.is_relative_to(PAGE) and path.is_file()
-    except (OSError, ValueError):  # a name that no file can have: too long, with a null
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a null byte
         found = False
     if not found:
         raise web.HTTPNotFound

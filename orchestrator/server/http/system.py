@@ -1,36 +1,42 @@
-"""Health, readiness, metrics and the OpenAPI document."""
+"""Liveness, readiness, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
 from orchestrator.models import ADAPTERS
-from orchestrator.server.http import schemas as answers
-from orchestrator.server.http.context import CONFIG, SERVICE, START, SWITCHBOARD, answer
-from orchestrator.server.http.openapi import document
+from orchestrator.server.http import schemas
+from orchestrator.server.http.context import (
+    CONFIG,
+    DESCRIPTION,
+    SERVICE,
+    START,
+    SWITCHBOARD,
+    json_response,
+)
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Alive."""
-    return answer(answers.Alive("alive"))
+    """Liveness: 200 as long as the process runs."""
+    return json_response(schemas.Alive("alive"))
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 while new sessions are accepted, with whatever model; 503 at the start and while the
-    instance drains.
+    """Readiness: 200 while new sessions are accepted, with any model.
+
+    503 during the start, and during graceful shutdown.
     """
     app, model = request.app, request.app[CONFIG].default_model
     degraded = [] if await app[SERVICE].pipeline.choice.available(model) else [model.value]
     if app[SWITCHBOARD].drain.is_on:
-        return answer(answers.Ready(False, "DRAINING", degraded), 503)
+        return json_response(schemas.Ready(False, "DRAINING", degraded), 503)
     if not app[START].is_over(is_whole=not degraded):
-        return answer(answers.Ready(False, "STARTING", degraded), 503)
-    return answer(answers.Ready(True, degraded=degraded))
+        return json_response(schemas.Ready(False, "STARTING", degraded), 503)
+    return json_response(schemas.Ready(True, degraded=degraded))
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text format."""
+    """Metrics in Prometheus text format."""
     service = request.app[SERVICE]
     for model in ADAPTERS:
         service.metrics.model_available.labels(model.value).set(
@@ -43,5 +49,5 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """What this page of paths is, for programs."""
-    return web.Response(body=msgspec.json.encode(document()), content_type="application/json")
+    """The OpenAPI document."""
+    return web.Response(body=request.app[DESCRIPTION], content_type="application/json")

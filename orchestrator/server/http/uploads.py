@@ -1,6 +1,4 @@
-"""What clients send up, bounded: in size, in time, in how much of it one caller and all of them
-together hold in memory.
-"""
+"""Request bodies within limits: size, time, and memory of one caller and of all callers."""
 
 from __future__ import annotations
 
@@ -18,41 +16,43 @@ from orchestrator.server.http.access import caller_of
 from orchestrator.sessions.admission import too_many
 
 MAX_UPLOADS: Final = 4
-"""Bodies of one caller at once; its further ones wait in their sockets, and nobody else does."""
+"""Concurrent bodies of one caller. Its further ones wait in their sockets (backpressure); other
+callers are unaffected.
+"""
 
 MAX_UPLOADED_BYTES: Final = 512 * 1024 * 1024
-"""Of all callers together, while they come and while photos wait to be looked at; one caller's four
-recordings are half of it.
+"""Memory for the bodies of all callers, from their arrival until they are processed. Four
+recordings of one caller are half of it.
 """
 
 UPLOAD_RETRY_S: Final = 15
+"""`Retry-After` while the upload memory is full, in seconds."""
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""A body that is no form: a chunk of 4 MiB as base64 in JSON. The fields of forms have limits of
-their own.
+"""Largest body that is not a form: a chunk of 4 MiB as base64 in JSON. Fields of forms have limits
+of their own.
 """
 
 MAX_TEXT_BYTES: Final = 1024
-"""A form's field that is not a file, and a part that nobody asked for."""
+"""Largest form field that is not a file, and largest unknown part."""
 
 MAX_PARTS: Final = 16
 
 UPLOAD_TIMEOUT_S: Final = 60.0
-"""A body that is not there by then gives its place to another."""
+"""Time limit of a body; after it the body gives up its slot."""
 
-
-BROKEN: Final = (
+FORM_ERRORS: Final = (
     ValueError,
     AssertionError,
     RuntimeError,
     web.RequestPayloadError,
     HttpProcessingError,
 )
-"""What aiohttp raises over forms with bad boundaries, headers or encodings."""
+"""Exceptions of aiohttp for forms with invalid boundaries, headers or encodings."""
 
 
 class Uploads:
-    """The bodies that are in memory."""
+    """Account of the bodies in memory."""
 
     def __init__(self, max_bytes: int = MAX_UPLOADED_BYTES) -> None:
         self.left_bytes = max_bytes
@@ -60,8 +60,9 @@ class Uploads:
 
     @asynccontextmanager
     async def place(self, caller: str) -> AsyncIterator[Upload]:
-        """A body of that caller, once it has fewer than `MAX_UPLOADS` others; its bytes count until
-        the end of the context.
+        """A slot for a body of `caller`, once it has fewer than `MAX_UPLOADS` others.
+
+        The bytes of the body count until the end of the context.
         """
         places = self._places.setdefault(caller, asyncio.Semaphore(MAX_UPLOADS))
         async with places:
@@ -73,18 +74,18 @@ class Uploads:
 
 
 class Upload:
-    """One body while it comes."""
+    """One body during its upload."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
         self.size = 0
-        """Bytes that came."""
+        """Bytes received so far."""
 
     def take(self, size: int) -> None:
-        """So many more bytes came; raises SESSION_LIMIT where there is no room for them."""
+        """Count `size` more bytes; raise SESSION_LIMIT where the upload memory is full."""
         if size > self._uploads.left_bytes:
             raise too_many(
-                "others are uploading too much for more to fit in; try again",
+                "upload memory is full: retry after `Retry-After` seconds",
                 retry_after_s=UPLOAD_RETRY_S,
             )
         self._uploads.left_bytes -= size
@@ -96,8 +97,9 @@ UPLOADS: Final = web.AppKey("uploads", Uploads)
 
 @asynccontextmanager
 async def upload_of(request: web.Request) -> AsyncIterator[Upload]:
-    """The place of a request's body: among those of its token's user or, where nobody is asked for
-    tokens, of its address.
+    """A slot for the request's body.
+
+    The caller is the token's user; without tokens it is the client's address.
     """
     async with request.app[UPLOADS].place(
         caller_of(request).user_id or f"at {request.remote}"
@@ -106,8 +108,10 @@ async def upload_of(request: web.Request) -> AsyncIterator[Upload]:
 
 
 async def read_body(request: web.Request, upload: Upload) -> bytes:
-    """A body that is no form. Raises 413 above `MAX_BODY_BYTES`, 408 for one that does not come,
-    INVALID_MESSAGE for a bad encoding.
+    """Read a body that is not a form.
+
+    Raises 413 above `MAX_BODY_BYTES`, 408 after `UPLOAD_TIMEOUT_S`, INVALID_MESSAGE for an invalid
+    encoding.
     """
     pieces: list[bytes] = []
     try:
@@ -123,41 +127,48 @@ async def read_body(request: web.Request, upload: Upload) -> bytes:
         raise _too_late("body") from None
     except (web.RequestPayloadError, HttpProcessingError):
         _give_up(request)
-        raise invalid_field("body", "is not what its Content-Encoding says") from None
+        raise invalid_field("body", "does not match its Content-Encoding") from None
     return b"".join(pieces)
 
 
 async def read_form(
     request: web.Request, upload: Upload, files: Mapping[str, int]
 ) -> dict[str, bytes]:
-    """A multipart form's fields; `files` are those that may be large, with the most bytes of each.
-    Others are short texts.
+    """Read a multipart form; return its fields by name.
 
-    Raises INVALID_MESSAGE that names the field, 408 for one that does not come.
+    `files` maps each field that may be large to its limit in bytes; others are limited to
+    `MAX_TEXT_BYTES`. Raises INVALID_MESSAGE that names the field, 408 after `UPLOAD_TIMEOUT_S`.
     """
     form: dict[str, bytes] = {}
     try:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-            reader = await request.multipart()
-            for _ in range(MAX_PARTS):
-                part = await reader.next()
-                if part is None:
-                    return form
-                if not isinstance(part, BodyPartReader):
-                    raise invalid_field(
-                        "form", "holds a form within the form; send one flat multipart/form-data"
-                    )
+            async for part in _parts(request):
                 name = part.name or ""
                 form[name] = await _read_part(part, upload, name, files.get(name, MAX_TEXT_BYTES))
     except TimeoutError:
         raise _too_late("form") from None
-    except BROKEN as error:
+    except FORM_ERRORS as error:
         _give_up(request)
         raise invalid_field(
-            "form", f"is not a multipart/form-data body that can be read ({type(error).__name__})"
+            "form", f"is not a readable multipart/form-data body ({type(error).__name__})"
         ) from None
+    return form
+
+
+async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    """The form's parts; raises INVALID_MESSAGE for a nested form and above `MAX_PARTS` parts."""
+    reader = await request.multipart()
+    for _ in range(MAX_PARTS):
+        part = await reader.next()
+        if part is None:
+            return
+        if not isinstance(part, BodyPartReader):
+            raise invalid_field(
+                "form", "contains a nested form; send one flat multipart/form-data body"
+            )
+        yield part
     raise invalid_field(
-        "form", f"has more than {MAX_PARTS} parts; send the fields that this path names"
+        "form", f"has more than {MAX_PARTS} parts; send only the fields of this path"
     )
 
 
@@ -174,8 +185,9 @@ async def _read_part(part: BodyPartReader, upload: Upload, name: str, limit: int
 
 
 def _give_up(request: web.Request) -> None:
-    """Close the connection with the answer, and without the look at the rest of the body that would
-    put a traceback into the log.
+    """Close the connection after the response.
+
+    Otherwise aiohttp reads the rest of the body, and logs a traceback.
     """
     request.content.feed_eof()
     request.protocol.close()
@@ -187,5 +199,5 @@ def _in_words(size: int) -> str:
 
 def _too_late(what: str) -> web.HTTPRequestTimeout:
     return web.HTTPRequestTimeout(
-        text=f"the {what} was not complete after {UPLOAD_TIMEOUT_S:g} s; send it faster, or less"
+        text=f"the {what} was not complete after {UPLOAD_TIMEOUT_S:g} s: send less, or send faster"
     )

@@ -1,17 +1,22 @@
+// @ts-check
 /**
- * Who the visitor is where the service asks for a token: `/#access_token=TOKEN&user=NAME`.
+ * The visitor's token and user, where the service requires one: `/#access_token=TOKEN&user=NAME`.
  *
- * What stands behind the # stays in the browser: it is sent to nobody but as this page's own requests need it.
+ * The fragment stays in the browser: only this page's own requests carry the token.
  */
 
 const given = new URLSearchParams(location.hash.slice(1));
 
 export const token = given.get("access_token") ?? "";
 
-/** Whose faces the token opens; empty where nobody is asked. */
+/** User whose faces the token opens; empty where the service requires no token. */
 export const userId = given.get("user") ?? "";
 
-/** @param {URL} address of the service @returns {URL} the same with the token, if there is one */
+/**
+ * Add the token to an address, if there is one.
+ * @param {URL} address of the service
+ * @returns {URL} the same object
+ */
 export function authorized(address) {
   if (token) address.searchParams.set("access_token", token);
   return address;

@@ -1,99 +1,110 @@
+// @ts-check
 /**
- * One turn at a time, from a source of sound to frames on screen, all on the AudioContext's time line.
+ * One turn at a time, from a source of sound to frames on screen, on the AudioContext's time line.
  *
- * Joins the wire (client.js), the decoders (decoder.js) and the player (player.js). Sound and picture of a turn start
- * together, a small cushion after the first picture is there; from then on the sound is the clock.
+ * Connects the client (client.js) with the turn's playout (spoken-turn.js).
  *
- * Events: `change` when `state` changed, `still` when no picture came for a while in mid-turn, `problem` with {errorCode, errorMessage}.
+ * Events: `change` {state} when `state` changed, `still` when no picture came for a while in
+ * mid-turn, `problem` {errorCode, errorMessage}.
  */
 
 import { endsSession } from "./client.js";
-import { DecodeQueue } from "./decoder.js";
-import { AudioClock, FramePlayer } from "./player.js";
+import { messageOf } from "./dom.js";
+import { OffsetReporter } from "./offset-reporter.js";
+import { RefreshMeter } from "./player.js";
+import { LATE_MS, SpokenTurn } from "./spoken-turn.js";
 
-/** Sound and picture wait this long after the first picture, so that the next ones may arrive unevenly. */
-const CUSHION_MIN_MS = 80;
-const CUSHION_MAX_MS = 400;
+/** @import { AudioSource } from "./audio-source.js" */
+/** @import { LipSyncClient } from "./client.js" */
+/** @import { ConnectionDetail } from "./client/connection.js" */
+/** @import { Frame, TypedEventTarget } from "./client/events.js" */
+/** @import { EndMessage, Format, PictureConfig, Problem } from "./client/messages.js" */
+/** @import { DecodedFrame } from "./spoken-turn.js" */
+/** @import { Stats, TurnState } from "./stats.js" */
 
-/** The microphone's pictures are worth more early than smooth; a live picture that is late moves itself back. */
-const LIVE_CUSHION_MS = 40;
+/**
+ * @typedef {{userId: string, faceModelId: string}} FaceIds
+ * @typedef {PictureConfig & {format: Format}} Config
+ *
+ * @typedef {object} ConversationEvents
+ * @property {{state: TurnState}} change
+ * @property {null} still
+ * @property {Problem} problem
+ */
 
-/** Lateness that viewers begin to notice, and that makes the cushion grow. */
-const LATE_MS = 45;
+/** Bounds of a clip's playout delay: the wait after the first picture, which absorbs jitter. */
+const MIN_PLAYOUT_DELAY_MS = 80;
+const MAX_PLAYOUT_DELAY_MS = 400;
 
-/** This many late pictures in a row are a rhythm, not a hiccup: a live picture is then shown later. */
-const LATE_IN_A_ROW = 5;
+/** Longest absence of the connection in a turn: its sound has then run far ahead. */
+const MAX_AWAY_MS = 8000;
 
-/** The longest a visitor is left waiting for sound and picture to begin. */
-const START_TIMEOUT_MS = 5000;
+const Target = /** @type {new () => TypedEventTarget<ConversationEvents>} */ (EventTarget);
 
-const REPORT_EVERY_MS = 1000;
-
-/** A face that has not moved for as long seems stuck in the middle of a word; pictures that are merely late come sooner. */
-const STILL_MS = 500;
-
-/** A turn whose connection is away for longer is given up: its sound has run far ahead of its picture. */
-const AWAY_MS = 8000;
-
-/** What the browser knows of a link that is slow; of others it knows too little to be believed. @returns {number | undefined} kbit/s */
-function slowLinkKbps() {
-  const link = navigator.connection;
-  return link && link.effectiveType !== "4g" && link.downlink > 0 ? link.downlink * 1000 : undefined;
-}
-
-export class Conversation extends EventTarget {
+/** The page's conversation with the service. */
+export class Conversation extends Target {
   /**
-   * @param {import("./client.js").LipSyncClient} client
-   * @param {import("./stats.js").Stats} stats
-   * @param {(frame: {image: ImageBitmap}) => void} draw puts a picture on screen
+   * @param {LipSyncClient} client
+   * @param {Stats} stats
+   * @param {(frame: DecodedFrame) => void} draw puts a picture on screen
    */
   constructor(client, stats, draw) {
     super();
+    /** @type {TurnState} */
     this.state = "idle";
     this._client = client;
     this._stats = stats;
-    this._player = new FramePlayer(draw, (frame) => frame.image.close());
-    this._cushionMs = CUSHION_MIN_MS;
-    this._refreshMs = 1000 / 60;
+    this._draw = draw;
+    this._refresh = new RefreshMeter();
+    this._reporter = new OffsetReporter(client, stats);
+    this._playoutDelayMs = MIN_PLAYOUT_DELAY_MS;
     this._sessionKey = "";
+    /** @type {number | null} `performance.now()` of the connection's loss in this turn */
+    this._awaySince = null;
+    /** @type {SpokenTurn | null} */
     this._turn = null;
     client.addEventListener("frame", ({ detail }) => this._onFrame(detail));
     client.addEventListener("end", ({ detail }) => this._onEnd(detail));
     client.addEventListener("problem", ({ detail }) => this._onProblem(detail));
     client.addEventListener("connection", ({ detail }) => this._onConnection(detail));
     client.addEventListener("resumed", () => this._onResumed());
-    client.addEventListener("reopened", () => this._onBack());
-    client.addEventListener("lost", ({ detail }) => detail.turnId === this._turn?.id && this._onLost());
-  }
-
-  /** The node to listen to for a level meter, or null. */
-  get output() {
-    return this._turn?.source.output ?? null;
+    client.addEventListener("reopened", () => (this._awaySince = null));
+    client.addEventListener("lost", ({ detail }) => {
+      if (detail.turnId === this._turn?.id) this._onLost();
+    });
   }
 
   /**
-   * Starts a turn; one that is still going on is interrupted.
+   * Start a turn; one that is still going on is interrupted.
    * @param {AudioContext} context running, or about to
-   * @param {object} source see audio-source.js
-   * @param {{userId: string, faceModelId: string}} face
-   * @param {{targetFps: number, resolution: {width: number, height: number}, format: "jpeg" | "h264", quality: number}} config
-   * @param {number} pressedAt `performance.now()` of the click that asked for it
+   * @param {AudioSource} source
+   * @param {FaceIds} face
+   * @param {Config} config
+   * @param {number} pressedAt `performance.now()` of the click that began it
    */
   begin(context, source, face, config, pressedAt) {
     this.interrupt();
     this._useSessionFor(face, config);
+    const { format } = config;
     const id = this._client.beginTurn({ ...face, config, sampleRate: source.sampleRate });
-    this._stats.beginTurn(id, source.kind, config.format);
-    const queue = new DecodeQueue(config.format, {
-      onImage: (frame, image) => this._onImage(frame, image),
-      onError: (error) => this._onDecodeError(error),
-      waiting: () => this._player.size,
+    this._stats.beginTurn(id, source.kind, format);
+    const playoutDelayMs = this._playoutDelayMs;
+    const setup = { id, context, source, format, playoutDelayMs, pressedAt };
+    const turn = new SpokenTurn(setup, this._stats, {
+      draw: this._draw,
+      onStarted: () => this._setState(turn.isLive ? "listening" : "speaking"),
+      onStill: () => this._emit("still", null),
+      onDecodeError: (error) => this._onDecodeError(error),
     });
-    const turn = { id, context, source, queue, pressedAt, clock: new AudioClock(context), frameMs: 1000 / config.targetFps };
-    this._turn = { ...turn, startAt: null, firstChunkAt: null, ended: false, lateInARow: 0, reportedAt: performance.now(), awaySince: null, drawnAt: null };
+    this._turn = turn;
+    this._awaySince = null;
+    this._reporter.restart();
     this._setState("starting");
-    source.start((chunk) => this._onChunk(chunk), () => this._client.endUtterance());
-    requestAnimationFrame((now) => this._tick(id, now));
+    source.start(
+      (chunk) => this._onChunk(chunk),
+      () => this._client.endUtterance(),
+    );
+    requestAnimationFrame((now) => this._tick(turn, now));
   }
 
   /** No more sound will come (the microphone was switched off); what was said is still shown. */
@@ -101,194 +112,138 @@ export class Conversation extends EventTarget {
     this._turn?.source.finish();
   }
 
-  /** Stops at once, here and at the service. */
+  /** Stop at once, here and at the service. */
   interrupt() {
     if (!this._turn) return;
     this._stats.turn.interruptedAt = performance.now();
     this._client.interrupt();
-    this._close();
+    this._close(this._turn);
   }
 
-  /** A session keeps one face and one picture format; another choice takes another session. */
+  /**
+   * A session keeps one face and one picture format; another choice takes another session.
+   * @param {FaceIds} face
+   * @param {Config} config
+   */
   _useSessionFor(face, config) {
     const key = JSON.stringify([face, config]);
     if (this._sessionKey && this._sessionKey !== key) this._client.newSession();
     this._sessionKey = key;
   }
 
+  /** @param {Int16Array} chunk */
   _onChunk(chunk) {
     if (!this._turn) return;
-    this._turn.firstChunkAt ??= performance.now();
+    this._turn.noteChunk();
     if (this._client.sendAudio(chunk)) return;
-    this._fail("CONNECTION_TOO_SLOW", "The connection cannot carry the sound in real time.");
+    const errorMessage = "The connection cannot carry the sound in real time.";
+    this._fail({ errorCode: "CONNECTION_TOO_SLOW", errorMessage });
   }
 
+  /** @param {Frame} frame */
   _onFrame(frame) {
     if (this._stats.turn.id !== frame.turnId) return;
-    this._stats.received(frame, performance.now() - (this._turn?.firstChunkAt ?? NaN));
-    this._turn?.queue.push(frame);
+    this._stats.received(frame, this._turn?.sinceFirstChunkMs ?? NaN);
+    this._turn?.push(frame);
   }
 
-  _onImage(frame, image) {
-    const turn = this._turn;
-    if (turn?.id !== frame.turnId) return image.close();
-    this._stats.turn.framesDecoded += 1;
-    this._player.push({ ...frame, data: null, image });
-    this._startWhenReady(turn);
+  /**
+   * Runs once per screen refresh while a turn lasts.
+   * @param {SpokenTurn} turn
+   * @param {number} now the refresh's time
+   */
+  _tick(turn, now) {
+    if (this._turn !== turn) return;
+    this._refresh.note(now);
+    turn.refresh(now, this._refresh.meanMs);
+    const problem = turn.startProblem;
+    if (problem) return this._fail(problem);
+    this._reporter.tick();
+    if (this._awaySince !== null && now - this._awaySince > MAX_AWAY_MS) return this._onLost();
+    if (turn.isOver(now)) return this._complete(turn);
+    requestAnimationFrame((next) => this._tick(turn, next));
   }
 
-  /** Opening the sound device may take longer than the first picture; neither starts without the other. */
-  _startWhenReady(turn) {
-    if (turn.startAt !== null || this._player.size === 0 || turn.context.state !== "running") return;
-    const live = turn.source.kind === "microphone";
-    turn.startAt = turn.context.currentTime + (live ? LIVE_CUSHION_MS : this._cushionMs) / 1000;
-    turn.source.playAt(turn.startAt);
-    turn.clock.read(performance.now());
-    const untilHeardMs = (turn.startAt - turn.clock.heardAt(performance.now())) * 1000;
-    this._stats.turn.startDelayMs = Math.round(performance.now() + untilHeardMs - turn.pressedAt);
-    this._setState(live ? "listening" : "speaking");
-  }
-
-  /** Runs once per screen refresh while a turn lasts. @param {number} now the refresh's time */
-  _tick(id, now) {
-    const turn = this._turn;
-    if (turn?.id !== id) return;
-    this._measureRefresh(now);
-    if (turn.context.state === "running") turn.clock.read(performance.now());
-    this._startWhenReady(turn);
-    if (turn.startAt === null) this._checkStart(turn);
-    else this._show(turn, (turn.clock.heardAt(now) - turn.startAt) * 1000);
-    turn.queue.pump();
-    this._report(turn);
-    if (turn.awaySince !== null && now - turn.awaySince > AWAY_MS) return this._onLost();
-    if (this._isOver(turn, now)) return this._complete();
-    requestAnimationFrame((next) => this._tick(id, next));
-  }
-
-  _show(turn, mediaMs) {
-    const { drawn, offsetMs, skipped } = this._player.tick(mediaMs, this._refreshMs);
-    this._stats.turn.framesSkipped += skipped;
-    if (!drawn) return this._watchStandstill(turn);
-    turn.drawnAt = performance.now();
-    const live = turn.source.kind === "microphone";
-    const capturedAt = turn.source.startedAt + drawn.audioMs / 1000;
-    this._stats.drawn(offsetMs, live ? (turn.context.currentTime - capturedAt) * 1000 : null);
-    turn.lateInARow = offsetMs < -LATE_MS ? turn.lateInARow + 1 : 0;
-    if (live && turn.lateInARow >= LATE_IN_A_ROW) this._delay(turn, -offsetMs);
-  }
-
-  /** Tells once that the pictures stay away, whatever holds them up. */
-  _watchStandstill(turn) {
-    if (turn.drawnAt === null || performance.now() - turn.drawnAt < STILL_MS) return;
-    turn.drawnAt = null;
-    this._emit("still");
-  }
-
-  /** Nothing audible binds a live picture to its schedule, so it may move; a clip's sound is never stretched. */
-  _delay(turn, byMs) {
-    turn.lateInARow = 0;
-    turn.startAt += byMs / 1000;
-    turn.source.playAt(turn.startAt);
-  }
-
-  /** Screens refresh at 60 to 240 Hz; a hidden tab's pauses say nothing. */
-  _measureRefresh(now) {
-    const passedMs = now - (this._lastRefresh ?? now);
-    this._lastRefresh = now;
-    if (passedMs > 3 && passedMs < 40) this._refreshMs += (passedMs - this._refreshMs) / 20;
-  }
-
-  _checkStart(turn) {
-    if (performance.now() - (turn.firstChunkAt ?? turn.pressedAt) < START_TIMEOUT_MS) return;
-    if (this._player.size > 0) this._fail("NO_SOUND", "This browser did not open its sound output.");
-    else this._fail("TIMEOUT", "The service took the sound but sent no picture for five seconds.");
-  }
-
-  _report(turn) {
-    if (performance.now() - turn.reportedAt < REPORT_EVERY_MS) return;
-    turn.reportedAt = performance.now();
-    const avOffsetMs = this._stats.takeOffsetReport();
-    if (avOffsetMs === null) return;
-    this._stats.turn.reports += 1;
-    this._client.report({ avOffsetMs, bandwidthKbps: slowLinkKbps() });
-  }
-
-  _isOver(turn, now) {
-    if (!turn.ended || !turn.queue.empty || this._player.size > 0) return false;
-    const heardMs = (turn.clock.heardAt(now) - turn.startAt) * 1000;
-    return turn.startAt === null || turn.source.kind === "microphone" || heardMs >= turn.source.durationMs;
-  }
-
+  /** @param {EndMessage} message */
   _onEnd(message) {
-    const turn = this._turn;
     if (this._stats.turn.id === message.turnId) this._stats.turn.metrics = message.metrics;
-    if (turn?.id !== message.turnId) return;
-    turn.queue.end();
-    turn.ended = true;
+    if (this._turn?.id === message.turnId) this._turn.end();
   }
 
-  _complete() {
-    if (this._turn.source.kind === "clip") this._adaptCushion(this._stats.turn.avOffsetMs);
-    this._close();
+  /** @param {SpokenTurn} turn */
+  _complete(turn) {
+    if (!turn.isLive) this._adaptPlayoutDelay();
+    this._close(turn);
   }
 
   /** The next clip waits longer when this one's pictures were late, less when they were not. */
-  _adaptCushion({ p50, p95 }) {
-    const late = p95 > LATE_MS && p50 < 0;
-    const wanted = this._cushionMs + (late ? p95 : -CUSHION_MIN_MS / 2);
-    this._cushionMs = Math.max(CUSHION_MIN_MS, Math.min(CUSHION_MAX_MS, wanted));
+  _adaptPlayoutDelay() {
+    const { p50, p95 } = this._stats.turn.avOffsetMs;
+    const isLate = p50 !== null && p95 !== null && p95 > LATE_MS && p50 < 0;
+    const wanted = this._playoutDelayMs + (isLate ? p95 : -MIN_PLAYOUT_DELAY_MS / 2);
+    const bounded = Math.min(MAX_PLAYOUT_DELAY_MS, wanted);
+    this._playoutDelayMs = Math.max(MIN_PLAYOUT_DELAY_MS, bounded);
   }
 
-  _onProblem(message) {
-    this._emit("problem", message);
-    if (endsSession(message) && this._turn) this._close();
+  /** @param {Problem} problem */
+  _onProblem(problem) {
+    this._emit("problem", problem);
+    if (endsSession(problem) && this._turn) this._close(this._turn);
   }
 
+  /** @param {unknown} error */
   _onDecodeError(error) {
-    const words = this._stats.turn.format === "h264" ? "This browser failed to decode the H.264 stream" : "A picture could not be decoded";
-    this._fail("DECODING_FAILED", `${words} (${error.message}).`);
+    const isH264 = this._stats.turn.format === "h264";
+    const words = isH264
+      ? "This browser failed to decode the H.264 stream"
+      : "A picture could not be decoded";
+    const errorMessage = `${words} (${messageOf(error)}).`;
+    this._fail({ errorCode: "DECODING_FAILED", errorMessage });
   }
 
-  /** The sound goes on while the connection is away, and the picture joins it again. */
+  /**
+   * While the connection is away the sound goes on; later the picture continues with it.
+   * @param {ConnectionDetail} detail
+   */
   _onConnection({ state }) {
-    if (this._turn && state !== "open") this._turn.awaySince ??= performance.now();
+    if (this._turn && state !== "open") this._awaySince ??= performance.now();
   }
 
   _onResumed() {
     this._stats.resumptions += 1;
-    this._onBack();
-  }
-
-  _onBack() {
-    if (this._turn) this._turn.awaySince = null;
+    this._awaySince = null;
   }
 
   _onLost() {
-    if (!this._turn) return;
-    this._emit("problem", { errorCode: "CONNECTION_LOST", errorMessage: "The connection was lost in mid-sentence." });
+    const errorMessage = "The connection was lost in mid-sentence.";
+    if (this._turn) this._fail({ errorCode: "CONNECTION_LOST", errorMessage });
+  }
+
+  /** @param {Problem} problem */
+  _fail(problem) {
+    this._emit("problem", problem);
     this.interrupt();
   }
 
-  _fail(errorCode, errorMessage) {
-    this._emit("problem", { errorCode, errorMessage });
-    this.interrupt();
-  }
-
-  _close() {
-    const turn = this._turn;
+  /** @param {SpokenTurn} turn */
+  _close(turn) {
     this._turn = null;
-    turn.source.stop();
-    turn.queue.close();
-    this._player.clear();
+    turn.close();
     this._setState("idle");
   }
 
+  /** @param {TurnState} state */
   _setState(state) {
     this.state = state;
     this._stats.state = state;
     this._emit("change", { state });
   }
 
+  /**
+   * @template {keyof ConversationEvents} Name
+   * @param {Name} type
+   * @param {ConversationEvents[Name]} detail
+   */
   _emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }

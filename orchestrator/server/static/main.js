@@ -1,36 +1,46 @@
+// @ts-check
 /**
- * Binds the page: buttons, drops and settings to a conversation, and what is measured to what is shown.
+ * Wiring of the page: buttons, drops and settings to a conversation, and measurements to what is
+ * shown.
  *
- * For automated checks the page exposes `window.lipsync` = {stats, client, conversation}; the fields of `stats` are
- * described in stats.js.
+ * For automated checks the page exposes `window.lipsync` = {stats, client, conversation}; the
+ * fields of `stats` are described in stats.js.
  */
 
 import { token } from "./access.js";
-import { ClipSource, MicrophoneSource, createAudioContext, decodeClip, openMicrophone } from "./audio-source.js";
 import { LipSyncClient } from "./client.js";
 import { Conversation } from "./conversation.js";
-import { h264Obstacle } from "./decoder.js";
+import { element, findAll, inputOf } from "./dom.js";
 import { EnrolDialog } from "./enrol-dialog.js";
 import { findFaces, listFaces, posterUrl } from "./faces.js";
 import { FaceGallery } from "./gallery.js";
+import {
+  hideProblem,
+  noteWeights,
+  showConnection,
+  showMade,
+  showNote,
+  showProblem,
+  showSnippet,
+  showState,
+  showSwitch,
+} from "./notices.js";
 import { showNumbers } from "./numbers.js";
+import { offerH264, pictureConfig, useJpeg } from "./settings.js";
 import { Stage } from "./stage.js";
 import { Stats } from "./stats.js";
+import { ServiceAway, Voice } from "./voice.js";
+
+/** @import { AudioSource } from "./audio-source.js" */
+/** @import { Poster } from "./client/events.js" */
+/** @import { Problem, SwitchMessage } from "./client/messages.js" */
+/** @import { Face } from "./faces.js" */
+/** @import { TurnState } from "./stats.js" */
 
 const NUMBERS_EVERY_MS = 250;
-const NOTE_STAYS_MS = 6000;
-const JPEG_QUALITY = 80;
 
-const STATE_WORDS = { idle: "Ready", starting: "One moment", speaking: "Speaking", listening: "Listening" };
-const SWITCH_WORDS = {
-  RECOVERED: (from, to) => `${to} is back and draws again`,
-  REQUESTED: (from, to) => `${to} draws now, as asked`,
-  TIMEOUT: (from, to) => `${from} took too long; ${to} draws until it is back`,
-  FACE_PREPARED: (from, to) => `${to} has learnt the face and draws now`,
-  NOT_READY: (from, to) => `${from} is not ready; ${to} draws until it is`,
-};
-
-const element = (id) => document.getElementById(id);
+/** Newest model switches and problems that `stats` keeps. */
+const MAX_KEPT = 50;
 
 const socketUrl = new URL("../v1/ws", import.meta.url);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
@@ -39,184 +49,90 @@ const stats = new Stats();
 const client = new LipSyncClient(socketUrl, { token });
 const stage = new Stage();
 const conversation = new Conversation(client, stats, ({ image }) => stage.paint(image));
-window.lipsync = { stats, client, conversation };
+const voice = new Voice(conversation, begin);
+const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem });
+const enrolment = new EnrolDialog((enrolled) => {
+  chooseFace(enrolled);
+  showNote("Your face is ready. Press a sample, or speak.");
+});
+Object.assign(window, { lipsync: { stats, client, conversation } });
 
-let audio = null;
-let microphone = null;
+/** Reason why the service refuses this page; empty where it does not, or is away. */
+let refusal = "";
+
+// Service
+
+function callService() {
+  // A refusal is shown by the client's event `problem`.
+  client.connect().catch(() => null);
+}
+
+/** @param {Problem} problem */
+function onProblem({ errorCode, errorMessage }) {
+  stats.problems.push({ errorCode, errorMessage });
+  stats.problems.splice(0, stats.problems.length - MAX_KEPT);
+  if (errorCode === "UNAUTHORIZED" && !client.connected) {
+    const address = new URL("../#access_token=TOKEN&user=NAME", import.meta.url).href;
+    refusal = `This service asks for a token: open this page as ${address}. (${errorMessage})`;
+    return showProblem(refusal, true);
+  }
+  const failedH264 = errorCode === "DECODING_FAILED" && pictureConfig().format === "h264";
+  if (failedH264) useJpeg();
+  showProblem(failedH264 ? `${errorMessage} JPEG is used from now on.` : errorMessage);
+}
+
+/** @param {SwitchMessage} message */
+function onSwitch(message) {
+  const { from, to, reason } = message;
+  stats.switches.push({ from, to, reason });
+  stats.switches.splice(0, stats.switches.length - MAX_KEPT);
+  showSwitch(message);
+}
 
 // Speaking
 
-/** Opens the sound device, which takes a tenth of a second or more; a browser refuses before the first press. */
-function openAudio() {
-  audio ??= createAudioContext();
-  audio.resume();
-  return audio;
-}
-
-/** A file that is dropped before anything was pressed waits for that press. */
-async function allowedAudio() {
-  const pressed = navigator.userActivation?.hasBeenActive ?? true;
-  if (!pressed) {
-    showNote("Press anywhere to hear it.");
-    await new Promise((resolve) => addEventListener("click", resolve, { once: true }));
-  }
-  return openAudio();
-}
-
-const samples = new Map();
-
-/** What is told of it is no longer true once the connection is open. */
-class ServiceAway extends Error {}
-
-/** A sample's bytes, fetched as soon as a pointer or the focus comes near. @returns {Promise<ArrayBuffer>} */
-function loadSample(name) {
-  if (!samples.has(name)) samples.set(name, fetchSample(name));
-  samples.get(name).catch(() => samples.delete(name));
-  return samples.get(name);
-}
-
-async function fetchSample(name) {
-  const response = await fetch(new URL(`samples/${name}`, import.meta.url)).catch(() => null);
-  if (!response?.ok) throw new ServiceAway("The sample could not be loaded: the service is away just now.");
-  return response.arrayBuffer();
-}
-
-function pictureConfig() {
-  const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
-  const side = Number(chosen("size"));
-  return { targetFps: Number(chosen("fps")), resolution: { width: side, height: side }, format: chosen("format"), quality: JPEG_QUALITY };
-}
-
+/**
+ * Start a turn.
+ * @param {AudioContext} context
+ * @param {AudioSource} source stopped where the turn cannot start
+ * @param {number} pressedAt `performance.now()` of the click
+ * @throws {Error} with words for the visitor
+ */
 function begin(context, source, pressedAt) {
   if (!client.connected || !gallery.chosen) {
     callService();
     source.stop();
     if (client.connected) throw new Error("There is no face yet: add one from a photo.");
-    throw new ServiceAway(refusal || "The service is away just now. It is being called again; try in a moment.");
+    const away = "The service is away just now. It is being called again; try in a moment.";
+    throw new ServiceAway(refusal || away);
   }
   const { userId, faceModelId } = gallery.chosen;
   conversation.begin(context, source, { userId, faceModelId }, pictureConfig(), pressedAt);
   stage.listenTo(source.output);
 }
 
-async function speakClip(readBytes) {
-  const pressedAt = performance.now();
-  hideProblem();
-  try {
-    const [context, bytes] = await Promise.all([allowedAudio(), readBytes()]);
-    begin(context, new ClipSource(context, await decodeClip(context, bytes)), pressedAt);
-  } catch (error) {
-    showProblem(error.message, error instanceof ServiceAway);
-  }
-}
-
-async function speakSample(button) {
-  await speakClip(async () => (await loadSample(button.dataset.sample)).slice());
-  if (conversation.state !== "idle") button.setAttribute("aria-current", "true");
-}
-
-async function toggleMicrophone() {
-  if (microphone) return conversation.finish();
-  const pressedAt = performance.now();
-  hideProblem();
-  try {
-    const context = openAudio();
-    const source = await MicrophoneSource.open(context, await openMicrophone());
-    source.monitored = element("monitor").checked;
-    begin(context, source, pressedAt);
-    microphone = source;
-    showMicrophone(true);
-  } catch (error) {
-    showProblem(error.message, error instanceof ServiceAway);
-  }
-}
-
-function showMicrophone(on) {
-  element("microphone").setAttribute("aria-pressed", on);
-  element("microphone").querySelector("span").textContent = on ? "Done speaking" : "Speak";
-}
-
-// Words for the visitor
-
-/** Whether the words on screen hold only until the connection is open. */
-let problemPasses = false;
-
-function showProblem(words, passes = false) {
-  problemPasses = passes;
-  element("problem").querySelector("p").textContent = words;
-  element("problem").hidden = false;
-}
-
-function hideProblem() {
-  element("problem").hidden = true;
-}
-
-let noteTimer = 0;
-
-function showNote(words) {
-  clearTimeout(noteTimer);
-  element("note").textContent = words;
-  element("note").hidden = false;
-  noteTimer = setTimeout(() => (element("note").hidden = true), NOTE_STAYS_MS);
-}
-
-function showState({ state }) {
-  element("frame").dataset.state = state;
-  element("state").querySelector("span").textContent = STATE_WORDS[state];
-  element("stop").disabled = state === "idle";
+/** @param {TurnState} state */
+function onState(state) {
+  showState(state);
   if (state !== "idle") return;
-  microphone = null;
-  showMicrophone(false);
+  voice.reset();
   stage.calm();
   stage.rest();
-  document.querySelectorAll(".sample").forEach((sample) => sample.removeAttribute("aria-current"));
 }
 
-/** Why the service does not let this page in; empty where it does, or is away. */
-let refusal = "";
-
-/** Whoever is refused is told by the client's `problem`. */
-function callService() {
-  client.connect().catch(() => null);
+/** @param {File | undefined} file a sound or a photo */
+function takeFile(file) {
+  if (!file) return;
+  if (file.type.startsWith("image/")) enrolment.open(file);
+  else void voice.speakFile(file);
 }
 
-function showConnection({ state, retryInMs }) {
-  stats.connection = state;
-  const seconds = Math.max(1, Math.round(retryInMs / 1000));
-  const words = { open: "Connected", connecting: "Connecting", closed: "Closed", waiting: `Away, next try in ${seconds} s` };
-  element("connection").dataset.state = state;
-  element("connection").querySelector("span").textContent = words[state];
-  if (state !== "open") return;
-  if (problemPasses) hideProblem();
-  showFoundFaces();
-}
+// Faces
 
-function onProblem(problem) {
-  stats.problems.push({ errorCode: problem.errorCode, errorMessage: problem.errorMessage });
-  stats.problems.splice(0, stats.problems.length - 50);
-  if (problem.errorCode === "UNAUTHORIZED" && !client.connected) {
-    refusal = `This service asks for a token: open this page as ${new URL("../#access_token=TOKEN&user=NAME", import.meta.url)}. (${problem.errorMessage})`;
-    return showProblem(refusal, true);
-  }
-  const failedH264 = problem.errorCode === "DECODING_FAILED" && pictureConfig().format === "h264";
-  if (failedH264) document.querySelector('input[value="jpeg"]').checked = true;
-  showProblem(failedH264 ? `${problem.errorMessage} JPEG is used from now on.` : problem.errorMessage);
-}
-
-/** What has to be said with a model's name: that its weights are random ones. By model. */
-const weightsSaid = new Map();
-
-const named = (model) => [model, weightsSaid.get(model)].filter(Boolean).join(" ");
-
-function onSwitch({ from, to, reason, weights }) {
-  weightsSaid.set(to, weights);
-  stats.switches.push({ from, to, reason });
-  stats.switches.splice(0, stats.switches.length - 50);
-  const words = SWITCH_WORDS[reason] ?? (() => `${from} failed; ${to} draws until it is back`);
-  showNote(words(from, to));
-}
-
-/** The face as the first frame will show it: until that is there, and whenever it does not speak. It comes once for each session's face and size. */
+/**
+ * Keep the face at rest, as the first frame will show it; it is sent once for each face and size.
+ * @param {Poster} poster
+ */
 async function keepRestingPicture({ data, format, faceModelId }) {
   const image = await createImageBitmap(new Blob([data], { type: `image/${format}` }));
   stats.posters += 1;
@@ -226,114 +142,104 @@ async function keepRestingPicture({ data, format, faceModelId }) {
   if (stats.turn.framesDrawn === 0) stage.rest();
 }
 
-// Faces
-
-const gallery = new FaceGallery({ onChoose: chooseFace, onProblem: showProblem });
-
 function showFaces() {
   gallery.show();
-  if (conversation.state === "idle" && gallery.chosen) stage.showFace(posterUrl(gallery.chosen));
+  if (conversation.state !== "idle" || !gallery.chosen) return;
+  void stage.showFace(posterUrl(gallery.chosen));
 }
 
 async function showFoundFaces() {
   refusal = "";
   await findFaces();
-  gallery.chosen ??= listFaces()[0] ?? null;
+  gallery.chooseFirst();
   showFaces();
 }
 
+/** @param {Face | null} choice */
 function chooseFace(choice) {
   conversation.interrupt();
   gallery.chosen = choice;
   showFaces();
 }
 
-// Drops, keys and settings
+// Events
 
-const enrolment = new EnrolDialog((enrolled) => {
-  chooseFace(enrolled);
-  showNote("Your face is ready. Press a sample, or speak.");
-});
-
-function takeFile(file) {
-  if (!file) return;
-  if (file.type.startsWith("image/")) enrolment.open(file);
-  else speakClip(() => file.arrayBuffer());
-}
-
-function watchDrops() {
-  let depth = 0;
-  const veil = (on) => (element("drop-veil").hidden = !on);
-  addEventListener("dragenter", () => veil((depth += 1) > 0));
-  addEventListener("dragleave", () => veil((depth -= 1) > 0));
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    depth = 0;
-    veil(false);
-    takeFile(event.dataTransfer.files[0]);
+function bindClient() {
+  client.addEventListener("connection", ({ detail }) => {
+    stats.connection = detail.state;
+    showConnection(detail);
+    if (detail.state === "open") void showFoundFaces();
   });
-}
-
-async function offerH264() {
-  const input = document.querySelector('input[value="h264"]');
-  const obstacle = await h264Obstacle();
-  input.disabled = obstacle !== "";
-  input.parentElement.title = obstacle;
-  element("h264-reason").textContent = obstacle && `H.264 is not available: ${obstacle}`;
-  element("h264-reason").hidden = obstacle === "";
-}
-
-function showSnippet() {
-  element("snippet").textContent = `import { LipSyncClient } from "${new URL("client.js", import.meta.url)}";
-
-const client = new LipSyncClient("${socketUrl}");
-client.addEventListener("frame", ({ detail }) => show(detail.data, detail.mediaMs));
-await client.connect();
-client.beginTurn({ userId: "demo", faceModelId: "demo", sampleRate: 16000 });
-client.sendAudio(samples);   // Int16Array, about 100 ms each, as your text-to-speech emits them
-client.endUtterance();`;
-}
-
-function bindSample(button) {
-  button.addEventListener("click", () => speakSample(button));
-  for (const near of ["pointerenter", "focus"]) button.addEventListener(near, () => loadSample(button.dataset.sample).catch(() => null));
-}
-
-function bind() {
-  client.addEventListener("connection", ({ detail }) => showConnection(detail));
   client.addEventListener("bytes", ({ detail }) => stats.bytes(detail.received));
-  client.addEventListener("poster", ({ detail }) => keepRestingPicture(detail));
-  client.addEventListener("warning", ({ detail }) => showNote(`This session ends in ${Math.round(detail.secondsLeft)} seconds; speak on after that, and a new one begins.`));
-  client.addEventListener("start", ({ detail }) => weightsSaid.set(detail.model, detail.weights));
+  client.addEventListener("poster", ({ detail }) => void keepRestingPicture(detail));
+  client.addEventListener("warning", ({ detail }) => {
+    const seconds = Math.round(detail.secondsLeft);
+    showNote(`This session ends in ${seconds} seconds; speak on after that, and a new one begins.`);
+  });
+  client.addEventListener("start", ({ detail }) => noteWeights(detail));
   client.addEventListener("switch", ({ detail }) => onSwitch(detail));
-  client.addEventListener("frame", ({ detail }) => (element("made").textContent = `${named(detail.model)} · ${detail.width} px · ${detail.format === "h264" ? "H.264" : "JPEG"}`));
+  client.addEventListener("frame", ({ detail }) => showMade(detail));
   conversation.addEventListener("problem", ({ detail }) => onProblem(detail));
-  conversation.addEventListener("change", ({ detail }) => showState(detail));
+  conversation.addEventListener("change", ({ detail }) => onState(detail.state));
   conversation.addEventListener("still", () => stage.rest());
-  element("microphone").addEventListener("click", toggleMicrophone);
+}
+
+function bindControls() {
+  element("microphone").addEventListener("click", () => void voice.toggleMicrophone());
   element("stop").addEventListener("click", () => conversation.interrupt());
   element("dismiss").addEventListener("click", hideProblem);
-  element("monitor").addEventListener("change", ({ target }) => microphone && (microphone.monitored = target.checked));
-  document.querySelectorAll(".sample").forEach(bindSample);
+  element("monitor").addEventListener("change", (event) => {
+    voice.monitored = inputOf(event).checked;
+  });
+  for (const button of findAll(".sample")) voice.bindSample(button);
   element("choose-audio").addEventListener("click", () => element("audio-file").click());
-  element("audio-file").addEventListener("change", ({ target }) => {
-    takeFile(target.files[0]);
-    target.value = "";
+  element("audio-file").addEventListener("change", (event) => {
+    const input = inputOf(event);
+    takeFile(input.files?.[0]);
+    input.value = "";
   });
   element("add-face").addEventListener("click", () => enrolment.open());
-  for (const press of ["pointerdown", "keydown"]) addEventListener(press, openAudio, { once: true });
-  addEventListener("keydown", (event) => event.key === "Escape" && !enrolment.isOpen && conversation.interrupt());
+}
+
+function bindWindow() {
+  for (const press of ["pointerdown", "keydown"]) {
+    addEventListener(press, () => voice.openAudio(), { once: true });
+  }
+  addEventListener("keydown", ({ key }) => {
+    if (key === "Escape" && !enrolment.isOpen) conversation.interrupt();
+  });
   addEventListener("online", callService);
   addEventListener("pagehide", () => client.close());
-  addEventListener("pageshow", (event) => event.persisted && callService());
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted) callService();
+  });
   addEventListener("hashchange", () => location.reload());
 }
 
-bind();
-watchDrops();
-offerH264();
-showSnippet();
+/** Files may be dropped anywhere; a veil says so while one is over the page. */
+function bindDrops() {
+  let depth = 0;
+  /** @param {number} entered elements that the file is over */
+  const setDepth = (entered) => {
+    depth = entered;
+    element("drop-veil").hidden = depth <= 0;
+  };
+  addEventListener("dragenter", () => setDepth(depth + 1));
+  addEventListener("dragleave", () => setDepth(depth - 1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    setDepth(0);
+    takeFile(event.dataTransfer?.files[0]);
+  });
+}
+
+bindClient();
+bindControls();
+bindWindow();
+bindDrops();
+void offerH264();
+showSnippet(socketUrl);
 showFaces();
 showNumbers(stats);
 setInterval(() => showNumbers(stats), NUMBERS_EVERY_MS);

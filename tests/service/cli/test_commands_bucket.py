@@ -16,7 +16,8 @@ from http_service import recording
 from landmarker import require_face_landmarker
 
 from orchestrator.__main__ import main
-from orchestrator.cli.doctor import machine_checks
+from orchestrator.cli.doctor.check import State
+from orchestrator.cli.doctor.storage_checks import storage
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.faces.storage import gcs
 from orchestrator.faces.storage.gcs import BucketFaceStore
@@ -91,15 +92,15 @@ def test_a_face_is_rendered_from_the_bucket(port: int, tmp_path: Path) -> None:
 
 
 def test_the_doctor_tries_the_bucket_and_leaves_nothing_there(port: int) -> None:
-    check = machine_checks.storage(ServiceConfig(bucket=BUCKET))
-    assert (check.name, check.state) == (f"bucket {BUCKET}", machine_checks.State.OK)
+    check = storage(ServiceConfig(bucket=BUCKET))
+    assert (check.name, check.state) == (f"bucket {BUCKET}", State.OK)
     assert _blobs(port) == []
 
 
 def test_the_doctor_says_that_a_bucket_is_not_there(port: int) -> None:
-    check = machine_checks.storage(ServiceConfig(bucket="another"))
-    assert check.state is machine_checks.State.MISSING
-    assert "another" in check.finding and "Storage Object User" in check.mend
+    check = storage(ServiceConfig(bucket="another"))
+    assert check.state is State.MISSING
+    assert "another" in check.finding and "Storage Object User" in check.fix
 
 
 def test_the_doctor_says_that_a_bucket_does_not_answer(
@@ -108,21 +109,15 @@ def test_the_doctor_says_that_a_bucket_does_not_answer(
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.3)
     with closed_port() as nobody:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{nobody}")
-        assert (
-            machine_checks.storage(ServiceConfig(bucket=BUCKET)).state
-            is machine_checks.State.MISSING
-        )
+        assert storage(ServiceConfig(bucket=BUCKET)).state is State.MISSING
 
 
 @pytest.mark.usefixtures("without_credentials")
 def test_without_credentials_it_is_said_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=NO_CREDENTIALS):
         open_store(tmp_path, BUCKET)
-    check = machine_checks.storage(ServiceConfig(bucket=BUCKET))
-    assert (
-        check.state is machine_checks.State.MISSING
-        and "GOOGLE_APPLICATION_CREDENTIALS" in check.finding
-    )
+    check = storage(ServiceConfig(bucket=BUCKET))
+    assert check.state is State.MISSING and "GOOGLE_APPLICATION_CREDENTIALS" in check.finding
 
 
 @pytest.mark.usefixtures("without_credentials")

@@ -139,7 +139,7 @@ def test_static_draws_a_face_at_rest(speech: Path, tmp_path: Path) -> None:
 BAD = {
     "a model that is not there": (["--model", "wav2lip"], "wav2lip cannot be used"),
     "a face that nobody enrolled": (["--face", "nobody"], "lipsync enroll"),
-    "a photo that is not there": (["--face", "nobody.jpg"], "nobody.jpg is not there"),
+    "a photo that is not there": (["--face", "nobody.jpg"], "nobody.jpg does not exist"),
 }
 
 

@@ -23,6 +23,7 @@ from project_root import ROOT
 
 from orchestrator.core.paths import SAMPLES
 from orchestrator.server.http.openapi import document
+from orchestrator.server.http.routes import ROUTES
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 SAMPLE = SAMPLES / "hello.wav"
@@ -134,7 +135,7 @@ async def test_every_example_of_the_page_works_in_its_order(files: Path, tmp_pat
 
 
 def test_every_path_has_an_example_or_is_named() -> None:
-    paths = set(document()["paths"])
+    paths = set(document(ROUTES)["paths"])
     shown = {_curl(example.command).url.removeprefix(SERVER) for example in EXAMPLES}
     patterns = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in paths}
     lacking = [
@@ -151,4 +152,6 @@ def test_every_example_says_what_the_description_says() -> None:
         (_curl(e.command).method or ("POST" if "-F" in e.command or "-d" in e.command else "GET"))
         for e in EXAMPLES
     }
-    assert methods == {method.upper() for item in document()["paths"].values() for method in item}
+    assert methods == {
+        method.upper() for item in document(ROUTES)["paths"].values() for method in item
+    }

@@ -62,7 +62,7 @@ async def test_the_pages_models_are_chosen_switched_and_measured(
 def test_the_pages_sound_has_its_features_quality_and_phonemes(
     page: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sounds = page["hear"](AudioFeatureService(), page["chunks"](HELLO))
+    sounds = page["analyse"](AudioFeatureService(), page["chunks"](HELLO))
     assert len(sounds) > 2
     told = capsys.readouterr().out
     assert "(101, 80) (101, 13) (101,) 1000.0" in told

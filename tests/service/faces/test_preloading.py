@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,9 +14,6 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import LipSyncModel
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 from orchestrator.server.http.context import SERVICE
 
@@ -39,12 +34,7 @@ async def test_the_faces_of_preloaded_users_are_ready_before_their_first_chunk(
         enrol(tmp_path, user, "portrait")
     config = ServiceConfig(storage=tmp_path, preload_users=("ann", "nobody"), capacity_probe=False)
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    app = build_app(config, in_process)
+    app = build_app(config)
     async with TestServer(app), asyncio.timeout(120.0):
         service = app[SERVICE]
         anns, bobs = [await service.faces.load_face_model(user) for user in ("ann", "bob")]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +19,6 @@ from aiohttp.test_utils import TestServer
 from ws_client import PATIENCE_S, connect
 
 from orchestrator.core.config import ServiceConfig
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 
 DEMO, ANN = {"Authorization": "Bearer demo-token"}, {"Authorization": "Bearer ann-token"}
@@ -39,12 +35,7 @@ async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
         max_sessions_per_user=2,
     )
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    async with TestServer(build_app(config, in_process)) as server:
+    async with TestServer(build_app(config)) as server:
         yield str(server.make_url("")).rstrip("/")
 
 

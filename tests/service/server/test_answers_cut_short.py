@@ -17,7 +17,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.server.http.context import CONFIG, SERVICE
 from orchestrator.server.http.errors import errors_as_json
-from orchestrator.server.http.media import _send
+from orchestrator.server.http.render import send_file
 from orchestrator.sessions.service import LipSyncService
 
 MOVIE_BYTES = 256 * 2**20
@@ -68,7 +68,7 @@ async def test_a_client_that_takes_nothing_of_a_movie_is_disconnected(
 
     async def send(request: web.Request) -> web.StreamResponse:
         try:
-            return await _send(request, movie)
+            return await send_file(request, movie)
         finally:
             given_up.set()
 
@@ -104,7 +104,7 @@ async def test_what_fails_in_the_middle_of_an_answer_ends_it_there_and_stands_in
         answer = await the_rest(reader)
     assert answer.count(b"HTTP/1.1") == 1
     assert b"half".startswith(answer.partition(b"\r\n\r\n")[2])
-    assert "failed in the middle of its answer" in caplog.text
+    assert "failed after its response had started" in caplog.text
     told = [
         line
         for line in service.metrics.render().splitlines()

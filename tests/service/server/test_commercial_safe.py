@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,25 +16,14 @@ from ws_client import connect, syllables
 
 from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.types import LipSyncModel
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 
 CONFIG = ServiceConfig(commercial_safe=True, chunk_deadline_ms=60_000, capacity_probe=False)
 
 
-@asynccontextmanager
-async def in_process() -> AsyncIterator[Inference]:
-    async with LocalInference(read_repository(CONFIG.model_repository)) as inference:
-        yield inference
-
-
 @pytest_asyncio.fixture
 async def safe_url(tmp_path: Path) -> AsyncIterator[str]:
-    async with TestServer(
-        build_app(dataclasses.replace(CONFIG, storage=tmp_path), in_process)
-    ) as server:
+    async with TestServer(build_app(dataclasses.replace(CONFIG, storage=tmp_path))) as server:
         yield str(server.make_url("")).rstrip("/")
 
 
@@ -72,4 +60,4 @@ async def test_the_models_are_listed_with_their_licences_and_what_the_gate_says(
 
 def test_an_application_for_commercial_use_does_not_start_with_another_default() -> None:
     with pytest.raises(ConfigError, match=r"default_model: wav2lip is refused.*; use tpsm"):
-        build_app(dataclasses.replace(CONFIG, default_model=LipSyncModel.WAV2LIP), in_process)
+        build_app(dataclasses.replace(CONFIG, default_model=LipSyncModel.WAV2LIP))

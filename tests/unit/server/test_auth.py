@@ -15,9 +15,9 @@ from orchestrator.core.config import ConfigError, ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.server.auth import (
     Caller,
-    EitherOf,
+    FirstMatch,
     JwtTokens,
-    OpenToAll,
+    NoAuthentication,
     StaticTokens,
     authenticator_of,
     bearer_token,
@@ -145,7 +145,7 @@ def test_a_token_opens_nothing_more_once_it_has_expired() -> None:
 
 
 def test_both_kinds_may_stand_side_by_side() -> None:
-    both = EitherOf(StaticTokens({"alpha": "bob"}), JwtTokens(SECRET, "HS256"))
+    both = FirstMatch(StaticTokens({"alpha": "bob"}), JwtTokens(SECRET, "HS256"))
     assert both.caller("alpha").user_id == "bob"
     assert both.caller(signed()).user_id == "ann"
     refused(both, "gamma")
@@ -153,7 +153,7 @@ def test_both_kinds_may_stand_side_by_side() -> None:
 
 def test_a_caller_may_not_speak_for_another_user() -> None:
     Caller("ann").check("ann")
-    OpenToAll().caller(None).check("anybody")
+    NoAuthentication().caller(None).check("anybody")
     with pytest.raises(LipSyncError, match="userId"):
         Caller("ann").check("bob")
 

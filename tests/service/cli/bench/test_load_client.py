@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType, web
 
-from orchestrator.cli.bench.load_client import Load, SessionReport, _Client, _Message, run_load
+from orchestrator.cli.bench.load_client import Load, _Client, _Message, run_load
 from orchestrator.cli.bench.service_process import ORCHESTRATOR, cpu_seconds
+from orchestrator.cli.bench.session_report import SessionReport
 
 LOOK_AHEAD_MS = 112.5
 SPEECH = np.sin(np.arange(16_000) / 20.0).astype(np.float32)
@@ -130,7 +131,7 @@ async def test_a_turn_with_a_hole_is_not_complete(frames: list[int]) -> None:
 
 async def test_errors_are_kept() -> None:
     (report,) = await _ask(Answering([0, 1, 2, 3, 4], error=True))
-    assert report.troubles == ["TIMEOUT: too late"]
+    assert report.faults == ["TIMEOUT: too late"]
 
 
 async def test_a_token_opens_what_asks_for_one() -> None:

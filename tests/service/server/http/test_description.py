@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestrator.core.config import ServiceConfig
-from orchestrator.inference import Inference
-from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
 from orchestrator.server.app import build_app
 from orchestrator.server.http.openapi import document
+from orchestrator.server.http.routes import ROUTES
 
 CHECKS = [
     not_a_server_error,
@@ -45,7 +43,7 @@ CHECKS = [
 EXAMPLES = 40
 """Random requests for each operation, on top of one for each corner of its parameters and body."""
 
-schema = schemathesis.openapi.from_dict(document())
+schema = schemathesis.openapi.from_dict(document(ROUTES))
 
 
 @contextmanager
@@ -56,12 +54,7 @@ def _serving(storage: Path) -> Iterator[str]:
         ServiceConfig(storage=storage, chunk_deadline_ms=60_000, capacity_probe=False),
     )
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    server = TestServer(build_app(config, in_process))
+    server = TestServer(build_app(config))
     thread = threading.Thread(target=loop.run_forever, name="service")
     thread.start()
     try:
@@ -102,18 +95,15 @@ def _templates(path: str) -> str:
 async def test_every_route_is_described_and_nothing_else(tmp_path: Path) -> None:
     config = ServiceConfig(storage=tmp_path)
 
-    @asynccontextmanager
-    async def in_process() -> AsyncIterator[Inference]:
-        async with LocalInference(read_repository(config.model_repository)) as inference:
-            yield inference
-
-    routes = build_app(config, in_process).router.routes()
+    routes = build_app(config).router.routes()
     served = {
         (_templates(route.resource.canonical), route.method.lower())
         for route in routes
         if route.resource is not None and route.method != "HEAD"
     }
     described = {
-        (_templates(path), method) for path, item in document()["paths"].items() for method in item
+        (_templates(path), method)
+        for path, item in document(ROUTES)["paths"].items()
+        for method in item
     }
     assert served == described
