@@ -40,7 +40,7 @@ from orchestrator.inference import Inference
 from orchestrator.inference.instrumented import TimedInference
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.open_inference import open_inference as opened_by_config
-from orchestrator.inference.triton.server_metrics import Accountable, TritonWatch
+from orchestrator.inference.triton.metrics_poller import Accountable, TritonWatch
 from orchestrator.inference.weights_provenance import WeightsRegister
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelAdapter

@@ -122,11 +122,11 @@ DRAW = """
 import hashlib
 import cv2, numpy as np
 from orchestrator.core import dlpack
-from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
-from orchestrator.rendering.renderer_cache import FaceShelf
+from orchestrator.rendering.test_card import CARD_FACE, card_frame
+from orchestrator.rendering.renderer_cache import RendererCache
 motion = np.full((1, 11), 0.25, np.float32)
-drawn = FaceShelf().draw(motion, np.frombuffer(CANARY_FACE, np.uint8)[None])
-assert np.array_equal(drawn[0], canary_frame(motion[0]))
+drawn = RendererCache().draw(motion, np.frombuffer(CARD_FACE, np.uint8)[None])
+assert np.array_equal(drawn[0], card_frame(motion[0]))
 class Tensor:
     from_dlpack = staticmethod(lambda name, capsule: capsule)
 class Backend: pass

@@ -57,7 +57,7 @@ class Directory:
 @pytest.fixture(autouse=True)
 def _quick_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     """And polls that bear a busy machine."""
-    monkeypatch.setattr(discovery, "RESOLVE_S", 0.1)
+    monkeypatch.setattr(discovery, "LOOKUP_INTERVAL_S", 0.1)
     monkeypatch.setattr(external_server, "TIMEOUT_S", 60.0)
 
 

@@ -1,4 +1,4 @@
-"""Where Audio2Head's networks lie in the public checkpoint, and what may be done with them."""
+"""Sections of Audio2Head's networks in the public checkpoint, and their licences."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ NETWORKS: Final = {
         },
     ),
 }
-"""By section of the file."""
+"""Networks by section of the file."""

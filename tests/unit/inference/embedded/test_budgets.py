@@ -16,9 +16,9 @@ from orchestrator.inference.embedded.budgets import (
     free_bytes,
     is_small,
     load_s,
+    needed_bytes,
     patience_s,
     run_s,
-    wants_bytes,
 )
 from orchestrator.inference.model_contract import ModelContract, read_model
 
@@ -50,7 +50,7 @@ def test_a_large_one_is_given_minutes(network: ModelContract) -> None:
 
 def test_memory_is_wanted_for_every_instance(network: ModelContract) -> None:
     grow(network, 100 << 20)
-    assert wants_bytes(network) == (3 * 100 << 20) + (512 << 20)
+    assert needed_bytes(network) == (3 * 100 << 20) + (512 << 20)
 
 
 def test_this_machine_has_some_memory_free() -> None:
