@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from deploy_tools import DEBIAN, DEPLOY, tool
+from deploy_tools import DEBIAN, DEPLOY, stop, tool
 
 NEEDED: Final = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "ip": "iproute2", "mmdebstrap": "mmdebstrap"}
 """Programs, and the Debian packages that bring them."""
@@ -27,7 +27,6 @@ KEPT: Final = "24h"
 """Age up to which layers without a name stay: they are what the next build begins from."""
 
 START_S: Final = 30.0
-STOP_S: Final = 60.0
 COMMAND_S: Final = 1800.0
 """Longest that one command of the engine may take: building an image on a slow network."""
 
@@ -108,12 +107,7 @@ def _running(folder: Path) -> Iterator[Engine]:
         yield engine
         _remove_containers(engine)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
         for mount in (folder / "exec" / "netns" / "default", folder / "data"):  # the engine leaves them
             subprocess.run(["umount", mount], capture_output=True, check=False)
         shutil.rmtree(folder / "exec")
