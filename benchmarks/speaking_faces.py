@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.true_mouth import Curve, TrueMouth
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
+from orchestrator.core.config import ServiceConfig
+from orchestrator.core.metrics import Metrics
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.core.types import (
     AudioChunk,
@@ -29,23 +31,29 @@ from orchestrator.core.types import (
     VideoGenerationConfig,
 )
 from orchestrator.faces.enrolment.enrol import enrol_photo
+from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.face_format import parse_face_model
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, ROOT
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import Tensors
 from orchestrator.inference.local.inference import LocalInference
-from orchestrator.inference.model_contract import read_repository
+from orchestrator.inference.model_contract import Repository, read_repository
+from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.models.tpsm.adapter import Tpsm, TpsmFace
+from orchestrator.pipeline.frame_pipeline import FramePipeline
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.idle import idle_motion
 from orchestrator.rendering.motion import CLOSED, JAW, MOTION_PARAMETERS, OPEN, aperture
 from orchestrator.video.encoder import H264Encoder
+from orchestrator.video.generator import VideoGeneratorService
+from orchestrator.video.streamer import VideoStreamingService
 
 _CHUNK: Final = SAMPLE_RATE_HZ // 10
 _MOST_FRAMES: Final = 8
 _QUALITY: Final = 80
-_DEADLINE_S: Final = 30.0
+_DEADLINE_MS: Final = 30_000
 _JAW_OF_OPENING: Final = 0.9
 _KEEPS_CLOSURES_S: Final = (-0.01, 0.0, 0.01)
 """A closure this close to a frame's centre is shown in it: at 20 fps it would else fall between
@@ -103,39 +111,77 @@ def heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: P
 async def _heard(
     samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path
 ) -> Heard:
-    turn = Turn(
-        "turn",
-        0,
-        VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size)),
-        0.0,
-        0.0,
-        0.0,
-    )
-    adapter, frames, drawn = Tpsm(), list[RgbImage](), list[NDArray[Any]]()
-    async with LocalInference(read_repository(repository)) as inference:
-
-        async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-            outputs = await inference.infer(
-                model, inputs, deadline=asyncio.get_running_loop().time() + _DEADLINE_S
-            )
-            if model == "tpsm":
-                drawn.append(aperture(inputs["motion"]))
-            return outputs
+    video = VideoGenerationConfig(target_fps=fps, resolution=Resolution(size, size))
+    turn, frames = Turn("turn", 0, video, 0.0, 0.0, 0.0), list[RgbImage]()
+    session = Session("turn", DEMO_USER, inbox_ms=1.0, outbox_frames=1)
+    session.face.current = drawn_portrait()  # the adapter has its face already
+    inference = _TappedInference(read_repository(repository))
+    async with inference:
+        pipeline = _pipeline(inference, face)
 
         async def draw_ready() -> None:
-            while count := turn.frames_ready(adapter.spec, _MOST_FRAMES):
-                images, _ = await adapter.generate(
-                    infer, turn.windows(adapter.spec, count), face, None
-                )
-                turn.advance(list(images), LipSyncModel.TPSM, 0.0)
-                frames.extend(images)
+            while batch := await pipeline.next_batch(
+                session, turn, limit=_MOST_FRAMES, models=[LipSyncModel.TPSM]
+            ):
+                frames.extend(frame.image for frame in batch.frames)
 
         for start in range(0, len(samples), _CHUNK):
             turn.push(_chunk(samples[start : start + _CHUNK]), 0.0)
             await draw_ready()
         turn.finish(0.0)
         await draw_ready()
-    return Heard(frames, np.concatenate(drawn).astype(np.float64))
+    return Heard(frames, np.concatenate(inference.apertures).astype(np.float64))
+
+
+class _TappedInference(LocalInference):
+    """Inference that records the mouth opening of every picture requested from the renderer."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self.apertures: list[NDArray[Any]] = []
+
+    async def infer(
+        self, model: str, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
+        outputs = await super().infer(model, inputs, deadline=deadline)
+        if model == "tpsm":
+            self.apertures.append(aperture(inputs["motion"]))
+        return outputs
+
+
+class _PreparedTpsm:
+    """Tpsm over one prepared face, which all clips share."""
+
+    spec = Tpsm.spec
+
+    def __init__(self, face: TpsmFace) -> None:
+        self._face, self._tpsm = face, Tpsm()
+
+    def prepare(self, face: FaceModel, size: int) -> TpsmFace:
+        """The given face, whatever `face` is."""
+        return self._face
+
+    async def generate(
+        self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState
+    ) -> tuple[Frames, ModelState]:
+        """See `Tpsm.generate`."""
+        return await self._tpsm.generate(infer, windows, face, state)
+
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """See `Tpsm.probe_inputs`."""
+        return self._tpsm.probe_inputs()
+
+
+def _pipeline(inference: LocalInference, face: TpsmFace) -> FramePipeline:
+    """The frame loop of the service over one model, without its frame cache."""
+    return FramePipeline(
+        ServiceConfig(chunk_deadline_ms=_DEADLINE_MS, frame_cache_ttl=0.0),
+        {LipSyncModel.TPSM: _PreparedTpsm(face)},
+        FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)),
+        VideoGeneratorService(inference),
+        VideoStreamingService(),
+        Metrics(),
+    )
 
 
 def _chunk(samples: Samples) -> AudioChunk:

@@ -1,6 +1,4 @@
-"""Every model over the same face and the same speech: which one this machine draws best in real
-time.
-"""
+"""Benchmark of the models over one face and one speech, with a recommendation for this machine."""
 
 from __future__ import annotations
 
@@ -9,27 +7,35 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, invalid_field
+from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import AudioChunk, FaceModel, LipSyncModel, VideoGenerationConfig
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.models.base import ModelAdapter
+from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker
+from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.pipeline.selection_policy import BUDGET_SHARE
+from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.generator import VideoGeneratorService
+from orchestrator.video.streamer import VideoStreamingService
 
 CHUNK_FRAMES: Final = 2
-"""Frames of a 100 ms chunk at 20 frames a second: what a live session asks for at once."""
+"""Frames of a 100 ms chunk at 20 frames per second: the batch of a live session."""
 
-MOST_S: Final = 30.0
-"""A model that has not drawn the test by then is judged by what it has drawn."""
+MAX_S: Final = 30.0
+"""A model that has not finished by then is judged by the frames that it has generated."""
 
-GPU_LOOK_S: Final = 2.1
-"""Between two looks at the GPUs' memory: Triton measures it every two seconds."""
+DEADLINE_MS: Final = 60_000
+"""Deadline of a batch: a slow model is measured, only one that hangs fails."""
+
+GPU_POLL_S: Final = 2.1
+"""Interval at which the GPUs' memory is read: Triton measures it every two seconds."""
 
 GpuMemory: TypeAlias = Callable[[], Awaitable[float | None]]
 """MB in use on the GPUs; None where there is none."""
@@ -59,34 +65,79 @@ class BenchmarkResult:
     is_recommended: bool = False
 
 
-async def benchmark(
-    adapters: Sequence[ModelAdapter],
-    face: FaceModel,
-    chunks: Sequence[AudioChunk],
-    faces: FaceModelCacheService,
-    video: VideoGeneratorService,
-    performance: PerformanceTracker,
-    gpu_memory: GpuMemory = no_gpu,
-) -> list[BenchmarkResult]:
-    """Results in the order of the adapters; models that fail are left out. What was measured counts
-    for selection as well.
+class Benchmark:
+    """Generates frames of the same speech with each model, through the frame loop of the sessions.
 
-    Raises `LipSyncError` for speech that cannot be heard, before any model is asked.
+    Results count for model selection through `performance`; nothing else of the service's metrics
+    changes.
     """
-    results = []
-    for adapter in adapters:
-        turn = _test(chunks)
-        try:
-            async with _peak_of(gpu_memory) as peak_mb:
-                result = await _measured(adapter, face, turn, faces, video, performance)
+
+    def __init__(
+        self,
+        adapters: Sequence[ModelAdapter],
+        faces: FaceModelCacheService,
+        video: VideoGeneratorService,
+        performance: PerformanceTracker,
+    ) -> None:
+        self._adapters = {adapter.spec.model: adapter for adapter in adapters}
+        self._faces = faces
+        self._video = video
+        self._performance = performance
+        patient = ServiceConfig(chunk_deadline_ms=DEADLINE_MS, frame_cache_ttl=0.0)
+        self._pipeline = FramePipeline(
+            patient,
+            self._adapters,
+            faces,
+            video,
+            VideoStreamingService(),
+            Metrics(),
+            performance=performance,
+        )
+
+    async def run(
+        self, face: FaceModel, chunks: Sequence[AudioChunk], gpu_memory: GpuMemory = no_gpu
+    ) -> list[BenchmarkResult]:
+        """Results in the order of the adapters; models that fail are left out.
+
+        Raises `LipSyncError` for speech that cannot be decoded, before any model is used.
+        """
+        results = []
+        for model in self._adapters:
+            turn = _test(chunks)
+            try:
+                async with _peak_of(gpu_memory) as peak_mb:
+                    result = await self._measured(model, face, turn)
+            except LipSyncError:
+                continue
             results.append(
                 dataclasses.replace(result, gpu_memory_peak_mb=max(peak_mb, default=None))
             )
-        except LipSyncError as error:
-            performance.record_failure(
-                adapter.spec.model, error.code, asyncio.get_running_loop().time()
+        return _with_recommendation(results)
+
+    async def _measured(self, model: LipSyncModel, face: FaceModel, turn: Turn) -> BenchmarkResult:
+        await self._prepare(model, face, turn.config.resolution.width)
+        session = Session("benchmark", face.user_id, inbox_ms=1.0, outbox_frames=1)
+        session.face.current = face
+        loop, latencies_ms = asyncio.get_running_loop(), list[float]()
+        began_s = loop.time()
+        while loop.time() - began_s < MAX_S:
+            sent_s = loop.time()
+            batch = await self._pipeline.next_batch(
+                session, turn, limit=CHUNK_FRAMES, models=[model]
             )
-    return _with_recommendation(results)
+            if batch is None:
+                break
+            latencies_ms.append((loop.time() - sent_s) * 1000.0)
+        return _result(self._adapters[model].spec, turn, latencies_ms)
+
+    async def _prepare(self, model: LipSyncModel, face: FaceModel, size: int) -> None:
+        adapter = self._adapters[model]
+        try:
+            await self._faces.optimize_for_model(face, adapter, size, self._video.inference)
+        except LipSyncError as error:
+            now = asyncio.get_running_loop().time()
+            self._performance.record_failure(model, error.code, now)
+            raise
 
 
 def _test(chunks: Sequence[AudioChunk]) -> Turn:
@@ -111,42 +162,20 @@ async def _peak_of(gpu_memory: GpuMemory) -> AsyncIterator[list[float]]:
     async def watch() -> None:
         while (used_mb := await gpu_memory()) is not None:
             looks.append(used_mb)
-            await asyncio.sleep(GPU_LOOK_S)
+            await asyncio.sleep(GPU_POLL_S)
 
     watching = asyncio.create_task(watch(), name="watch the GPUs' memory")
     try:
         yield looks
         if looks:
-            await asyncio.sleep(GPU_LOOK_S)
+            await asyncio.sleep(GPU_POLL_S)
             looks.append(await gpu_memory() or 0.0)
     finally:
         watching.cancel()
         await asyncio.wait([watching])
 
 
-async def _measured(
-    adapter: ModelAdapter,
-    face: FaceModel,
-    turn: Turn,
-    faces: FaceModelCacheService,
-    video: VideoGeneratorService,
-    performance: PerformanceTracker,
-) -> BenchmarkResult:
-    loop, latencies_ms, state = asyncio.get_running_loop(), list[float](), None
-    prepared: Any = await faces.optimize_for_model(
-        face, adapter, turn.config.resolution.width, video.inference
-    )
-    began_s, spec = loop.time(), adapter.spec
-    while (count := turn.frames_ready(spec, CHUNK_FRAMES)) > 0 and loop.time() - began_s < MOST_S:
-        asked_s = loop.time()
-        images, state = await video.generate_frames(
-            adapter, turn.windows(spec, count), prepared, state, deadline=began_s + 2 * MOST_S
-        )
-        turn.advance(images, spec.model, 0.0)
-        latencies_ms.append((loop.time() - asked_s) * 1000.0)
-        performance.record_success(
-            spec.model, latencies_ms[-1], count, loop.time(), lasting_ms=1000.0 * count / turn.fps
-        )
+def _result(spec: ModelSpec, turn: Turn, latencies_ms: Sequence[float]) -> BenchmarkResult:
     figures = np.array(latencies_ms or [0.0])
     return BenchmarkResult(
         model=spec.model,

@@ -23,7 +23,7 @@ from orchestrator.core.types import AudioChunk, AudioFormat, VideoGenerationConf
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.models.base import ModelAdapter
-from orchestrator.pipeline.benchmark import benchmark
+from orchestrator.pipeline.benchmark import Benchmark
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker
 from orchestrator.video.generator import VideoGeneratorService
 
@@ -120,12 +120,13 @@ async def measure(
     where the model does not draw.
     """
     face = await faces.load_face_model(DEMO_USER, DEMO_FACE)
-    quiet, speech = VideoGeneratorService(video.inference), await asyncio.to_thread(_speech)
+    speech, quiet = await asyncio.to_thread(_speech), VideoGeneratorService(video.inference)
+    benchmark = Benchmark([adapter], faces, quiet, PerformanceTracker())
     began_s, costs_ms = time.monotonic(), list[float]()
     while not costs_ms or (len(costs_ms) < ROUNDS and time.monotonic() - began_s < LONGEST_S):
         beside = await _beside()
         spent_s, round_s = cpu_s(), time.monotonic()
-        results = await benchmark([adapter], face, speech, faces, quiet, PerformanceTracker())
+        results = await benchmark.run(face, speech)
         if not results:
             raise LipSyncError(
                 LipSyncErrorCode.VIDEO_GENERATION_FAILED,

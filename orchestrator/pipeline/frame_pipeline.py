@@ -1,73 +1,52 @@
-"""The next frames of a turn, from the best model that can draw them: selection, drawing, fallback,
-coding.
+"""The one frame loop: select a model, adapt to the load, generate, fall back, encode.
+
+Live sessions, direct calls, recordings and benchmarks all take a turn's frames from
+`FramePipeline.next_batch`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
-from typing import Any, Final
+from typing import TypeAlias
 
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
-from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.metrics import Metrics
-from orchestrator.core.tracing import span
-from orchestrator.core.types import (
-    FaceModel,
-    GeneratedFrame,
-    LipSyncModel,
-    RgbImage,
-    StreamingFrame,
-)
+from orchestrator.core.types import GeneratedFrame, LipSyncModel, StreamingFrame
 from orchestrator.faces.preparation.background import FacePreparations
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.inference.weights_provenance import Weights, WeightsRegister, warning_of
-from orchestrator.models.base import IntroducesFace, ModelAdapter
+from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.pipeline.batch_window import BatchWindow
-from orchestrator.pipeline.circuit_breaker import SHARED_FAILURES
-from orchestrator.pipeline.model_selector import ModelChoice, Switch
-from orchestrator.pipeline.poster import poster_jpeg, windows_at_rest
+from orchestrator.pipeline.circuit_breaker import PerformanceTracker
+from orchestrator.pipeline.frame_generator import Due, FrameGenerator
+from orchestrator.pipeline.model_catalogue import ModelCatalogue
+from orchestrator.pipeline.model_selector import ModelSelector
+from orchestrator.pipeline.model_switch import Switch
 from orchestrator.pipeline.recovery_probes import Probes
-from orchestrator.pipeline.session_events import Poster
+from orchestrator.pipeline.session_faces import SessionFaces, all_failed, face_of
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.adaptation.frame_rate import OVERLOADED, after_load, is_kept, load_of
-from orchestrator.video.adaptation.frame_skipping import congestion_of
-from orchestrator.video.frame_cache import FrameCache
+from orchestrator.video.adaptation.quality_controller import DueFrames
 from orchestrator.video.generator import VideoGeneratorService
-from orchestrator.video.interpolation import interpolate
 from orchestrator.video.streamer import VideoStreamingService
 
-logger = logging.getLogger(__name__)
-
-EXCLUSION_S: Final = 4.0
-"""A model that failed on one session's own face or audio is not tried again by that session for
-this long.
-"""
-
-STORED_FACE_S: Final = 0.25
-"""A turn's begin waits this long for a model whose face is prepared only now: enough where a stored
-encoding is read back.
-"""
-
-INTRODUCTION_S: Final = 0.5
-"""A turn's begin waits this long for the servers to take a face; 10 ms are usual."""
-
-MOST_INTRODUCED: Final = 256
-"""Faces and sizes that are remembered as sent; a renderer holds 64 of them."""
+Notify: TypeAlias = Callable[[Switch], Awaitable[None]]
+"""Receives the notification that a preferred model is not served."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive frames from one model."""
+    """Consecutive frames of one model; none where all frames that were due were skipped."""
 
-    frames: list[GeneratedFrame]
-    switch: Switch | None
+    frames: Sequence[GeneratedFrame] = ()
+    departures_s: Sequence[float] = ()
+    """Time from which each frame could leave; see `PresentationClock.departures_s`."""
+    switch: Switch | None = None
+    is_last: bool = False
+    """True if no further frame of this model is due."""
 
 
 class FramePipeline:
@@ -82,392 +61,198 @@ class FramePipeline:
         streaming: VideoStreamingService,
         metrics: Metrics,
         weights: WeightsRegister | None = None,
+        performance: PerformanceTracker | None = None,
     ) -> None:
+        """`performance` collects the results of the models; a new tracker without it."""
         self._config = config
         self._adapters = adapters
-        self._faces = faces
         self._video = video
         self._streaming = streaming
-        self.metrics = metrics
         self._weights = weights
         self._preparations = FacePreparations(faces, video.inference, metrics)
-        self.choice = ModelChoice(config, adapters, video, self._preparations, metrics)
-        self.performance = self.choice.performance
-        self._frames = FrameCache(config.frame_cache_ttl)
-        self._introduced: dict[Hashable, None] = {}
-        """Faces that servers were sent, the first one first."""
+        self.models = ModelCatalogue(config, adapters, video, metrics, performance)
+        self._selector = ModelSelector(config, adapters, self.models, self._preparations, metrics)
+        self.faces = SessionFaces(
+            adapters, faces, video, self._preparations, self.models, self._selector
+        )
+        self._generator = FrameGenerator(
+            config, adapters, faces, video, self.models.performance, metrics
+        )
+        self.metrics = metrics
         self.batch_window = BatchWindow(config.batch_window_ms)
 
     async def close(self) -> None:
-        """End what goes on beside the sessions."""
+        """Cancel the preparations in the background."""
         await self._preparations.close()
 
-    async def open_face(self, session: Session, face_model_id: str | None) -> None:
-        """Give the session the face that it is to speak with: another one is named, swapped in, or
-        was stored since the last turn.
+    @property
+    def performance(self) -> PerformanceTracker:
+        """Results of the models, with their circuit breakers."""
+        return self.models.performance
 
-        Storage is asked at a turn's begin, and within a turn only for another id; where it is away
-        the session's own face stays. Raises what loading raises; the session then has the face that
-        it had, unless that was deleted: it speaks to its turn's end, no longer.
+    def prefer(self, session: Session, model: LipSyncModel) -> bool:
+        """Prefer a model from the next frame on; False where the session prefers it already."""
+        return self._selector.prefer(session, model)
+
+    def note_first_model(self, session: Session, model: LipSyncModel) -> None:
+        """Record the model that a session's first turn announces."""
+        self._selector.note_first(session, model)
+
+    async def refusal(self, session: Session) -> LipSyncError | None:
+        """Error for a preference that the operator refuses; None where it is served."""
+        return await self._selector.refusal(session)
+
+    async def rank(
+        self,
+        session: Session,
+        preference: LipSyncModel | None,
+        compatible: Collection[LipSyncModel],
+    ) -> list[LipSyncModel]:
+        """Models of `compatible` that could generate the next frames, best first."""
+        return await self._selector.rank(session, preference, compatible)
+
+    async def next_batch(
+        self,
+        session: Session,
+        turn: Turn,
+        *,
+        limit: int,
+        models: Sequence[LipSyncModel] | None = None,
+        notify: Notify | None = None,
+    ) -> Batch | None:
+        """Up to `limit` frames of the turn from the best model that can generate them; None while
+        no frame has its look-ahead.
+
+        Candidates are `models`, best first, or else those that selection gives. If a model fails,
+        the next one generates the same frames. A turn whose clock is paced skips frames that client
+        or model cannot keep up with, and waits until the batch may leave. Raises
+        VIDEO_GENERATION_FAILED if every candidate fails; the turn's cursor then stays.
         """
-        if session.swapped_face is not None:
-            self._give_face(session, session.swapped_face)
-        another = face_model_id if face_model_id != session.named_face else None
-        if session.face is not None and session.turn is not None and another is None:
-            return
-        try:
-            face = await self._faces.load_face_model(session.user_id, another or _held_id(session))
-        except LipSyncError as error:
-            if session.face is not None and another is None and error.recoverable:
-                logger.warning(
-                    "session %s goes on with the face that it has: %s", session.id, error.message
-                )
-                return
-            if another is None and error.code is LipSyncErrorCode.FACE_MODEL_NOT_FOUND:
-                session.face = session.named_face = None
-            raise
-        session.named_face = another or session.named_face
-        self._give_face(session, face)
-
-    def _give_face(self, session: Session, face: FaceModel) -> None:
-        session.swapped_face = None
-        if face is session.face:
-            return
-        session.face, session.compatible = (
-            face,
-            self._faces.validate_compatibility(face).compatible_lip_sync_models,
-        )
-        session.awaited_since_s.clear()
-
-    async def warm_up(self, session: Session, size: int) -> LipSyncModel:
-        """Derive what the likely models need of the face, so that neither the first frame nor a
-        fallback waits; the first candidate.
-        """
-        face, session.size = _face_of(session), size
-        known = frozenset(session.awaited_since_s)
-        models = await self.choice.select_model(session)
-        if session.awaited_since_s.keys() - known:
-            await self._preparations.wait(face, session.awaited_since_s, STORED_FACE_S)
-            models = await self.choice.select_model(session)
-        await self.prepare_face(face, (LipSyncModel.STATIC,), size)
-        return await self._first_prepared(session, models)
-
-    async def _first_prepared(
-        self, session: Session, models: Sequence[LipSyncModel]
-    ) -> LipSyncModel:
-        """The first of the models that can make something of the session's face, for which it is
-        prepared then.
-        """
-        for model in models:
-            try:
-                await self.prepare_face(_face_of(session), (model,), session.size)
-            except LipSyncError as error:
-                if error.code is not LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
-                    raise
-                self._record_failure(session, model, error, asyncio.get_running_loop().time())
-            else:
-                return model
-        raise _all_failed({})
-
-    async def prepare_face(
-        self, face: FaceModel, models: Iterable[LipSyncModel], size: int
-    ) -> None:
-        """Derive what these models need of a face, ahead of its first frame; what takes networks
-        goes on in the background.
-        """
-        for model in dict.fromkeys(models):
-            adapter = self._adapters[model]
-            if self._preparations.is_ready(face, adapter, size):
-                prepared = await self._faces.optimize_for_model(face, adapter, size)
-                await self._introduce(face, adapter, size, prepared)
-            elif await self.choice.available(model):
-                self._preparations.start(face, adapter, size)
-
-    def prepare_later(
-        self, face: FaceModel, models: Iterable[LipSyncModel], sizes: Iterable[int]
-    ) -> None:
-        """Prepare a face in the background, so that what is derived from it is stored before
-        somebody asks for it.
-        """
-        for size, model in product(sizes, models):
-            self._preparations.start(face, self._adapters[model], size)
-
-    async def _introduce(
-        self, face: FaceModel, adapter: ModelAdapter, size: int, prepared: Any
-    ) -> None:
-        """Send the face to the servers that keep it, once. One that has lost it says so, and gets
-        it with the next frame.
-        """
-        key = (face.user_id, face.id, face.version, adapter.spec.model, size)
-        if (
-            key in self._introduced
-            or not isinstance(adapter, IntroducesFace)
-            or not await self.choice.available(adapter.spec.model)
-        ):
-            return
-        deadline = asyncio.get_running_loop().time() + INTRODUCTION_S
-        if await self._video.introduce(adapter, prepared, deadline=deadline):
-            self._introduced[key] = None
-            if len(self._introduced) > MOST_INTRODUCED:
-                del self._introduced[next(iter(self._introduced))]
-
-    async def poster(self, session: Session, size: int) -> Poster | None:
-        """The face as its first frame will show it, once for each face and size; None where it was
-        sent, or cannot be drawn.
-        """
-        face = _face_of(session)
-        if (face.id, size) in session.posters:
+        candidates = models or await self._candidates(session, notify)
+        ready = {model: turn.frames_ready(self.models.spec(model), limit) for model in candidates}
+        count, spec = ready[candidates[0]], self.models.spec(candidates[0])
+        if count <= 0:
             return None
-        session.posters.add((face.id, size))
-        adapter = self._adapters[LipSyncModel.STATIC]
-        try:
-            prepared = await self._faces.optimize_for_model(face, adapter, size)
-            windows = windows_at_rest(adapter.spec, session.idle_s)
-            images, _ = await self._video.generate_frames(
-                adapter, windows, prepared, None, deadline=math.inf
-            )
-        except LipSyncError:
-            return None  # the first frame's own attempt will say what is wrong
-        return Poster(face.id, poster_jpeg(images[0]), size)
+        kept = self._kept(session, turn, count, spec) if turn.clock.is_paced else range(count)
+        if not kept:
+            return Batch()
+        await _until_due(turn, count)
+        able = [model for model in candidates if ready[model] >= count]
+        slots = [turn.next_frame + offset for offset in kept]
+        frames, switch = await self._generated(session, turn, able, Due(count, kept))
+        departures_s = turn.clock.departures_s(slots, turn.next_frame - 1, spec)
+        return Batch(frames, departures_s, switch, count < limit and switch is None)
 
-    def kept_frames(self, session: Session, turn: Turn, count: int, late_s: float) -> list[int]:
-        """Which of the next `count` frames are drawn: all, unless client or model cannot keep up;
-        they could have been so long ago.
+    async def _candidates(self, session: Session, notify: Notify | None) -> list[LipSyncModel]:
+        candidates = await self._selector.select_model(session)
+        if notify is not None:
+            unserved = await self._selector.unserved_preference(session, candidates[0])
+            if unserved is not None:
+                await notify(unserved)
+        return candidates
+
+    def _kept(self, session: Session, turn: Turn, count: int, spec: ModelSpec) -> list[int]:
+        """Offsets of the next `count` frames to generate. Frames that are all left out, or that are
+        stale, are skipped at once.
         """
-        now, fill = asyncio.get_running_loop().time(), session.outbox.fill
-        if self._config.enable_adaptive_bitrate:
-            self._streaming.adapt_to_queue(session.stream, fill, now)
-        session.frame_rate = after_load(
-            session.frame_rate, load_of(session.frame_rate, fill, turn.drawing_share, late_s), now
-        )
-        fps = session.frame_rate.fps(turn.fps)
-        wanted = [
-            offset for offset in range(count) if is_kept(turn.next_frame + offset, turn.fps, fps)
-        ]
-        kept = self._streaming.skip_frames_for_congestion(
-            wanted, congestion_of(fill), session.stream.since_keyframe
-        )
-        kept = session.stream.affordable(
-            kept,
-            [turn.audio_timestamp_ms(turn.next_frame + offset) for offset in kept],
-            turn.config,
-        )
-        self._video.counter.frames_dropped += count - len(kept)
-        if len(kept) < count:
-            self.metrics.frames_dropped_total.labels("congestion").inc(count - len(kept))
+        clock, now = turn.clock, asyncio.get_running_loop().time()
+        stale = clock.stale_frames(turn.next_frame, count, spec, session.delivery.stale_before_s)
+        if stale:
+            turn.skip(stale)
+            return []
+        late_s = now - clock.ready_s(turn.next_frame, spec)
+        self._selector.note_lateness(session, turn, late_s, now)
+        kept = self._adapted(session, turn, count, late_s)
+        if not kept:
+            turn.skip(count)
         return kept
 
-    async def next_frames(
-        self,
-        session: Session,
-        turn: Turn,
-        models: Sequence[LipSyncModel],
-        count: int,
-        kept: Sequence[int] | None = None,
-    ) -> Batch:
-        """The turn's next `count` frames, or those `kept` of them, all from the first of `models`
-        that can draw them.
+    def _adapted(self, session: Session, turn: Turn, count: int, late_s: float) -> list[int]:
+        """Offsets of the frames to generate that client and model can keep up with."""
+        stream, fill = session.delivery.stream, session.delivery.outbox.fill
+        numbers = range(turn.next_frame, turn.next_frame + count)
+        due = DueFrames(
+            turn.next_frame,
+            [turn.clock.audio_timestamp_ms(number) for number in numbers],
+            turn.fps,
+            turn.config.format,
+            stream.since_keyframe,
+        )
+        decision = self._streaming.decide(
+            stream,
+            due,
+            asyncio.get_running_loop().time(),
+            queue_fill=fill,
+            batch_load=turn.generation.batch_load,
+            late_s=late_s,
+        )
+        if skipped := count - len(decision.keep):
+            self._video.counter.frames_dropped += skipped
+            self.metrics.frames_dropped_total.labels("congestion").inc(skipped)
+        return decision.keep
 
-        The cursor moves only on success.
-        """
-        offsets = range(count) if kept is None else kept
-        loop = asyncio.get_running_loop()
+    async def _generated(
+        self, session: Session, turn: Turn, models: Sequence[LipSyncModel], due: Due
+    ) -> tuple[list[GeneratedFrame], Switch | None]:
+        """Frames from the first of `models` that is prepared and does not fail."""
         failures: dict[LipSyncModel, LipSyncErrorCode] = {}
+        face, size = face_of(session), turn.config.resolution.width
         for model in models:
-            if (
-                not self._is_prepared(session, turn, model)
-                or turn.frames_ready(self._adapters[model].spec, count) < count
-            ):
+            if not self._preparations.is_ready(face, self._adapters[model], size):
                 continue
-            started_s, drawn = loop.time(), _drawn_places(turn, len(offsets))
             try:
-                with span("generate", model=model.value, frames=len(drawn)):
-                    images = await self._draw(
-                        session, turn, model, count, [offsets[place] for place in drawn]
-                    )
+                made = await self._generator.generate(turn, face, model, due)
             except LipSyncError as error:
                 failures[model] = error.code
-                self._record_failure(session, model, error, loop.time())
+                self._selector.note_failure(session, model, error)
                 continue
-            elapsed_ms = (loop.time() - started_s) * 1000.0
-            turn.load = elapsed_ms * turn.fps / (1000.0 * len(images))
-            turn.drawing_share = elapsed_ms * turn.fps / (1000.0 * count)
-            self.performance.record_success(
-                model, elapsed_ms, len(images), loop.time(), lasting_ms=1000.0 * count / turn.fps
-            )
-            self.metrics.observe_stage("generate", model.value, elapsed_ms / 1000.0)
-            if len(drawn) < len(offsets) and turn.last_image is not None:
-                images = await in_frame_thread(_completed, turn.last_image, images, drawn)
-            switch = self.choice.note_switch(session, turn, model, failures)
-            images = turn.fade.over(turn.last_image if switch is not None else None, images)
-            between = set(range(len(images))) - set(drawn)
-            return Batch(
-                turn.advance(images, model, elapsed_ms / len(images), offsets, count, between),
-                switch,
-            )
-        raise _all_failed(failures)
+            switch = self._selector.note_success(session, turn, model, failures)
+            self._video.counter.model_switches += switch is not None
+            is_switch = switch is not None
+            return self._generator.complete(turn, model, due, made, switched=is_switch), switch
+        raise all_failed(failures)
 
-    async def prepare_for_streaming(
-        self,
-        session: Session,
-        turn: Turn,
-        frames: list[GeneratedFrame],
-        *,
-        force_keyframe: bool = False,
+    async def encode(
+        self, session: Session, turn: Turn, batch: Batch, *, force_keyframe: bool = False
     ) -> list[StreamingFrame]:
-        """Coded frames; a turn begins with a keyframe, and so does another model."""
-        is_first = frames[0].sequence_number == 0
+        """Encoded frames of a batch; a turn begins with a keyframe, and so does another model."""
+        begins = batch.frames[0].sequence_number == 0 or batch.switch is not None
         with self.metrics.stage("encode", turn.config.format.value):
             return await self._streaming.code(
-                session.stream, frames, turn.config, force_keyframe=force_keyframe or is_first
+                session.delivery.stream,
+                batch.frames,
+                turn.config,
+                force_keyframe=force_keyframe or begins,
             )
 
     def note_underrun(self) -> None:
-        """A frame left more than its own length after it could have: the viewer's buffer shrank."""
+        """Count a frame that left more than its own duration after it could have: the viewer's
+        buffer shrank.
+        """
         self._video.counter.buffer_underruns += 1
         self.metrics.buffer_underruns_total.inc()
 
     async def probe_failed_models(self) -> None:
-        """Ask models whose circuit is open whether they are back; runs as a task for the service's
-        whole life.
-        """
+        """Probe models whose circuit is open until they respond; runs for the service's life."""
         await Probes(
             self._adapters, self._video, self.performance, self._config.chunk_deadline_ms / 1000.0
         ).run()
 
     def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
-        """Whose weights the model's networks have, of those whose files lie here."""
-        return (
-            self._weights.of(self.choice.spec(model).triton_models)
-            if self._weights is not None
-            else ()
-        )
+        """Origin of the weights of the model's networks, where their files are on this machine."""
+        if self._weights is None:
+            return ()
+        return self._weights.of(self.models.spec(model).triton_models)
 
     def weights_warning(self, model: LipSyncModel) -> str:
-        """What has to be said with the model's name; empty for weights that somebody trained."""
+        """Warning to show with the model's name; empty for trained weights."""
         return warning_of(self.weights(model))
 
-    async def _draw(
-        self, session: Session, turn: Turn, model: LipSyncModel, count: int, kept: Sequence[int]
-    ) -> list[RgbImage]:
-        adapter, now = self._adapters[model], asyncio.get_running_loop().time()
-        keys = self._frame_keys(session, turn, adapter, kept)
-        if keys is not None and (known := self._frames.get(keys, now)) is not None:
-            self.metrics.cached_frames_total.inc(len(known))
-            return known
-        face = await self._faces.optimize_for_model(
-            _face_of(session), adapter, turn.config.resolution.width
-        )
-        with self.metrics.stage("features", model.value):
-            windows = turn.windows(adapter.spec, count, kept)
-        deadline = math.inf
-        if (
-            adapter.spec.triton_models
-        ):  # the last resort is drawn in this process: late is better than nothing
-            deadline = asyncio.get_running_loop().time() + self._config.chunk_deadline_ms / 1000.0
-        images, state = await self._video.generate_frames(
-            adapter, windows, face, turn.states.get(model), deadline=deadline
-        )
-        _check_size(images, turn, model)
-        turn.states[model] = state
-        if keys is not None:
-            self._frames.put(keys, images, now)
-        return images
 
-    def _frame_keys(
-        self, session: Session, turn: Turn, adapter: ModelAdapter, kept: Sequence[int]
-    ) -> list[Hashable] | None:
-        keys = (
-            turn.frame_keys(adapter.spec, kept)
-            if adapter.spec.stateless and self._config.frame_cache_ttl > 0.0
-            else None
-        )
-        face = _face_of(session)
-        return (
-            None if keys is None else [(face.user_id, face.id, face.version, key) for key in keys]
-        )
-
-    def _is_prepared(self, session: Session, turn: Turn, model: LipSyncModel) -> bool:
-        return self._preparations.is_ready(
-            _face_of(session), self._adapters[model], turn.config.resolution.width
-        )
-
-    def _record_failure(
-        self, session: Session, model: LipSyncModel, error: LipSyncError, now: float
-    ) -> None:
-        logger.warning(
-            "session %s: %s failed: %s: %s",
-            session.id,
-            model.value,
-            error.code.value,
-            error.message,
-        )
-        self.performance.record_failure(model, error.code, now)
-        if (
-            error.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
-        ):  # and stays so, until the session has another face
-            session.compatible = tuple(other for other in session.compatible if other is not model)
-        elif error.code not in SHARED_FAILURES:
-            session.excluded_until_s[model] = now + EXCLUSION_S
-
-
-def _face_of(session: Session) -> FaceModel:
-    if session.face is None:
-        raise LipSyncError(
-            LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
-            "the session has no face model yet",
-            recoverable=False,
-        )
-    return session.face
-
-
-def _held_id(session: Session) -> str | None:
-    """What to load anew for a session that names no other face: its own, or whichever is its user's
-    active one.
+async def _until_due(turn: Turn, count: int) -> None:
+    """Wait until the last of the next `count` frames may leave: audio that came in a burst must not
+    flood the client.
     """
-    return session.face.id if session.face is not None and session.named_face is not None else None
-
-
-def _all_failed(failures: Mapping[LipSyncModel, LipSyncErrorCode]) -> LipSyncError:
-    details = {model.value: code.value for model, code in failures.items()}
-    return LipSyncError(
-        LipSyncErrorCode.VIDEO_GENERATION_FAILED, "every candidate failed", details=details
-    )
-
-
-def _check_size(images: Sequence[RgbImage], turn: Turn, model: LipSyncModel) -> None:
-    size = turn.config.resolution
-    for image in images:
-        if image.shape[:2] != (size.height, size.width):
-            message = (
-                f"{model.value} drew {image.shape[1]}x{image.shape[0]} instead of "
-                f"{size.width}x{size.height}"
-            )
-            raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
-
-
-def _drawn_places(turn: Turn, count: int) -> list[int]:
-    """Which of a batch's frames the model draws: the last and every second before it, where client
-    and load allow it.
-    """
-    if not turn.config.enable_interpolation or turn.load <= OVERLOADED or turn.last_image is None:
-        return list(range(count))
-    return list(range((count - 1) % 2, count, 2))
-
-
-def _completed(
-    before: RgbImage, images: Sequence[RgbImage], places: Sequence[int]
-) -> list[RgbImage]:
-    """The batch with the pictures between the drawn ones, which are at `places`; `before` was shown
-    last.
-    """
-    whole: list[RgbImage] = []
-    for (earlier, place), (image, after) in pairwise(
-        zip((before, *images), (-1, *places), strict=True)
-    ):
-        whole += [
-            interpolate(earlier, image, (between - place) / (after - place))
-            for between in range(place + 1, after)
-        ]
-        whole.append(image)
-    return whole
+    wait_s = turn.clock.due_s(turn.next_frame + count - 1) - asyncio.get_running_loop().time()
+    if wait_s > 0.0:
+        await asyncio.sleep(wait_s)

@@ -1,5 +1,6 @@
-"""Which model draws next for a session, which are left out and why, and what the client is told of
-it.
+"""Stateful model selection of the sessions: candidates, switches, failures and notifications.
+
+`ModelSelector` is the only writer of a session's `ModelState`.
 """
 
 from __future__ import annotations
@@ -7,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.core.config import ServiceConfig
@@ -15,291 +15,224 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel
 from orchestrator.faces.preparation.background import FacePreparations
-from orchestrator.inference.triton.server_metrics import TritonFigures
-from orchestrator.models.base import ModelAdapter, ModelSpec
-from orchestrator.pipeline.circuit_breaker import ModelPerformance, PerformanceTracker
-from orchestrator.pipeline.licence_policy import refused_models, refused_preference
-from orchestrator.pipeline.selection_policy import Candidate, Reason, Situation, ranked
+from orchestrator.models.base import ModelAdapter
+from orchestrator.pipeline.circuit_breaker import SHARED_FAILURES
+from orchestrator.pipeline.licence_policy import refused_preference
+from orchestrator.pipeline.model_catalogue import CHUNK_MS, ModelCatalogue
+from orchestrator.pipeline.model_switch import (
+    FACE_NOT_PREPARED,
+    NOT_READY,
+    Switch,
+    SwitchContext,
+    switch_reason,
+)
+from orchestrator.pipeline.selection_policy import Reason, SelectionContext, ranked
 from orchestrator.pipeline.session_state import Session
+from orchestrator.pipeline.slow_model_policy import Backlog, SlowModels, update
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.generator import VideoGeneratorService
 
 logger = logging.getLogger(__name__)
 
 SPARE_FACE_S: Final = 3.0
-"""A model that nobody asked for has its faces encoded only when the better ones have been away for
-this long: they may be away because the machine has too much to do.
+"""A fallback's face encoding starts only when the better models were away for this long: they may
+be away because the machine is overloaded.
 """
 
-FIGURES_S: Final = 0.5
-"""How long a model's figures are taken for current."""
-
-CHUNK_MS: Final = 100.0
-"""What a model's figures are compared for, however long its batches last."""
-
-OBJECTIONS: Final = (Reason.POOR_QUALITY, Reason.TOO_SLOW, Reason.NO_GPU, Reason.LOW_BANDWIDTH)
+EXCLUSION_S: Final = 4.0
+"""Time for which a session does not try a model again that failed on the session's own face or
+audio.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """The model changed between two frames of a session."""
-
-    before: LipSyncModel
-    after: LipSyncModel
-    reason: str
-
-
-class ModelChoice:
-    """Asks the policy of `selection` with what is known of models, machine, face and client."""
+class ModelSelector:
+    """Applies the selection policy to models, machine, face and client of a session."""
 
     def __init__(
         self,
         config: ServiceConfig,
         adapters: Mapping[LipSyncModel, ModelAdapter],
-        video: VideoGeneratorService,
+        catalogue: ModelCatalogue,
         preparations: FacePreparations,
         metrics: Metrics,
     ) -> None:
         self._config = config
         self._adapters = adapters
-        self._video = video
+        self._catalogue = catalogue
         self._preparations = preparations
         self._metrics = metrics
-        self._refused = refused_models(adapters, commercial_safe=config.commercial_safe)
-        self.performance = PerformanceTracker(
-            {model: adapter.spec.quality for model, adapter in adapters.items()}
-        )
-        self._candidates: dict[LipSyncModel, tuple[float, Candidate]] = {}
-        self.gpu_available = False
-        """Whether a Triton reports a GPU."""
-
-    def spec(self, model: LipSyncModel) -> ModelSpec:
-        """What a model declares to need."""
-        return self._adapters[model].spec
 
     async def select_model(self, session: Session) -> list[LipSyncModel]:
-        """Candidates for the session's next frames, best first; those whose face is not prepared
-        yet are left out.
+        """Candidates for the session's next frames, best first; models whose face is not prepared
+        are left out.
         """
-        return self._drawable(
-            session, await self.ranking(session, session.preference, session.compatible)
-        )
+        state = session.models
+        return self._prepared(session, await self.rank(session, state.preference, state.compatible))
 
-    async def ranking(
+    async def rank(
         self,
         session: Session,
         preference: LipSyncModel | None,
         compatible: Collection[LipSyncModel],
     ) -> list[LipSyncModel]:
-        """The order that the policy gives, prepared face or not."""
-        now = asyncio.get_running_loop().time()
-        situation = Situation(
+        """Order of the policy for the usable models of `compatible`, prepared face or not."""
+        now, state = asyncio.get_running_loop().time(), session.models
+        context = SelectionContext(
             default=self._config.default_model,
             chain=self._config.fallback_chain,
             preference=preference,
             adaptive=self._config.enable_adaptive_model_selection,
-            bandwidth_kbps=session.bandwidth_kbps,
-            gpu_available=self.gpu_available,
+            bandwidth_kbps=session.delivery.bandwidth_kbps,
+            gpu_available=self._catalogue.gpu_available,
             chunk_ms=CHUNK_MS,
-            current=session.model,
-            drawn_s=now - session.model_since_s,
-            giving_way=session.giving_way.models,
+            current=state.current,
+            drawn_s=now - state.since_s,
+            benched=state.slow.models,
         )
-        asked = {preference, self._config.default_model, *self._config.fallback_chain}
+        listed = {preference, self._config.default_model, *self._config.fallback_chain}
         usable = [
             model
             for model in compatible
-            if model in asked and await self._is_usable(session, model, now)
+            if model in listed and await self._is_usable(session, model, now)
         ]
-        choices = ranked({model: self._candidate(model, now) for model in usable}, situation)
-        session.reasons = {choice.model: choice.reason for choice in choices}
-        return [choice.model for choice in choices]
+        order = ranked({model: self._catalogue.candidate(model) for model in usable}, context)
+        state.reasons = {each.model: each.reason for each in order}
+        return [each.model for each in order]
 
-    def _candidate(self, model: LipSyncModel, now: float) -> Candidate:
-        """Every batch of every session asks, and percentiles of hundreds of latencies are dear:
-        figures stand for a while.
+    def prefer(self, session: Session, model: LipSyncModel) -> bool:
+        """Prefer a model from the next frame on; False where the session prefers it already."""
+        changed = model is not session.models.preference
+        session.models.preference = model
+        return changed
+
+    def note_first(self, session: Session, model: LipSyncModel) -> None:
+        """Record the model announced for a session that has no frames yet."""
+        session.models.current = session.models.current or model
+
+    def note_face(self, session: Session, compatible: Sequence[LipSyncModel]) -> None:
+        """Record that the session has another face, which `compatible` models can use."""
+        session.models.compatible = tuple(compatible)
+        session.models.awaited_since_s.clear()
+
+    def note_turn(self, session: Session) -> None:
+        """Let benched models generate again if a turn begins without a backlog."""
+        if len(session.audio.inbox) == 0:
+            session.models.slow = SlowModels()
+
+    def note_lateness(self, session: Session, turn: Turn, late_s: float, now: float) -> None:
+        """Bench the current model if its frames are so late that audio may be dropped."""
+        audio = session.audio
+        backlog = Backlog(
+            late_s,
+            audio.inbox.fill,
+            audio.inbox_s,
+            audio.is_heard(now),
+            turn.generation.batch_load,
+        )
+        session.models.slow = update(session.models.slow, backlog, turn.generation.model, now)
+
+    def note_failure(self, session: Session, model: LipSyncModel, error: LipSyncError) -> None:
+        """Count a failure, and exclude the model from this session if its face or audio may be the
+        cause: a face that it cannot use until another one is set, else for `EXCLUSION_S`.
         """
-        known = self._candidates.get(model)
-        if known is not None and now - known[0] < FIGURES_S:
-            return known[1]
-        spec, figures = self.spec(model), self.performance.performance(model)
-        candidate = Candidate(
-            quality=spec.quality * figures.success_rate,
-            p95_ms=self._p95_ms(figures, now),
-            needs_gpu=spec.gpu_memory_mb > 0,
-            min_bandwidth_kbps=spec.min_bandwidth_kbps,
+        now, state = asyncio.get_running_loop().time(), session.models
+        logger.warning(
+            "session %s: %s failed: %s: %s",
+            session.id,
+            model.value,
+            error.code.value,
+            error.message,
         )
-        self._candidates[model] = (now, candidate)
-        return candidate
+        self._catalogue.performance.record_failure(model, error.code, now)
+        if error.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
+            state.compatible = tuple(other for other in state.compatible if other is not model)
+        elif error.code not in SHARED_FAILURES:
+            state.excluded_until_s[model] = now + EXCLUSION_S
 
-    def _p95_ms(self, figures: ModelPerformance, now: float) -> float | None:
-        """A batch's own latency holds its wait in Triton's queue. Of a model that has not drawn
-        here for a while it says nothing of today's queue, which others may fill: then the wait that
-        Triton reports counts on top.
-        """
-        if not figures.frames_per_second:
-            return None
-        is_old = (
-            figures.updated_s is not None
-            and now - figures.updated_s > self._config.performance_monitoring_interval
-        )
-        return CHUNK_MS * figures.p95_load + (figures.queue_ms or 0.0 if is_old else 0.0)
-
-    def note_triton(self, figures: TritonFigures) -> None:
-        """What the Tritons say of themselves; moves the choice and the metrics."""
-        self.gpu_available = figures.has_gpu
-        for model, adapter in self._adapters.items():
-            loads = [
-                figures.models[name]
-                for name in adapter.spec.triton_models
-                if name in figures.models
-            ]
-            held_mb = [
-                figures.memory_mb[name]
-                for name in adapter.spec.triton_models
-                if name in figures.memory_mb
-            ]
-            on_gpu = figures.has_gpu and bool(adapter.spec.triton_models)
-            self.performance.note_resources(
-                model,
-                queue_ms=sum(load.queue_ms for load in loads) if loads else None,
-                gpu_utilization=figures.gpu_utilization if on_gpu else None,
-                memory_mb=sum(held_mb) if held_mb else figures.gpu_used_mb if on_gpu else None,
-            )
-        self._publish(figures)
-
-    def _publish(self, figures: TritonFigures) -> None:
-        metrics = self._metrics
-        for model, load in figures.models.items():
-            metrics.triton_batch_size.labels(model).set(load.batch_size)
-            metrics.triton_queue_seconds.labels(model).set(load.queue_ms / 1000.0)
-        if figures.has_gpu:
-            metrics.gpu_utilization_ratio.set(figures.gpu_utilization or 0.0)
-            metrics.gpu_memory_used_bytes.set((figures.gpu_used_mb or 0.0) * 2**20)
-            metrics.gpu_memory_total_bytes.set((figures.gpu_total_mb or 0.0) * 2**20)
-
-    async def available(self, model: LipSyncModel) -> bool:
-        """Whether sessions may use the model now."""
-        adapter = self._adapters.get(model)
-        permitted = (
-            adapter is not None and model not in self._refused and self._config.serves(model)
-        )
-        return (
-            permitted
-            and self.performance.is_closed(model)
-            and await self._video.ready(self._adapters[model])
-        )
-
-    def why_refused(self, model: LipSyncModel) -> str:
-        """The operator's reason not to serve the model; empty where there is none."""
-        return self._refused.get(model, "")
-
-    async def refusal(self, session: Session) -> LipSyncError | None:
-        """What the client is told of a preference that the operator refuses; None where there is
-        nothing to tell.
-        """
-        wished = session.preference
-        if wished is None or wished not in self._refused:
-            return None
-        alternative = (await self.select_model(session))[0]
-        return refused_preference(
-            wished, self._refused[wished], self.spec(wished).licences, alternative
-        )
-
-    async def why_unserved(self, session: Session, model: LipSyncModel) -> str:
-        """What a client is told of a preference that is not served: the code of what speaks against
-        it.
-        """
-        if model not in session.compatible:
-            return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
-        if model in session.giving_way.models:
-            return Reason.TOO_SLOW.value
-        opened_by = self.performance.opened_by(model)
-        if opened_by is not None:
-            return opened_by.value
-        return "FACE_NOT_PREPARED" if await self.available(model) else "NOT_READY"
-
-    def note_switch(
+    def note_success(
         self,
         session: Session,
         turn: Turn,
         model: LipSyncModel,
         failures: Mapping[LipSyncModel, LipSyncErrorCode],
     ) -> Switch | None:
-        """The model draws now; a `Switch` where another one drew before."""
-        before, session.model = session.model, model
-        wish_before, session.drawn_wish = session.drawn_wish, session.preference
+        """Record that the model generated a batch; a `Switch` where it replaces another one."""
+        state, before = session.models, session.models.current
+        was_preferred = before is not None and state.current_preference is before
+        state.current, state.current_preference = model, state.preference
         if before is None or before is model:
             return None
-        turn.switches += 1
-        self._video.counter.model_switches += 1
-        session.model_since_s = asyncio.get_running_loop().time()
-        was_awaited = session.awaited_since_s.pop(model, None) is not None
-        reason = self._switch_reason(
-            session,
-            before,
-            model,
+        turn.generation.switches += 1
+        state.since_s = asyncio.get_running_loop().time()
+        context = SwitchContext(
             failures,
-            was_awaited=was_awaited,
-            was_asked=wish_before is before,
+            self._catalogue.performance.opened_by(before),
+            state.awaited_since_s.pop(model, None) is not None,
+            was_preferred,
+            state.preference,
+            state.reasons,
         )
-        self._metrics.fallbacks_total.labels(before.value, model.value, reason).inc()
-        logger.info("session %s: %s -> %s (%s)", session.id, before.value, model.value, reason)
-        return Switch(before, model, reason)
+        switch = Switch(before, model, switch_reason(before, model, context))
+        self._metrics.fallbacks_total.labels(before.value, model.value, switch.reason).inc()
+        logger.info(
+            "session %s: %s -> %s (%s)", session.id, before.value, model.value, switch.reason
+        )
+        return switch
 
-    def _switch_reason(
-        self,
-        session: Session,
-        before: LipSyncModel,
-        after: LipSyncModel,
-        failures: Mapping[LipSyncModel, LipSyncErrorCode],
-        *,
-        was_awaited: bool,
-        was_asked: bool,
-    ) -> str:
-        if before in failures:
-            return failures[before].value
-        opened_by = self.performance.opened_by(before)
+    async def refusal(self, session: Session) -> LipSyncError | None:
+        """Error for a preference that the operator refuses; None where it is served."""
+        preference = session.models.preference
+        if preference is None or not (reason := self._catalogue.why_refused(preference)):
+            return None
+        alternative = (await self.select_model(session))[0]
+        licences = self._catalogue.spec(preference).licences
+        return refused_preference(preference, reason, licences, alternative)
+
+    async def unserved_preference(self, session: Session, first: LipSyncModel) -> Switch | None:
+        """Notification that `first` replaces the preferred model, once for each preference; None
+        for a preference that is served or refused.
+        """
+        state = session.models
+        preference = state.preference
+        if preference is None or state.reported_preference is preference:
+            return None
+        state.reported_preference = preference
+        if preference is first or self._catalogue.why_refused(preference):
+            return None
+        return Switch(preference, first, await self._why_unserved(session, preference))
+
+    async def _why_unserved(self, session: Session, model: LipSyncModel) -> str:
+        if model not in session.models.compatible:
+            return LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE.value
+        if model in session.models.slow.models:
+            return Reason.TOO_SLOW.value
+        opened_by = self._catalogue.performance.opened_by(model)
         if opened_by is not None:
             return opened_by.value
-        if was_awaited:
-            return "FACE_PREPARED"
-        if after is session.preference:
-            return Reason.REQUESTED.value
-        if session.reasons.get(before) in OBJECTIONS:
-            return session.reasons[before].value
-        if before is LipSyncModel.STATIC and was_asked:
-            return session.reasons[after].value
-        if before is LipSyncModel.STATIC:
-            return "RECOVERED"
-        return (
-            session.reasons[after].value
-            if before in session.reasons and after in session.reasons
-            else "NOT_READY"
-        )
+        return FACE_NOT_PREPARED if await self._catalogue.available(model) else NOT_READY
 
     async def _is_usable(self, session: Session, model: LipSyncModel, now: float) -> bool:
-        return session.excluded_until_s.get(model, 0.0) <= now and await self.available(model)
+        is_excluded = session.models.excluded_until_s.get(model, 0.0) > now
+        return not is_excluded and await self._catalogue.available(model)
 
-    def _drawable(self, session: Session, ranked: Sequence[LipSyncModel]) -> list[LipSyncModel]:
-        """The models whose face is prepared; it is being prepared, from here on, for what ranks
-        above the first of them.
+    def _prepared(self, session: Session, order: Sequence[LipSyncModel]) -> list[LipSyncModel]:
+        """Models of `order` whose face is prepared; starts to prepare it for those that rank above
+        the first of them.
         """
-        if session.face is None:
-            return list(ranked)
-        now, found = asyncio.get_running_loop().time(), list[LipSyncModel]()
-        for model in ranked:
-            if self._preparations.is_ready(session.face, self._adapters[model], session.size):
+        face, found = session.face.current, list[LipSyncModel]()
+        if face is None:
+            return list(order)
+        for model in order:
+            adapter = self._adapters[model]
+            if self._preparations.is_ready(face, adapter, session.face.size):
                 found.append(model)
             elif found:
-                session.awaited_since_s.pop(model, None)
-            elif self._wants_face(session, model, now):
-                self._preparations.start(session.face, self._adapters[model], session.size)
+                session.models.awaited_since_s.pop(model, None)
+            elif self._wants_face(session, model):
+                self._preparations.start(face, adapter, session.face.size)
         return found
 
-    def _wants_face(self, session: Session, model: LipSyncModel, now: float) -> bool:
-        since_s = session.awaited_since_s.setdefault(model, now)
-        return (
-            model in (session.preference, self._config.default_model)
-            or now - since_s >= SPARE_FACE_S
-        )
+    def _wants_face(self, session: Session, model: LipSyncModel) -> bool:
+        now = asyncio.get_running_loop().time()
+        since_s = session.models.awaited_since_s.setdefault(model, now)
+        is_first_choice = model in (session.models.preference, self._config.default_model)
+        return is_first_choice or now - since_s >= SPARE_FACE_S

@@ -86,10 +86,10 @@ class OfflineRenderer:
         """
         await self._check(wish)
         session = Session("render", wish.user_id, inbox_ms=1.0, outbox_frames=1)
-        await self._pipeline.open_face(session, wish.face_id)
-        assert session.face is not None
+        await self._pipeline.faces.open_face(session, wish.face_id)
+        assert session.face.current is not None
         await self._faces.optimize_for_model(
-            session.face, ADAPTERS[wish.model], wish.video.resolution.width, self._inference
+            session.face.current, ADAPTERS[wish.model], wish.video.resolution.width, self._inference
         )
         turn = Turn("render", 1, wish.video, 0.0, 0.0, 0.0)
         for chunk in as_chunks(samples):
@@ -103,22 +103,23 @@ class OfflineRenderer:
     async def _ready_frames(
         self, session: Session, turn: Turn, model: LipSyncModel
     ) -> AsyncGenerator[Frames, None]:
-        while (count := turn.frames_ready(self._pipeline.choice.spec(model), BATCH_FRAMES)) > 0:
-            batch = await self._pipeline.next_frames(session, turn, [model], count)
+        while batch := await self._pipeline.next_batch(
+            session, turn, limit=BATCH_FRAMES, models=[model]
+        ):
             yield np.stack([frame.image for frame in batch.frames])
 
     async def _check(self, wish: Wish) -> None:
         """Say what is missing before anything is drawn."""
         face = await self._faces.load_face_model(wish.user_id, wish.face_id)
         compatibility = self._faces.validate_compatibility(face)
-        if reason := self._pipeline.choice.why_refused(wish.model):
+        if reason := self._pipeline.models.why_refused(wish.model):
             better = best_permitted(ADAPTERS, compatibility.compatible_lip_sync_models)
             raise _unusable(
                 wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, f"{reason}; use {better.value}"
             )
         if reason := why_not(wish.model, self._repository):
             raise _unusable(wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, reason)
-        if not await self._pipeline.choice.available(wish.model):
+        if not await self._pipeline.models.available(wish.model):
             raise _unusable(
                 wish.model, LipSyncErrorCode.MODEL_LOAD_FAILED, "Triton does not have it ready"
             )

@@ -68,7 +68,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class SelectionContext:
     """What the choice depends on beside the models."""
 
     default: LipSyncModel
@@ -88,21 +88,23 @@ class Situation:
     """Drew the last frame."""
     drawn_s: float = 0.0
     """For how long it has drawn."""
-    giving_way: frozenset[LipSyncModel] = frozenset()
-    """So slow that sound of this session would be lost (`giving_way`): they draw none of it, asked
+    benched: frozenset[LipSyncModel] = frozenset()
+    """So slow that sound of this session would be lost (`benched`): they draw none of it, asked
     for or not.
     """
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RankedModel:
     """One place in the order."""
 
     model: LipSyncModel
     reason: Reason
 
 
-def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -> list[Choice]:
+def ranked(
+    candidates: Mapping[LipSyncModel, Candidate], context: SelectionContext
+) -> list[RankedModel]:
     """Candidates best first; `static` is the last resort, unless it was asked for or is the
     default.
 
@@ -112,100 +114,99 @@ def ranked(candidates: Mapping[LipSyncModel, Candidate], situation: Situation) -
     others stand after the last resort, which cannot fail.
     """
     static = LipSyncModel.STATIC
-    if (situation.preference or situation.default) is static:
+    if (context.preference or context.default) is static:
         return [
-            Choice(static, Reason.DEFAULT if situation.preference is None else Reason.REQUESTED)
+            RankedModel(static, Reason.DEFAULT if context.preference is None else Reason.REQUESTED)
         ]
     listed = [
         model
-        for model in dict.fromkeys((situation.default, *situation.chain))
+        for model in dict.fromkeys((context.default, *context.chain))
         if model in candidates and model is not static
     ]
-    against = {model: _objection(candidates[model], situation) for model in listed}
+    against = {model: _objection(candidates[model], context) for model in listed}
     fitting = [model for model in listed if against[model] is None]
-    first = _first(fitting, candidates, situation)
+    first = _first(fitting, candidates, context)
     choices = [] if first is None else [first]
     choices += [
-        Choice(model, _place(model, situation))
+        RankedModel(model, _place(model, context))
         for model in fitting
         if first is None or model is not first.model
     ]
     choices += [
-        Choice(model, objection) for model in listed if (objection := against[model]) is not None
+        RankedModel(model, objection)
+        for model in listed
+        if (objection := against[model]) is not None
     ]
-    wanted = situation.preference
+    wanted = context.preference
     if wanted is not None and wanted in candidates:
         choices = [
-            Choice(wanted, Reason.REQUESTED),
+            RankedModel(wanted, Reason.REQUESTED),
             *(choice for choice in choices if choice.model is not wanted),
         ]
     keeping_up = [
-        choice for choice in choices if _may_catch_up(choice, candidates[choice.model], situation)
+        choice for choice in choices if _may_catch_up(choice, candidates[choice.model], context)
     ]
     others = [
         choice
-        if choice.model not in situation.giving_way
-        else Choice(choice.model, Reason.TOO_SLOW)
+        if choice.model not in context.benched
+        else RankedModel(choice.model, Reason.TOO_SLOW)
         for choice in choices
     ]
     return [
         *keeping_up,
-        Choice(static, Reason.LAST_RESORT),
+        RankedModel(static, Reason.LAST_RESORT),
         *(choice for choice in others if choice not in keeping_up),
     ]
 
 
-def _objection(candidate: Candidate, situation: Situation) -> Reason | None:
+def _objection(candidate: Candidate, context: SelectionContext) -> Reason | None:
     budget_ms = (
-        BUDGET_SHARE * situation.chunk_ms
-        if situation.max_latency_ms is None
-        else situation.max_latency_ms
+        BUDGET_SHARE * context.chunk_ms
+        if context.max_latency_ms is None
+        else context.max_latency_ms
     )
-    if candidate.quality < situation.min_quality:
+    if candidate.quality < context.min_quality:
         return Reason.POOR_QUALITY
     if candidate.p95_ms is not None and candidate.p95_ms > budget_ms:
         return Reason.TOO_SLOW
-    if candidate.needs_gpu and candidate.p95_ms is None and not situation.gpu_available:
+    if candidate.needs_gpu and candidate.p95_ms is None and not context.gpu_available:
         return Reason.NO_GPU
-    if (
-        situation.bandwidth_kbps is not None
-        and situation.bandwidth_kbps < candidate.min_bandwidth_kbps
-    ):
+    if context.bandwidth_kbps is not None and context.bandwidth_kbps < candidate.min_bandwidth_kbps:
         return Reason.LOW_BANDWIDTH
     return None
 
 
-def _may_catch_up(choice: Choice, candidate: Candidate, situation: Situation) -> bool:
+def _may_catch_up(choice: RankedModel, candidate: Candidate, context: SelectionContext) -> bool:
     """Whether it stands before the last resort: any does, unless there is something to catch up."""
-    if not situation.giving_way or choice.model in situation.giving_way:
-        return not situation.giving_way
-    is_known = candidate.p95_ms is not None or choice.model is situation.default
+    if not context.benched or choice.model in context.benched:
+        return not context.benched
+    is_known = candidate.p95_ms is not None or choice.model is context.default
     return choice.reason is Reason.REQUESTED or (
-        is_known and _objection(candidate, situation) is None
+        is_known and _objection(candidate, context) is None
     )
 
 
 def _first(
     fitting: Sequence[LipSyncModel],
     candidates: Mapping[LipSyncModel, Candidate],
-    situation: Situation,
-) -> Choice | None:
+    context: SelectionContext,
+) -> RankedModel | None:
     """The default may lead unmeasured, any other has to have shown that it keeps up."""
     known = [
         model
         for model in fitting
-        if model is situation.default or candidates[model].p95_ms is not None
+        if model is context.default or candidates[model].p95_ms is not None
     ]
-    if not situation.adaptive or not known:
+    if not context.adaptive or not known:
         return None
     best = max(known, key=lambda model: candidates[model].quality)
-    current = situation.current
+    current = context.current
     if current in known and best is not current:
         is_better = candidates[best].quality >= candidates[current].quality + MARGIN
-        if not is_better or situation.drawn_s < DWELL_S:
-            return Choice(current, Reason.KEPT)
-    return Choice(best, Reason.BEST_QUALITY)
+        if not is_better or context.drawn_s < DWELL_S:
+            return RankedModel(current, Reason.KEPT)
+    return RankedModel(best, Reason.BEST_QUALITY)
 
 
-def _place(model: LipSyncModel, situation: Situation) -> Reason:
-    return Reason.DEFAULT if model is situation.default else Reason.FALLBACK
+def _place(model: LipSyncModel, context: SelectionContext) -> Reason:
+    return Reason.DEFAULT if model is context.default else Reason.FALLBACK

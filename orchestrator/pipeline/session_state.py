@@ -1,105 +1,133 @@
-"""State of one session."""
+"""State of one session, a record per owner: each record names the one component that writes it."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import math
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 from orchestrator.core.channel import Channel
 from orchestrator.core.types import FaceModel, LipSyncModel, VideoGenerationConfig
 from orchestrator.pipeline.selection_policy import Reason
 from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame, weight_ms
-from orchestrator.pipeline.slow_model_policy import GivingWay
+from orchestrator.pipeline.slow_model_policy import SlowModels
 from orchestrator.pipeline.turn import Turn
-from orchestrator.video.adaptation.frame_rate import FrameRate
 from orchestrator.video.stream_state import StreamState
 
-SPEAKING_S = 2.0
-"""A session whose last audio is older than this and that has none waiting does not speak: it costs
-next to nothing.
-"""
+SessionKey: TypeAlias = tuple[str, str]
+"""User id and session id."""
+
+SPEAKING_S: Final = 2.0
+"""A session without queued audio counts as silent once its last audio is older than this."""
+
+
+@dataclass(slots=True, eq=False)
+class TurnAudio:
+    """Incoming audio and the turn in progress; written by the session's worker or by its call."""
+
+    inbox: Channel[InboxItem]
+    inbox_s: float
+    """Capacity of the inbox in seconds of audio."""
+    turn: Turn | None = None
+    idle_s: float = 0.0
+    """Media time of the session at the end of the last turn; the idle motion continues there."""
+    heard_s: float = -math.inf
+    """Arrival of the last audio on the loop's clock."""
+
+    def is_heard(self, now: float) -> bool:
+        """True while audio keeps arriving."""
+        return now - self.heard_s < SPEAKING_S
+
+
+@dataclass(slots=True, eq=False)
+class FaceState:
+    """Face of the session; written by `SessionFaces`, except for `swapped`."""
+
+    current: FaceModel | None = None
+    named_id: str | None = None
+    """Id that the client last named and got; None: the user's active face."""
+    swapped: FaceModel | None = None
+    """Replaces the current face with the next chunk; written by the session directory."""
+    size: int = VideoGenerationConfig().resolution.width
+    """Side of the current turn's pictures in pixels."""
+    posters: set[tuple[str, int]] = field(default_factory=set)
+    """Face ids and sizes whose poster was sent."""
+
+
+@dataclass(slots=True, eq=False)
+class ModelState:
+    """Model selection of the session; written by `ModelSelector`."""
+
+    preference: LipSyncModel | None = None
+    compatible: tuple[LipSyncModel, ...] = ()
+    """Models that can generate frames of the current face."""
+    current: LipSyncModel | None = None
+    """Model of the last frame."""
+    current_preference: LipSyncModel | None = None
+    """Preference in force at the last frame."""
+    since_s: float = 0.0
+    """Time at which the current model took over."""
+    excluded_until_s: dict[LipSyncModel, float] = field(default_factory=dict)
+    """Models that failed on this session's own face or audio."""
+    awaited_since_s: dict[LipSyncModel, float] = field(default_factory=dict)
+    """Models that rank first but whose face is not prepared, and since when."""
+    reasons: dict[LipSyncModel, Reason] = field(default_factory=dict)
+    """Reason for each model's rank at the last selection."""
+    reported_preference: LipSyncModel | None = None
+    """Preference that the client was notified is not served."""
+    slow: SlowModels = field(default_factory=SlowModels)
+    """Models benched because the session's backlog grew."""
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """Outgoing messages and their stream; written by the session's sender."""
+
+    outbox: Channel[Outgoing]
+    stream: StreamState = field(default_factory=StreamState)
+    bandwidth_kbps: float | None = None
+    """Last bandwidth that the client reported."""
+    stale_before_s: float = -math.inf
+    """Frames that could have left before are skipped: the client was disconnected then."""
+
+
+@dataclass(slots=True, eq=False)
+class CallState:
+    """State of a session opened by `LipSyncService` calls; written by the call in progress."""
+
+    turns: int = 0
+    """Turns begun by calls; turns over a socket are counted by `TurnCounter`."""
+    config: VideoGenerationConfig = field(default_factory=VideoGenerationConfig)
+    """Configuration of the last turn; it also holds for frames encoded after the turn's end."""
+    working: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Serializes calls; sessions over a socket have a worker task instead."""
 
 
 class Session:
-    """State of one conversation; one task works on it, the socket's tasks only touch its two
-    channels.
-    """
+    """One session: its identity and the records of its owners."""
 
     def __init__(
-        self,
-        session_id: str,
-        user_id: str,
-        *,
-        inbox_ms: float,
-        outbox_frames: int,
-        key: str | None = None,
+        self, session_id: str, user_id: str, *, inbox_ms: float, outbox_frames: int
     ) -> None:
+        """The inbox holds `inbox_ms` of audio, the outbox `outbox_frames` frames."""
         self.id = session_id
         self.user_id = user_id
-        self.key = key or session_id
-        """What the registry knows it by: ids over sockets are their user's own, those of calls are
-        the program's.
-        """
-        self.inbox: Channel[InboxItem] = Channel(inbox_ms, weight_ms)
-        self.inbox_s = inbox_ms / 1000.0
-        self.outbox: Channel[Outgoing] = Channel(
-            outbox_frames, lambda item: 1.0 if isinstance(item, OutgoingFrame) else 0.0
-        )
-        self.preference: LipSyncModel | None = None
-        self.face: FaceModel | None = None
-        self.named_face: str | None = None
-        """The id that the client last named and was given; None: it speaks with the user's active
-        face.
-        """
-        self.swapped_face: FaceModel | None = None
-        """Takes the place of the face with the next chunk."""
-        self.compatible: tuple[LipSyncModel, ...] = ()
-        """Models that can drive the face, found once when it is opened."""
-        self.turn: Turn | None = None
-        self.model: LipSyncModel | None = None
-        """Drew the last frame."""
-        self.drawn_wish: LipSyncModel | None = None
-        """The preference that held when it did."""
-        self.excluded_until_s: dict[LipSyncModel, float] = {}
-        """Models that failed on this session's own face or audio."""
-        self.awaited_since_s: dict[LipSyncModel, float] = {}
-        """Models that would draw if the face were prepared for them, and since when."""
-        self.size = VideoGenerationConfig().resolution.width
-        """Side of the current turn's pictures, in pixels."""
-        self.told_of: LipSyncModel | None = None
-        """The preference that the client was told is not served."""
-        self.reasons: dict[LipSyncModel, Reason] = {}
-        """Why each model stood where it stood when the last frames' model was chosen."""
-        self.model_since_s = 0.0
-        """When the model that draws now took over."""
-        self.stream = StreamState()
-        self.frame_rate = FrameRate()
-        self.giving_way = GivingWay()
-        """Models that are too slow for what is said here."""
-        self.bandwidth_kbps: float | None = None
-        """The client's last report."""
-        self.posters: set[tuple[str, int]] = set()
-        """Faces and sizes whose poster was sent."""
-        self.idle_s = 0.0
-        self.heard_s = -math.inf
-        """When audio last arrived, on the loop's clock."""
-        self.turns = 0
-        """Begun by calls; turns that come over a socket are counted there."""
-        self.config = VideoGenerationConfig()
-        """Of the turn that a call began last, which holds for its tail too, when the turn is over. 
-        """
-        self.working = asyncio.Lock()
-        """Held by the call that works on the session; a socket's sessions have a task instead."""
+        self.audio = TurnAudio(Channel(inbox_ms, weight_ms), inbox_ms / 1000.0)
+        self.face = FaceState()
+        self.models = ModelState()
+        self.delivery = Delivery(Channel(outbox_frames, _frames))
+        self.calls = CallState()
+
+    @property
+    def key(self) -> SessionKey:
+        """Key in the directory: ids are scoped to the user."""
+        return self.user_id, self.id
 
     def speaks(self, now: float) -> bool:
-        """Whether it has frames to draw now, or will have in a moment."""
-        return len(self.inbox) > 0 or self.is_heard(now)
-
-    def is_heard(self, now: float) -> bool:
-        """Whether sound arrives now."""
-        return now - self.heard_s < SPEAKING_S
+        """True while the session has frames to generate, or will have in a moment."""
+        return len(self.audio.inbox) > 0 or self.audio.is_heard(now)
 
 
 def merged_config(config: VideoGenerationConfig, **changes: Any) -> VideoGenerationConfig:
@@ -107,3 +135,7 @@ def merged_config(config: VideoGenerationConfig, **changes: Any) -> VideoGenerat
     return dataclasses.replace(
         config, **{key: value for key, value in changes.items() if value is not None}
     )
+
+
+def _frames(item: Outgoing) -> float:
+    return 1.0 if isinstance(item, OutgoingFrame) else 0.0

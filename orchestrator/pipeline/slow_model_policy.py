@@ -1,6 +1,4 @@
-"""Which models have to give way in a session: so slow that sound would be lost if they went on
-drawing it. Pure.
-"""
+"""Bench a model that is too slow for a session before its audio inbox overflows. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,70 +7,67 @@ from typing import Final
 
 from orchestrator.core.types import LipSyncModel
 
-HALF: Final = 0.5
-"""Fill of the inbox, and lateness as a share of what it holds, from which on sound is in danger."""
+BACKLOG_THRESHOLD: Final = 0.5
+"""Inbox fill, and lateness relative to the inbox length, above which audio may be dropped."""
 
-FULL: Final = 0.9
-"""Fill from which it is in danger however late the frames are: a client may be ahead of real time. 
+OVERFLOW_THRESHOLD: Final = 0.9
+"""Inbox fill above which audio may be dropped even if the frames are less late: the client may send
+ahead of real time.
 """
 
-LATE_S: Final = 2.0
-"""Frames that are no later than this are not late."""
+TOLERATED_LATENESS_S: Final = 2.0
+"""Frames up to this late count as on time."""
 
-CAUGHT_UP: Final = HALF / 4
-"""Lateness, as a share of what the inbox holds, that counts in place of `LATE_S` where it is less:
-a small inbox never holds so much.
+CAUGHT_UP_SHARE: Final = BACKLOG_THRESHOLD / 4
+"""Lateness relative to the inbox length below which the session has caught up. It replaces
+`TOLERATED_LATENESS_S` for an inbox too small to hold that much.
 """
 
-DWELL_S: Final = 10.0
-"""How long a model that gave way is not asked at least, so that a face does not change its look all
-the time.
-"""
+BENCH_S: Final = 10.0
+"""Least time for which a model stays benched, so that the face does not change its look often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How a session stands before its next batch."""
+class Backlog:
+    """Position of a session before its next batch."""
 
     late_s: float
-    """How long ago the next frame could have been drawn."""
+    """Time since the next frame could have been generated."""
     fill: float
-    """Of the inbox, 0..1."""
+    """Fill of the inbox, 0..1."""
     inbox_s: float
-    """How much sound the inbox holds."""
+    """Capacity of the inbox in seconds of audio."""
     more_comes: bool
-    """Sound still arrives; what came at once, and is drawn slowly, loses nothing by that."""
+    """True while audio arrives. Audio that was sent at once is not lost by slow generation."""
     load: float
-    """Time that the last batch took over the time that it lasts."""
+    """Generation time of the last batch over its duration."""
 
 
 @dataclass(frozen=True, slots=True)
-class GivingWay:
-    """The state of one session."""
+class SlowModels:
+    """Benched models of one session."""
 
     models: frozenset[LipSyncModel] = frozenset()
-    """These do not draw, asked for or not."""
+    """Models that generate no frames, preferred or not."""
     since_s: float = 0.0
 
 
-def after_look(
-    state: GivingWay, waiting: Waiting, model: LipSyncModel | None, now: float
-) -> GivingWay:
-    """The state after a look at a session whose last batch `model` drew."""
-    if (
-        model is not None
-        and model not in state.models
-        and waiting.load > 1.0
-        and _in_danger(waiting)
-    ):
-        return GivingWay(state.models | {model}, now)
-    caught_up_s = min(LATE_S, CAUGHT_UP * waiting.inbox_s)
-    if state.models and waiting.late_s <= caught_up_s and now - state.since_s >= DWELL_S:
-        return GivingWay()
+def update(
+    state: SlowModels, backlog: Backlog, model: LipSyncModel | None, now: float
+) -> SlowModels:
+    """State after the last batch, which `model` generated; `now` is monotonic seconds."""
+    is_new = model is not None and model not in state.models
+    if model is not None and is_new and backlog.load > 1.0 and _may_drop_audio(backlog):
+        return SlowModels(state.models | {model}, now)
+    caught_up_s = min(TOLERATED_LATENESS_S, CAUGHT_UP_SHARE * backlog.inbox_s)
+    if state.models and backlog.late_s <= caught_up_s and now - state.since_s >= BENCH_S:
+        return SlowModels()
     return state
 
 
-def _in_danger(waiting: Waiting) -> bool:
-    is_late = waiting.late_s >= HALF * waiting.inbox_s and waiting.fill >= HALF
-    is_full = waiting.late_s > LATE_S and waiting.fill >= FULL
-    return waiting.more_comes and (is_late or is_full)
+def _may_drop_audio(backlog: Backlog) -> bool:
+    is_late = (
+        backlog.late_s >= BACKLOG_THRESHOLD * backlog.inbox_s and backlog.fill >= BACKLOG_THRESHOLD
+    )
+    is_full = backlog.late_s > TOLERATED_LATENESS_S and backlog.fill >= OVERFLOW_THRESHOLD
+    return backlog.more_comes and (is_late or is_full)

@@ -1,10 +1,11 @@
-"""One turn of speech: its audio, its frame clock, and how it went."""
+"""One turn of speech: its audio, the cursor over its frames, and its statistics."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,26 +20,52 @@ from orchestrator.core.types import (
     VideoGenerationConfig,
 )
 from orchestrator.models.base import FeatureWindows, ModelSpec, ModelState
+from orchestrator.pipeline.presentation_clock import PresentationClock
 from orchestrator.video.cross_fade import CrossFade
 
 SILENCE_BEFORE_S: Final = 0.25
-"""A frame rests only when this much audio before its centre was silent too: the mouth needs time to
-close.
+"""A frame counts as silent only if this much audio before its centre is silent too: the mouth needs
+time to close.
 """
 
 HISTORY_S: Final = 4.0
-"""Audio kept behind the next frame: as much as the longest window of any model reaches back, so
-that each can take over.
-"""
+"""Audio kept behind the next frame: the longest window of any model, so that each can take over."""
 
-_ROUNDING: Final = 1e-6
-"""Frame centres that lie on a feature row must not fall below it by rounding."""
+MAX_LATENCIES: Final = 4096
+"""Latencies kept for a turn's percentiles."""
+
+
+@dataclass(slots=True)
+class Generation:
+    """State of a turn's image generation; written by the frame generator."""
+
+    model: LipSyncModel | None = None
+    """Model of the last frame."""
+    last_image: RgbImage | None = None
+    fade: CrossFade = field(default_factory=CrossFade)
+    states: dict[LipSyncModel, ModelState] = field(default_factory=dict)
+    """Recurrent state of each model that has generated frames of the turn."""
+    switches: int = 0
+    """Changes of the model within the turn."""
+    load: float = 0.0
+    """Generation time of the last batch per generated frame, over a frame's duration."""
+    batch_load: float = 0.0
+    """Generation time of the last batch over the duration of the whole batch, skipped frames
+    included: the load that a lower frame rate relieves.
+    """
+
+
+@dataclass(slots=True)
+class TurnDelivery:
+    """Statistics of a turn's frames that were sent; written by the sender."""
+
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_LATENCIES))
 
 
 class Turn:
-    """Counts media time in samples: frame k shows the mouth at its centre, `(k + 0.5) / fps` after
-    the turn's first sample.
-    """
+    """Audio of one utterance and the next frame to generate; media time is counted in samples."""
 
     def __init__(
         self,
@@ -48,37 +75,25 @@ class Turn:
         first_timestamp_ms: float,
         now: float,
         idle_s: float,
+        *,
+        pacing_lead_s: float = math.inf,
     ) -> None:
+        """`now` is the monotonic arrival of the first chunk; `idle_s` the session's media time at
+        which the turn begins. Frames are paced where `pacing_lead_s` is finite.
+        """
         self.id = turn_id
         self.ordinal = ordinal
         self.config = config
-        self.first_timestamp_ms = first_timestamp_ms
-        self.started_s = now
-        """Monotonic arrival of the first chunk."""
         self.audio = AudioStream()
+        self.clock = PresentationClock(config.target_fps, now, first_timestamp_ms, pacing_lead_s)
         self.next_frame = 0
-        """On the grid of the asked frame rate, skipped frames included."""
+        """Position on the grid of the requested frame rate, skipped frames included."""
         self.next_sequence = 0
-        """Of the frames that were drawn: what the client counts."""
-        self.bytes_sent = 0
-        self.load = 0.0
-        """Time that the last batch took for each frame that was drawn, over the time that a frame
-        lasts.
-        """
-        self.drawing_share = 0.0
-        """The same over the time that the whole batch lasts, with the frames that were left out:
-        what a lower rate eases.
-        """
+        """Sequence number of the next generated frame."""
         self.finished = False
-        self.switches = 0
-        self.model: LipSyncModel | None = None
-        self.last_image: RgbImage | None = None
-        self.fade = CrossFade()
-        self.states: dict[LipSyncModel, ModelState] = {}
-        self.frames_sent = 0
-        self.latencies_ms: deque[float] = deque(maxlen=4096)
+        self.generation = Generation()
+        self.delivery = TurnDelivery()
         self._idle_s = idle_s
-        self._arrivals: deque[tuple[int, float]] = deque()
 
     @property
     def fps(self) -> float:
@@ -95,19 +110,19 @@ class Turn:
     def push(self, chunk: AudioChunk, now: float) -> None:
         """More audio; `now` is its arrival."""
         self.audio.push(chunk)
-        self._arrivals.append((self.audio.samples_ready, now))
+        self.clock.note_arrival(self.audio.samples_ready, now)
 
     def push_silence(self, duration_ms: float, now: float) -> None:
         """Audio that was lost keeps its time."""
         self.audio.push_silence(duration_ms)
-        self._arrivals.append((self.audio.samples_ready, now))
+        self.clock.note_arrival(self.audio.samples_ready, now)
 
     def finish(self, now: float) -> None:
         """No more audio: what is missing of the look-ahead counts as silence."""
         if not self.finished:
             self.audio.finish()
             self.finished = True
-            self._arrivals.append((self.audio.samples_ready, now))
+            self.clock.note_arrival(self.audio.samples_ready, now)
 
     @property
     def frame_count(self) -> int:
@@ -120,7 +135,7 @@ class Turn:
             return min(most, self.frame_count - self.next_frame)
         last_slot = self.audio.rows_ready(spec.features) - 1 - spec.window.ahead_frames
         count = 0
-        while count < most and self._centre(self.next_frame + count, spec)[0] <= last_slot:
+        while count < most and self.clock.centre(self.next_frame + count, spec)[0] <= last_slot:
             count += 1
         return count
 
@@ -131,7 +146,7 @@ class Turn:
         one); the cursor does not move.
         """
         numbers = self.next_frame + np.array(range(count) if kept is None else kept)
-        centres = [self._centre(int(number), spec) for number in numbers]
+        centres = [self.clock.centre(int(number), spec) for number in numbers]
         ahead, frames = spec.window.ahead_frames, spec.window.frames
         times_s = (numbers + 0.5) / self.fps
         return FeatureWindows(
@@ -163,7 +178,7 @@ class Turn:
             GeneratedFrame(
                 image=image,
                 sequence_number=self.next_sequence + place,
-                audio_timestamp_ms=self.audio_timestamp_ms(first + offset),
+                audio_timestamp_ms=self.clock.audio_timestamp_ms(first + offset),
                 lip_sync_model=model,
                 generation_time_ms=generation_time_ms,
                 is_interpolated=place in interpolated,
@@ -171,7 +186,7 @@ class Turn:
             for place, (image, offset) in enumerate(zip(images, offsets, strict=True))
         ]
         self.next_sequence += len(images)
-        self.last_image, self.model = images[-1], model
+        self.generation.last_image, self.generation.model = images[-1], model
         self.skip(max(count, len(images)))
         return frames
 
@@ -181,7 +196,9 @@ class Turn:
         """
         keys: list[Hashable] = []
         for number in numbers:
-            heard = self.audio.fingerprint(self._needed_samples(self.next_frame + number, spec))
+            heard = self.audio.fingerprint(
+                self.clock.needed_samples(self.next_frame + number, spec)
+            )
             if heard is None:
                 return None
             keys.append(
@@ -200,34 +217,6 @@ class Turn:
         """The next frames are not drawn."""
         self.next_frame += count
         self.audio.discard_before(round((self.next_frame / self.fps - HISTORY_S) * SAMPLE_RATE_HZ))
-
-    def audio_timestamp_ms(self, frame: int) -> float:
-        """The client's clock at the start of a frame's slot."""
-        return self.first_timestamp_ms + frame * 1000.0 / self.fps
-
-    def frame_at(self, audio_timestamp_ms: float) -> int:
-        """The number on the grid of the frame whose slot begins then."""
-        return round((audio_timestamp_ms - self.first_timestamp_ms) * self.fps / 1000.0)
-
-    def ready_since(self, frame: int, spec: ModelSpec) -> float:
-        """When the last sample of a frame's look-ahead arrived, monotonic seconds."""
-        needed = self._needed_samples(frame, spec)
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
-            self._arrivals.popleft()
-        return self._arrivals[0][1]
-
-    def _needed_samples(self, frame: int, spec: ModelSpec) -> int:
-        """Samples of the turn up to the end of a frame's look-ahead."""
-        last_row = self._centre(frame, spec)[0] + spec.window.ahead_frames
-        return last_row * spec.features.hop_length + spec.features.reach_samples
-
-    def _centre(self, frame: int, spec: ModelSpec) -> tuple[int, float]:
-        """The feature row at or before a frame's centre, and how far the centre lies past it, in
-        hops.
-        """
-        hops = (frame + 0.5) / self.fps * SAMPLE_RATE_HZ / spec.features.hop_length + _ROUNDING
-        slot = math.floor(hops)
-        return slot, hops - slot
 
     def _is_silent(self, time_s: float, spec: ModelSpec) -> bool:
         return self.audio.is_silent(time_s - SILENCE_BEFORE_S, time_s + spec.look_ahead_ms / 1000.0)

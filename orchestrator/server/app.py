@@ -31,7 +31,6 @@ from orchestrator.server.http.context import (
 from orchestrator.server.http.errors import errors_as_json
 from orchestrator.server.http.routes import add_routes
 from orchestrator.server.http.uploads import MAX_BODY_BYTES, UPLOADS, Uploads
-from orchestrator.sessions.directory import Switchboard
 from orchestrator.sessions.drain import Drain
 from orchestrator.sessions.first_faces import FirstFaces
 from orchestrator.sessions.service import LipSyncService, OpenInference
@@ -60,7 +59,7 @@ def build_app(
     app[CONFIG] = config
     app[AUTHENTICATOR] = authenticator_of(config)
     app[SERVICE] = LipSyncService(config=config, open_inference=open_inference)
-    app[SWITCHBOARD] = Switchboard(app[SERVICE])
+    app[SWITCHBOARD] = app[SERVICE].sessions
     app[MEASURED] = []
     app[START] = Start()
     app[UPLOADS] = Uploads()
@@ -149,12 +148,13 @@ async def _measure_capacity(app: web.Application) -> None:
     service, model = app[SERVICE], app[CONFIG].default_model
     await asyncio.sleep(CAPACITY_AFTER_S)
     capacity = await until_measured(
-        lambda: service.pipeline.choice.available(model),
+        lambda: service.models.available(model),
         lambda: measure(service.adapters[model], service.faces, service.video),
     )
     app[MEASURED].append(capacity)
-    service.sessions.carries = max(1, capacity.faces)
-    service.metrics.capacity_faces.set(service.sessions.carries)
+    speakers = max(1, capacity.faces)
+    service.sessions.limit_speakers(speakers)
+    service.metrics.capacity_faces.set(speakers)
     text = "%d faces can speak at once: %.1f ms of %g cores a frame at %g frames a second"
     logger.info(text, capacity.faces, capacity.cpu_ms_per_frame, capacity.cores, capacity.fps)
 

@@ -1,5 +1,5 @@
-"""One WebSocket connection: what arrives on it goes to the conversations it carries, what these say
-leaves by it.
+"""One WebSocket connection: decodes client messages, dispatches them to its sessions, and sends
+their messages.
 """
 
 from __future__ import annotations
@@ -15,121 +15,66 @@ from orchestrator import protocol
 from orchestrator.core.channel import ChannelClosedError
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field, unforeseen
 from orchestrator.core.logs import session_logged
-from orchestrator.core.token_bucket import Allowance
-from orchestrator.core.types import Resolution
-from orchestrator.pipeline.session_state import merged_config
 from orchestrator.server.auth import Caller
+from orchestrator.server.read_limit import ReadLimit
 from orchestrator.server.send_buffer import Room
-from orchestrator.sessions.directory import Switchboard
-from orchestrator.sessions.live_session import Conversation
+from orchestrator.server.socket_sink import SocketSink
+from orchestrator.sessions.cut_turns import CutTurns
+from orchestrator.sessions.live_session import LiveSession
 from orchestrator.sessions.service import LipSyncService
 
 logger = logging.getLogger(__name__)
 
-ALLOWANCE_BURST_S: Final = 2.0
-"""Seconds' worth of messages that may come at once, and no fewer than the inbox takes of the
-shortest chunks.
-"""
-
-SHORTEST_CHUNK_MS: Final = 10.0
-
-MESSAGE_BYTES: Final = 64 * 1024
-"""A message counts once for each of these that it begins: far above 100 ms of any audio."""
-
-BREATH_MESSAGES: Final = 16
-"""After so many messages that waited already, everybody else has a turn: about a millisecond."""
-
 PATIENCE_S: Final = 10.0
-"""A client that sends more than is read, for so long, is told."""
-
-MOST_CUT: Final = 64
-"""Sessions of a connection that are remembered after their time was over in mid-turn."""
-
-ANSWER_S: Final = 1.0
-"""A connection whose client does not answer a ping for this long is dead when another one asks for
-its session.
-"""
+"""A client that exceeds the rate limit for so long is sent an error."""
 
 FAREWELL_S: Final = 5.0
-"""Time to take what is unsent and the close frame, for a client that is sent away; then it is cut,
-so that none holds up the end.
+"""Time in which a client that is sent away must read what is unsent and the close frame. Then its
+connection is cut, so that no client delays a graceful shutdown.
 """
 
 CLOSED_BY_CLIENT: Final = (0, 1000)
-"""Codes of a close frame by which a client says that it is done: none, and normal closure."""
-
-_TOO_MANY: Final = (
-    "message: more messages than a connection may send; all will be read, but late: send chunks "
-    "of 100 ms, in real time"
-)
+"""Codes of a close frame by which a client ends its sessions: none, and normal closure."""
 
 
-class Connection:
-    """Speaks the wire of `docs/protocol.md` on one socket, which leaves pings and pongs to it."""
+_FAREWELL: Final = b"this instance is shutting down; connect again"
+
+
+class Connection(SocketSink):
+    """Speaks the protocol of `docs/protocol.md` on one socket, pings and pongs included."""
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         request: web.Request,
         service: LipSyncService,
-        switchboard: Switchboard,
         caller: Caller,
     ) -> None:
-        self._socket = socket
-        self._transport = request.transport
-        self._room = Room(request.transport, request.writer, service.config.send_timeout_s)
-        self._switchboard = switchboard
-        self._metrics = service.metrics
+        """`request` is the one that was upgraded to `socket`."""
+        room = Room(request.transport, request.writer, service.config.send_timeout_s)
+        super().__init__(socket, request.transport, room, service.metrics)
+        self._sessions = service.sessions
         self._instance = service.instance
-        self._config = service.config
+        self._max_messages_per_s = service.config.max_messages_per_s
         self._caller = caller
-        per_s, inbox_ms = service.config.max_messages_per_s, service.config.inbox_ms
-        self._allowance = Allowance(
-            per_s, burst=max(ALLOWANCE_BURST_S * per_s, inbox_ms / SHORTEST_CHUNK_MS)
-        )
-        self._heard = asyncio.Event()
-        self._read_since_breath = 0
-        self._is_told_of_flood = False
-        self._is_sent_away = False
-        self._cut: dict[str, str] = {}
-        """Sessions whose time was over in the middle of a turn, the oldest first, and that turn's
-        id.
-        """
+        self._read_limit = ReadLimit(service.config)
+        self._flood_reported = False
+        self._cut_turns = CutTurns()
 
     async def run(self) -> None:
-        """Until the client goes away: its sessions end if it said so, and otherwise wait for it to
-        come back.
+        """Run until the client is gone. Its sessions end if it closed the connection, and wait for
+        it otherwise.
         """
         closed = False
         try:
             closed = await self._receive()
         finally:
-            await self._switchboard.lost(self, closed=closed or self._is_sent_away)
+            await self._sessions.lost(self, closed=closed or self._is_closing)
 
-    def is_in_turn(self) -> bool:
-        """True while one of its sessions has begun to answer a turn that is not over."""
-        return self._switchboard.is_in_turn(self)
-
-    def fall_silent(self) -> None:
-        """Send nothing more: no other turn begins to be answered. Its sessions end with it."""
-        self._is_sent_away = True
-
-    async def send_away(self) -> None:
-        """Close it, and say that the client may connect again at once: no session waits for it
-        here. One that takes no data is cut.
-        """
-        try:
-            async with asyncio.timeout(FAREWELL_S):
-                await self._socket.close(
-                    code=protocol.RESTART_CODE,
-                    message=b"this instance is shutting down; connect again",
-                )
-        except TimeoutError:
-            if self._transport is not None:
-                self._transport.abort()
+    # Receiving
 
     async def _receive(self) -> bool:
-        """Until the connection ends; whether the client closed it."""
+        """Handle messages until the connection ends; True if the client closed it."""
         while True:
             message: WSMessage = await self._socket.receive()
             self._heard.set()
@@ -143,58 +88,49 @@ class Connection:
             await self._hold_back(message.data)
 
     async def _hold_back(self, data: str | bytes) -> None:
-        """Read no faster than a connection may send: what comes faster waits in its socket, and
-        nobody else for it.
-        """
-        loop = asyncio.get_running_loop()
-        wait_s = self._allowance.take(loop.time(), max(1.0, len(data) / MESSAGE_BYTES))
-        waiting_s = self._allowance.waiting_s(loop.time())
-        if waiting_s > PATIENCE_S and not self._is_told_of_flood:
-            details = {"field": "message", "maxMessagesPerSecond": self._config.max_messages_per_s}
-            await self.tell(
-                LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, _TOO_MANY, details=details), None
-            )
-        self._is_told_of_flood = waiting_s > PATIENCE_S
-        self._read_since_breath += 1
-        if wait_s > 0.0 or self._read_since_breath >= BREATH_MESSAGES:
-            self._read_since_breath = 0
-            await asyncio.sleep(wait_s)
+        """Apply the rate limit; a client that exceeds it for long is sent one error."""
+        wait_s = self._read_limit.take(data)
+        is_flood = self._read_limit.waiting_s() > PATIENCE_S
+        if is_flood and not self._flood_reported:
+            await self.send_error(_too_many(self._max_messages_per_s), None)
+        self._flood_reported = is_flood
+        await self._read_limit.pause(wait_s)
 
     async def _answer(self, data: str | bytes) -> None:
+        """Handle one message; whatever fails concerns that message or its session only."""
         session_id: str | None = None
         try:
             message = self._read(data)
             session_id = message.session_id
             with session_logged(session_id):
-                await self._handle(message)
+                await self._dispatch(message)
         except LipSyncError as error:
-            await self.tell(error, session_id or protocol.session_of(data))
+            await self.send_error(error, session_id or protocol.session_of(data))
         except ChannelClosedError:
-            pass  # the session is ending, which its client is being told
+            pass  # the session is ending, which its client is told
         except ConnectionError:
             raise
         except Exception:  # the edge of one message: the connection carries other sessions too
             logger.exception("session %s: a message could not be handled", session_id)
-            await self._give_up(session_id)
+            await self._end_faulty(session_id)
 
-    async def _give_up(self, session_id: str | None) -> None:
-        conversation = self._switchboard.on(self, session_id) if session_id is not None else None
-        if conversation is not None:
-            self._switchboard.end(conversation)
-        await self.tell(unforeseen(), session_id)
+    async def _end_faulty(self, session_id: str | None) -> None:
+        live = self._sessions.on(self, session_id) if session_id is not None else None
+        if live is not None:
+            self._sessions.end(live)
+        await self.send_error(unforeseen(), session_id)
 
     def _read(self, data: str | bytes) -> protocol.AudioRequest | protocol.ClientMessage:
-        """A message that was checked; a chunk's sound is bytes by then."""
-        began = time.perf_counter()
+        """Decode and validate a message; the audio of a chunk becomes bytes."""
+        began_s = time.perf_counter()
         message, payload = self._parse(data)
         read = (
             protocol.audio_request(message, payload)
             if isinstance(message, protocol.WireAudio)
             else message
         )
-        self._metrics.observe_stage(
-            "receive", "json" if isinstance(data, str) else "binary", time.perf_counter() - began
-        )
+        framing = "json" if isinstance(data, str) else "binary"
+        self._metrics.observe_stage("receive", framing, time.perf_counter() - began_s)
         return read
 
     def _parse(self, data: str | bytes) -> tuple[protocol.ClientMessage, bytes | None]:
@@ -208,173 +144,109 @@ class Connection:
             )
         return protocol.parse_binary(data)
 
-    async def _handle(self, message: protocol.AudioRequest | protocol.ClientMessage) -> None:
+    # Dispatch
+
+    async def _dispatch(self, message: protocol.AudioRequest | protocol.ClientMessage) -> None:
         if isinstance(message, protocol.AudioRequest):
-            await self._audio(message)
-            return
-        if isinstance(message, protocol.ResumeSession):
+            await self._dispatch_audio(message)
+        elif isinstance(message, protocol.ResumeSession):
             await self._resume(message)
-            return
-        conversation = self._switchboard.on(self, message.session_id)
-        if (
-            isinstance(message, protocol.EndUtterance)
-            and self._cut.pop(message.session_id, None) is not None
-        ):
-            return
-        if conversation is None:
-            why = (
-                f"no session {message.session_id!r} on this connection; a lipsync_audio message "
-                "opens one"
-            )
-            raise invalid_field("sessionId", why)
-        if isinstance(message, protocol.EndUtterance):
-            await conversation.end_utterance()
+        elif isinstance(message, protocol.EndUtterance):
+            if not self._cut_turns.end(message.session_id):
+                await self._open(message.session_id).end_turn()
         elif isinstance(message, protocol.Interruption):
-            await conversation.interrupt(message.turn_id)
+            await self._open(message.session_id).interrupt(message.turn_id)
         elif isinstance(message, protocol.SwitchModel):
-            await conversation.live.prefer(message.model)
+            await self._open(message.session_id).prefer(message.model)
         elif isinstance(message, protocol.ClientReport):
-            conversation.report(message)
+            self._open(message.session_id).report(message)
         else:
-            self._switchboard.end(conversation)
+            self._sessions.end(self._open(message.session_id))
 
-    async def _audio(self, request: protocol.AudioRequest) -> None:
-        conversation = self._carried(request.session_id, request.user_id)
-        if self._is_of_cut_turn(request, conversation):
+    async def _dispatch_audio(self, request: protocol.AudioRequest) -> None:
+        live = self._own(request.session_id, request.user_id)
+        if self._cut_turns.covers(request, live):
             return
-        conversation = conversation or await self._join(request)
-        if not conversation.turns.chunk(request.turn_id, request.chunk.sequence_number):
-            return
-        if request.model_preference is not None:
-            await conversation.live.prefer(request.model_preference)
-        size = request.config.resolution
-        conversation.config = merged_config(
-            conversation.config,
-            target_fps=request.config.target_fps,
-            resolution=Resolution(size.width, size.height) if size else None,
-            format=request.config.format,
-            quality=request.config.quality,
-            enable_interpolation=request.config.enable_interpolation,
-        )
-        await conversation.hear(request.chunk, request.face_model_id)
-
-    async def _join(self, request: protocol.AudioRequest) -> Conversation:
-        """Open the session; one whose connection was lost goes on instead, and a chunk numbered 0
-        gives up its unfinished turn.
-        """
-        self._caller.check_time()
-        conversation = self._switchboard.find(request.session_id, request.user_id)
-        if conversation is None:
-            return self._switchboard.open(request.session_id, request.user_id, self)
-        await self._switchboard.resume(conversation, self)
-        if request.chunk.sequence_number == 0 and conversation.turns.is_of_open_turn(
-            request.turn_id
-        ):
-            await conversation.interrupt(conversation.turns.turn_id)
-        return conversation
+        if live is None:
+            self._caller.check_time()
+            live = await self._sessions.join(request, self)
+        await live.receive(request)
 
     async def _resume(self, message: protocol.ResumeSession) -> None:
         self._caller.check_time()
-        conversation = self._carried(message.session_id, message.user_id) or self._switchboard.find(
-            message.session_id, message.user_id
+        live = self._own(message.session_id, message.user_id)
+        live = live or self._sessions.find(message.session_id, message.user_id)
+        if live is None:
+            raise self._not_resumable(message)
+        await self._sessions.resume(live, self, message)
+
+    def _not_resumable(self, message: protocol.ResumeSession) -> LipSyncError:
+        """Error for a session that is not here; its reason follows from the instance that the
+        client names.
+        """
+        details = {"field": "sessionId"}
+        if message.instance is not None:
+            is_own = message.instance == self._instance
+            details["reason"] = protocol.EXPIRED if is_own else protocol.OTHER_INSTANCE
+        return LipSyncError(
+            LipSyncErrorCode.INVALID_MESSAGE,
+            f"sessionId: no session {message.session_id!r} waits to be resumed; a lipsync_audio "
+            "message opens it anew",
+            recoverable=False,
+            details=details,
         )
-        if conversation is None:
-            why = (
-                f"no session {message.session_id!r} waits to be resumed; a lipsync_audio message "
-                "opens it anew"
-            )
-            details = {"field": "sessionId"} | self._absence(message.instance)
-            raise LipSyncError(
-                LipSyncErrorCode.INVALID_MESSAGE,
-                f"sessionId: {why}",
-                recoverable=False,
-                details=details,
-            )
-        await self._switchboard.resume(conversation, self, message)
 
-    def _absence(self, instance: str | None) -> dict[str, str]:
-        """Why a session is not here, as far as its client says where it was opened."""
-        if instance is None:
-            return {}
-        return {
-            "reason": protocol.EXPIRED if instance == self._instance else protocol.OTHER_INSTANCE
-        }
+    def _open(self, session_id: str) -> LiveSession:
+        """The session of that id on this connection; raises INVALID_MESSAGE without one."""
+        live = self._sessions.on(self, session_id)
+        if live is None:
+            why = f"no session {session_id!r} on this connection; a lipsync_audio message opens one"
+            raise invalid_field("sessionId", why)
+        return live
 
-    def _carried(self, session_id: str, user_id: str) -> Conversation | None:
+    def _own(self, session_id: str, user_id: str) -> LiveSession | None:
         """The user's session of that id on this connection; UNAUTHORIZED where the token or the id
-        here is another user's.
+        is another user's.
         """
         self._caller.check(user_id)
-        conversation = self._switchboard.on(self, session_id)
-        if conversation is not None and conversation.session.user_id != user_id:
+        live = self._sessions.on(self, session_id)
+        if live is not None and live.session.user_id != user_id:
             message = f"userId: session {session_id!r} of this connection belongs to another user"
             raise LipSyncError(LipSyncErrorCode.UNAUTHORIZED, message, details={"field": "userId"})
-        return conversation
+        return live
 
-    def cut(self, session_id: str, turn_id: str) -> None:
-        """The session's time was over in the middle of this turn: the rest of its audio opens no
-        other session.
+    # `MessageSink`, with `SocketSink`
+
+    def cut_turn(self, session_id: str, turn_id: str) -> None:
+        """Ignore the rest of this turn's audio: its session's time limit was reached."""
+        self._cut_turns.add(session_id, turn_id)
+
+    # Graceful shutdown: `drain.Line`
+
+    def is_in_turn(self) -> bool:
+        """True while one of its sessions answers a turn."""
+        return self._sessions.is_in_turn(self)
+
+    def fall_silent(self) -> None:
+        """Send nothing more: no other turn begins to be answered. Its sessions end with it."""
+        self._is_closing = True
+
+    async def send_away(self) -> None:
+        """Close the connection with the code by which the client connects again at once; cut it if
+        the client reads nothing for `FAREWELL_S`.
         """
-        self._cut[session_id] = turn_id
-        if len(self._cut) > MOST_CUT:
-            del self._cut[next(iter(self._cut))]
-
-    def _is_of_cut_turn(
-        self, request: protocol.AudioRequest, conversation: Conversation | None
-    ) -> bool:
-        """Whether a chunk is to be ignored, since its session's time was over in mid-turn; what
-        begins while it still ends is cut too.
-        """
-        known = self._cut.get(request.session_id)
-        if conversation is not None and conversation.is_over:
-            self.cut(request.session_id, request.turn_id or known or "")
-            return True
-        if (
-            known is not None
-            and request.chunk.sequence_number > 0
-            and request.turn_id in (None, known)
-        ):
-            return True
-        self._cut.pop(request.session_id, None)
-        return False
-
-    async def tell(self, error: LipSyncError, session_id: str | None) -> None:
-        """Send an error, and count it."""
-        self._metrics.count_error(error)
-        told = (
-            error.details.get("field", "-") if str(error) == error.message else str(error)
-        )  # a client's error may repeat what it sent
-        with session_logged(session_id or ""):
-            logger.info("%s: %s", error.code.value, told)
-        await self.write(protocol.error_message(error, session_id))
-
-    async def write(self, message: protocol.ServerMessage) -> None:
-        """Raises ConnectionError when the client is gone, is sent away, or takes nothing for too
-        long.
-        """
-        if self._is_sent_away:
-            raise ConnectionResetError("the client is sent away")
-        if (
-            isinstance(message, protocol.ResponseVideo)
-            and self._socket.ws_protocol == protocol.BINARY_SUBPROTOCOL
-        ):
-            await self._socket.send_bytes(protocol.dump_binary(message))
-        else:
-            await self._socket.send_str(protocol.dump(message))
-        await self._room.wait()
-
-    async def answers(self) -> bool:
-        """Whether the client is there: anything arrives from it after a ping."""
-        self._heard.clear()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._socket.ping()
-                await self._heard.wait()
-        except (ConnectionError, TimeoutError):
-            return False
-        return not self._socket.closed
+            async with asyncio.timeout(FAREWELL_S):
+                await self._socket.close(code=protocol.RESTART_CODE, message=_FAREWELL)
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
 
-    def hang_up(self) -> None:
-        """Cut the connection, without a word; one that is being closed is closed in order."""
-        if self._transport is not None and not self._is_sent_away:
-            self._transport.abort()
+
+def _too_many(max_messages_per_s: float) -> LipSyncError:
+    message = (
+        "message: more messages than a connection may send; all will be read, but late: send "
+        "chunks of 100 ms, in real time"
+    )
+    details = {"field": "message", "maxMessagesPerSecond": max_messages_per_s}
+    return LipSyncError(LipSyncErrorCode.BUFFER_OVERFLOW, message, details=details)

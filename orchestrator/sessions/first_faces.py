@@ -50,7 +50,7 @@ class FirstFaces:
         """The same with the servers: they have its maps afterwards."""
         try:
             face = await self._service.faces.load_face_model(DEMO_USER, DEMO_FACE)
-            await self._service.pipeline.prepare_face(face, self._models, FIRST_SIZE)
+            await self._service.pipeline.faces.prepare_face(face, self._models, FIRST_SIZE)
         except LipSyncError as error:
             logger.warning("the shipped face could not be prepared: %s", error.message)
 
@@ -66,4 +66,4 @@ class FirstFaces:
         faces += [await service.faces.load_face_model(user) for user in loaded]
         for size in (FIRST_SIZE, *OTHER_SIZES):
             for face in faces:
-                await service.pipeline.prepare_face(face, self._models, size)
+                await service.pipeline.faces.prepare_face(face, self._models, size)

@@ -22,18 +22,20 @@ from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.video.stream_state import StreamState
 
-Saying: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
+Message: TypeAlias = OutgoingFrame | TurnStarted | TurnEnded | Switched | Poster | Resumed | Ending
 """All but errors, which a line tells in its own way."""
 
 
 def message_of(
-    session: Session, out: Saying, pipeline: FramePipeline, now: float, instance: str
+    session: Session, out: Message, pipeline: FramePipeline, now: float, instance: str
 ) -> protocol.ServerMessage:
     """A frame's number is how many of its turn were sent: whatever was left out, the client counts
     without a hole.
     """
     if isinstance(out, OutgoingFrame):
-        return protocol.video_message(session.id, out.turn.id, out.frame, out.turn.frames_sent)
+        return protocol.video_message(
+            session.id, out.turn.id, out.frame, out.turn.delivery.frames_sent
+        )
     if isinstance(out, TurnStarted):
         weights = pipeline.weights_warning(out.model) or msgspec.UNSET
         return protocol.ResponseStart(
@@ -46,7 +48,10 @@ def message_of(
         )
     if isinstance(out, TurnEnded):
         return protocol.ResponseEnd(
-            session.id, out.turn.id, turn_metrics(out.turn, session.stream), out.interrupted
+            session.id,
+            out.turn.id,
+            turn_metrics(out.turn, session.delivery.stream),
+            out.interrupted,
         )
     if isinstance(out, Poster):
         return protocol.Poster(session.id, out.face_model_id, out.data, "jpeg", out.size, out.size)
@@ -67,16 +72,16 @@ def message_of(
 
 def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:
     """How a turn went, as its end tells it."""
-    latencies, seconds = np.array(turn.latencies_ms or [0.0]), turn.next_frame / turn.fps
+    latencies, seconds = np.array(turn.delivery.latencies_ms or [0.0]), turn.next_frame / turn.fps
     return protocol.TurnMetrics(
         frames_generated=turn.next_frame,
-        frames_dropped=turn.next_frame - turn.frames_sent,
+        frames_dropped=turn.next_frame - turn.delivery.frames_sent,
         average_latency_ms=round(float(latencies.mean()), 2),
         p95_latency_ms=round(float(np.percentile(latencies, 95)), 2),
-        model_used=turn.model,
-        model_switches=turn.switches,
-        bytes_sent=turn.bytes_sent,
-        bitrate_bps=round(8.0 * turn.bytes_sent / seconds) if seconds else 0,
+        model_used=turn.generation.model,
+        model_switches=turn.generation.switches,
+        bytes_sent=turn.delivery.bytes_sent,
+        bitrate_bps=round(8.0 * turn.delivery.bytes_sent / seconds) if seconds else 0,
         packets_lost=stream.metrics.packets_lost,
         jitter_ms=round(stream.metrics.jitter_ms, 2),
         av_offset_ms=round(stream.sync.offset_ms, 1) if stream.sync.reports else None,

@@ -44,14 +44,14 @@ from orchestrator.inference.triton.metrics_poller import Accountable, TritonWatc
 from orchestrator.inference.weights_provenance import WeightsRegister
 from orchestrator.models import ADAPTERS
 from orchestrator.models.base import ModelAdapter
-from orchestrator.pipeline.benchmark import BenchmarkResult, GpuMemory, benchmark, no_gpu
+from orchestrator.pipeline.benchmark import Benchmark, BenchmarkResult, GpuMemory, no_gpu
 from orchestrator.pipeline.capacity_probe import is_measured
 from orchestrator.pipeline.circuit_breaker import ModelPerformance
 from orchestrator.pipeline.frame_pipeline import FramePipeline
 from orchestrator.pipeline.session_events import OutgoingFrame
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
-from orchestrator.sessions.admission import SessionRegistry
+from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.worker import BATCH_FRAMES
 from orchestrator.video.av_sync import SyncState, sync_state
 from orchestrator.video.generation_metrics import GenerationMetrics
@@ -140,9 +140,7 @@ class LipSyncService:
         self.metrics = metrics or Metrics()
         self.instance = secrets.token_hex(8)
         """Tells this process from the others of a service, and from the one before a restart."""
-        self.sessions = SessionRegistry(
-            self.config.max_concurrent_sessions, self.config.max_sessions_per_user
-        )
+        self.sessions = SessionDirectory(self)
         self.store = ReportedStore(
             open_store(self.config.storage, bucket_name or self.config.bucket)
         )
@@ -174,6 +172,7 @@ class LipSyncService:
             self.metrics,
             weights,
         )
+        self.models = self.pipeline.models
         self._open.push_async_callback(self.pipeline.close)
         self._watch(inference)
         return self
@@ -194,27 +193,27 @@ class LipSyncService:
         """
         while True:
             session, opened = self._session_for(request)
-            async with session.working:
-                if self.sessions.get(session.id) is not session:
+            async with session.calls.working:
+                if self.sessions.get(session.key) is not session:
                     continue  # the request that opened it failed meanwhile
                 try:
                     return await self._process(session, request)
                 finally:
-                    if opened and session.turns == 0:
+                    if opened and session.calls.turns == 0:
                         self.sessions.remove(session)
 
     async def end_utterance(self, session_id: str) -> LipSyncResponse:
         """The turn's audio is complete: its last frames, drawn with silence behind the end."""
         session = self._session(session_id)
-        async with session.working:
-            turn = session.turn
+        async with session.calls.working:
+            turn = session.audio.turn
             if turn is None:
                 raise invalid_field(
                     "sessionId", f"session {session_id!r} has no open turn; send audio first"
                 )
             turn.finish(asyncio.get_running_loop().time())
             response = await self._respond(session, turn)
-            session.turn, session.idle_s = None, turn.end_idle_s
+            session.audio.turn, session.audio.idle_s = None, turn.end_idle_s
             return response
 
     async def select_model(
@@ -227,10 +226,10 @@ class LipSyncService:
         its face.
         """
         session = self._session(session_id)
-        asked = session.preference if preference is None else preference
+        asked = session.models.preference if preference is None else preference
         return (
-            await self.pipeline.choice.ranking(
-                session, asked, session.compatible if compatible is None else compatible
+            await self.pipeline.rank(
+                session, asked, session.models.compatible if compatible is None else compatible
             )
         )[0]
 
@@ -247,23 +246,16 @@ class LipSyncService:
         ready = [
             self.adapters[model]
             for model in compatible
-            if model in self.adapters and await self.pipeline.choice.available(model)
+            if model in self.adapters and await self.models.available(model)
         ]
-        return await benchmark(
-            ready,
-            face_model,
-            chunks,
-            self.faces,
-            self.video,
-            self.pipeline.performance,
-            self._gpu_memory,
-        )
+        benchmark = Benchmark(ready, self.faces, self.video, self.pipeline.performance)
+        return await benchmark.run(face_model, chunks, self._gpu_memory)
 
     async def switch_model(self, session_id: str, new_model: LipSyncModel) -> None:
         """Prefer a model from the session's next frames on; where it cannot draw, the next best
         does.
         """
-        self._session(session_id).preference = new_model
+        self.pipeline.prefer(self._session(session_id), new_model)
 
     @overload
     def get_model_performance(self, model: LipSyncModel) -> ModelPerformance: ...
@@ -282,11 +274,11 @@ class LipSyncService:
 
     async def get_health_status(self) -> HealthStatus:
         """Sessions, GPU, and each model's state."""
-        available = {model: await self.pipeline.choice.available(model) for model in self.adapters}
+        available = {model: await self.models.available(model) for model in self.adapters}
         return HealthStatus(
             is_healthy=available.get(self.config.default_model, False),
             active_sessions=len(self.sessions),
-            gpu_available=self.pipeline.choice.gpu_available,
+            gpu_available=self.models.gpu_available,
             available=available,
             performance={
                 model: self.pipeline.performance.performance(model) for model in self.adapters
@@ -304,26 +296,27 @@ class LipSyncService:
         """
         session = self._session(session_id)
         coded = await self.streaming.prepare_frames_for_streaming(
-            session_id, frames, session.config
+            session_id, frames, session.calls.config
         )
-        waited_ms = (asyncio.get_running_loop().time() - session.heard_s) * 1000.0
+        waited_ms = (asyncio.get_running_loop().time() - session.audio.heard_s) * 1000.0
         for frame in coded:
-            session.stream.metrics.sent(len(frame.data), waited_ms)
+            session.delivery.stream.metrics.sent(len(frame.data), waited_ms)
         return coded
 
     async def end_session(self, session_id: str) -> None:
         """Forget a session and free what it holds; one that is not open is no error."""
-        session = self.sessions.get(session_id)
+        session = self.sessions.called(session_id)
         if session is not None:
             self.sessions.remove(session)
 
     async def _process(self, session: Session, request: LipSyncRequest) -> LipSyncResponse:
         now = asyncio.get_running_loop().time()
-        session.preference = request.model_preference or session.preference
-        await self.pipeline.open_face(session, request.face_model_id)
-        turn = session.turn or await self._new_turn(session, request, now)
+        if request.model_preference is not None:
+            self.pipeline.prefer(session, request.model_preference)
+        await self.pipeline.faces.open_face(session, request.face_model_id)
+        turn = session.audio.turn or await self._new_turn(session, request, now)
         turn.push(request.audio_chunk, now)
-        session.turn, session.turns, session.config, session.heard_s = (
+        session.audio.turn, session.calls.turns, session.calls.config, session.audio.heard_s = (
             turn,
             turn.ordinal,
             turn.config,
@@ -333,29 +326,25 @@ class LipSyncService:
 
     async def _new_turn(self, session: Session, request: LipSyncRequest, now: float) -> Turn:
         """The session's next turn, which begins once its first chunk is heard."""
-        config, ordinal = request.config or VideoGenerationConfig(), session.turns + 1
-        await self.pipeline.warm_up(session, config.resolution.width)
+        config, ordinal = request.config or VideoGenerationConfig(), session.calls.turns + 1
+        await self.pipeline.faces.warm_up(session, config.resolution.width)
         return Turn(
             f"turn-{ordinal:03d}",
             ordinal,
             config,
             request.audio_chunk.timestamp_ms,
             now,
-            session.idle_s,
+            session.audio.idle_s,
         )
 
     async def _respond(self, session: Session, turn: Turn) -> LipSyncResponse:
         began_s, frames = asyncio.get_running_loop().time(), list[GeneratedFrame]()
-        while True:
-            models = await self.pipeline.choice.select_model(session)
-            count = turn.frames_ready(self.pipeline.choice.spec(models[0]), BATCH_FRAMES)
-            if count <= 0:
-                break
-            frames += (await self.pipeline.next_frames(session, turn, models, count)).frames
-        shown_ms = frames[-1].audio_timestamp_ms if frames else turn.first_timestamp_ms
+        while batch := await self.pipeline.next_batch(session, turn, limit=BATCH_FRAMES):
+            frames += batch.frames
+        shown_ms = frames[-1].audio_timestamp_ms if frames else turn.clock.first_timestamp_ms
         took_ms = (asyncio.get_running_loop().time() - began_s) * 1000.0
         used = frames[-1].lip_sync_model if frames else None
-        sync = session.stream.sync
+        sync = session.delivery.stream.sync
         state = sync_state(shown_ms, shown_ms + sync.offset_ms, sync.correction_ms)
         return LipSyncResponse(
             session.id, frames, state, ResponseMetrics(took_ms, used, len(frames))
@@ -365,9 +354,7 @@ class LipSyncService:
         """Tasks that end with the service: the gauges, and what the Tritons say of themselves."""
         tasks = [asyncio.create_task(self._gauge(), name="set gauges")]
         if isinstance(inference, Accountable):
-            watch = TritonWatch(
-                inference, self.config.triton_metrics_urls, self.pipeline.choice.note_triton
-            )
+            watch = TritonWatch(inference, self.config.triton_metrics_urls, self.models.note_triton)
             self._gpu_memory = watch.gpu_used_mb
             tasks.append(
                 asyncio.create_task(
@@ -392,17 +379,17 @@ class LipSyncService:
             self.metrics.sessions.set(len(self.sessions))
             self.metrics.speaking_sessions.set(self.sessions.speaking())
             self.metrics.buffered_frames.set(
-                sum(len(self.video.get_buffered_frames(session.key)) for session in self.sessions)
+                sum(len(_waiting_frames(session)) for session in self.sessions)
             )
             for model in self.adapters:
                 self.metrics.model_available.labels(model.value).set(
-                    await self.pipeline.choice.available(model)
+                    await self.models.available(model)
                 )
             await asyncio.sleep(GAUGES_S)
 
     def _session_for(self, request: LipSyncRequest) -> tuple[Session, bool]:
         """The request's session, and whether it was opened for it."""
-        session, config = self.sessions.get(request.session_id), self.config
+        session, config = self.sessions.called(request.session_id), self.config
         if session is None:
             session = Session(
                 request.session_id,
@@ -417,7 +404,7 @@ class LipSyncService:
         return session, False
 
     def _session(self, session_id: str) -> Session:
-        session = self.sessions.get(session_id)
+        session = self.sessions.called(session_id)
         if session is None:
             raise invalid_field(
                 "sessionId", f"no session {session_id!r}; process_lip_sync opens one"
@@ -425,12 +412,16 @@ class LipSyncService:
         return session
 
     def _waiting(self, session_id: str) -> list[StreamingFrame]:
-        waiting = self._session(session_id).outbox.items()
-        return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
+        return _waiting_frames(self._session(session_id))
 
     def _stream_of(self, session_id: str) -> StreamState | None:
-        session = self.sessions.get(session_id)
-        return None if session is None else session.stream
+        session = self.sessions.called(session_id)
+        return None if session is None else session.delivery.stream
+
+
+def _waiting_frames(session: Session) -> list[StreamingFrame]:
+    waiting = session.delivery.outbox.items()
+    return [out.frame for out in waiting if isinstance(out, OutgoingFrame)]
 
 
 def _faces(config: ServiceConfig, service: LipSyncService) -> FaceModelCacheService:

@@ -1,26 +1,23 @@
-"""What the stream to one client remembers: its coder, its target bitrate, its sync, and how it
-went.
-"""
+"""State of the stream to one client: encoder, adaptation, synchronisation and statistics."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from orchestrator.core.types import RgbImage, VideoFormat, VideoGenerationConfig
-from orchestrator.video.adaptation.bitrate import Bitrate, moved
-from orchestrator.video.adaptation.jpeg_budget import Budget
+from orchestrator.core.types import RgbImage, VideoGenerationConfig
+from orchestrator.video.adaptation.bitrate import moved
+from orchestrator.video.adaptation.quality_controller import QualityController, StreamRates
 from orchestrator.video.av_sync import SyncTracker
 from orchestrator.video.encoder import EncodedPicture, Encoder, JpegEncoder, make_encoder
 
 JITTER_SMOOTHING: Final = 1.0 / 16.0
-"""Of the running mean of latency differences (RFC 3550, section 6.4.1)."""
+"""Weight of a sample in the running mean of latency differences (RFC 3550, section 6.4.1)."""
 
 CARRIED_OVER_S: Final = 1.0
-"""Over which what left is counted."""
+"""Period over which the carried rate is measured."""
 
 
 @dataclass(slots=True)
@@ -59,14 +56,13 @@ class StreamingMetrics:
 
 @dataclass(slots=True)
 class StreamState:
-    """Belongs to one session."""
+    """Stream of one session; written by the session's sender and by the encoding of its frames."""
 
-    bitrate: Bitrate = field(default_factory=Bitrate)
+    quality: QualityController = field(default_factory=QualityController)
     sync: SyncTracker = field(default_factory=SyncTracker)
     metrics: StreamingMetrics = field(default_factory=StreamingMetrics)
-    budget: Budget = field(default_factory=Budget)
     since_keyframe: int = 0
-    """Frames coded after the last keyframe, itself counted."""
+    """Frames encoded since the last keyframe, that one included."""
     _encoder: Encoder | None = None
     _built_for: VideoGenerationConfig | None = None
     _built_bps: int = 0
@@ -74,9 +70,13 @@ class StreamState:
     _recent_bytes: int = 0
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def carried_bps(self, now: float) -> float:
-        """What left in the last second or so, by looks at least that often; infinite until that
-        much time was looked at.
+    def rates(self, now: float) -> StreamRates:
+        """Rates of the stream at `now`, monotonic seconds; to be called before every batch."""
+        return StreamRates(self.metrics.current_bitrate_bps, self._carried_bps(now))
+
+    def _carried_bps(self, now: float) -> float:
+        """Rate at which frames left during about the last second; infinite until that much time
+        was observed.
         """
         self._departures.append((now, self.metrics.bytes_sent))
         while (
@@ -93,21 +93,8 @@ class StreamState:
         )
 
     def restart(self) -> None:
-        """What comes next cannot build on what was coded last: it may never have arrived."""
+        """Begin anew with a keyframe: the last frames may never have arrived."""
         self._encoder = None
-
-    def affordable(
-        self, frames: Sequence[int], timestamps_ms: Sequence[float], config: VideoGenerationConfig
-    ) -> list[int]:
-        """Those of `frames` to be coded: of JPEG no more than the target pays for; H.264 holds its
-        target by itself.
-        """
-        if config.format is not VideoFormat.JPEG or not self.bitrate.adapted:
-            return list(frames)
-        return [
-            frames[place]
-            for place in self.budget.affordable(timestamps_ms, self.bitrate.target_bps)
-        ]
 
     def encode(
         self,
@@ -117,35 +104,35 @@ class StreamState:
         *,
         force_keyframe: bool,
     ) -> EncodedPicture:
-        """One coded picture; the coder is built anew for another size or rate, and for a target
-        that moved by more than a tenth.
+        """One encoded picture. The encoder is rebuilt for another size or frame rate, and for a
+        target that moved by more than `REBUILD_SHARE`.
         """
-        adapted = (
-            None
-            if config.format is VideoFormat.JPEG and not self.bitrate.adapted
-            else self.bitrate.target_bps
-        )
-        if isinstance(self._encoder, JpegEncoder) and config == self._built_for:
-            self._encoder.aim(adapted)
-        elif (
-            self._encoder is None
-            or config != self._built_for
-            or moved(self._built_bps, self.bitrate)
-        ):
-            self._encoder = make_encoder(
-                config.format, config.resolution.width, config.target_fps, config.quality, adapted
-            )
-            self._built_for, self._built_bps = config, self.bitrate.target_bps
-        picture = self._encoder.encode(image, force_keyframe=force_keyframe)
+        picture = self._encoder_for(config).encode(image, force_keyframe=force_keyframe)
         self.since_keyframe = 1 if picture.is_keyframe else self.since_keyframe + 1
         self._measure(audio_timestamp_ms, len(picture.data))
-        if config.format is VideoFormat.JPEG:
-            self.budget.spend(audio_timestamp_ms, 8 * len(picture.data), adapted)
+        self.quality.note_encoded(audio_timestamp_ms, 8 * len(picture.data), config.format)
         return picture
+
+    def _encoder_for(self, config: VideoGenerationConfig) -> Encoder:
+        bitrate, target_bps = self.quality.bitrate, self.quality.target_bps(config.format)
+        known = self._encoder if config == self._built_for else None
+        if isinstance(known, JpegEncoder):
+            known.aim(target_bps)
+        elif known is None or moved(self._built_bps, bitrate):
+            known = make_encoder(
+                config.format,
+                config.resolution.width,
+                config.target_fps,
+                config.quality,
+                target_bps,
+            )
+            self._built_for, self._built_bps = config, bitrate.target_bps
+        self._encoder = known
+        return known
 
     def _measure(self, audio_timestamp_ms: float, size_bytes: int) -> None:
         if self._recent and audio_timestamp_ms < self._recent[-1][0]:
-            self._recent.clear()  # another turn's clock
+            self._recent.clear()  # a new turn has another clock
             self._recent_bytes = 0
         self._recent.append((audio_timestamp_ms, size_bytes))
         self._recent_bytes += size_bytes

@@ -1,4 +1,4 @@
-"""VideoStreamingService: pictures become coded frames with the time at which to show them."""
+"""VideoStreamingService: encode pictures into frames with their presentation timestamps."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from orchestrator.core.types import (
     VideoGenerationConfig,
 )
 from orchestrator.protocol import frame_text
-from orchestrator.video.adaptation.bitrate import after_queue, after_report
 from orchestrator.video.adaptation.frame_skipping import kept_frames, spared
+from orchestrator.video.adaptation.quality_controller import Decision, DueFrames, Load
 from orchestrator.video.av_sync import SyncState, corrected, sync_state
 from orchestrator.video.stream_state import StreamState
 
 T = TypeVar("T")
 
 INLINE_SIZE: Final = 256
-"""Up to this side a picture is coded in some 0.15 ms, less than it costs to hand it to a thread and
-back.
+"""Side in pixels up to which a picture is encoded inline: that takes about 0.15 ms, less than a
+thread switch.
 """
 
 
@@ -33,9 +33,7 @@ def _no_session(session_id: str) -> StreamState | None:
 
 
 class VideoStreamingService:
-    """The specification's streaming service. State belongs to the session, which is found by its
-    id.
-    """
+    """The specification's streaming service. State belongs to the session, found by its id."""
 
     def __init__(
         self,
@@ -44,8 +42,8 @@ class VideoStreamingService:
         *,
         adapts_bitrate: bool = True,
     ) -> None:
-        """`clock` is monotonic seconds, for reports; a service that does not adapt the bitrate
-        still counts what was lost.
+        """`clock` gives monotonic seconds for reports. A service that does not adapt the bitrate
+        still counts lost packets.
         """
         self._state_of = state_of
         self._clock = clock
@@ -57,7 +55,7 @@ class VideoStreamingService:
         frames: Sequence[GeneratedFrame],
         config: VideoGenerationConfig | None = None,
     ) -> list[StreamingFrame]:
-        """Coded frames in order, the first of a turn as a keyframe."""
+        """Encoded frames in order, the first of a turn as a keyframe."""
         asked = config or VideoGenerationConfig()
         return await self.code(
             self._state(session_id),
@@ -74,8 +72,8 @@ class VideoStreamingService:
         *,
         force_keyframe: bool,
     ) -> list[StreamingFrame]:
-        """Coded frames in order, the first as a keyframe when asked for; large ones in a worker
-        thread.
+        """Encoded frames in order, the first as a keyframe if forced; large pictures are encoded in
+        a worker thread.
         """
         if not frames or frames[0].image.shape[0] <= INLINE_SIZE:
             return _coded(state, frames, config, force_keyframe)
@@ -90,13 +88,18 @@ class VideoStreamingService:
     def calculate_sync_state(
         self, session_id: str, audio_timestamp_ms: float, video_timestamp_ms: float
     ) -> SyncState:
-        """Where sound and picture stand at the viewer, from the times of what is heard and seen at
-        one moment.
+        """Offset of audio and video at the viewer, from the timestamps played at one moment.
 
-        Frames that are coded from here on are shown as the last such measurements ask. SYNC_ERROR
-        where they are too far apart for that.
+        Presentation timestamps of later frames are corrected by the last measurements. Raises
+        SYNC_ERROR if the offset is too large to correct.
         """
-        tracker = self._state(session_id).sync
+        return self.measure_sync(self._state(session_id), audio_timestamp_ms, video_timestamp_ms)
+
+    def measure_sync(
+        self, state: StreamState, audio_timestamp_ms: float, video_timestamp_ms: float
+    ) -> SyncState:
+        """See `calculate_sync_state`, for a given stream."""
+        tracker = state.sync
         measured = sync_state(audio_timestamp_ms, video_timestamp_ms)
         if not tracker.report(measured.offset_ms):
             apart = f"{tracker.offset_ms:.0f} ms apart, more than can be corrected; start anew"
@@ -108,27 +111,40 @@ class VideoStreamingService:
     def apply_sync_correction(
         self, frames: Sequence[StreamingFrame], state: SyncState
     ) -> list[StreamingFrame]:
-        """Frames moved in time so that they meet their sound."""
+        """Frames with presentation timestamps moved by the offset of `state`."""
         return corrected(frames, state)
 
     def adapt_bitrate(
         self, session_id: str, bandwidth_kbps: float | None, packet_loss: float | None
     ) -> int:
-        """The target in bit/s after a client's report; `packet_loss` is a share 0..1 of what was
-        sent since its last one.
+        """Target in bit/s after a client's report; `packet_loss` is a share 0..1 of the frames sent
+        since its last report.
         """
-        state = self._state(session_id)
+        return self.apply_report(self._state(session_id), bandwidth_kbps, packet_loss)
+
+    def apply_report(
+        self, state: StreamState, bandwidth_kbps: float | None, packet_loss: float | None
+    ) -> int:
+        """See `adapt_bitrate`, for a given stream."""
         if packet_loss is not None:
             state.metrics.lost(packet_loss)
         if self._adapts_bitrate:
-            state.bitrate = after_report(state.bitrate, bandwidth_kbps, packet_loss, self._clock())
-        return state.bitrate.target_bps
+            state.quality.note_report(bandwidth_kbps, packet_loss, self._clock())
+        return state.quality.bitrate.target_bps
 
-    def adapt_to_queue(self, state: StreamState, fill: float, now: float) -> None:
-        """A client that takes less than it is sent gets less, and more again once it takes it."""
-        state.bitrate = after_queue(
-            state.bitrate, fill, now, state.metrics.current_bitrate_bps, state.carried_bps(now)
-        )
+    def decide(
+        self,
+        state: StreamState,
+        due: DueFrames,
+        now: float,
+        *,
+        queue_fill: float,
+        batch_load: float,
+        late_s: float,
+    ) -> Decision:
+        """Frames of those due to generate, by the load of client and model; see `Load`."""
+        rates = state.rates(now) if self._adapts_bitrate else None
+        return state.quality.decide(due, Load(queue_fill, batch_load, late_s, rates), now)
 
     @overload
     def skip_frames_for_congestion(
@@ -143,12 +159,12 @@ class VideoStreamingService:
     def skip_frames_for_congestion(
         self, frames: Sequence[Any], level: float, since_keyframe: int = 1
     ) -> list[Any]:
-        """Frames to be sent at a congestion of 0..1. Keyframes are never skipped, and what is left
-        decodes.
+        """Frames to send at a congestion `level` of 0..1. Keyframes are never skipped, and the
+        remaining frames decode.
 
-        Best asked before frames are coded: then as many are skipped as `level` asks, but for the
-        one that is due as a keyframe, `since_keyframe` frames after the last one. Of coded H.264
-        frames fewer can be spared; see `spared`.
+        Frames that are not encoded yet are skipped as `level` requires, except for the one due as a
+        keyframe, `since_keyframe` frames after the last one. Of encoded H.264 frames fewer can be
+        skipped; see `spared`.
         """
         if frames and isinstance(frames[0], StreamingFrame):
             return spared(frames, level)

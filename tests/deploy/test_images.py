@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from deploy_tools import DEPLOY, ROOT, accepted, run, tool
 
+from orchestrator.client.retries import FIRST_S
+
 NO_ACCESS: dict[str, str] = {}
 WITH_TOKEN = {"LIPSYNC_AUTH_TOKENS": "a-token=demo"}
 
@@ -116,6 +118,18 @@ def test_the_gateway_waits_longer_for_an_answer_than_a_rendering_may_take() -> N
     waits_s = re.search(r"timeout server (\d+)s", (DEPLOY / "gateway" / "haproxy.cfg").read_text())
     assert waits_s is not None
     assert int(waits_s[1]) > ServiceConfig().render_timeout_s
+
+
+def test_the_gateway_leaves_an_orchestrator_that_drains_before_a_client_calls_for_the_fourth_time() -> (
+    None
+):
+    text = (DEPLOY / "gateway" / "haproxy.cfg").read_text()
+    checks = re.search(r"inter (\d+)ms fastinter (\d+)ms fall (\d+)", text)
+    assert checks is not None
+    inter_ms, again_ms, failures = map(int, checks.groups())
+    assert inter_ms + (failures - 1) * again_ms < 1000 * 7 * FIRST_S, (
+        "waits double: 1, 2 and 4 times the first"
+    )
 
 
 DRAW = """

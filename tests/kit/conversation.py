@@ -16,7 +16,7 @@ from orchestrator.core.types import AudioChunk, LipSyncModel, VideoGenerationCon
 from orchestrator.pipeline.session_events import InboxItem, Outgoing, OutgoingFrame
 from orchestrator.pipeline.session_state import Session
 from orchestrator.sessions.turn_tracker import TurnCounter
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 T = TypeVar("T")
 TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC
@@ -41,7 +41,7 @@ class Conversation:
         adapters = {adapter.model: adapter for adapter in (self.tpsm, *self.others, self.static)}
         self.service = scripted_service(adapters, self.inference)
         self.session = Session("session-1", "user-1", inbox_ms=self.inbox_ms, outbox_frames=60)
-        self.live = LiveSession(self.session, self.service, pacing_lead_s=0.5)
+        self.live = SessionWorker(self.session, self.service, pacing_lead_s=0.5)
         self.turns = TurnCounter()
         self.sequence_number = 0
 
@@ -86,7 +86,7 @@ class Conversation:
         send = asyncio.create_task(self._send())
         work = asyncio.create_task(self.live.work())
         await script(self)
-        await self.session.inbox.close()
+        await self.session.audio.inbox.close()
         await work
         await send
         probes.cancel()
@@ -95,7 +95,7 @@ class Conversation:
     async def _send(self) -> None:
         while True:
             try:
-                out = await self.session.outbox.get()
+                out = await self.session.delivery.outbox.get()
             except ChannelClosedError:
                 return
             await self.leave(out)

@@ -14,12 +14,13 @@ from aiohttp import web
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.pipeline.capacity_probe import Capacity
-from orchestrator.sessions.directory import Switchboard
+from orchestrator.protocol import wire_value
+from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.service import LipSyncService
 
 CONFIG: Final = web.AppKey("config", ServiceConfig)
 SERVICE: Final = web.AppKey("service", LipSyncService)
-SWITCHBOARD: Final = web.AppKey("switchboard", Switchboard)
+SWITCHBOARD: Final = web.AppKey("switchboard", SessionDirectory)
 
 START_S: Final = 30.0
 """Longest wait for the default model after the start: a Triton loads it. After that another model
@@ -67,7 +68,7 @@ def json_response(
 ) -> web.Response:
     """A record as a JSON response."""
     return web.Response(
-        body=msgspec.json.encode(body),
+        body=msgspec.json.encode(body, enc_hook=wire_value),
         status=status,
         content_type="application/json",
         headers=headers,

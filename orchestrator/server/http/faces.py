@@ -32,10 +32,10 @@ async def enrol(request: web.Request) -> web.Response:
     async with upload_of(request) as upload:
         face = await _enrol(request, upload)
     app[SERVICE].faces.hold(face)
-    await app[SERVICE].pipeline.prepare_face(
+    await app[SERVICE].pipeline.faces.prepare_face(
         face, (app[CONFIG].default_model, LipSyncModel.STATIC), FIRST_SIZE
     )
-    app[SERVICE].pipeline.prepare_later(face, (LipSyncModel.STATIC,), OTHER_SIZES)
+    app[SERVICE].pipeline.faces.prepare_later(face, (LipSyncModel.STATIC,), OTHER_SIZES)
     return json_response(_face(face), 201)
 
 

@@ -42,7 +42,7 @@ def _capacity(app: web.Application) -> schemas.Capacity | None:
     if not app[MEASURED]:
         return None
     (measured,) = app[MEASURED]
-    faces = app[SERVICE].sessions.carries or measured.faces
+    faces = app[SERVICE].sessions.capacity or measured.faces
     return schemas.Capacity(
         faces, round(measured.cpu_ms_per_frame, 2), measured.cores, measured.fps
     )
@@ -93,10 +93,10 @@ def _model_health(
 
 
 async def _model(app: web.Application, model: LipSyncModel) -> schemas.Model:
-    spec, pipeline = ADAPTERS[model].spec, app[SERVICE].pipeline
+    spec, service = ADAPTERS[model].spec, app[SERVICE]
     return schemas.Model(
         name=model.value,
-        available=await pipeline.choice.available(model),
+        available=await service.models.available(model),
         is_default=model is app[CONFIG].default_model,
         look_ahead_ms=round(spec.look_ahead_ms, 1) if spec.triton_models else 0,
         min_resolution=spec.min_size,
@@ -104,18 +104,18 @@ async def _model(app: web.Application, model: LipSyncModel) -> schemas.Model:
         licence=schemas.Licence(
             spec.licences.code, spec.licences.weights, spec.licences.commercial
         ),
-        permitted=not pipeline.choice.why_refused(model),
-        networks=[_network(weights) for weights in pipeline.weights(model)],
+        permitted=not service.models.why_refused(model),
+        networks=[_network(weights) for weights in service.pipeline.weights(model)],
         **_remarks(app, model),
     )
 
 
 def _remarks(app: web.Application, model: LipSyncModel) -> dict[str, str]:
     """Optional fields of a model: a warning of random weights, the reason of a refusal."""
-    pipeline = app[SERVICE].pipeline
+    service = app[SERVICE]
     remarks = {
-        "weights": pipeline.weights_warning(model),
-        "refused": pipeline.choice.why_refused(model),
+        "weights": service.pipeline.weights_warning(model),
+        "refused": service.models.why_refused(model),
     }
     return {key: text for key, text in remarks.items() if text}
 

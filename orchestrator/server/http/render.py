@@ -27,7 +27,8 @@ from orchestrator.server.http.context import (
     while_connected,
 )
 from orchestrator.server.http.recordings import face_owner, recording_form
-from orchestrator.sessions.admission import SessionRegistry, too_many
+from orchestrator.sessions.admission import too_many
+from orchestrator.sessions.directory import SessionDirectory
 
 SIZES: Final = ("128", "256", "512")
 """Sides of the picture on offer, in pixels."""
@@ -83,7 +84,7 @@ async def _render(request: web.Request, form: dict[str, bytes], path: Path) -> N
     await film(renderer, wish, sound, path, _yield_to_live(service.sessions))
 
 
-def _yield_to_live(sessions: SessionRegistry) -> Callable[[int], Awaitable[None]]:
+def _yield_to_live(sessions: SessionDirectory) -> Callable[[int], Awaitable[None]]:
     """A pause between two batches that grows with the number of live sessions: they come first."""
     loop = asyncio.get_running_loop()
     resumed_s = loop.time()

@@ -27,7 +27,7 @@ async def readyz(request: web.Request) -> web.Response:
     503 during the start, and during graceful shutdown.
     """
     app, model = request.app, request.app[CONFIG].default_model
-    degraded = [] if await app[SERVICE].pipeline.choice.available(model) else [model.value]
+    degraded = [] if await app[SERVICE].models.available(model) else [model.value]
     if app[SWITCHBOARD].drain.is_on:
         return json_response(schemas.Ready(False, "DRAINING", degraded), 503)
     if not app[START].is_over(is_whole=not degraded):
@@ -40,7 +40,7 @@ async def metrics(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     for model in ADAPTERS:
         service.metrics.model_available.labels(model.value).set(
-            await service.pipeline.choice.available(model)
+            await service.models.available(model)
         )
     return web.Response(
         body=service.metrics.render(),

@@ -9,14 +9,14 @@ from aiohttp import web
 
 from orchestrator import protocol
 from orchestrator.server.http.access import caller_of, check_origin
-from orchestrator.server.http.context import CONFIG, SERVICE, SWITCHBOARD
+from orchestrator.server.http.context import CONFIG, SERVICE
 from orchestrator.server.send_buffer import WRITER_LIMIT, bound_unsent
 from orchestrator.server.websocket import Connection
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 20.0
-"""WebSocket pings; a client that does not answer is gone."""
+"""Interval of WebSocket pings; a client that does not answer is gone."""
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
@@ -25,12 +25,12 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     check_origin(request, app[CONFIG].allowed_origins)
     protocol.check_route(protocol.ROUTE_QUERY, request.query.get(protocol.ROUTE_QUERY))
     protocol.check_route(protocol.ROUTE_HEADER, request.headers.get(protocol.ROUTE_HEADER))
-    switchboard = app[SWITCHBOARD]
-    if not switchboard.has_parked:  # else it may come to resume a session
-        switchboard.drain.check()
+    sessions = app[SERVICE].sessions
+    if not sessions.has_parked:  # otherwise the client may resume a session
+        sessions.drain.check()
     socket = await open_socket(request)
-    connection = Connection(socket, request, app[SERVICE], switchboard, caller_of(request))
-    with switchboard.drain.carrying(connection):
+    connection = Connection(socket, request, app[SERVICE], caller_of(request))
+    with sessions.drain.carrying(connection):
         try:
             await connection.run()
         except ConnectionError:
@@ -39,16 +39,15 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def open_socket(request: web.Request) -> web.WebSocketResponse:
-    """The WebSocket that was asked for; below it little waits, and waiting for that is left to the
-    connection.
+    """Accept the upgrade. Little data is buffered below the socket, so that the connection notices
+    a slow client: backpressure.
     """
-    # Compression would cost up to a hundred times the send itself, for data that is compressed
-    # already.
+    # Compression costs up to a hundred times the send itself, and the data is compressed already.
     socket = web.WebSocketResponse(
         max_msg_size=protocol.MAX_MESSAGE_BYTES,
         compress=False,
         heartbeat=HEARTBEAT_S,
-        autoping=False,  # the connection wants to see them
+        autoping=False,  # the connection answers pings itself
         protocols=(protocol.BINARY_SUBPROTOCOL,),
         writer_limit=WRITER_LIMIT,
     )

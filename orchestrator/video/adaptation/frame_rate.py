@@ -1,5 +1,6 @@
-"""How many frames a second are drawn: 20 falls to 15 while client or model cannot keep up, and
-comes back. Pure.
+"""Reduced frame rate: 20 frames/s fall to 15 while client or model cannot keep up, and come back.
+
+Pure functions; time is an argument, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -9,36 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from orchestrator.video.adaptation.thresholds import (
+    FALL_AFTER_S,
+    MAX_RELIEVED_LOAD,
+    MIN_REDUCED_FPS,
+    OVERLOADED,
+    QUEUE_OVERLOADED,
+    REDUCED_SHARE,
+    RELAXED,
+    RISE_AFTER_S,
+    TOLERATED_LATENESS_S,
+)
+
 T = TypeVar("T")
-
-REDUCED_SHARE: Final = 0.75
-"""Of the frame rate that was asked for: 15 of 20."""
-
-LOWEST_FPS: Final = 15.0
-
-OVERLOADED: Final = 0.9
-RELAXED: Final = 0.6
-"""Load from which the rate falls, and below which it may rise: far enough apart that the lower
-rate's relief is not taken for ease.
-"""
-
-FULL_QUEUE: Final = 0.5
-"""Fill of the outbox that counts as overload; a third of it filled, by the same measure, as ease. 
-"""
-
-LATE_S: Final = 2.0
-"""A model that needs more time than there is may be as late as this before pictures are left out:
-short turns keep all of theirs.
-"""
-
-HELPED: Final = 1.5
-"""Load up to which three quarters of the pictures are a relief. A model that is slower, as those
-for a GPU are on a CPU, is late with fewer as well: whoever asked for it gets them all.
-"""
-
-FALL_AFTER_S: Final = 1.0
-RISE_AFTER_S: Final = 3.0
-"""How long the load has to last."""
 
 _ROUNDING: Final = 1e-9
 
@@ -54,20 +38,21 @@ class FrameRate:
     def fps(self, asked_fps: float) -> float:
         """Frames a second to be drawn where `asked_fps` were asked for."""
         return (
-            max(min(asked_fps, LOWEST_FPS), REDUCED_SHARE * asked_fps)
+            max(min(asked_fps, MIN_REDUCED_FPS), REDUCED_SHARE * asked_fps)
             if self.reduced
             else asked_fps
         )
 
 
-def load_of(rate: FrameRate, queue_fill: float, drawing: float, late_s: float) -> float:
-    """The worse of the two: how full the client's queue is, and drawing time over the time there is
-    for it.
+def load_of(rate: FrameRate, queue_fill: float, batch_load: float, late_s: float) -> float:
+    """Load of the session: the greater of its queue's fill, scaled to `OVERLOADED`, and the model's
+    load.
 
-    Drawing lowers the rate only where frames are late by it and a lower rate helps.
+    `batch_load` is generation time over duration. It counts only where frames are late by it and a
+    reduced rate helps.
     """
-    counts = rate.reduced or (late_s > LATE_S and drawing < HELPED)
-    return max(drawing if counts else 0.0, OVERLOADED / FULL_QUEUE * queue_fill)
+    counts = rate.reduced or (late_s > TOLERATED_LATENESS_S and batch_load < MAX_RELIEVED_LOAD)
+    return max(batch_load if counts else 0.0, OVERLOADED / QUEUE_OVERLOADED * queue_fill)
 
 
 def after_load(rate: FrameRate, load: float, now: float) -> FrameRate:

@@ -5,22 +5,13 @@ decodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from orchestrator.core.types import StreamingFrame, VideoFormat
+from orchestrator.video.adaptation.thresholds import HEAVY, LIGHT, QUEUE_SPARED
 from orchestrator.video.encoder import KEYFRAME_INTERVAL
 
 T = TypeVar("T")
-
-LIGHT: Final = 0.5
-HEAVY: Final = 0.75
-"""Congestion from which every second frame is skipped, and from which two of three are."""
-
-
-QUEUE_SPARED: Final = 0.5
-"""Up to this fill a queue is left to a lower bitrate (`bitrate.FILLING_QUEUE`) and a lower frame
-rate (`video.frame_rate.FULL_QUEUE`).
-"""
 
 
 def congestion_of(queue_fill: float) -> float:

@@ -1,33 +1,23 @@
-"""Which JPEG pictures a target pays for: where the lowest quality is still too dear, fewer are
-sent. Pure: time is the media's.
+"""Bit budget of JPEG: where the lowest quality exceeds the target, fewer pictures are sent.
+
+No clock is read: time is the media's, in milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-LONGEST_STILL_MS: Final = 500.0
-"""No picture stands longer than this for want of bits: below two a second nobody sees speech."""
-
-OVERDRAWN_S: Final = 0.1
-"""Seconds of the target that may be owed before a picture is left out: the coder's quality needs a
-few pictures to settle.
-"""
-
-OWED_S: Final = 0.5
-"""Most that is owed; what was sent before the target fell need not be paid for by a frozen picture.
-"""
+from orchestrator.video.adaptation.thresholds import MAX_OWED_S, MAX_STILL_MS, OVERDRAWN_S
 
 
 class Budget:
-    """Pictures are bought on credit, and the target pays; what it does not need is not saved."""
+    """Debt of the stream: pictures add bits, and the target pays them off; credit is not saved."""
 
     def __init__(self) -> None:
         self._left_bits = 0.0
         self._at_ms: float | None = None
         self._picture_bits = 0.0
-        """Of the last picture: what the next one is expected to take."""
+        """Size of the last picture, the estimate for the next one."""
 
     def affordable(self, timestamps_ms: Sequence[float], target_bps: int) -> list[int]:
         """Places of the pictures to be coded, whose slots begin at these times, in order."""
@@ -37,7 +27,7 @@ class Budget:
                 filled = 0.0  # another turn's clock
             else:
                 filled = _filled(left, timestamp_ms - at_ms, target_bps)
-                if filled < -OVERDRAWN_S * target_bps and timestamp_ms - at_ms < LONGEST_STILL_MS:
+                if filled < -OVERDRAWN_S * target_bps and timestamp_ms - at_ms < MAX_STILL_MS:
                     continue
             places.append(place)
             left, at_ms = filled - self._picture_bits, timestamp_ms
@@ -56,4 +46,4 @@ class Budget:
 
 
 def _filled(left_bits: float, passed_ms: float, target_bps: int) -> float:
-    return min(0.0, max(-OWED_S * target_bps, left_bits) + target_bps * passed_ms / 1000.0)
+    return min(0.0, max(-MAX_OWED_S * target_bps, left_bits) + target_bps * passed_ms / 1000.0)

@@ -73,7 +73,7 @@ async def test_a_lost_connection_costs_no_number_and_no_audio(
     service_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "orchestrator.sessions.worker.STALE_S", 60.0
+        "orchestrator.sessions.live_session.STALE_S", 60.0
     )  # however long the client takes to come back
     async with connect(service_url) as client:
         session = client.session(user="demo", face="demo", size=128)

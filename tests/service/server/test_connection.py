@@ -23,7 +23,7 @@ from orchestrator.core.metrics import Metrics
 from orchestrator.server.auth import Caller
 from orchestrator.server.http.websocket_upgrade import open_socket
 from orchestrator.server.websocket import Connection
-from orchestrator.sessions.directory import Switchboard
+from orchestrator.sessions.directory import SessionDirectory
 
 LARGE = 1024 * 1024
 """Bytes of a message that no socket takes at once when nobody reads at the other end."""
@@ -47,7 +47,7 @@ class Ends:
         """A session's message, in a task as sessions have them, once it waits for the network."""
         message = protocol.Poster(f"session-{number}", "demo", bytes(LARGE), "jpeg", 256, 256)
         before = self.transport.get_write_buffer_size()
-        writing = asyncio.create_task(self.connection.write(message))
+        writing = asyncio.create_task(self.connection.send(message))
         async with asyncio.timeout(PATIENCE_S):
             while self.transport.get_write_buffer_size() <= before:  # noqa: ASYNC110 - a transport tells nobody
                 await asyncio.sleep(0.001)
@@ -64,11 +64,12 @@ async def stalled(**settings: Any) -> AsyncIterator[Ends]:
     """A connection whose network stands still from the beginning."""
     config = ServiceConfig(**settings)
     service: Any = SimpleNamespace(instance="one", config=config, metrics=Metrics())
+    service.sessions = SessionDirectory(service)
     made: asyncio.Queue[tuple[Connection, web.Request, asyncio.Task[None]]] = asyncio.Queue()
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
         socket = await open_socket(request)
-        connection = Connection(socket, request, service, Switchboard(service), Caller(None))
+        connection = Connection(socket, request, service, Caller(None))
         serving = asyncio.create_task(connection.run())
         await made.put((connection, request, serving))
         await asyncio.wait([serving])
@@ -99,14 +100,14 @@ async def test_a_session_that_gives_up_on_a_stalled_network_takes_no_other_with_
         assert await ends.sessions_read(3) == ["session-0", "session-1", "session-2"]
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*writing[1:])
-            await ends.connection.write(protocol.Poster("session-3", "demo", b"", "jpeg", 256, 256))
+            await ends.connection.send(protocol.Poster("session-3", "demo", b"", "jpeg", 256, 256))
         assert await ends.sessions_read(1) == ["session-3"]
 
 
 async def test_nor_does_a_ping_that_nothing_answers() -> None:
     async with stalled() as ends:
         writing = await ends.write(0)
-        assert not await ends.connection.answers()
+        assert not await ends.connection.responds()
         ends.network.resume_reading()
         assert await ends.sessions_read(1) == ["session-0"]
         async with asyncio.timeout(PATIENCE_S):

@@ -420,7 +420,7 @@ async def test_nothing_that_a_client_says_is_logged(service_url: str, log_format
         )
         await client.send({"type": "end_session", "sessionId": "unknown"})
         told = [await client.until("error") for _ in range(6)]
-    lines = [line for line in log.getvalue().splitlines() if "websocket" in line]
+    lines = [line for line in log.getvalue().splitlines() if "socket_sink" in line]
     assert len(lines) == 6
     assert "SECRET" not in log.getvalue()
     assert max(len(line) for line in lines) < 250

@@ -53,7 +53,7 @@ async def test_a_turn_goes_on_over_a_new_connection_and_no_number_is_missing(
     service_url: str, coding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "orchestrator.sessions.worker.STALE_S", 60.0
+        "orchestrator.sessions.live_session.STALE_S", 60.0
     )  # however long the client takes to come back
     audio = syllables(2.0)
     async with connect(service_url) as before:
@@ -182,7 +182,7 @@ async def test_a_session_of_a_living_connection_is_not_taken_over(
     service_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "orchestrator.server.websocket.ANSWER_S", 60.0
+        "orchestrator.server.socket_sink.ANSWER_S", 60.0
     )  # a client that is alive may be slow
     async with connect(service_url) as client, connect(service_url) as other:
         await client.speak(syllables(0.3), end=False)

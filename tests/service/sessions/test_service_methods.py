@@ -325,9 +325,9 @@ async def test_sync_is_measured_and_corrected_by_the_streaming_service(
     assert service.streaming.adapt_bitrate("s", 1000.0, 0.0) == 900_000
     await service.prepare_for_streaming("s", answer.frames)
     service.streaming.adapt_bitrate("s", None, 0.5)
-    session = service.sessions.get("s")
+    session = service.sessions.called("s")
     assert session is not None
-    assert session.stream.metrics.packets_lost == len(answer.frames) / 2, (
+    assert session.delivery.stream.metrics.packets_lost == len(answer.frames) / 2, (
         "half of what was sent since the last report"
     )
     assert service.streaming.skip_frames_for_congestion(answer.frames, 0.6) == answer.frames[::2]

@@ -17,7 +17,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, Resolution, VideoGenerationConfig
 from orchestrator.pipeline.session_state import Session
-from orchestrator.sessions.live_session import Conversation
+from orchestrator.sessions.live_session import LiveSession
 from orchestrator.video.streamer import VideoStreamingService
 
 SECONDS = 600
@@ -45,7 +45,7 @@ class Viewer:
     def jitter_s(self) -> float:
         return float(self._random.uniform(0.0, JITTER_S))
 
-    async def write(self, message: protocol.ServerMessage) -> None:
+    async def send(self, message: protocol.ServerMessage) -> None:
         if isinstance(message, protocol.ResponseEnd):
             self.ends.append(message)
         if not isinstance(message, protocol.ResponseVideo):
@@ -66,7 +66,7 @@ class Viewer:
         return mean
 
 
-async def ten_minutes() -> tuple[Viewer, Conversation]:
+async def ten_minutes() -> tuple[Viewer, LiveSession]:
     loop = asyncio.get_running_loop()
     models = {model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)}
     config = ServiceConfig()
@@ -76,23 +76,23 @@ async def ten_minutes() -> tuple[Viewer, Conversation]:
         instance="here",
         metrics=Metrics(),
         pipeline=scripted_service(models, ScriptedInference({"tpsm"}), config),
-        streaming=VideoStreamingService(lambda _: session.stream, loop.time),
+        streaming=VideoStreamingService(lambda _: session.delivery.stream, loop.time),
     )
-    conversation, viewer = Conversation(session, service), Viewer(seed=1)
-    conversation.config = VideoGenerationConfig(resolution=Resolution(128, 128))
-    running = asyncio.create_task(conversation.run())
-    line: Any = viewer
-    conversation.attach(line)
+    live, viewer = LiveSession(session, service), Viewer(seed=1)
+    live.config = VideoGenerationConfig(resolution=Resolution(128, 128))
+    running = asyncio.create_task(live.run())
+    sink: Any = viewer
+    live.attach(sink)
     viewer.began_s = loop.time()
-    reports = asyncio.create_task(report_every_second(conversation, viewer))
-    await speak(conversation, viewer)
+    reports = asyncio.create_task(report_every_second(live, viewer))
+    await speak(live, viewer)
     reports.cancel()
-    await session.inbox.close()
+    await session.audio.inbox.close()
     await running
-    return viewer, conversation
+    return viewer, live
 
 
-async def speak(conversation: Conversation, viewer: Viewer) -> None:
+async def speak(live: LiveSession, viewer: Viewer) -> None:
     """Chunks leave as they are spoken and arrive as the network pleases, in order."""
     loop = asyncio.get_running_loop()
     arrives_s = viewer.began_s
@@ -100,19 +100,19 @@ async def speak(conversation: Conversation, viewer: Viewer) -> None:
         arrives_s = max(arrives_s, viewer.began_s + 0.1 * (number + 1) + viewer.jitter_s())
         await asyncio.sleep(arrives_s - loop.time())
         chunk = pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number)
-        conversation.turns.chunk("t", number)
-        await conversation.hear(chunk, "face-1")
-    await conversation.end_utterance()
+        config = protocol.WireConfig()
+        await live.receive(protocol.AudioRequest("s", "user-1", chunk, "face-1", None, "t", config))
+    await live.end_turn()
 
 
-async def report_every_second(conversation: Conversation, viewer: Viewer) -> None:
+async def report_every_second(live: LiveSession, viewer: Viewer) -> None:
     while True:
         await asyncio.sleep(1.0 + viewer.jitter_s())
-        conversation.report(protocol.ClientReport("s", av_offset_ms=viewer.take_report()))
+        live.report(protocol.ClientReport("s", av_offset_ms=viewer.take_report()))
 
 
 def test_the_viewers_offset_stays_within_45_ms_and_what_was_corrected_is_told() -> None:
-    viewer, conversation = run_virtual(ten_minutes())
+    viewer, live = run_virtual(ten_minutes())
     offsets = np.abs(viewer.offsets)
     assert len(offsets) == SECONDS * 20
     assert np.percentile(offsets, 99) < 45.0
@@ -123,4 +123,4 @@ def test_the_viewers_offset_stays_within_45_ms_and_what_was_corrected_is_told() 
     assert abs(end.metrics.av_offset_ms) < 15.0
     assert end.metrics.jitter_ms >= 0.0
     assert end.metrics.bitrate_bps == round(8 * end.metrics.bytes_sent / SECONDS)
-    assert conversation.session.stream.sync.corrections > 5
+    assert live.session.delivery.stream.sync.corrections > 5

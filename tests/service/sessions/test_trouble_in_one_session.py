@@ -17,7 +17,7 @@ from ws_client import connect, syllables
 from orchestrator.core.channel import ChannelClosedError
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
-from orchestrator.sessions.live_session import Conversation
+from orchestrator.sessions.live_session import LiveSession
 
 WRONG = {
     "same": lambda points: [point | {"x": 300.0, "y": 300.0} for point in points],
@@ -106,14 +106,14 @@ async def test_a_message_that_cannot_be_handled_leaves_the_connection_to_the_oth
     caplog: pytest.LogCaptureFixture,
     fault: Exception,
 ) -> None:
-    hear = Conversation.hear
+    receive = LiveSession.receive
 
-    async def stumble(self: Conversation, *heard: Any) -> None:
+    async def stumble(self: LiveSession, *heard: Any) -> None:
         if self.session.id == "unlucky":
             raise fault
-        await hear(self, *heard)
+        await receive(self, *heard)
 
-    monkeypatch.setattr(Conversation, "hear", stumble)
+    monkeypatch.setattr(LiveSession, "receive", stumble)
     async with http_service(tmp_path) as url, connect(url) as client:
         await client.speak(syllables(0.5), session="innocent", end=False)
         await client.say(syllables(0.1), session="unlucky")

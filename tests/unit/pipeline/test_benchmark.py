@@ -11,7 +11,7 @@ from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import AudioChunk, LipSyncModel
-from orchestrator.pipeline.benchmark import BenchmarkResult, benchmark
+from orchestrator.pipeline.benchmark import Benchmark, BenchmarkResult
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker
 from orchestrator.video.generator import VideoGeneratorService
 
@@ -29,9 +29,8 @@ class Bench:
         faces: Any = SomeFaces(self.models)
         face = await faces.load_face_model("user-1", "face-1")
         video = VideoGeneratorService(ScriptedInference({"tpsm"}))
-        return await benchmark(
-            list(self.models.values()), face, speech, faces, video, self.performance, *gpu
-        )
+        models = list(self.models.values())
+        return await Benchmark(models, faces, video, self.performance).run(face, speech, *gpu)
 
 
 def half_a_second() -> list[AudioChunk]:

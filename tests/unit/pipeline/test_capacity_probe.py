@@ -1,4 +1,4 @@
-"""How many faces a machine carries: the arithmetic, and whom the registry then turns away."""
+"""How many faces a machine carries: the arithmetic, and whom admission control then refuses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from virtual_time import run_virtual
 
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
+from orchestrator.core.metrics import Metrics
 from orchestrator.pipeline.capacity_probe import (
     PAUSES,
     RETRY_S,
@@ -24,7 +27,8 @@ from orchestrator.pipeline.capacity_probe import (
     until_measured,
 )
 from orchestrator.pipeline.session_state import SPEAKING_S, Session
-from orchestrator.sessions.admission import RETRY_AFTER_S, SessionRegistry
+from orchestrator.sessions.admission import RETRY_AFTER_S
+from orchestrator.sessions.directory import SessionDirectory
 
 
 @pytest.mark.parametrize(
@@ -87,15 +91,21 @@ STILL_HEARD_S = math.inf
 
 def _session(name: str, heard_s: float = -math.inf) -> Session:
     session = Session(name, "ann", inbox_ms=1000.0, outbox_frames=4)
-    session.heard_s = heard_s
+    session.audio.heard_s = heard_s
     return session
+
+
+def _registry(limit: int) -> SessionDirectory:
+    config = ServiceConfig(max_concurrent_sessions=limit, max_sessions_per_user=limit)
+    environment: Any = SimpleNamespace(config=config, metrics=Metrics())
+    return SessionDirectory(environment)
 
 
 async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_when_to_come_back() -> (
     None
 ):
-    registry = SessionRegistry(100)
-    registry.carries = 2
+    registry = _registry(100)
+    registry.limit_speakers(2)
     registry.add(_session("a", STILL_HEARD_S))
     registry.add(_session("b", STILL_HEARD_S))
     with pytest.raises(LipSyncError) as refused:
@@ -107,8 +117,8 @@ async def test_while_the_machine_is_full_of_speakers_a_further_session_is_told_w
 
 async def test_sessions_that_only_listen_take_nobodys_place() -> None:
     now = asyncio.get_running_loop().time()
-    registry = SessionRegistry(100)
-    registry.carries = 2
+    registry = _registry(100)
+    registry.limit_speakers(2)
     for number in range(50):
         registry.add(_session(f"idle-{number}", now - 2.0 * SPEAKING_S))
     registry.add(_session("speaker", STILL_HEARD_S))
@@ -116,7 +126,7 @@ async def test_sessions_that_only_listen_take_nobodys_place() -> None:
 
 
 async def test_without_a_measured_capacity_the_configured_limit_alone_counts() -> None:
-    registry = SessionRegistry(3)
+    registry = _registry(3)
     for name in "abc":
         registry.add(_session(name, asyncio.get_running_loop().time()))
     with pytest.raises(LipSyncError) as refused:

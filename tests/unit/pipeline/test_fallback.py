@@ -181,7 +181,7 @@ def test_when_all_fail_in_the_same_batch_the_last_resort_draws_it() -> None:
 def test_a_preference_for_a_model_that_is_away_is_served_by_the_next_best_and_said_so() -> None:
     conversation = four_models(FaultyAdapter(TPSM))
     conversation.inference.ready_models -= {"sadtalker"}
-    conversation.session.preference = SADTALKER
+    conversation.session.models.preference = SADTALKER
     play(speech, conversation)
     nothing_is_missing(conversation)
     assert switches(conversation) == [(SADTALKER, TPSM, "NOT_READY")]

@@ -22,7 +22,7 @@ from orchestrator.models.base import Licences
 from orchestrator.pipeline.licence_policy import best_permitted, check_models, refused_models
 from orchestrator.pipeline.session_events import Failed, InboxItem, OutgoingFrame, TurnStarted
 from orchestrator.pipeline.session_state import Session
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 TPSM, WAV2LIP, SADTALKER, STATIC = (
     LipSyncModel.TPSM,
@@ -123,7 +123,7 @@ def sent_after(preference: LipSyncModel, *, config: ServiceConfig = SAFE) -> lis
     async def talk() -> list[object]:
         service = scripted_service(adapters(), ScriptedInference({"tpsm", "wav2lip"}), config)
         session = Session("session-1", "user-1", inbox_ms=30_000, outbox_frames=60)
-        live = LiveSession(session, service, pacing_lead_s=10.0)
+        live = SessionWorker(session, service, pacing_lead_s=10.0)
         await live.prefer(preference)
         await live.prefer(preference)
         for number in range(5):
@@ -131,10 +131,10 @@ def sent_after(preference: LipSyncModel, *, config: ServiceConfig = SAFE) -> lis
             await live.accept(
                 InboxItem(1, "turn-001", VideoGenerationConfig(), "face-1", chunk, 1000.0, 100.0)
             )
-        await session.inbox.close()
+        await session.audio.inbox.close()
         await live.work()
         await live.prefer(preference)
-        return list(session.outbox.items())
+        return list(session.delivery.outbox.items())
 
     return run_virtual(talk())
 

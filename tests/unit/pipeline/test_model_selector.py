@@ -35,7 +35,7 @@ def queue(model: str, wait_ms: float) -> TritonFigures:
 
 async def first_choice(pipeline: FramePipeline) -> LipSyncModel:
     session = Session("session-1", "user-1", inbox_ms=1000.0, outbox_frames=10)
-    return (await pipeline.choice.ranking(session, None, (TPSM, WAV2LIP, STATIC)))[0]
+    return (await pipeline.rank(session, None, (TPSM, WAV2LIP, STATIC)))[0]
 
 
 async def draw(pipeline: FramePipeline, model: LipSyncModel) -> None:
@@ -53,7 +53,7 @@ def test_a_full_queue_keeps_sessions_from_a_model_that_has_not_drawn_here_for_a_
         await asyncio.sleep(MINUTE_S)
         await draw(pipeline, TPSM)
         for wait_ms in (10.0, 150.0, 10.0):
-            pipeline.choice.note_triton(queue("wav2lip", wait_ms))
+            pipeline.models.note_triton(queue("wav2lip", wait_ms))
             await asyncio.sleep(1.0)
             chosen.append(await first_choice(pipeline))
         return chosen
@@ -65,7 +65,7 @@ def test_a_batchs_own_latency_holds_its_wait_already() -> None:
     async def script() -> LipSyncModel:
         pipeline = two_models()
         await draw(pipeline, WAV2LIP)
-        pipeline.choice.note_triton(queue("wav2lip", 70.0))
+        pipeline.models.note_triton(queue("wav2lip", 70.0))
         return await first_choice(pipeline)
 
     assert run_virtual(script()) is WAV2LIP
@@ -74,11 +74,11 @@ def test_a_batchs_own_latency_holds_its_wait_already() -> None:
 def test_a_gpu_that_triton_reports_lets_its_models_in_before_they_were_measured() -> None:
     async def script() -> tuple[bool, float | None, float | None]:
         pipeline = two_models(gpu_memory_mb=1000)
-        pipeline.choice.note_triton(
+        pipeline.models.note_triton(
             TritonFigures(gpu_utilization=0.25, gpu_used_mb=512.0, gpu_total_mb=1024.0)
         )
         figures = pipeline.performance.performance(WAV2LIP)
-        return pipeline.choice.gpu_available, figures.gpu_utilization, figures.memory_usage_mb
+        return pipeline.models.gpu_available, figures.gpu_utilization, figures.memory_usage_mb
 
     assert run_virtual(script()) == (True, 0.25, 512.0)
 
@@ -86,7 +86,7 @@ def test_a_gpu_that_triton_reports_lets_its_models_in_before_they_were_measured(
 def test_what_triton_says_is_published() -> None:
     async def script() -> str:
         pipeline = two_models()
-        pipeline.choice.note_triton(queue("wav2lip", 5.0))
+        pipeline.models.note_triton(queue("wav2lip", 5.0))
         return pipeline.metrics.render().decode()
 
     text = run_virtual(script())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.types import LipSyncModel
-from orchestrator.pipeline.selection_policy import Candidate, Reason, Situation, ranked
+from orchestrator.pipeline.selection_policy import Candidate, Reason, SelectionContext, ranked
 
 TPSM, WAV2LIP, SADTALKER, STATIC = (
     LipSyncModel.TPSM,
@@ -143,42 +143,42 @@ SITUATIONS: list[
     (
         "a wish that had to give way",
         SERVER,
-        GPU | {"preference": WAV2LIP, "giving_way": {WAV2LIP}},
+        GPU | {"preference": WAV2LIP, "benched": {WAV2LIP}},
         SADTALKER,
         Reason.BEST_QUALITY,
     ),
     (
         "a wish that had to give way on a laptop",
         LAPTOP,
-        {"preference": WAV2LIP, "giving_way": {WAV2LIP}},
+        {"preference": WAV2LIP, "benched": {WAV2LIP}},
         TPSM,
         Reason.BEST_QUALITY,
     ),
     (
         "a wish where another had to give way",
         SERVER,
-        GPU | {"preference": WAV2LIP, "giving_way": {TPSM}},
+        GPU | {"preference": WAV2LIP, "benched": {TPSM}},
         WAV2LIP,
         Reason.REQUESTED,
     ),
     (
         "the default had to give way on a laptop",
         LAPTOP,
-        {"giving_way": {TPSM}},
+        {"benched": {TPSM}},
         STATIC,
         Reason.LAST_RESORT,
     ),
     (
         "the default had to give way where nothing else was measured",
         LAPTOP,
-        GPU | {"giving_way": {TPSM}},
+        GPU | {"benched": {TPSM}},
         STATIC,
         Reason.LAST_RESORT,
     ),
     (
         "the default had to give way on a server",
         SERVER,
-        GPU | {"giving_way": {TPSM}},
+        GPU | {"benched": {TPSM}},
         SADTALKER,
         Reason.BEST_QUALITY,
     ),
@@ -293,17 +293,17 @@ def test_the_model_for_the_situation(
     model: LipSyncModel,
     reason: Reason,
 ) -> None:
-    situation = Situation(**({"default": TPSM, "chain": CHAIN} | given))
-    choices = ranked(models, situation)
+    context = SelectionContext(**({"default": TPSM, "chain": CHAIN} | given))
+    choices = ranked(models, context)
     assert (choices[0].model, choices[0].reason) == (model, reason)
     assert len({choice.model for choice in choices}) == len(choices)
-    assert choices[-1].model is STATIC or situation.giving_way
+    assert choices[-1].model is STATIC or context.benched
     assert {choice.model for choice in choices} <= {*models, STATIC}
 
 
 def test_the_rest_follows_in_the_order_of_the_chain_and_what_does_not_fit_behind_it() -> None:
     models = but(SERVER, WAV2LIP, p95_ms=500.0)
-    choices = ranked(models, Situation(default=TPSM, chain=CHAIN, gpu_available=True))
+    choices = ranked(models, SelectionContext(default=TPSM, chain=CHAIN, gpu_available=True))
     assert [(choice.model, choice.reason) for choice in choices] == [
         (SADTALKER, Reason.BEST_QUALITY),
         (TPSM, Reason.DEFAULT),
@@ -315,12 +315,12 @@ def test_the_rest_follows_in_the_order_of_the_chain_and_what_does_not_fit_behind
 def test_what_had_to_give_way_and_what_nobody_measured_stand_after_the_last_resort() -> None:
     choices = ranked(
         LAPTOP,
-        Situation(
+        SelectionContext(
             default=TPSM,
             chain=CHAIN,
             preference=TPSM,
             gpu_available=True,
-            giving_way=frozenset({TPSM}),
+            benched=frozenset({TPSM}),
         ),
     )
     assert [(choice.model, choice.reason) for choice in choices] == [

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from orchestrator.core.types import LipSyncModel
-from orchestrator.pipeline.slow_model_policy import DWELL_S, GivingWay, Waiting, after_look
+from orchestrator.pipeline.slow_model_policy import BENCH_S, Backlog, SlowModels, update
 
 WAV2LIP, TPSM = LipSyncModel.WAV2LIP, LipSyncModel.TPSM
-LATE = Waiting(late_s=15.0, fill=0.5, inbox_s=30.0, more_comes=True, load=1.5)
-AWAY = GivingWay(frozenset({WAV2LIP}), since_s=100.0)
+LATE = Backlog(late_s=15.0, fill=0.5, inbox_s=30.0, more_comes=True, load=1.5)
+AWAY = SlowModels(frozenset({WAV2LIP}), since_s=100.0)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ AWAY = GivingWay(frozenset({WAV2LIP}), since_s=100.0)
     ids=["late by half an inbox", "the inbox nearly full", "a small inbox", "far too slow"],
 )
 def test_a_model_gives_way_where_sound_would_be_lost(changes: dict[str, Any]) -> None:
-    assert after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay(
+    assert update(SlowModels(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == SlowModels(
         frozenset({WAV2LIP}), 7.0
     )
 
@@ -49,13 +49,11 @@ def test_a_model_gives_way_where_sound_would_be_lost(changes: dict[str, Any]) ->
     ],
 )
 def test_it_does_not_where_none_would(changes: dict[str, Any]) -> None:
-    assert (
-        after_look(GivingWay(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == GivingWay()
-    )
+    assert update(SlowModels(), dataclasses.replace(LATE, **changes), WAV2LIP, 7.0) == SlowModels()
 
 
 def test_one_that_took_over_and_is_too_slow_as_well_follows_it() -> None:
-    assert after_look(AWAY, LATE, TPSM, 103.0) == GivingWay(frozenset({WAV2LIP, TPSM}), 103.0)
+    assert update(AWAY, LATE, TPSM, 103.0) == SlowModels(frozenset({WAV2LIP, TPSM}), 103.0)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +64,9 @@ def test_it_is_asked_again_when_the_frames_have_caught_up(
     late_s: float, inbox_s: float, back: bool
 ) -> None:
     waiting = dataclasses.replace(LATE, late_s=late_s, inbox_s=inbox_s, load=0.2)
-    assert after_look(AWAY, waiting, TPSM, 100.0 + DWELL_S) == (GivingWay() if back else AWAY)
+    assert update(AWAY, waiting, TPSM, 100.0 + BENCH_S) == (SlowModels() if back else AWAY)
 
 
 def test_it_stays_away_for_a_while_however_soon_they_have() -> None:
     waiting = dataclasses.replace(LATE, late_s=0.0, load=0.2)
-    assert after_look(AWAY, waiting, TPSM, 100.0 + DWELL_S - 0.1) == AWAY
+    assert update(AWAY, waiting, TPSM, 100.0 + BENCH_S - 0.1) == AWAY

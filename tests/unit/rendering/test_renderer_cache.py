@@ -1,5 +1,5 @@
-"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a test card with a
-known answer.
+"""The renderer as a server sees it: faces by hash, bounded memory, typed refusals, a test card with
+a known answer.
 """
 
 from __future__ import annotations

@@ -49,16 +49,16 @@ class Linked(Conversation):
     async def leave(self, out: Outgoing) -> None:
         if isinstance(out, OutgoingFrame):
             await asyncio.sleep(8 * len(out.frame.data) / self.link_bps)
-            self.session.stream.metrics.sent(len(out.frame.data), 0.0)
+            self.session.delivery.stream.metrics.sent(len(out.frame.data), 0.0)
         await super().leave(out)
         session, dropped = self.session, self.service._video.counter.frames_dropped
         now = asyncio.get_running_loop().time()
         self.looks.append(
             (
                 now,
-                session.outbox.fill,
-                session.stream.bitrate.target_bps,
-                session.frame_rate.reduced,
+                session.delivery.outbox.fill,
+                session.delivery.stream.quality.bitrate.target_bps,
+                session.delivery.stream.quality.frame_rate.reduced,
                 dropped,
             )
         )
@@ -82,7 +82,7 @@ async def half_a_minute(conversation: Conversation) -> None:
 
 def test_a_model_that_keeps_up_with_15_frames_only_draws_15_once_it_is_late() -> None:
     conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=0.06))
-    conversation.session.preference = TPSM
+    conversation.session.models.preference = TPSM
     play(half_a_minute, conversation)
     frames = [
         (when - out.ready_s, out.frame.audio_timestamp_ms)
@@ -125,8 +125,8 @@ def test_once_the_link_is_fast_again_the_bitrate_returns_without_a_report() -> N
     play(script, conversation)
     sizes = [len(out.frame.data) for out in conversation.frames()]
     assert np.mean(sizes[-20:]) > 0.8 * sizes[0] / 2
-    assert not conversation.session.frame_rate.reduced
-    assert conversation.session.stream.bitrate.target_bps > 1_500_000
+    assert not conversation.session.delivery.stream.quality.frame_rate.reduced
+    assert conversation.session.delivery.stream.quality.bitrate.target_bps > 1_500_000
 
 
 @pytest.mark.parametrize("pushed", ["in real time", "at once", "after a pause"])
@@ -141,6 +141,6 @@ def test_a_healthy_session_gives_nothing_away(pushed: str) -> None:
         await conversation.end()
 
     play(script, conversation)
-    assert not conversation.session.stream.bitrate.adapted
+    assert not conversation.session.delivery.stream.quality.bitrate.adapted
     assert conversation.service._video.counter.frames_dropped == 0
     assert not any(is_reduced for _, _, _, is_reduced, _ in conversation.looks)

@@ -20,9 +20,8 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel, Resolution, VideoFormat, VideoGenerationConfig
-from orchestrator.sessions.admission import SessionRegistry
-from orchestrator.sessions.directory import Switchboard
-from orchestrator.sessions.live_session import Conversation
+from orchestrator.sessions.directory import SessionDirectory
+from orchestrator.sessions.live_session import LiveSession
 
 M = TypeVar("M")
 
@@ -47,7 +46,7 @@ class WatchedLine:
         """A slow client has it cleared."""
         self.taking.set()
 
-    async def write(self, message: protocol.ServerMessage) -> None:
+    async def send(self, message: protocol.ServerMessage) -> None:
         await self.taking.wait()
         if self.broken:
             raise ConnectionResetError
@@ -60,18 +59,18 @@ class WatchedLine:
             raise asyncio.CancelledError
         self.taken.append((asyncio.get_running_loop().time(), message))
 
-    async def tell(self, error: LipSyncError, session_id: str | None) -> None:
+    async def send_error(self, error: LipSyncError, session_id: str | None) -> None:
         self.told.append(error)
         self.told_to.append(session_id)
 
-    def cut(self, session_id: str, turn_id: str) -> None:
+    def cut_turn(self, session_id: str, turn_id: str) -> None:
         self.cuts.append((session_id, turn_id))
 
-    async def answers(self) -> bool:
+    async def responds(self) -> bool:
         await asyncio.sleep(self.answer_s)
         return self.answering
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         self.hung_up = True
 
     def of(self, kind: type[M]) -> list[M]:
@@ -82,30 +81,40 @@ class WatchedLine:
 
 
 class Exchange:
-    """A switchboard over scripted models."""
+    """A directory over scripted models."""
 
     def __init__(self, **settings: Any) -> None:
         self.models = models = {
             model: ScriptedAdapter(model) for model in (LipSyncModel.TPSM, LipSyncModel.STATIC)
         }
         config = ServiceConfig(**settings)
-        sessions = SessionRegistry(config.max_concurrent_sessions, config.max_sessions_per_user)
         pipeline = scripted_service(models, ScriptedInference({"tpsm"}), config)
         service: Any = SimpleNamespace(
-            instance="one", config=config, metrics=Metrics(), pipeline=pipeline, sessions=sessions
+            instance="one", config=config, metrics=Metrics(), pipeline=pipeline
         )
-        self.sessions, self.board, self.pipeline = sessions, Switchboard(service), pipeline
+        self.sessions, self.pipeline = SessionDirectory(service), pipeline
 
     def play(self, script: Callable[[Exchange], Awaitable[None]]) -> None:
         async def run() -> None:
             await script(self)
-            await self.board.close()
+            await self.sessions.close()
 
         run_virtual(run())
 
 
+def request(
+    live: LiveSession, number: int, turn_id: str, seconds: float = 0.1
+) -> protocol.AudioRequest:
+    timestamp_ms = 1000.0 * seconds * number
+    chunk = pcm_chunk(seconds, sequence_number=number, timestamp_ms=timestamp_ms)
+    session, config = live.session, protocol.WireConfig()
+    return protocol.AudioRequest(
+        session.id, session.user_id, chunk, "face-1", None, turn_id, config
+    )
+
+
 async def say(
-    conversation: Conversation,
+    live: LiveSession,
     first: int,
     chunks: int,
     *,
@@ -113,32 +122,29 @@ async def say(
     turn_id: str = "t",
 ) -> None:
     for number in range(first, first + chunks):
-        if conversation.turns.chunk(turn_id, number):
-            await conversation.hear(
-                pcm_chunk(sequence_number=number, timestamp_ms=100.0 * number), "face-1"
-            )
+        await live.receive(request(live, number, turn_id))
         if real_time:
             await asyncio.sleep(0.1)
 
 
 async def lose(exchange: Exchange, line: WatchedLine) -> None:
     line.broken = True
-    await exchange.board.lost(line, closed=False)
+    await exchange.sessions.lost(line, closed=False)
 
 
 @pytest.mark.parametrize("coding", [VideoFormat.JPEG, VideoFormat.H264])
 def test_what_waited_is_sent_and_what_is_long_past_is_not(coding: VideoFormat) -> None:
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(), WatchedLine()
-        conversation = exchange.board.open("s", "user-1", first)
-        conversation.config = VideoGenerationConfig(resolution=Resolution(128, 128), format=coding)
-        await say(conversation, 0, 200)  # 20 s at once; frames are paced
+        live = exchange.sessions.open("s", "user-1", first)
+        live.config = VideoGenerationConfig(resolution=Resolution(128, 128), format=coding)
+        await say(live, 0, 200)  # 20 s at once; frames are paced
         await asyncio.sleep(3.0)
         await lose(exchange, first)
         await asyncio.sleep(10.0)
         back_s = asyncio.get_running_loop().time()
-        await exchange.board.resume(conversation, second)
-        await conversation.end_utterance()
+        await exchange.sessions.resume(live, second)
+        await live.end_turn()
         await asyncio.sleep(30.0)
         assert isinstance(second.taken[0][1], protocol.SessionResumed)
         sent = len(first.numbers())
@@ -159,15 +165,15 @@ def test_what_waited_is_sent_and_what_is_long_past_is_not(coding: VideoFormat) -
 def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
     async def outage(exchange: Exchange) -> None:
         line = WatchedLine()
-        conversation = exchange.board.open("s", "user-1", line)
-        await say(conversation, 0, 100)
+        live = exchange.sessions.open("s", "user-1", line)
+        await say(live, 0, 100)
         await asyncio.sleep(1.0)
         await lose(exchange, line)
         await asyncio.sleep(1.0)
-        waiting = len(conversation.session.outbox)
+        waiting = len(live.session.delivery.outbox)
         await asyncio.sleep(5.0)
-        assert len(conversation.session.outbox) == waiting <= 5
-        assert conversation.session.stream.bitrate.adapted is False
+        assert len(live.session.delivery.outbox) == waiting <= 5
+        assert live.session.delivery.stream.quality.bitrate.adapted is False
 
     Exchange().play(outage)
 
@@ -175,14 +181,14 @@ def test_nothing_is_drawn_while_nobody_would_see_it() -> None:
 def test_frames_that_leave_more_than_their_own_length_late_are_counted() -> None:
     async def slow(exchange: Exchange) -> None:
         line = WatchedLine()
-        conversation = exchange.board.open("s", "user-1", line)
-        await say(conversation, 0, 10, real_time=True)
+        live = exchange.sessions.open("s", "user-1", line)
+        await say(live, 0, 10, real_time=True)
         late = functools.partial(
             exchange.pipeline.metrics.registry.get_sample_value, "lipsync_buffer_underruns_total"
         )
         assert late() == 0
         exchange.models[LipSyncModel.TPSM].script = [0.2]  # within its deadline
-        await say(conversation, 10, 10, real_time=True)
+        await say(live, 10, 10, real_time=True)
         assert 2 <= (late() or 0) <= 6, (
             "those of the slow batch, and of the chunk that came meanwhile"
         )
@@ -193,15 +199,15 @@ def test_frames_that_leave_more_than_their_own_length_late_are_counted() -> None
 def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(), WatchedLine()
-        conversation = exchange.board.open("s", "user-1", first)
-        await say(conversation, 0, 5, real_time=True)
+        live = exchange.sessions.open("s", "user-1", first)
+        await say(live, 0, 5, real_time=True)
         sent = len(first.numbers())
         first.broken = True
-        await say(conversation, 5, 3, real_time=True)
+        await say(live, 5, 3, real_time=True)
         assert first.hung_up
-        await exchange.board.lost(first, closed=False)
-        await exchange.board.resume(conversation, second)
-        await say(conversation, 8, 2, real_time=True)
+        await exchange.sessions.lost(first, closed=False)
+        await exchange.sessions.resume(live, second)
+        await say(live, 8, 2, real_time=True)
         assert first.numbers() + second.numbers() == list(range(sent + len(second.numbers())))
         times = [
             frame.audio_timestamp
@@ -215,12 +221,12 @@ def test_a_frame_that_could_not_be_written_is_the_first_one_sent() -> None:
 def test_a_session_waits_as_long_as_it_may() -> None:
     async def outage(exchange: Exchange) -> None:
         line = WatchedLine()
-        exchange.board.open("s", "user-1", line)
+        exchange.sessions.open("s", "user-1", line)
         await lose(exchange, line)
         await asyncio.sleep(29.0)
-        assert (len(exchange.sessions), exchange.board.find("s", "user-1") is None) == (1, False)
+        assert (len(exchange.sessions), exchange.sessions.find("s", "user-1") is None) == (1, False)
         await asyncio.sleep(2.0)
-        assert (len(exchange.sessions), exchange.board.find("s", "user-1") is None) == (0, True)
+        assert (len(exchange.sessions), exchange.sessions.find("s", "user-1") is None) == (0, True)
 
     Exchange(resume_ttl_s=30.0).play(outage)
 
@@ -229,7 +235,7 @@ def test_a_session_that_ends_as_it_opens_leaves_nothing_behind() -> None:
     async def hurry(exchange: Exchange) -> None:
         line = WatchedLine()
         before = len(asyncio.all_tasks())
-        exchange.board.end(exchange.board.open("s", "user-1", line))
+        exchange.sessions.end(exchange.sessions.open("s", "user-1", line))
         await asyncio.sleep(1.0)
         assert len(asyncio.all_tasks()) == before
         assert len(exchange.sessions) == 0
@@ -240,12 +246,12 @@ def test_a_session_that_ends_as_it_opens_leaves_nothing_behind() -> None:
 def test_a_resumed_session_waits_anew_when_it_is_lost_again() -> None:
     async def outages(exchange: Exchange) -> None:
         lines = [WatchedLine() for _ in range(4)]
-        conversation = exchange.board.open("s", "user-1", lines[0])
+        live = exchange.sessions.open("s", "user-1", lines[0])
         for before, after in pairwise(lines):
             await lose(exchange, before)
             await asyncio.sleep(20.0)
-            await exchange.board.resume(conversation, after)
-        assert exchange.board.on(lines[-1], "s") is conversation
+            await exchange.sessions.resume(live, after)
+        assert exchange.sessions.on(lines[-1], "s") is live
 
     Exchange(resume_ttl_s=30.0).play(outages)
 
@@ -253,9 +259,9 @@ def test_a_resumed_session_waits_anew_when_it_is_lost_again() -> None:
 def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
     async def race(exchange: Exchange) -> None:
         dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
-        conversation = exchange.board.open("s", "user-1", dead)
+        live = exchange.sessions.open("s", "user-1", dead)
         answers = await asyncio.gather(
-            *(exchange.board.resume(conversation, line) for line in (first, second)),
+            *(exchange.sessions.resume(live, line) for line in (first, second)),
             return_exceptions=True,
         )
         assert [type(answer) for answer in answers] in (
@@ -263,7 +269,7 @@ def test_of_two_connections_that_want_a_lost_session_one_gets_it() -> None:
             [LipSyncError, type(None)],
         )
         assert dead.hung_up
-        assert conversation.line in (first, second)
+        assert live.sink in (first, second)
 
     Exchange().play(race)
 
@@ -273,16 +279,16 @@ def test_a_session_that_was_given_to_one_connection_is_not_taken_by_another_that
 ):
     async def race(exchange: Exchange) -> None:
         dead, first, second = WatchedLine(answering=False), WatchedLine(), WatchedLine()
-        conversation = exchange.board.open("s", "user-1", dead)
+        live = exchange.sessions.open("s", "user-1", dead)
         dead.answer_s = 0.5
-        slow = asyncio.create_task(exchange.board.resume(conversation, second))
+        slow = asyncio.create_task(exchange.sessions.resume(live, second))
         await asyncio.sleep(0.1)
         dead.answer_s = 0.0
-        await exchange.board.resume(conversation, first)
+        await exchange.sessions.resume(live, first)
         with pytest.raises(LipSyncError, match="gone on elsewhere"):
             await slow
-        assert (conversation.line, exchange.board.on(first, "s")) == (first, conversation)
-        await say(conversation, 0, 5, real_time=True)
+        assert (live.sink, exchange.sessions.on(first, "s")) == (first, live)
+        await say(live, 0, 5, real_time=True)
         assert len(first.numbers()) > 0
 
     Exchange().play(race)
@@ -295,23 +301,23 @@ def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lo
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(answering=False), WatchedLine()
         first.answer_s = 0.0  # its socket is closed
-        conversations = [
-            exchange.board.open(f"s-{number}", "user-1", first) for number in range(sessions)
+        live_sessions = [
+            exchange.sessions.open(f"s-{number}", "user-1", first) for number in range(sessions)
         ]
-        for conversation in conversations:
-            await say(conversation, 0, 10)
+        for live in live_sessions:
+            await say(live, 0, 10)
         await asyncio.sleep(0.2)
         lost = asyncio.create_task(lose(exchange, first))
         await asyncio.sleep(0.0)  # the first one is being parked
-        for conversation in reversed(conversations):
-            await exchange.board.resume(conversation, second)
+        for live in reversed(live_sessions):
+            await exchange.sessions.resume(live, second)
         await lost
-        for conversation in conversations:
-            assert exchange.board.on(second, conversation.session.id) is conversation
-            await conversation.end_utterance()
+        for live in live_sessions:
+            assert exchange.sessions.on(second, live.session.id) is live
+            await live.end_turn()
         await asyncio.sleep(60.0)
         assert sorted(end.session_id for end in second.of(protocol.ResponseEnd)) == [
-            each.session.id for each in conversations
+            each.session.id for each in live_sessions
         ]
 
     Exchange(max_sessions_per_user=sessions).play(outage)
@@ -320,11 +326,11 @@ def test_a_session_that_went_on_elsewhere_stays_there_while_the_others_of_its_lo
 def test_where_the_turn_that_the_client_names_has_ended_the_next_one_is_counted_from_0() -> None:
     async def outage(exchange: Exchange) -> None:
         first, second = WatchedLine(), WatchedLine()
-        conversation = exchange.board.open("s", "user-1", first)
-        await say(conversation, 0, 10, turn_id="a")
-        await conversation.end_utterance()
-        await say(conversation, 0, 40, turn_id="b")
-        await conversation.end_utterance()
+        live = exchange.sessions.open("s", "user-1", first)
+        await say(live, 0, 10, turn_id="a")
+        await live.end_turn()
+        await say(live, 0, 40, turn_id="b")
+        await live.end_turn()
         await asyncio.sleep(1.4)
         seen = [
             frame.sequence_number
@@ -333,8 +339,8 @@ def test_where_the_turn_that_the_client_names_has_ended_the_next_one_is_counted_
         ]
         assert len(first.numbers()) > len(seen)
         await lose(exchange, first)
-        await exchange.board.resume(
-            conversation, second, protocol.ResumeSession("s", "user-1", "a", len(seen))
+        await exchange.sessions.resume(
+            live, second, protocol.ResumeSession("s", "user-1", "a", len(seen))
         )  # all else was lost on its way
         await asyncio.sleep(10.0)
         numbers = [
@@ -351,7 +357,7 @@ def test_where_the_turn_that_the_client_names_has_ended_the_next_one_is_counted_
 def test_time_is_over_for_a_session_that_nobody_is_there_for() -> None:
     async def outage(exchange: Exchange) -> None:
         line = WatchedLine()
-        exchange.board.open("s", "user-1", line)
+        exchange.sessions.open("s", "user-1", line)
         await asyncio.sleep(3590.0)
         await lose(exchange, line)
         await asyncio.sleep(15.0)
@@ -363,7 +369,7 @@ def test_time_is_over_for_a_session_that_nobody_is_there_for() -> None:
 def test_a_warning_comes_a_minute_before_the_end() -> None:
     async def hour(exchange: Exchange) -> None:
         line, loop = WatchedLine(), asyncio.get_running_loop()
-        exchange.board.open("s", "user-1", line)
+        exchange.sessions.open("s", "user-1", line)
         began_s = loop.time()
         await asyncio.sleep(3601.0)
         ((warned_s, warning),) = line.taken
@@ -382,7 +388,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(
     async def trouble(exchange: Exchange) -> None:
         line = WatchedLine()
         innocent, unlucky = (
-            exchange.board.open(name, "user-1", line) for name in ("innocent", "unlucky")
+            exchange.sessions.open(name, "user-1", line) for name in ("innocent", "unlucky")
         )
         await say(innocent, 0, 5, real_time=True)
         if where == "drawing":
@@ -392,7 +398,7 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(
         await say(unlucky, 0, 3)
         await asyncio.sleep(0.05)
         await say(innocent, 5, 15, real_time=True)
-        await innocent.end_utterance()
+        await innocent.end_turn()
         await asyncio.sleep(1.0)
         frames = [
             frame.sequence_number
@@ -406,10 +412,10 @@ def test_a_fault_that_nobody_foresaw_ends_its_session_and_no_other_one(
             LipSyncErrorCode.INTERNAL,
             False,
         )
-        assert exchange.board.find("unlucky", "user-1") is None
+        assert exchange.sessions.find("unlucky", "user-1") is None
         line.unspeakable.clear()
         line.cancelled_below.clear()
-        again = exchange.board.open("unlucky", "user-1", line)  # its place and its id are free
+        again = exchange.sessions.open("unlucky", "user-1", line)  # its place and its id are free
         await say(again, 0, 5, real_time=True)
         assert len(exchange.sessions) == 2
         assert any(frame.session_id == "unlucky" for frame in line.of(protocol.ResponseVideo))
@@ -425,14 +431,14 @@ def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_s
 ):
     async def stall(exchange: Exchange) -> None:
         line = WatchedLine()
-        conversation = exchange.board.open("s", "user-1", line)
-        await say(conversation, 0, 30, real_time=True)
+        live = exchange.sessions.open("s", "user-1", line)
+        await say(live, 0, 30, real_time=True)
         line.taking.clear()
-        await say(conversation, 30, 80, real_time=True)
-        assert conversation.is_over
-        assert exchange.board.on(line, "s") is conversation
-        await say(conversation, 0, 5)  # begins the turn anew
-        await conversation.end_utterance()
+        await say(live, 30, 80, real_time=True)
+        assert live.is_over
+        assert exchange.sessions.on(line, "s") is live
+        await say(live, 0, 5)  # begins the turn anew
+        await live.end_turn()
         line.taking.set()
         await asyncio.sleep(1.0)
         assert line.cuts == [("s", "t")]
@@ -440,7 +446,7 @@ def test_audio_for_a_session_whose_time_is_over_is_ignored_while_a_slow_client_s
         assert end.interrupted
         assert [error.code for error in line.told] == [LipSyncErrorCode.SESSION_LIMIT]
         assert len(line.of(protocol.ResponseStart)) == 1
-        assert (len(exchange.sessions), exchange.board.on(line, "s")) == (0, None)
+        assert (len(exchange.sessions), exchange.sessions.on(line, "s")) == (0, None)
 
     Exchange(max_session_s=8.0).play(stall)
 
@@ -449,10 +455,10 @@ def test_the_turn_behind_the_one_that_is_cut_is_not_begun() -> None:
     async def cut(exchange: Exchange) -> None:
         line = WatchedLine()
         exchange.models[LipSyncModel.TPSM].frame_s = 0.05
-        conversation = exchange.board.open("s", "user-1", line)
-        await say(conversation, 0, 25, turn_id="a")
+        live = exchange.sessions.open("s", "user-1", line)
+        await say(live, 0, 25, turn_id="a")
         await say(
-            conversation, 0, 3, turn_id="b"
+            live, 0, 3, turn_id="b"
         )  # its first chunk says that the other turn is complete, and draws the rest of that
         await asyncio.sleep(20.0)
         assert [start.turn_id for start in line.of(protocol.ResponseStart)] == ["a"]
@@ -468,9 +474,9 @@ def test_the_turn_behind_the_one_that_is_cut_is_not_begun() -> None:
 def test_a_session_that_ends_between_turns_cuts_none() -> None:
     async def silence(exchange: Exchange) -> None:
         line = WatchedLine()
-        conversation = exchange.board.open("s", "user-1", line)
-        await say(conversation, 0, 5, real_time=True)
-        await conversation.end_utterance()
+        live = exchange.sessions.open("s", "user-1", line)
+        await say(live, 0, 5, real_time=True)
+        await live.end_turn()
         await asyncio.sleep(10.0)
         assert line.cuts == []
         assert len(exchange.sessions) == 0
@@ -481,21 +487,24 @@ def test_a_session_that_ends_between_turns_cuts_none() -> None:
 def test_users_have_their_session_ids_to_themselves() -> None:
     async def two(exchange: Exchange) -> None:
         anns, bobs, back = WatchedLine(), WatchedLine(), WatchedLine()
-        ann, bob = exchange.board.open("s", "ann", anns), exchange.board.open("s", "bob", bobs)
+        ann, bob = (
+            exchange.sessions.open("s", "ann", anns),
+            exchange.sessions.open("s", "bob", bobs),
+        )
         await asyncio.gather(say(ann, 0, 10, real_time=True), say(bob, 0, 5, real_time=True))
         await lose(exchange, anns)
-        assert exchange.board.find("s", "eve") is None
-        assert exchange.board.find("s", "ann") is ann
-        await exchange.board.resume(ann, back)
+        assert exchange.sessions.find("s", "eve") is None
+        assert exchange.sessions.find("s", "ann") is ann
+        await exchange.sessions.resume(ann, back)
         assert (
-            exchange.board.on(back, "s"),
-            exchange.board.on(bobs, "s"),
-            exchange.board.on(anns, "s"),
+            exchange.sessions.on(back, "s"),
+            exchange.sessions.on(bobs, "s"),
+            exchange.sessions.on(anns, "s"),
         ) == (ann, bob, None)
-        exchange.board.end(ann)
+        exchange.sessions.end(ann)
         assert (
-            exchange.board.find("s", "ann"),
-            exchange.board.find("s", "bob"),
+            exchange.sessions.find("s", "ann"),
+            exchange.sessions.find("s", "bob"),
             len(exchange.sessions),
         ) == (None, bob, 1)
 
@@ -505,13 +514,10 @@ def test_users_have_their_session_ids_to_themselves() -> None:
 def test_a_burst_of_short_packets_waits_as_long_as_any_other_audio() -> None:
     async def burst(exchange: Exchange) -> None:
         line = WatchedLine()
-        conversation = exchange.board.open("s", "user-1", line)
+        live = exchange.sessions.open("s", "user-1", line)
         for number in range(2900):
-            assert conversation.turns.chunk("t", number)
-            await conversation.hear(
-                pcm_chunk(0.01, sequence_number=number, timestamp_ms=10.0 * number), "face-1"
-            )
-        await conversation.end_utterance()
+            await live.receive(request(live, number, "t", 0.01))
+        await live.end_turn()
         await asyncio.sleep(40.0)
         assert line.told == []
         assert line.numbers() == list(range(580))

@@ -36,7 +36,7 @@ from orchestrator.pipeline.session_events import (
     TurnStarted,
 )
 from orchestrator.pipeline.session_state import Session
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
 
@@ -78,22 +78,22 @@ class Stage:
     ) -> list[Outgoing]:
         """Turns of speech in real time, by one session; what it sent."""
         session = Session(f"session of {user}", user, inbox_ms=30_000.0, outbox_frames=60)
-        session.preference = preference
-        live, sent = LiveSession(session, self.service, pacing_lead_s=0.5), list[Outgoing]()
+        session.models.preference = preference
+        live, sent = SessionWorker(session, self.service, pacing_lead_s=0.5), list[Outgoing]()
         tasks = [asyncio.create_task(live.work()), asyncio.create_task(self._send(session, sent))]
         for ordinal, seconds in enumerate(turns_s, start=1):
             for number in range(round(10 * seconds)):
                 await asyncio.sleep(0.1)
                 await live.accept(_item(ordinal, number))
             await live.accept(_item(ordinal, None))
-        await session.inbox.close()
+        await session.audio.inbox.close()
         await asyncio.gather(*tasks)
         return sent
 
     async def _send(self, session: Session, sent: list[Outgoing]) -> None:
         while True:
             try:
-                sent.append(await session.outbox.get())
+                sent.append(await session.delivery.outbox.get())
             except ChannelClosedError:
                 return
             self.sent.append((asyncio.get_running_loop().time(), sent[-1]))
@@ -339,7 +339,7 @@ def test_a_face_enrolled_for_a_default_model_that_looks_first_is_prepared_behind
 ) -> None:
     async def script(stage: Stage) -> None:
         face = await stage.faces.load_face_model("ann", "f")
-        await stage.service.prepare_face(face, (SADTALKER, STATIC), 256)
+        await stage.service.faces.prepare_face(face, (SADTALKER, STATIC), 256)
         assert stage.inference.asked[EYE] == 0
         await asyncio.sleep(5.0)
         assert stage.faces.prepared(face, stage.sadtalker, 256) is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import face_packages as made
@@ -33,8 +34,8 @@ from orchestrator.pipeline.session_events import (
     TurnStarted,
 )
 from orchestrator.pipeline.session_state import Session
-from orchestrator.sessions.admission import SessionRegistry
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.directory import SessionDirectory
+from orchestrator.sessions.worker import SessionWorker
 from orchestrator.video.generator import VideoGeneratorService
 from orchestrator.video.streamer import VideoStreamingService
 
@@ -86,7 +87,8 @@ class Stage:
             ServiceConfig(), self.adapters, self.faces, video, VideoStreamingService(), Metrics()
         )
         self.session = Session("s", "ann", inbox_ms=30_000.0, outbox_frames=60)
-        self.sessions = SessionRegistry(5)
+        environment: Any = SimpleNamespace(config=ServiceConfig(), metrics=Metrics())
+        self.sessions = SessionDirectory(environment)
         self.faces.on_swap = self.sessions.swap_face
         self.sent: list[Outgoing] = []
         self.ordinal = 0
@@ -97,10 +99,10 @@ class Stage:
                 await self.enrol(face)
             await self.faces.activate("ann", "a")
             self.sessions.add(self.session)
-            self.live = LiveSession(self.session, self.pipeline, pacing_lead_s=0.5)
+            self.live = SessionWorker(self.session, self.pipeline, pacing_lead_s=0.5)
             tasks = [asyncio.create_task(self.live.work()), asyncio.create_task(self._send())]
             await script(self)
-            await self.session.inbox.close()
+            await self.session.audio.inbox.close()
             await asyncio.gather(*tasks)
 
         run_virtual(run())
@@ -149,7 +151,7 @@ class Stage:
     async def _send(self) -> None:
         while True:
             try:
-                self.sent.append(await self.session.outbox.get())
+                self.sent.append(await self.session.delivery.outbox.get())
             except ChannelClosedError:
                 return
 
@@ -296,7 +298,7 @@ def test_a_face_that_a_model_cannot_take_speaks_with_the_next_one_from_its_first
 def test_a_face_that_only_the_preferred_model_cannot_take_says_so(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         stage.adapters[TPSM].refused["a"] = ValueError("no mouth")
-        stage.session.preference = TPSM
+        stage.session.models.preference = TPSM
         await stage.turn("a")
 
     stage = Stage(tmp_path).play(script)

@@ -16,7 +16,7 @@ from orchestrator.core.types import LipSyncModel, Resolution, VideoGenerationCon
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
 from orchestrator.pipeline.session_events import Failed, OutgoingFrame, Switched, TurnStarted
 from orchestrator.sessions.service import LipSyncService
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ TOO_SLOW_S = 0.12
 
 def slow(wished: LipSyncModel | None = TPSM, **fields: Any) -> Conversation:
     conversation = Conversation(tpsm=ScriptedAdapter(TPSM, grey=200, frame_s=TOO_SLOW_S), **fields)
-    conversation.session.preference = wished
+    conversation.session.models.preference = wished
     return conversation
 
 
@@ -41,7 +41,7 @@ async def at_once(conversation: Conversation, seconds: int) -> None:
 
 
 async def until_it_gives_way(conversation: Conversation) -> None:
-    while not conversation.session.giving_way.models:
+    while not conversation.session.models.slow.models:
         await conversation.talk(1)
 
 
@@ -126,7 +126,7 @@ class Beside(Conversation):
         super().__post_init__()
         assert self.shared is not None
         self.service = self.shared
-        self.live = LiveSession(self.session, self.service, pacing_lead_s=0.5)
+        self.live = SessionWorker(self.session, self.service, pacing_lead_s=0.5)
 
 
 def test_it_gives_way_in_the_session_that_it_is_too_slow_for_and_in_no_other() -> None:

@@ -24,7 +24,7 @@ from orchestrator.pipeline.session_events import (
 )
 from orchestrator.pipeline.session_state import Session, merged_config
 from orchestrator.sessions.turn_tracker import TurnCounter
-from orchestrator.sessions.worker import LiveSession
+from orchestrator.sessions.worker import SessionWorker
 
 TPSM, STATIC = LipSyncModel.TPSM, LipSyncModel.STATIC
 
@@ -145,7 +145,7 @@ def test_frames_of_a_burst_that_leave_as_they_are_paced_are_not_late(fps: float)
     assert max(when - out.ready_s for when, out in frames) < 0.02
     assert (
         min(
-            out.turn.started_s + number / fps - when
+            out.turn.clock.started_s + number / fps - when
             for number, (when, out) in enumerate(frames)
             if number >= fps
         )
@@ -262,7 +262,7 @@ async def caught_between_two_turns(conversation: Conversation) -> None:
         for _ in range(20):
             await conversation.say(turn_id=turn)
     await conversation.end()
-    while len(conversation.session.inbox) > 20:  # noqa: ASYNC110 - virtual time
+    while len(conversation.session.audio.inbox) > 20:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
 
 
@@ -354,7 +354,11 @@ def test_chunks_that_claim_to_last_no_time_do_not_fill_the_memory() -> None:
         for _ in range(20):
             await conversation.say(junk)
         assert (
-            sum(len(item.chunk.data) for item in conversation.session.inbox.items() if item.chunk)
+            sum(
+                len(item.chunk.data)
+                for item in conversation.session.audio.inbox.items()
+                if item.chunk
+            )
             < 25_000_000
         )
         await conversation.interrupt()
@@ -417,14 +421,14 @@ def test_an_unknown_face_in_mid_turn_is_told_once_and_the_old_one_goes_on_speaki
         (LipSyncErrorCode.FACE_MODEL_NOT_FOUND, True)
     ] * 2, "once in each turn"
     assert len(conversation.frames()) == 80
-    assert conversation.session.face is not None
-    assert conversation.session.face.id == "face-1"
+    assert conversation.session.face.current is not None
+    assert conversation.session.face.current.id == "face-1"
 
 
 def test_a_preference_switches_the_model_and_says_so() -> None:
     async def prefer_static(conversation: Conversation) -> None:
         await conversation.talk(5)
-        conversation.session.preference = STATIC
+        conversation.session.models.preference = STATIC
         await conversation.talk(5)
         await conversation.end()
 
@@ -436,9 +440,9 @@ def test_a_preference_switches_the_model_and_says_so() -> None:
 
 def test_a_face_at_rest_by_request_does_not_recover_but_changes_its_model() -> None:
     async def prefer_static_then_one_that_is_away(conversation: Conversation) -> None:
-        conversation.session.preference = STATIC
+        conversation.session.models.preference = STATIC
         await conversation.talk(5)
-        conversation.session.preference = LipSyncModel.WAV2LIP
+        conversation.session.models.preference = LipSyncModel.WAV2LIP
         await conversation.talk(5)
         await conversation.end()
 
@@ -474,7 +478,7 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
             session = Session(
                 f"session-{len(drawn)}", "user-1", inbox_ms=30_000.0, outbox_frames=60
             )
-            live, turns = LiveSession(session, service, pacing_lead_s=0.5), TurnCounter()
+            live, turns = SessionWorker(session, service, pacing_lead_s=0.5), TurnCounter()
             before = len(tpsm.windows_seen)
             working = asyncio.create_task(live.work())
             for number in range(10):
@@ -493,9 +497,11 @@ def test_sessions_that_say_the_same_share_their_frames_from_the_third_on() -> No
                     )
                 )
                 await asyncio.sleep(0.1)
-            await session.inbox.close()
+            await session.audio.inbox.close()
             await working
-            assert sum(isinstance(out, OutgoingFrame) for out in session.outbox.items()) >= 15
+            assert (
+                sum(isinstance(out, OutgoingFrame) for out in session.delivery.outbox.items()) >= 15
+            )
             drawn.append(len(tpsm.windows_seen) - before)
         return drawn
 

@@ -9,6 +9,7 @@ from moving_pictures import busy_picture, moving_picture
 
 from orchestrator.core.types import Resolution, VideoFormat, VideoGenerationConfig
 from orchestrator.video.adaptation.bitrate import Bitrate, after_report
+from orchestrator.video.adaptation.quality_controller import QualityController
 from orchestrator.video.stream_state import StreamingMetrics, StreamState
 from orchestrator.video.streamer import VideoStreamingService
 
@@ -31,9 +32,9 @@ def test_a_target_that_moved_by_more_than_a_tenth_begins_with_a_keyframe_and_a_s
 ):
     state = StreamState()
     assert keyframes(state, range(4)) == [0]
-    state.bitrate = Bitrate(target_bps=540_000, adapted=True)
+    state.quality.bitrate = Bitrate(target_bps=540_000, adapted=True)
     assert keyframes(state, range(4, 8)) == []
-    state.bitrate = Bitrate(target_bps=300_000, adapted=True)
+    state.quality.bitrate = Bitrate(target_bps=300_000, adapted=True)
     assert keyframes(state, range(8, 12)) == [8]
     assert state.since_keyframe == 4
 
@@ -48,7 +49,7 @@ def test_what_was_thrown_away_is_not_built_on() -> None:
 def test_jpeg_keeps_its_quality_until_something_is_heard_of_the_network() -> None:
     state, config = StreamState(), VideoGenerationConfig()
     first = len(state.encode(moving_picture(0), config, 0.0, force_keyframe=False).data)
-    state.bitrate = Bitrate(target_bps=100_000, adapted=True)
+    state.quality.bitrate = Bitrate(target_bps=100_000, adapted=True)
     later = [
         len(state.encode(moving_picture(0), config, 50.0 * number, force_keyframe=False).data)
         for number in range(1, 30)
@@ -99,16 +100,18 @@ def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowes
     config = VideoGenerationConfig(resolution=Resolution(size, size), quality=100)
     state, frame, sent = StreamState(), 0, []
     for bandwidth_kbps in (2000.0, 300.0, 2000.0):
-        state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=frame / 20.0)
+        state.quality.bitrate = after_report(
+            state.quality.bitrate, bandwidth_kbps, 0.0, now=frame / 20.0
+        )
         for _ in range(80):
-            if state.affordable([frame], [50.0 * frame], config):
+            if state.quality.affordable([frame], [50.0 * frame], config.format):
                 picture = state.encode(
                     busy_picture(frame, size), config, 50.0 * frame, force_keyframe=False
                 )
                 sent.append((frame, 8 * len(picture.data)))
             frame += 1
         settled = sum(bits for number, bits in sent if number >= frame - 40) / 2.0
-        assert settled == pytest.approx(state.bitrate.target_bps, rel=0.15), (
+        assert settled == pytest.approx(state.quality.bitrate.target_bps, rel=0.15), (
             "from two seconds after the change on"
         )
     assert max(later - earlier for (earlier, _), (later, _) in pairwise(sent)) <= 10, (
@@ -119,10 +122,10 @@ def test_jpeg_follows_2000_300_2000_kbit_too_with_fewer_pictures_where_the_lowes
 def test_jpeg_at_a_target_it_can_hold_leaves_no_picture_out() -> None:
     config, state = (
         VideoGenerationConfig(),
-        StreamState(bitrate=Bitrate(target_bps=1_800_000, adapted=True)),
+        StreamState(quality=QualityController(Bitrate(target_bps=1_800_000, adapted=True))),
     )
     for frame in range(100):
-        assert state.affordable([frame], [50.0 * frame], config) == [frame]
+        assert state.quality.affordable([frame], [50.0 * frame], config.format) == [frame]
         state.encode(busy_picture(frame, 256), config, 50.0 * frame, force_keyframe=False)
 
 
@@ -130,7 +133,9 @@ def test_jpeg_at_a_target_it_can_hold_leaves_no_picture_out() -> None:
 def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percent() -> None:
     state, number, rates = StreamState(), 0, []
     for bandwidth_kbps in (2000.0, 300.0, 2000.0):
-        state.bitrate = after_report(state.bitrate, bandwidth_kbps, 0.0, now=number / 20.0)
+        state.quality.bitrate = after_report(
+            state.quality.bitrate, bandwidth_kbps, 0.0, now=number / 20.0
+        )
         sizes = []
         for _ in range(60):
             sizes.append(
@@ -143,7 +148,7 @@ def test_the_bitrate_follows_2000_300_2000_kbit_within_two_seconds_and_15_percen
             )
             number += 1
         rates.append(sum(sizes[-20:]))
-        assert sum(sizes[20:40]) == pytest.approx(state.bitrate.target_bps, rel=0.15), (
+        assert sum(sizes[20:40]) == pytest.approx(state.quality.bitrate.target_bps, rel=0.15), (
             "in the second second after the change"
         )
     assert rates == pytest.approx([1_800_000, 270_000, 1_800_000], rel=0.15)

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from moving_pictures import busy_picture
 
-from orchestrator.video.adaptation.bitrate import (
-    MAX_BITRATE_BPS,
-    MIN_BITRATE_BPS,
-    Bitrate,
-    after_queue,
-    after_report,
-    moved,
-)
+from orchestrator.video.adaptation.bitrate import Bitrate, after_queue, after_report, moved
+from orchestrator.video.adaptation.thresholds import MAX_BITRATE_BPS, MIN_BITRATE_BPS
 from orchestrator.video.encoder import H264Encoder, JpegEncoder
 
 
