@@ -24,7 +24,7 @@ class RowBuffer:
         """One past the newest row's number."""
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Adds rows at the end."""
+        """Add rows at the end."""
         used = self.end - self.first
         if self._offset + used + len(rows) > len(self._rows):
             self._make_room(used, len(rows))

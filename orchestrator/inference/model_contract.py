@@ -59,7 +59,7 @@ class TensorContract:
         return batch * math.prod(self.dims) * self.dtype.itemsize
 
     def check(self, array: NDArray[Any]) -> None:
-        """Raises `ContractError` unless `array` is `[batch, *dims]` of the right type."""
+        """Raise `ContractError` unless `array` is `[batch, *dims]` of the right type."""
         shape = array.shape[1:]
         fits = len(shape) == len(self.dims) and all(
             want in (-1, got) for want, got in zip(self.dims, shape, strict=True)

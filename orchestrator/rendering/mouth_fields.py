@@ -79,7 +79,7 @@ def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[fields, n, 4]` displacements of LAYER_FIELDS at `at` `[n, 2]`.
 
-    x and y of the upper layer, then of the lower.
+    Columns: x and y of the upper layer, then of the lower.
     """
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]

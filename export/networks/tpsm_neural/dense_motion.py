@@ -50,7 +50,7 @@ class DenseMotion(NamedTuple):
 class GaussianDown(nn.Module):
     """Quarter size without aliasing: blur, then every fourth pixel from the first.
 
-    sigma 1.5, 13x13, zero padding.
+    The blur has sigma 1.5, 13x13 taps and zero padding.
     """
 
     sigma: Final = 1.5

@@ -35,7 +35,7 @@ STANDARD_POINTS: Final[NDArray[np.float64]] = np.array(
 )
 """Left eye, right eye, nose, left and right corner of the mouth of the mean face.
 
-y up (Deep3DFaceRecon).
+y points up (Deep3DFaceRecon).
 """
 
 
