@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from serving import PATIENT, serve
 
-RESTING_CENTRE = ("--models", "static", "--default-model", "static")
+RESTING = ("--models", "static", "--default-model", "static")
 
 
 @contextmanager
@@ -25,7 +25,5 @@ def instances(
         for number in range(count):
             storage = folder / f"instance-{number}"
             storage.mkdir()
-            started.append(
-                stack.enter_context(serve(storage, *RESTING_CENTRE, settings=environment))
-            )
+            started.append(stack.enter_context(serve(storage, *RESTING, settings=environment)))
         yield started
