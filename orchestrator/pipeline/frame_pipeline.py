@@ -17,7 +17,7 @@ from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import GeneratedFrame, LipSyncModel, StreamingFrame
 from orchestrator.faces.preparation.background import FacePreparations
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.inference.weights_provenance import Weights, WeightsRegister, warning_of
+from orchestrator.inference.weights_provenance import WeightsRegister
 from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.pipeline.batch_window import BatchWindow
 from orchestrator.pipeline.circuit_breaker import PerformanceTracker
@@ -68,9 +68,8 @@ class FramePipeline:
         self._adapters = adapters
         self._video = video
         self._streaming = streaming
-        self._weights = weights
         self._preparations = FacePreparations(faces, video.inference, metrics)
-        self.models = ModelCatalogue(config, adapters, video, metrics, performance)
+        self.models = ModelCatalogue(config, adapters, video, metrics, weights, performance)
         self._selector = ModelSelector(config, adapters, self.models, self._preparations, metrics)
         self.faces = SessionFaces(
             adapters, faces, video, self._preparations, self.models, self._selector
@@ -178,13 +177,13 @@ class FramePipeline:
             turn.config.format,
             stream.since_keyframe,
         )
-        decision = self._streaming.decide(
-            stream,
+        decision = stream.decide(
             due,
             asyncio.get_running_loop().time(),
             queue_fill=fill,
             batch_load=turn.generation.batch_load,
             late_s=late_s,
+            adapts_bitrate=self._config.enable_adaptive_bitrate,
         )
         if skipped := count - len(decision.keep):
             self._video.counter.frames_dropped += skipped
@@ -237,16 +236,6 @@ class FramePipeline:
         await Probes(
             self._adapters, self._video, self.performance, self._config.chunk_deadline_ms / 1000.0
         ).run()
-
-    def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
-        """Origin of the weights of the model's networks, where their files are on this machine."""
-        if self._weights is None:
-            return ()
-        return self._weights.of(self.models.spec(model).triton_models)
-
-    def weights_warning(self, model: LipSyncModel) -> str:
-        """Warning to show with the model's name; empty for trained weights."""
-        return warning_of(self.weights(model))
 
 
 async def _until_due(turn: Turn, count: int) -> None:

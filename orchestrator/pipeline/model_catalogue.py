@@ -10,6 +10,7 @@ from orchestrator.core.config import ServiceConfig
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import LipSyncModel
 from orchestrator.inference.triton.server_metrics import TritonFigures
+from orchestrator.inference.weights_provenance import Weights, WeightsRegister, warning_of
 from orchestrator.models.base import ModelAdapter, ModelSpec
 from orchestrator.pipeline.circuit_breaker import ModelPerformance, PerformanceTracker
 from orchestrator.pipeline.licence_policy import refused_models
@@ -35,9 +36,11 @@ class ModelCatalogue:
         adapters: Mapping[LipSyncModel, ModelAdapter],
         video: VideoGeneratorService,
         metrics: Metrics,
+        weights: WeightsRegister | None = None,
         performance: PerformanceTracker | None = None,
     ) -> None:
         """`performance` collects the results; a new tracker without it."""
+        self._weights = weights
         self._config = config
         self._adapters = adapters
         self._video = video
@@ -68,6 +71,16 @@ class ModelCatalogue:
     def why_refused(self, model: LipSyncModel) -> str:
         """Reason for which the operator does not serve the model; empty where it is served."""
         return self._refused.get(model, "")
+
+    def weights(self, model: LipSyncModel) -> tuple[Weights, ...]:
+        """Origin of the weights of the model's networks, where their files are on this machine."""
+        if self._weights is None:
+            return ()
+        return self._weights.of(self.spec(model).triton_models)
+
+    def weights_warning(self, model: LipSyncModel) -> str:
+        """Warning to show with the model's name; empty for trained weights."""
+        return warning_of(self.weights(model))
 
     def candidate(self, model: LipSyncModel) -> Candidate:
         """Figures of the model for the selection policy, at most `FIGURES_S` old."""

@@ -78,7 +78,7 @@ class OfflineRenderer:
 
     def weights_warning(self, model: LipSyncModel) -> str:
         """What has to be said with the model's name; empty for weights that somebody trained."""
-        return self._pipeline.weights_warning(model)
+        return self._pipeline.models.weights_warning(model)
 
     async def frames(self, wish: Wish, samples: Samples) -> AsyncGenerator[Frames, None]:
         """Batches `[n, size, size, 3]`, ceil(duration * fps) pictures in all. Raises

@@ -136,7 +136,7 @@ async def serving(
 
 def _warn_of_random_weights(service: LipSyncService) -> None:
     for model in ADAPTERS:
-        if warning := service.pipeline.weights_warning(model):
+        if warning := service.models.weights_warning(model):
             logger.warning("model %s: %s", model.value, warning)
 
 

@@ -37,7 +37,7 @@ def message_of(
             session.id, out.turn.id, out.frame, out.turn.delivery.frames_sent
         )
     if isinstance(out, TurnStarted):
-        weights = pipeline.weights_warning(out.model) or msgspec.UNSET
+        weights = pipeline.models.weights_warning(out.model) or msgspec.UNSET
         return protocol.ResponseStart(
             session.id,
             out.turn.id,
@@ -66,7 +66,7 @@ def message_of(
         out.before,
         out.after,
         out.reason,
-        pipeline.weights_warning(out.after) or msgspec.UNSET,
+        pipeline.models.weights_warning(out.after) or msgspec.UNSET,
     )
 
 

@@ -22,12 +22,12 @@ from orchestrator.pipeline.session_events import (
     OutgoingFrame,
     Switched,
     TurnEnded,
-    TurnStarted,
 )
 from orchestrator.pipeline.session_state import Session
 from orchestrator.pipeline.turn import Turn
 from orchestrator.sessions.intake import MAX_SILENCE_MS, Intake
 from orchestrator.sessions.steps import Steps
+from orchestrator.sessions.turn_start import TurnStart, recoverable
 
 BATCH_FRAMES: Final = 4
 """Most frames requested from a model at once: few enough for a useful deadline, enough to share a
@@ -44,12 +44,8 @@ class SessionWorker:
         self._pipeline = pipeline
         self._metrics = pipeline.metrics
         self._intake = Intake(session, pipeline.metrics)
-        self._pacing_lead_s = pacing_lead_s
+        self._start = TurnStart(session, pipeline, pacing_lead_s=pacing_lead_s)
         self._steps = Steps(session.audio)
-        self._refusal_pending = False
-        """True until the client was sent the refusal of its preference, if there is one."""
-        self._refused_face: tuple[int, str | None] | None = None
-        """Turn and id of the last face that could not be loaded; its error was sent."""
         self._connected = asyncio.Event()
         self._connected.set()
         self._keyframe_due = False
@@ -69,17 +65,7 @@ class SessionWorker:
 
     async def prefer(self, model: LipSyncModel) -> None:
         """Prefer a model from the next frame on; send an error once if the operator refuses it."""
-        if self._pipeline.prefer(self.session, model):
-            self._refusal_pending = True
-            if self.session.face.current is not None:
-                await self._send_refusal()
-
-    async def _send_refusal(self) -> None:
-        """Send a pending refusal; it needs the face, which decides the alternative."""
-        pending, self._refusal_pending = self._refusal_pending, False
-        refusal = await self._pipeline.refusal(self.session) if pending else None
-        if refusal is not None:
-            await self.session.delivery.outbox.put(Failed(refusal))
+        await self._start.prefer(model)
 
     async def work(self) -> None:
         """Run until the inbox closes or the session cannot get a face; then close the outbox."""
@@ -139,8 +125,8 @@ class SessionWorker:
         if self._steps.is_interrupted(item):  # meanwhile
             return
         if item.chunk is not None:
-            await self._open_face(item)
-            turn = turn or await self._begin(item)
+            await self._start.open_face(item)
+            turn = turn or await self._start.begin(item)
         if turn is None:
             return
         if item.lost_before_ms > 0.0:
@@ -150,20 +136,6 @@ class SessionWorker:
         else:
             await self._push(turn, item, item.chunk)
             await self._generate(turn)
-
-    async def _open_face(self, item: InboxItem) -> None:
-        """Open the face that the chunk names. If that fails, send the error once a turn, and keep
-        the session's face.
-        """
-        requested = (item.ordinal, item.face_model_id)
-        face_id = None if requested == self._refused_face else item.face_model_id
-        try:
-            await self._pipeline.faces.open_face(self.session, face_id)
-        except LipSyncError as error:
-            if self.session.face.current is None:
-                raise
-            self._refused_face = requested
-            await self.session.delivery.outbox.put(Failed(_recoverable(error)))
 
     async def _push(self, turn: Turn, item: InboxItem, chunk: AudioChunk) -> None:
         """Decode the chunk, or push silence in its place: audio after a chunk that cannot be
@@ -176,7 +148,7 @@ class SessionWorker:
             lost_ms = min(item.duration_ms, MAX_SILENCE_MS)
             turn.push_silence(lost_ms, item.arrived_s)
             self._metrics.audio_lost_seconds_total.inc(lost_ms / 1000.0)
-            await self.session.delivery.outbox.put(Failed(_recoverable(error, lostMs=lost_ms)))
+            await self.session.delivery.outbox.put(Failed(recoverable(error, lostMs=lost_ms)))
 
     async def _push_silence(self, turn: Turn, lost_ms: float) -> None:
         """Push silence for lost audio. It is due by its own time, since nothing waited for it."""
@@ -185,30 +157,6 @@ class SessionWorker:
             lost_ms -= MAX_SILENCE_MS
             await self._generate(turn)
         turn.push_silence(lost_ms, turn.clock.started_s)
-
-    async def _begin(self, item: InboxItem) -> Turn:
-        assert item.chunk is not None
-        session, size = self.session, item.config.resolution.width
-        first = await self._pipeline.faces.warm_up(session, size)
-        turn = Turn(
-            item.turn_id,
-            item.ordinal,
-            item.config,
-            item.chunk.timestamp_ms - item.lost_before_ms,
-            item.arrived_s,
-            session.audio.idle_s,
-            pacing_lead_s=self._pacing_lead_s,
-        )
-        waited_ms = (asyncio.get_running_loop().time() - item.arrived_s) * 1000.0
-        session.audio.turn = turn
-        self._pipeline.note_first_model(session, first)
-        await self._send_refusal()
-        started = TurnStarted(turn, first, item.chunk.timestamp_ms + waited_ms)
-        await session.delivery.outbox.put(started)
-        poster = await self._pipeline.faces.poster(session, size)
-        if poster is not None:
-            await session.delivery.outbox.put(poster)
-        return turn
 
     async def _finish(self, turn: Turn, now: float) -> None:
         turn.finish(now)
@@ -251,14 +199,3 @@ class SessionWorker:
         for frame, ready_s in zip(encoded, batch.departures_s, strict=True):
             await outbox.put(OutgoingFrame(turn, frame, ready_s, trace))
         self._metrics.outbox_fill.observe(outbox.fill)
-
-
-def _recoverable(error: LipSyncError, **details: float) -> LipSyncError:
-    """Copy of an error for a session that goes on."""
-    return LipSyncError(
-        error.code,
-        error.message,
-        recoverable=True,
-        fallback_available=error.fallback_available,
-        details=error.details | details,
-    )

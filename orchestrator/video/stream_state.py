@@ -9,7 +9,13 @@ from typing import Final
 
 from orchestrator.core.types import RgbImage, VideoGenerationConfig
 from orchestrator.video.adaptation.bitrate import moved
-from orchestrator.video.adaptation.quality_controller import QualityController, StreamRates
+from orchestrator.video.adaptation.quality_controller import (
+    Decision,
+    DueFrames,
+    Load,
+    QualityController,
+    StreamRates,
+)
 from orchestrator.video.av_sync import SyncTracker
 from orchestrator.video.encoder import EncodedPicture, Encoder, JpegEncoder, make_encoder
 
@@ -70,9 +76,23 @@ class StreamState:
     _recent_bytes: int = 0
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def rates(self, now: float) -> StreamRates:
-        """Rates of the stream at `now`, monotonic seconds; to be called before every batch."""
-        return StreamRates(self.metrics.current_bitrate_bps, self._carried_bps(now))
+    def decide(
+        self,
+        due: DueFrames,
+        now: float,
+        *,
+        queue_fill: float,
+        batch_load: float,
+        late_s: float,
+        adapts_bitrate: bool,
+    ) -> Decision:
+        """Select from the due frames by the load of client and model; see `Load`. To be called
+        before every batch, at `now` in monotonic seconds.
+        """
+        rates = None
+        if adapts_bitrate:
+            rates = StreamRates(self.metrics.current_bitrate_bps, self._carried_bps(now))
+        return self.quality.decide(due, Load(queue_fill, batch_load, late_s, rates), now)
 
     def _carried_bps(self, now: float) -> float:
         """Rate at which frames left during about the last second; infinite until that much time

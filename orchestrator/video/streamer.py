@@ -16,7 +16,6 @@ from orchestrator.core.types import (
 )
 from orchestrator.protocol import frame_text
 from orchestrator.video.adaptation.frame_skipping import kept_frames, spared
-from orchestrator.video.adaptation.quality_controller import Decision, DueFrames, Load
 from orchestrator.video.av_sync import SyncState, corrected, sync_state
 from orchestrator.video.stream_state import StreamState
 
@@ -131,20 +130,6 @@ class VideoStreamingService:
         if self._adapts_bitrate:
             state.quality.note_report(bandwidth_kbps, packet_loss, self._clock())
         return state.quality.bitrate.target_bps
-
-    def decide(
-        self,
-        state: StreamState,
-        due: DueFrames,
-        now: float,
-        *,
-        queue_fill: float,
-        batch_load: float,
-        late_s: float,
-    ) -> Decision:
-        """Frames of those due to generate, by the load of client and model; see `Load`."""
-        rates = state.rates(now) if self._adapts_bitrate else None
-        return state.quality.decide(due, Load(queue_fill, batch_load, late_s, rates), now)
 
     @overload
     def skip_frames_for_congestion(

@@ -105,7 +105,7 @@ async def _model(app: web.Application, model: LipSyncModel) -> schemas.Model:
             spec.licences.code, spec.licences.weights, spec.licences.commercial
         ),
         permitted=not service.models.why_refused(model),
-        networks=[_network(weights) for weights in service.pipeline.weights(model)],
+        networks=[_network(weights) for weights in service.models.weights(model)],
         **_remarks(app, model),
     )
 
@@ -114,7 +114,7 @@ def _remarks(app: web.Application, model: LipSyncModel) -> dict[str, str]:
     """Optional fields of a model: a warning of random weights, the reason of a refusal."""
     service = app[SERVICE]
     remarks = {
-        "weights": service.pipeline.weights_warning(model),
+        "weights": service.models.weights_warning(model),
         "refused": service.models.why_refused(model),
     }
     return {key: text for key, text in remarks.items() if text}
