@@ -41,7 +41,7 @@ import triton_python_backend_utils as pb_utils
 from orchestrator.core.dlpack import to_tensor
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.core.paths import SHIPPED_FACES
-from orchestrator.rendering.test_card import canary_frame
+from orchestrator.rendering.test_card import card_frame
 from orchestrator.rendering.frame_centres import spoken_motion
 
 class TritonPythonModel:
@@ -62,7 +62,7 @@ class TritonPythonModel:
         else:
             rows = spoken_motion(np.from_dlpack(steps), np.from_dlpack(moments))
         is_canary = not np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "face")).any()
-        cards = is_canary and np.stack([canary_frame(row) for row in rows])
+        cards = is_canary and np.stack([card_frame(row) for row in rows])
         frames = cards if is_canary else self.frames[: len(rows)]
         if steps is not None:
             frames = frames.reshape(len(np.from_dlpack(steps)), -1, *frames.shape[2:])

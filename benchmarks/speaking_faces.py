@@ -167,9 +167,9 @@ class _PreparedTpsm:
         """See `Tpsm.generate`."""
         return await self._tpsm.generate(infer, windows, face, state)
 
-    def canary(self) -> dict[str, Tensors]:
-        """See `Tpsm.canary`."""
-        return self._tpsm.canary()
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """See `Tpsm.probe_inputs`."""
+        return self._tpsm.probe_inputs()
 
 
 def _pipeline(inference: LocalInference, face: TpsmFace) -> FramePipeline:

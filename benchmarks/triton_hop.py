@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.paths import MODEL_REPOSITORY
-from orchestrator.inference.embedded.process import Stub, launch_early
-from orchestrator.inference.embedded.self_test import canary_of
+from orchestrator.inference.embedded.backend_processes import Stub
+from orchestrator.inference.embedded.process import launch_early
+from orchestrator.inference.embedded.self_test import self_test_of
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import Repository, read_repository
 from orchestrator.inference.triton.inference import TritonInference
@@ -81,7 +82,7 @@ async def connected(
 
 
 async def start_to_ready(repeats: int) -> list[float]:
-    """Seconds from the launch to both models having passed their canaries."""
+    """Seconds from the launch to both models having passed their self_tests."""
     seconds = []
     for _ in range(repeats):
         began = time.monotonic()
@@ -161,14 +162,14 @@ def renderer(server: EmbeddedTriton) -> Stub:
 
 
 async def answered(inference: TritonInference, repository: Repository) -> bool:
-    """Whether both models are ready and bring their canaries' answers."""
+    """Whether both models are ready and bring their self_tests' answers."""
     for model in MODELS:
-        canary = canary_of(repository.models[model])
-        assert canary is not None
+        self_test = self_test_of(repository.models[model])
+        assert self_test is not None
         try:
             if not await inference.ready(model):
                 return False
-            await inference.infer(model, canary.question(), deadline=time.monotonic() + 1)
+            await inference.infer(model, self_test.make_inputs(), deadline=time.monotonic() + 1)
         except LipSyncError:
             return False
     return True

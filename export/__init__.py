@@ -1,3 +1,1 @@
-"""Offline tools that make the files of `model_repository/`; nothing here runs while the service
-serves.
-"""
+"""Offline tools that make the files of `model_repository/`; not used while serving."""

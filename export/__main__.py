@@ -1,4 +1,4 @@
-"""`python -m export NAME ...`: hands the rest of the command line to the command of that name."""
+"""`python -m export NAME ...`: run the command of that name with the remaining arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ NETWORKS = {
     "check": "export.check",
     "verify": "export.verify",
 }
-"""Name -> module with `main(arguments) -> exit status`; the public models share `export.command`. 
+"""Name -> module with `main(arguments) -> exit status`.
+
+The public models share `export.command`.
 """
 
 

@@ -1,6 +1,4 @@
-"""What every public model declares to the exporter: the networks of its checkpoints, and the graphs
-that are served of them.
-"""
+"""Declarations of a public model for the exporter: checkpoint networks and served graphs."""
 
 from __future__ import annotations
 
@@ -14,8 +12,10 @@ if TYPE_CHECKING:  # so that shapes and configurations can be read where torch i
     from export.weights import WeightsSource
 
 OPSET: Final = 18
-"""Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's
-contract asks for.
+"""ONNX operator set of the graphs.
+
+Nothing in the graphs is newer than `GridSample` of opset 16; 18 is the lowest that the service's
+contract requires.
 """
 
 
@@ -24,7 +24,7 @@ class AxisRange(NamedTuple):
 
     least: int
     usual: int
-    """What the engine is made fastest for."""
+    """Length for which the engine is optimised."""
     most: int
 
 
@@ -33,15 +33,15 @@ class ExportSpec:
     """One graph; axis 0 of every tensor is the batch."""
 
     name: str
-    """The Triton model's name."""
+    """Name of the Triton model."""
     module: nn.Module
     inputs: dict[str, Tensor]
-    """Example inputs by name, in the module's order, with as many rows as the largest batch that is
-    checked.
+    """Example inputs by name, in the module's order.
+
+    With as many rows as the largest batch that is checked.
     """
     outputs: dict[str, float]
-    """Output names in the module's order, each with the largest difference ONNX Runtime may have
-    from torch.
+    """Output names in the module's order, with the tolerance of ONNX Runtime against torch.
 
     Grey levels for bytes. For other numbers it counts as a share of the output's largest value,
     where that is above 1.
@@ -49,23 +49,22 @@ class ExportSpec:
     free: dict[str, dict[int, str]] = field(default_factory=dict)
     """Names of the axes beside the batch whose length is free, by tensor."""
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
-    """Of every free axis of an input, by the axis's name."""
+    """Range of every free axis of an input, by the axis's name."""
     full_precision: tuple[str, ...] = ()
-    """Modules ("renderer/dense_motion_network") whose own arithmetic stays in fp32 when the rest is
-    halved; the outermost's always does.
+    """Modules ("renderer/dense_motion_network") whose own arithmetic stays in fp32.
+
+    The outermost module's always does.
     """
 
     @property
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
-        """The axes whose length is free, as `torch.onnx.export` wants them."""
+        """The free axes in the form of `torch.onnx.export`."""
         return {
             name: {0: "batch"} | self.free.get(name, {}) for name in (*self.inputs, *self.outputs)
         }
 
     def rows(self, batch: int, *, halved: bool = False) -> dict[str, Tensor]:
-        """The first examples; `halved` cuts every free axis to half, so that two lengths of it can
-        be tried.
-        """
+        """The first examples; `halved` cuts every free axis to half, to test a second length."""
         cut = {name: tensor[:batch] for name, tensor in self.inputs.items()}
         for name, axes in self.free.items() if halved else ():
             for axis in axes if name in cut else ():
@@ -80,11 +79,11 @@ class PublicNetwork:
     source: WeightsSource
     build: Callable[[], nn.Module]
     gain: float = 1.0
-    """Of the seeded weights; chosen so that signals neither die nor explode."""
+    """Gain of the seeded weights; chosen so that signals neither die nor explode."""
     gains: Mapping[str, float] = field(default_factory=dict)
-    """Of single tensors, on top of the network's."""
+    """Gains of single tensors, on top of the network's."""
     constants: frozenset[str] = frozenset()
-    """Tensors that seeded weights leave as the module makes them."""
+    """Tensors that seeded weights leave as the module initialises them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +91,15 @@ class Graph:
     """One graph of a model, before any weights are read."""
 
     name: str
-    """The Triton model's name."""
+    """Name of the Triton model."""
     parts: tuple[str, ...]
-    """Names of the networks that it is made of, in the order in which `build` takes them."""
+    """Names of its networks, in the order of the parameters of `build`."""
     build: Callable[..., ExportSpec]
     """`(*parts, batch, random)` with a `torch.Generator` for the examples."""
     batches: tuple[int, ...] = (1, 3, 8)
     """Batches at which the export is compared; fewer for the renderers, whose rows cost seconds."""
     optional: bool = False
-    """Not needed for video: left out without complaint if no checkpoint holds its networks."""
+    """True if not needed for video: skipped silently if no checkpoint holds its networks."""
 
     def spec(self, networks: Mapping[str, nn.Module], batch: int, random: Any) -> ExportSpec:
         """The graph over filled networks with random examples of `batch` rows."""

@@ -1,4 +1,4 @@
-"""The block that two of the public models share, under the names that both give its tensors."""
+"""Block that two of the public models share, under the names that both give its tensors."""
 
 from __future__ import annotations
 

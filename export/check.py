@@ -1,5 +1,6 @@
-"""`python -m export check`: holds exported graphs against their configurations and against what
-TensorRT takes, without a GPU.
+"""`python -m export check`: check exported graphs without a GPU.
+
+Against their configurations and against the rules of TensorRT's parser.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 if a graph is off, or if none was found."""
+    """Run the command; exit status 1 if a graph is wrong, or if none was found."""
     parser = argparse.ArgumentParser(prog="python -m export check", description=__doc__)
     parser.add_argument(
         "--repository",
@@ -57,8 +58,8 @@ def _check(contract: ModelContract) -> bool:
     problems = list(_problems(contract, model))
     counts = Counter(node.op_type for node in model.graph.node)
     print(
-        f"{contract.name}: {len(counts)} operators in {sum(counts.values())} nodes, "
-        f"{'; '.join(problems) or 'ok'}",
+        f"{contract.name}: "
+        f"{len(counts)} operators in {sum(counts.values())} nodes, {'; '.join(problems) or 'ok'}",
         flush=True,
     )
     return not problems
@@ -66,7 +67,7 @@ def _check(contract: ModelContract) -> bool:
 
 def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
     from export.parity import ExportError
-    from export.tensorrt_config import ACCELERATED, read_profile
+    from export.tensorrt_config import ACCELERATED_CONFIG, read_profile
     from export.tensorrt_rules import find_problems
     from export.to_onnx import check_contract
 
@@ -75,7 +76,7 @@ def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
     except ExportError as error:
         yield str(error)
     yield from find_problems(model)
-    config = contract.folder / "configs" / ACCELERATED
+    config = contract.folder / "configs" / ACCELERATED_CONFIG
     if config.exists():
         yield from profile_problems(contract, model.graph, read_profile(config))
 
@@ -83,7 +84,7 @@ def _problems(contract: ModelContract, model: onnx.ModelProto) -> Iterator[str]:
 def profile_problems(
     contract: ModelContract, graph: onnx.GraphProto, shapes: Profile
 ) -> Iterator[str]:
-    """Where an engine's shapes are not the graph's, or do not reach the largest batch."""
+    """Differences between an engine's shapes and the graph, or the largest batch."""
     inputs = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in graph.input
@@ -99,6 +100,6 @@ def profile_problems(
             yield f"shapes of {name} from {each.least} to {each.most}, the graph has {dims}"
         if each and (each.least[0], each.most[0]) != (1, contract.max_batch_size):
             yield (
-                f"batches of {name} from {each.least[0]} to {each.most[0]}, config.pbtxt says "
-                f"{contract.max_batch_size}"
+                f"batches of {name} from {each.least[0]} to {each.most[0]}, "
+                f"config.pbtxt says {contract.max_batch_size}"
             )

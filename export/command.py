@@ -1,5 +1,6 @@
-"""`python -m export NAME --checkpoint PATH`: a public model's networks into the model repository,
-each proven equal to its module.
+"""`python -m export NAME --checkpoint PATH`: export a public model's networks.
+
+Each is proven equal to its module before it is placed into the model repository.
 """
 
 from __future__ import annotations
@@ -22,23 +23,22 @@ MODELS: Final = {
     found.name.replace("_", "-"): f"{packages.__name__}.{found.name}"
     for found in iter_modules(packages.__path__)
 }
-"""Model -> package with `sources.NETWORKS` and `onnx.GRAPHS`, or one module with both: whatever
-lies in `export/networks/`.
+"""Model -> package with `sources.NETWORKS` and `onnx.GRAPHS`, or one module with both.
+
+The packages of `export/networks/`.
 """
 
 
 def main(name: str, arguments: list[str]) -> int:
-    """Exit status 1, and one message, if a checkpoint is wrong or an export is not what it should
-    be.
-    """
+    """Run the command; exit status 1 and one message if a checkpoint or an export is wrong."""
     options = _parse(name, arguments)
     try:
         import onnx  # noqa: F401
         import torch
     except ImportError as missing:
         print(
-            f"export: {missing.name} is not installed; it comes with `pip install "
-            "'lipsync-service[export]'`"
+            f"export: {missing.name} is not installed; "
+            "it comes with `pip install 'lipsync-service[export]'`"
         )
         return 1
     from export.containers import WrongCheckpointError
@@ -123,7 +123,7 @@ def _export(name: str, options: argparse.Namespace) -> None:
         if all(part in networks for part in graph.parts):
             export_graph(graph, networks, options)
         else:
-            print(f"{graph.name}: left out, no checkpoint given holds weights that fit it")
+            print(f"{graph.name}: skipped: no given checkpoint holds its weights")
 
 
 def declarations(name: str, part: str) -> Any:

@@ -1,5 +1,6 @@
-"""Says what a file is by its first bytes, and reads the tensors of those that hold any; names and
-endings are not trusted.
+"""Detect a file's kind by its first bytes, and read its tensors.
+
+Names and suffixes are not trusted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor
 
 REBUILD_NUMBER: Final[Any] = np.float64(0).__reduce__()[0]
-"""The function that makes a number of a pickle's; its module has one name in numpy 1 and another in
-numpy 2.
+"""The function that rebuilds a pickled number.
+
+Its module has one name in numpy 1 and another in numpy 2.
 """
 
 NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
@@ -31,19 +33,20 @@ NUMPY_NUMBERS: Final[tuple[Any, ...]] = (
     (codecs.encode, "_codecs.encode"),
     *{type(np.dtype(kind)): None for kind in ("float64", "float32", "int64", "int32", "bool")},
 )
-"""What a pickled number of numpy asks for; trainers store the best loss as such beside the weights.
-None of it runs code.
+"""Names that a pickled number of numpy refers to; none of them runs code.
+
+Trainers store the best loss in this form beside the weights.
 """
 
 
 class WrongCheckpointError(Exception):
-    """The file is not what was asked for; the message says what it is and what was expected."""
+    """The file is not the expected one; the message says what it is and what was expected."""
 
 
 TORCH_PICKLE: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number with which `torch.save` began before version 1.6."""
 
-FOREIGN: Final = (
+FOREIGN_SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
@@ -57,10 +60,10 @@ FOREIGN: Final = (
 )
 """First bytes of files that are often saved under a checkpoint's name."""
 
-ONNX_FIELDS: Final = frozenset(b"\x12\x1a\x22\x2a\x32\x3a\x42")
+ONNX_FIELD_TAGS: Final = frozenset(b"\x12\x1a\x22\x2a\x32\x3a\x42")
 """Tags that follow the version number with which an ONNX file begins."""
 
-SAFETENSORS_HEADER_LIMIT: Final = 100_000_000
+MAX_SAFETENSORS_HEADER_BYTES: Final = 100_000_000
 """Bytes; the format's own limit."""
 
 SAFETENSORS_DTYPES: Final = {
@@ -78,10 +81,10 @@ SAFETENSORS_DTYPES: Final = {
 
 
 def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
-    """Kind of file in words, and its dict: tensors by name, possibly wrapped in other dicts beside
-    other values.
+    """Kind of the file in words, and its dict.
 
-    No code of the file is run, except that of TorchScript, which knows tensors only.
+    The dict holds tensors by name, possibly wrapped in other dicts beside other values. No code of
+    the file is run, except that of TorchScript, which knows tensors only.
     """
     if not path.is_file():
         raise WrongCheckpointError(
@@ -103,15 +106,15 @@ def read_container(path: Path) -> tuple[str, dict[Any, Any]]:
 def _describe(head: bytes) -> str:
     if not head:
         return "empty (0 bytes)"
-    for start, description in FOREIGN:
+    for start, description in FOREIGN_SIGNATURES:
         if head.startswith(start):
             return description
-    if head[0] == 0x08 and len(head) > 2 and head[1] < 0x20 and head[2] in ONNX_FIELDS:
+    if head[0] == 0x08 and len(head) > 2 and head[1] < 0x20 and head[2] in ONNX_FIELD_TAGS:
         return "an ONNX model, which is a finished export"
     if head[257:262] == b"ustar":
         return (
-            "a tar archive, which checkpoints are not even where their names end in .tar; unpack "
-            "it first"
+            "a tar archive, which checkpoints are not even where their names end in .tar; "
+            "unpack it first"
         )
     if head[0] == 0x80:
         return "a Python pickle that `torch.save` did not write"
@@ -136,8 +139,8 @@ def _zip(path: Path) -> tuple[str, dict[Any, Any]]:
     except zipfile.BadZipFile:
         size = path.stat().st_size
         raise WrongCheckpointError(
-            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); expected "
-            "a whole file, so download it again"
+            f"{path.name} is a zip archive that is cut short or damaged ({size} bytes); "
+            "expected a whole file, so download it again"
         ) from None
     if any(name.endswith("/constants.pkl") for name in names) and any(
         "/code/" in name for name in names
@@ -154,9 +157,8 @@ def _zip(path: Path) -> tuple[str, dict[Any, Any]]:
 def _torchscript(path: Path) -> dict[Any, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # outdated for new models, but published ones have this format
+            # outdated for new models, but published ones have this format
+            warnings.simplefilter("ignore", DeprecationWarning)
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
     except RuntimeError as error:
         raise WrongCheckpointError(
@@ -195,11 +197,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= SAFETENSORS_HEADER_LIMIT
+    return (
+        head[8:9] == b"{"
+        and 2 <= int.from_bytes(head[:8], "little") <= MAX_SAFETENSORS_HEADER_BYTES
+    )
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors over a private map of the file: they may be written to, the file stays."""
+    """Tensors over a private map of the file: writable without a change of the file."""
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     begin = 8 + int.from_bytes(data[:8], "little")

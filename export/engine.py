@@ -1,5 +1,6 @@
-"""Builds a TensorRT engine of an exported graph, and runs it for the comparison; needs a GPU,
-TensorRT and Polygraphy.
+"""Build a TensorRT engine of an exported graph, and run it for the comparison.
+
+Needs a GPU, TensorRT and Polygraphy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from export.tensorrt_config import WORKSPACE_BYTES, Profile
 
 
 def require_tensorrt() -> str:
-    """TensorRT's version; raises `ExportError` where it, or Polygraphy, is not installed."""
+    """Return TensorRT's version; raises `ExportError` where it, or Polygraphy, is not installed."""
     try:
         import_module("polygraphy.backend.trt")
         version: str = import_module("tensorrt").__version__
@@ -29,15 +30,16 @@ def require_tensorrt() -> str:
 
 
 def build_engine(onnx_file: Path, shapes: Profile, plan: Path) -> None:
-    """Writes `plan` for exactly this kind of GPU and this version of TensorRT; raises `ExportError`
-    where TensorRT cannot.
+    """Write `plan` for exactly this kind of GPU and this version of TensorRT.
+
+    Raises `ExportError` where TensorRT fails.
     """
     import tensorrt
     from polygraphy.backend import trt
     from polygraphy.exception import PolygraphyException
 
-    # The graph's own types hold (since TensorRT 11 always), so that what the export left in fp32
-    # stays there.
+    # The graph's own types hold (since TensorRT 11 always), so that fp32 parts of the export stay
+    # fp32.
     typed = (
         {"strongly_typed": True}
         if hasattr(tensorrt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
@@ -70,8 +72,7 @@ def engine_runner(plan: Path) -> Iterator[Runner]:
     with trt.TrtRunner(engine) as runner:
 
         def run(rows: dict[str, Any]) -> dict[str, Any]:
-            return {
-                name: array.copy() for name, array in runner.infer(rows).items()
-            }  # the next call writes over its buffers
+            # the next call overwrites its buffers
+            return {name: array.copy() for name, array in runner.infer(rows).items()}
 
         yield run

@@ -1,6 +1,4 @@
-"""Exports one graph of a model: written aside, checked, proven equal to its module, and only then
-put in place.
-"""
+"""Export one graph of a model: write it aside, check it, prove it equal, put it in place."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from export.base import OPSET, ExportSpec, Graph
 from export.engine import build_engine, engine_runner, require_tensorrt
 from export.parity import ExportError, OutputParity, compare, onnx_runner
 from export.sources import Filled
-from export.tensorrt_config import ENGINE, Profile, profile, write_accelerated, write_engine
+from export.tensorrt_config import ENGINE_CONFIG, Profile, profile, write_accelerated, write_engine
 from export.tensorrt_rules import find_problems
 from export.to_onnx import check_contract, write_onnx
 from orchestrator.core.paths import MODEL_REPOSITORY
@@ -33,7 +31,7 @@ VERSION: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One graph on its way into the repository."""
+    """Export of one graph into the repository."""
 
     spec: ExportSpec
     parts: Sequence[Filled]
@@ -48,8 +46,9 @@ class _Job:
 
 
 def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> None:
-    """`options` are the command's; raises `ExportError` or `ContractError`, and leaves then what
-    was there.
+    """Export a graph; `options` are the command's.
+
+    Raises `ExportError` or `ContractError`, and then leaves the previous files.
     """
     began_s, job = time.monotonic(), _job(graph, networks, options)
     print(f"{graph.name}: {job.label}", flush=True)
@@ -61,8 +60,9 @@ def export_graph(graph: Graph, networks: Mapping[str, Filled], options: argparse
 
 
 def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
-    """Triton, and whoever serves from the folder, sees whole and proven files only, of the same
-    weights.
+    """Put whole and proven files of the same weights in place, never partial ones.
+
+    A running Triton may read the folder at any time.
     """
     version = job.folder / VERSION
     version.mkdir(parents=True, exist_ok=True)
@@ -81,12 +81,13 @@ def _prove_and_place(job: _Job, with_engine: bool) -> dict[str, Any]:
 
 
 def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
-    """An engine of an earlier export would answer with other weights: it goes, unless there is a
-    new one.
+    """Place the variants, and remove an engine of an earlier export without a successor.
+
+    It would answer with other weights.
     """
     if problems:
         print(
-            f"  not for TensorRT, which would refuse the graph: {'; '.join(problems[:3])}",
+            f"  not for TensorRT: its parser rejects the graph: {'; '.join(problems[:3])}",
             flush=True,
         )
     else:
@@ -96,7 +97,7 @@ def _place_variants(job: _Job, plan: Path, problems: Sequence[str]) -> None:
         write_engine(job.folder)
     else:
         (job.folder / VERSION / "model.plan").unlink(missing_ok=True)
-        (job.folder / "configs" / ENGINE).unlink(missing_ok=True)
+        (job.folder / "configs" / ENGINE_CONFIG).unlink(missing_ok=True)
 
 
 def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespace) -> _Job:
@@ -116,7 +117,7 @@ def _job(graph: Graph, networks: Mapping[str, Filled], options: argparse.Namespa
 
 
 def _folder(network: str, repository: Path) -> Path:
-    """The network's folder in that repository; a new repository gets our configuration."""
+    """The network's folder in that repository; a new one gets the shipped configuration."""
     folder = repository / network
     if not (folder / "config.pbtxt").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,8 +129,8 @@ def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
     write_onnx(job.spec, file, _metadata(job), half=job.half)
     check_contract(read_model(job.folder / "config.pbtxt"), onnx.load(str(file)).graph)
     print(
-        "  written, and as config.pbtxt says; comparing batches "
-        f"{', '.join(map(str, job.batches))}",
+        "  written and consistent with config.pbtxt; "
+        f"comparing batches {', '.join(map(str, job.batches))}",
         flush=True,
     )
     outputs = compare(
@@ -141,16 +142,14 @@ def _prove_onnx(job: _Job, file: Path) -> dict[str, Any]:
 
 def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) -> dict[str, Any]:
     if problems:
-        raise ExportError(
-            f"{job.spec.name}: TensorRT would refuse the graph: {'; '.join(problems[:3])}"
-        )
+        raise ExportError(f"{job.spec.name}: TensorRT rejects the graph: {'; '.join(problems[:3])}")
     print("  building the engine, which takes minutes", flush=True)
     build_engine(file, job.profile, plan)
     with engine_runner(plan) as run:
         outputs = compare(
             job.spec,
             run,
-            [batch for batch in job.batches if batch <= _most(job.profile)],
+            [batch for batch in job.batches if batch <= _max_batch(job.profile)],
             reduced=True,
         )
     _print(outputs)
@@ -161,7 +160,7 @@ def _prove_engine(job: _Job, file: Path, plan: Path, problems: Sequence[str]) ->
     }
 
 
-def _most(shapes: Profile) -> int:
+def _max_batch(shapes: Profile) -> int:
     """Largest batch of an engine."""
     return min(each.most[0] for each in shapes.values())
 
@@ -175,7 +174,7 @@ def _print(outputs: Sequence[OutputParity]) -> None:
 
 
 def _metadata(job: _Job) -> dict[str, str]:
-    """For the ONNX file, whose properties are strings."""
+    """Properties of the ONNX file, as strings."""
     origins = "; ".join(dict.fromkeys(part.provenance["origin"] for part in job.parts))
     licences = "; ".join(
         dict.fromkeys(

@@ -1,8 +1,8 @@
-"""Mixed precision for GPUs: products in half precision; splines, grids, norms, and what a graph
-takes and gives stay in single.
+"""Mixed precision for GPUs: products in half precision, everything else in single.
 
-Written here, since the converters at hand cast after every node: between two nodes that stay in
-single precision they round each value and each constant to half.
+Splines, grids, norms, and the inputs and outputs of a graph stay in single precision. Written here,
+since the available converters cast after every node: between two nodes that stay in single
+precision they round each value and each constant to half.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Nearly all of the work; GPUs add their terms up in single precision."""
+PRODUCT_OPERATORS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators with nearly all of the work; GPUs accumulate their terms in single precision."""
 
-FOLLOWING: Final = """
+FOLLOWING_OPERATORS: Final = """
 Add AveragePool Clip Concat Expand Flatten Gather Identity LeakyRelu MaxPool Mul Pad Relu Reshape
 Resize Slice Split Squeeze Sub Transpose
 Unsqueeze
 """
-"""In half precision where one of their inputs is. Every other operator stays in single precision,
-the norms among them.
+"""Operators in half precision where one of their inputs is.
+
+Every other operator stays in single precision, the norms among them.
 """
 
 SCALES_OF_RESIZE: Final = 2
@@ -31,18 +32,17 @@ SCALES_OF_RESIZE: Final = 2
 
 
 class HalfPrecisionError(ValueError):
-    """A weight beyond the range of half precision, or a module that the graph does not have; the
-    message names it.
-    """
+    """A weight beyond the range of half precision, or an unknown module; the message names it."""
 
 
 def halve(model: onnx.ModelProto, full_scopes: Collection[str]) -> onnx.ModelProto:
-    """A copy with products in half precision; `config.pbtxt` stays true, for inputs and outputs
-    keep their types.
+    """A copy with products in half precision; inputs and outputs keep their types.
 
-    `full_scopes` are paths of modules, as they call each other ("renderer/dense_motion_network"),
-    whose own nodes, not their children's, stay in single precision; those of the outermost module
-    always do. Raises `HalfPrecisionError`.
+    `config.pbtxt` thus stays true.
+
+    `full_scopes` are paths of modules, by their calls ("renderer/dense_motion_network"), whose own
+    nodes, not their children's, stay in single precision; those of the outermost module always do.
+    Raises `HalfPrecisionError`.
     """
     scopes = {"", *(f"/{scope}" for scope in full_scopes)}
     if unknown := scopes - {_scope(node) for node in model.graph.node} - {""}:
@@ -58,9 +58,7 @@ def halve(model: onnx.ModelProto, full_scopes: Collection[str]) -> onnx.ModelPro
 
 
 class _Halving:
-    """Walks the nodes in order and casts a tensor where one precision meets the other, once per
-    tensor.
-    """
+    """Walks the nodes in order and casts a tensor where the precisions meet, once per tensor."""
 
     def __init__(
         self, graph: onnx.GraphProto, floats: set[str], full_scopes: Collection[str]
@@ -70,7 +68,7 @@ class _Halving:
         self._constants = {
             tensor.name: tensor for tensor in graph.initializer if tensor.name in floats
         }
-        self._following = frozenset(FOLLOWING.split())
+        self._following = frozenset(FOLLOWING_OPERATORS.split())
         self._half: set[str] = set()
         self._casts: set[str] = set()
         self._used: dict[str, TensorProto] = {}
@@ -105,7 +103,7 @@ class _Halving:
     def _is_half(self, node: onnx.NodeProto) -> bool:
         if _scope(node) in self._full_scopes:
             return False
-        return node.op_type in PRODUCTS or (
+        return node.op_type in PRODUCT_OPERATORS or (
             node.op_type in self._following and any(name in self._half for name in node.input)
         )
 
@@ -116,8 +114,8 @@ class _Halving:
             values = numpy_helper.to_array(self._constants[name])
             if half and not np.all(np.abs(values) <= np.finfo(np.float16).max):
                 raise HalfPrecisionError(
-                    f"{name} holds numbers beyond 65504, the largest of half precision; export it "
-                    "in fp32"
+                    f"{name} holds numbers beyond 65504, the largest of half precision; "
+                    "export it in fp32"
                 )
             self._used[wanted] = numpy_helper.from_array(
                 values.astype(np.float16 if half else np.float32), wanted
@@ -135,7 +133,7 @@ class _Halving:
         return wanted
 
     def _restore_outputs(self) -> None:
-        """Outputs that are half by now are cast back; who else reads them keeps the half."""
+        """Cast outputs that are half precision back; other readers of them keep the half."""
         for output in self._graph.output:
             if output.name in self._half:
                 inner = f"{output.name}_fp16"
@@ -152,7 +150,7 @@ class _Halving:
 
 
 def _scope(node: onnx.NodeProto) -> str:
-    """The tracer names nodes by the modules that were being called: "/renderer/third/Conv"."""
+    """Path of modules in a node's name: the tracer writes "/renderer/third/Conv"."""
     scope: str = node.name.rpartition("/")[0]
     return scope
 

@@ -1,6 +1,4 @@
-"""Proves an exported graph equal to the PyTorch module it was made from: names, then shapes and
-types, then values.
-"""
+"""Prove an exported graph equal to its PyTorch module: names, shapes and types, values."""
 
 from __future__ import annotations
 
@@ -23,15 +21,14 @@ Runner: TypeAlias = Callable[[Arrays], Arrays]
 """From a graph's inputs to its outputs, both by name."""
 
 REDUCED_SHARE: Final = 5e-3
-"""Half precision, or a GPU's engine: largest difference as a share of the output's largest value. 
-"""
+"""Tolerance of half precision or a GPU's engine, as a share of the output's largest value."""
 
 REDUCED_GREY_LEVELS: Final = 2.55
 """The same for bytes: root mean square of the difference; 40 dB of 255."""
 
 
 class ExportError(Exception):
-    """The export is not what was declared; the message says what is off."""
+    """The export differs from its declaration; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +37,13 @@ class OutputParity:
 
     name: str
     error: float
-    """Largest difference; of floats, as a share of the output's largest value where that is above
-    1. See `measure`.
+    """Largest difference; of floats, as a share of the output's largest value above 1.
+
+    See `measure`.
     """
     tolerance: float
     measure: str
-    """ "largest", or "root mean square" for bytes in reduced precision."""
+    """"largest", or "root mean square" for bytes in reduced precision."""
 
 
 def onnx_runner(path: Path, outputs: Sequence[str]) -> Runner:
@@ -69,12 +67,11 @@ def onnx_runner(path: Path, outputs: Sequence[str]) -> Runner:
 def compare(
     spec: ExportSpec, run: Runner, batches: Sequence[int], *, reduced: bool = False
 ) -> list[OutputParity]:
-    """What `run` gives against what the module gives; `reduced` for half precision and engines,
-    with their own tolerances.
+    """Compare the results of `run` with the module's.
 
-    The module sees one row at a time, so rows of a batch may not depend on one another. The first
-    batch has the free axes as declared, the others half of them. Raises `ExportError` with the
-    first output that is off.
+    `reduced` is for half precision and engines, with their own tolerances. The module gets one row
+    at a time, so rows of a batch may not depend on one another. The first batch has the free axes
+    as declared, the others half of them. Raises `ExportError` with the first output that differs.
     """
     parities: dict[str, OutputParity] = {}
     for position, batch in enumerate(batches):
@@ -91,8 +88,8 @@ def compare(
             parity = _parity(spec, name, found[name], wanted, reduced)
             if not parity.error <= parity.tolerance:
                 raise ExportError(
-                    f"{where} differs by {parity.error:.3g} ({parity.measure}), tolerance "
-                    f"{parity.tolerance:.3g}"
+                    f"{where} differs by {parity.error:.3g} ({parity.measure}), "
+                    f"tolerance {parity.tolerance:.3g}"
                 )
             parities[name] = max(parities.get(name, parity), parity, key=lambda each: each.error)
     return list(parities.values())
@@ -107,7 +104,7 @@ def module_outputs(spec: ExportSpec, rows: Mapping[str, Tensor]) -> Arrays:
 
 
 def _row_by_row(spec: ExportSpec, rows: Mapping[str, Tensor], batch: int) -> Arrays:
-    """Also a matter of memory: of the renderers a batch takes gigabytes."""
+    """Outputs computed row by row; a batch of the renderers would take gigabytes."""
     single = [
         module_outputs(spec, {name: tensor[row : row + 1] for name, tensor in rows.items()})
         for row in range(batch)
@@ -118,7 +115,7 @@ def _row_by_row(spec: ExportSpec, rows: Mapping[str, Tensor], batch: int) -> Arr
 def _parity(
     spec: ExportSpec, name: str, found: NDArray[Any], wanted: NDArray[Any], reduced: bool
 ) -> OutputParity:
-    """The error is not a number where either array holds one that is not finite."""
+    """Parity of one output; the error is NaN where either array holds a non-finite number."""
     difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
     if wanted.dtype.kind != "f" and reduced:
         return OutputParity(

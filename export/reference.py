@@ -1,6 +1,4 @@
-"""Recorded outputs of upstream's own code: what to feed our modules, and how near their answers
-must come.
-"""
+"""Recorded outputs of upstream's own code: inputs for this project's modules, and tolerances."""
 
 from __future__ import annotations
 
@@ -19,21 +17,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 NOISE_FACTOR: Final = 20.0
-"""Tolerance over the record's own rounding noise (float32 against float64); real mistakes are
-hundreds of times larger.
+"""Tolerance relative to the record's own rounding noise (float32 against float64).
+
+Real mistakes are hundreds of times larger.
 """
 
 TOLERANCE_FLOOR: Final = 1e-6
 
 PICTURE_TOLERANCE: Final = 2.0
-"""Grey levels, for uint8 pictures whose record states no noise (packed bits state 0 and stay
-exact): a value beside a whole number may be truncated to either level, and a resize may round once
-more.
+"""Tolerance in grey levels of uint8 pictures whose record states no noise.
+
+A value near a whole number may be truncated to either level, and a resize may round once more.
+Packed bits state 0 and stay exact.
 """
 
 
 class ReferenceDataError(Exception):
-    """The reference folder cannot be used, or our output does not have the record's shape."""
+    """The reference folder is unusable, or an output does not have the record's shape."""
 
 
 class Reference:
@@ -66,8 +66,9 @@ class Reference:
         return seeded_state(spec["state"], self.seed, float(spec["gain"]))
 
     def fill(self, module: nn.Module, network: str) -> nn.Module:
-        """Load the seeded tensors strictly into our module; its own constants stay. Returns it in
-        eval mode.
+        """Load the seeded tensors strictly into a module; its own constants stay.
+
+        Returns it in eval mode.
         """
         import torch
 
@@ -82,8 +83,8 @@ class Reference:
         for key, spec in tensors.items():
             if tuple(own[key].shape) != tuple(spec["shape"]):
                 raise ReferenceDataError(
-                    f"{network}: {key} has shape {tuple(own[key].shape)}, upstream "
-                    f"{tuple(spec['shape'])}"
+                    f"{network}: "
+                    f"{key} has shape {tuple(own[key].shape)}, upstream {tuple(spec['shape'])}"
                 )
         own.update(
             {
@@ -95,8 +96,9 @@ class Reference:
         return module.eval()
 
     def error(self, key: str, output: NDArray[Any]) -> float:
-        """Largest difference between our complete output and the record, which may be a sub-sample
-        with mean and deviation.
+        """Largest difference between a complete output and the record.
+
+        The record may be a sub-sample with mean and deviation.
         """
         index = self.manifest["outputs"][key].get("index")
         sample = output[_slices(index)] if index else output
@@ -113,12 +115,14 @@ class Reference:
         return float(max(errors))
 
     def measured(self, key: str) -> bool:
-        """Whether the manifest states the record's own rounding noise."""
+        """True if the manifest states the record's own rounding noise."""
         return "noise_abs" in self.manifest["outputs"][key]
 
     def tolerance(self, key: str, unmeasured: float = TOLERANCE_FLOOR) -> float:
-        """What the error may be; `unmeasured` where the manifest states no noise and the record is
-        no picture in bytes.
+        """Largest accepted error.
+
+        `unmeasured` applies where the manifest states no noise and the record is no picture in
+        bytes.
         """
         if self.measured(key):
             return max(
@@ -128,8 +132,9 @@ class Reference:
 
 
 def digest(state: State) -> str:
-    """Fingerprint of a seeded state: the first 16 hex digits of SHA-256 over keys and bytes in
-    sorted order.
+    """Fingerprint of a seeded state: the first 16 hex digits of a SHA-256.
+
+    Over keys and bytes in sorted order.
     """
     sha = hashlib.sha256()
     for key in sorted(state):

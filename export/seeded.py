@@ -1,5 +1,6 @@
-"""Fills state dicts and test inputs from names and a seed, so that two implementations can be
-compared without a checkpoint.
+"""Fill state dicts and test inputs from names and a seed.
+
+Two implementations can thus be compared without a checkpoint.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def seeded_input(
 def seeded_texture(
     name: str, shape: tuple[int, ...], seed: int, low: float, high: float, cell: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """A coarse grid (3/4) with fine noise (1/4): unlike pure noise it does not average out in deep
-    networks.
+    """A coarse grid (3/4) with fine noise (1/4).
+
+    Unlike pure noise it does not average out in deep networks.
     """
     grid = (*shape[:-2], -(-shape[-2] // cell[0]), -(-shape[-1] // cell[1]))
     coarse = (

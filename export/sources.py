@@ -1,6 +1,4 @@
-"""Gives a model's networks their weights, from public checkpoints or from a seed, and a label that
-says which.
-"""
+"""Weights of a model's networks, from public checkpoints or from a seed, with a label."""
 
 from __future__ import annotations
 
@@ -18,18 +16,16 @@ from export.seeded import seeded_state
 from export.weights import Checkpoint
 
 Provenance: TypeAlias = dict[str, Any]
-"""What a parity report says of one network's weights."""
+"""Entry of a parity report on one network's weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A network in eval mode, and where its weights come from."""
+    """A network in eval mode, and the origin of its weights."""
 
     module: nn.Module
     label: str
-    """For people: "seeded 1 (random, for tests)", or the checkpoint's file name and the beginning
-    of its SHA-256.
-    """
+    """Label for people: "seeded 1 (random, for tests)", or a file name and part of its SHA-256."""
     provenance: Provenance
 
 
@@ -50,7 +46,7 @@ def checkpoint_networks(
     optional: Collection[str],
     checkpoints: Sequence[Checkpoint],
 ) -> dict[str, Filled]:
-    """Every network from the file that holds it; those `optional` may lack.
+    """Load every network from the file that holds it; those `optional` may be missing.
 
     Raises `WrongCheckpointError` for a missing network, and for a file that holds none.
     """
@@ -77,7 +73,7 @@ def checkpoint_networks(
             or "nothing more"
         )
         raise WrongCheckpointError(
-            f"{', '.join(unused)} holds no network that is still wanted ({wants})"
+            f"{', '.join(unused)} holds no network that is still needed ({wants})"
         )
     return filled
 

@@ -1,7 +1,6 @@
-"""Shapes that TensorRT is to prepare for, and the configurations that serve a network by it:
-`configs/*.pbtxt` beside `config.pbtxt`.
+"""TensorRT shapes and configurations of a network: `configs/*.pbtxt` beside `config.pbtxt`.
 
-Triton picks them by `--model-config-name=tensorrt` or `=engine`, and takes `config.pbtxt` for
+Triton selects them by `--model-config-name=tensorrt` or `=engine`, and uses `config.pbtxt` for
 models without one.
 """
 
@@ -16,24 +15,23 @@ from tritonclient.grpc import model_config_pb2
 
 from export.base import AxisRange, ExportSpec
 
-ACCELERATED: Final = "tensorrt.pbtxt"
-"""ONNX Runtime runs `model.onnx` by TensorRT; it builds its engine when the model is first loaded. 
-"""
+ACCELERATED_CONFIG: Final = "tensorrt.pbtxt"
+"""ONNX Runtime runs `model.onnx` by TensorRT, with an engine built on the first load."""
 
-ENGINE: Final = "engine.pbtxt"
+ENGINE_CONFIG: Final = "engine.pbtxt"
 """Triton's TensorRT backend runs `model.plan`, which `--format tensorrt` built."""
 
 WORKSPACE_BYTES: Final = 4 << 30
-"""Temporary memory that TensorRT may use; its own default in Triton, 1 GiB, rules out the faster
-convolutions of the renderers.
+"""Temporary memory that TensorRT may use.
+
+Its own default in Triton, 1 GiB, rules out the faster convolutions of the renderers.
 """
 
-CACHE: Final = "/var/cache/tensorrt"
-"""Folder in the server's container for engines, which take minutes to build: mount a volume that
-the server's user may write to.
+ENGINE_CACHE: Final = "/var/cache/tensorrt"
+"""Folder in the server's container for engines, which take minutes to build.
 
-`lipsync models --serve-from DIR --tensorrt-cache FOLDER` writes configurations that name another
-one.
+Mount a volume that the server's user may write to. `lipsync models --serve-from DIR
+--tensorrt-cache FOLDER` writes configurations that name another one.
 """
 
 ACCELERATOR: Final = """\
@@ -74,8 +72,9 @@ Profile: TypeAlias = dict[str, Shapes]
 
 
 def profile(spec: ExportSpec, max_batch_size: int) -> Profile:
-    """Every batch that `config.pbtxt` allows, and the declared lengths of the free axes; fastest at
-    half the largest batch.
+    """Every batch that `config.pbtxt` allows, and the declared lengths of the free axes.
+
+    Optimised for half the largest batch.
     """
     batch = AxisRange(1, max(max_batch_size // 2, 1), max_batch_size)
     return {
@@ -100,7 +99,7 @@ def write_accelerated(folder: Path, shapes: Profile) -> Path:
     """`configs/tensorrt.pbtxt` of the network's folder: its `config.pbtxt` and the accelerator."""
     block = ACCELERATOR.format(
         workspace=WORKSPACE_BYTES,
-        cache=CACHE,
+        cache=ENGINE_CACHE,
         name=folder.name,
         **{
             limit: ",".join(
@@ -109,21 +108,21 @@ def write_accelerated(folder: Path, shapes: Profile) -> Path:
             for limit in Shapes._fields
         },
     )
-    return _write(folder / "configs" / ACCELERATED, (folder / "config.pbtxt").read_text() + block)
+    return _write(
+        folder / "configs" / ACCELERATED_CONFIG, (folder / "config.pbtxt").read_text() + block
+    )
 
 
 def write_engine(folder: Path) -> Path:
     """`configs/engine.pbtxt` of the network's folder: its `config.pbtxt` with the other backend."""
     return _write(
-        folder / "configs" / ENGINE,
+        folder / "configs" / ENGINE_CONFIG,
         (folder / "config.pbtxt").read_text().replace('"onnxruntime"', '"tensorrt"'),
     )
 
 
 def read_profile(config: Path) -> Profile:
-    """The shapes that a `configs/tensorrt.pbtxt` declares; raises `KeyError` for one without
-    them.
-    """
+    """Read the shapes of a `configs/tensorrt.pbtxt`; raises `KeyError` for one without them."""
     message: Any = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
     (accelerator,) = message.optimization.execution_accelerators.gpu_execution_accelerator
     limits = [_shapes(accelerator.parameters, limit) for limit in ("min", "opt", "max")]

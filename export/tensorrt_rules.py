@@ -1,9 +1,8 @@
-"""Whether TensorRT's ONNX parser takes a graph, checked without TensorRT: operators, types, ranks,
-and where bytes may stand.
+"""Rules of TensorRT's ONNX parser, checked without TensorRT.
 
-Facts: the support matrix of the parser for TensorRT 10.0, `docs/operators.md` of
-github.com/onnx/onnx-tensorrt. Operators whose conditions are not checked here are left out, and
-those that no talking head needs.
+Operators, types, ranks, and the places where bytes are allowed. Facts: the support matrix of the
+parser for TensorRT 10.0, `docs/operators.md` of github.com/onnx/onnx-tensorrt. Operators whose
+conditions are not checked here are left out, and those that no talking head needs.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ RESIZE_POSITIONS: Final = frozenset(
     {"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"}
 )
 RESIZE_MODES: Final = frozenset({"nearest", "linear"})
-MOST_AXES: Final = 8
-"""Of any tensor in TensorRT."""
+MAX_AXES: Final = 8
+"""Largest number of axes of a tensor in TensorRT."""
 
 
 def find_problems(model: onnx.ModelProto) -> list[str]:
-    """One sentence for each thing that TensorRT would refuse; empty for a graph that it takes."""
+    """One sentence for each violation; empty for a graph that TensorRT accepts."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     return list(dict.fromkeys(_Graph(inferred.graph).problems()))
 
@@ -97,7 +96,7 @@ class _Graph:
             yield f"{node.op_type} ({node.name}) of {TensorProto.DataType.Name(kind)}"
 
     def _bytes_problems(self, node: onnx.NodeProto) -> Iterator[str]:
-        """Bytes are inputs and outputs only, cast to or from numbers at once."""
+        """Violations by bytes, which are inputs and outputs only, cast at once."""
         border = {value.name for value in (*self._graph.input, *self._graph.output)}
         for name in (*node.input, *node.output):
             if self._types.get(name) == TensorProto.UINT8 and name not in border:
@@ -105,7 +104,7 @@ class _Graph:
 
     def _rank_problems(self, node: onnx.NodeProto) -> Iterator[str]:
         for name in node.output:
-            if name and not 0 <= self._ranks.get(name, -1) <= MOST_AXES:
+            if name and not 0 <= self._ranks.get(name, -1) <= MAX_AXES:
                 yield (
                     f"{node.op_type} ({node.name}) gives "
                     f"{self._ranks.get(name, 'an unknown number of')} axes"
@@ -136,6 +135,6 @@ def _resize_problems(node: onnx.NodeProto) -> Iterator[str]:
     position = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     if mode not in RESIZE_MODES or position not in RESIZE_POSITIONS or attributes.get("antialias"):
         yield (
-            f"Resize ({node.name}) with mode {mode}, positions {position}, antialias "
-            f"{attributes.get('antialias', 0)}"
+            f"Resize ({node.name}) with mode {mode}, positions {position}, "
+            f"antialias {attributes.get('antialias', 0)}"
         )

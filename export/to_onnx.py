@@ -1,6 +1,4 @@
-"""Writes a graph as ONNX with true shapes and its provenance, and checks it against
-`config.pbtxt`.
-"""
+"""Write a graph as ONNX with true shapes and its provenance, and check its contract."""
 
 from __future__ import annotations
 
@@ -21,20 +19,20 @@ from orchestrator.inference.model_contract import ModelContract, TensorContract
 PRODUCER: Final = "lipsync-service export"
 
 TRACED_BATCH: Final = 2
-"""Rows of the traced example: of one row the tracer might keep the 1."""
+"""Rows of the traced example: with one row the tracer might keep the 1."""
 
 
 def write_onnx(
     spec: ExportSpec, path: Path, provenance: Mapping[str, str], *, half: bool = False
 ) -> None:
-    """Traces the module in eval mode; every axis of the file is then a number or one of the
-    declared names.
+    """Trace the module in eval mode and write it.
+
+    Every axis of the file is then a number or one of the declared names.
     """
     example = spec.rows(TRACED_BATCH, halved=True)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracer warns of every shape it takes for constant; parity is checked afterwards
+        # the tracer warns of every shape it takes for constant; parity is checked afterwards
+        warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             spec.module.eval(),
@@ -61,7 +59,7 @@ def _halved(model: onnx.ModelProto, spec: ExportSpec) -> onnx.ModelProto:
 
 
 def check_contract(contract: ModelContract, graph: onnx.GraphProto) -> None:
-    """Raises `ExportError` where `config.pbtxt` and the graph differ in names, types or dims."""
+    """Raise `ExportError` where `config.pbtxt` and the graph differ in names, types or dims."""
     if contract.backend != "onnxruntime":
         raise ExportError(
             f"{contract.name}/config.pbtxt: backend {contract.backend!r}, expected 'onnxruntime'"
@@ -76,20 +74,21 @@ def check_contract(contract: ModelContract, graph: onnx.GraphProto) -> None:
         )
         if want.keys() != have.keys():
             raise ExportError(
-                f"{contract.name}/config.pbtxt: {kind}s {sorted(want)}, the graph has "
-                f"{sorted(have)}"
+                f"{contract.name}/config.pbtxt: "
+                f"{kind}s {sorted(want)}, the graph has {sorted(have)}"
             )
         for name, description in want.items():
             if description != have[name]:
                 raise ExportError(
-                    f"{contract.name}/config.pbtxt: {kind} {name} is {description}, in the graph "
-                    f"{have[name]}"
+                    f"{contract.name}/config.pbtxt: "
+                    f"{kind} {name} is {description}, in the graph {have[name]}"
                 )
 
 
 def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
-    """The tracer leaves invented names on output axes that it could not follow; they are constant,
-    or those declared.
+    """Replace the invented names that the tracer leaves on output axes.
+
+    Those axes are constant, or have a declared name.
     """
     example = spec.rows(1, halved=True)
     shapes = [
@@ -105,7 +104,7 @@ def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
 
 
 def _label(model: onnx.ModelProto, name: str, provenance: Mapping[str, str]) -> None:
-    """Nothing of the machine stays in the file: no stack traces, no module paths."""
+    """Write the labels, and remove traces of the machine: stack traces, module paths."""
     model.producer_name, model.producer_version, model.doc_string = (
         PRODUCER,
         "",

@@ -1,5 +1,6 @@
-"""`python -m export verify NAME --reference DIR --seed N`: every recorded output of upstream
-against our own modules.
+"""`python -m export verify NAME --reference DIR --seed N`: compare with upstream's records.
+
+Every recorded output of upstream is computed by this project's modules.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from export.reference import TOLERANCE_FLOOR, Reference, ReferenceDataError
 
 Outputs: TypeAlias = Iterator[tuple[str, NDArray[Any]]]
-"""Record key and our complete output, in the order in which they are computed."""
+"""Record key and complete output, in the order of computation."""
 
 VERIFICATIONS: Final = {
     "wav2lip": "export.networks.wav2lip.verification",
@@ -24,13 +25,14 @@ VERIFICATIONS: Final = {
     "audio2head": "export.networks.audio2head.verification",
     "tpsm-neural": "export.networks.tpsm_neural.verification",
 }
-"""Model -> module with `outputs(reference) -> Outputs` and, where the manifest states no noise for
-some records, `TOLERANCES`.
+"""Model -> module with `outputs(reference) -> Outputs`, and optional `TOLERANCES`.
+
+The latter where the manifest states no noise for some records.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 if an output is off, or was not compared."""
+    """Run the command; exit status 1 if an output differs, or was not compared."""
     parser = argparse.ArgumentParser(prog="python -m export verify", description=__doc__)
     parser.add_argument("name", choices=sorted(VERIFICATIONS))
     parser.add_argument(
@@ -68,10 +70,12 @@ def _report(reference: Reference, outputs: Outputs, unmeasured: Mapping[str, flo
     for key in missing:
         print(f"{key:44}{'-':>16}{tolerance_of(key):12.3g}  NOT COMPARED")
     if not all(reference.measured(key) for key in reference.expected):
-        print("* the manifest states no rounding noise for this output; the tolerance is ours")
+        print(
+            "* the manifest states no rounding noise for this output; the default tolerance applies"
+        )
     compared = len(reference.expected) - len(missing)
     print(
-        f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, in "
-        f"{time.monotonic() - began_s:.0f} s"
+        f"{compared} of {len(reference.expected)} outputs compared, {failed} failed, "
+        f"in {time.monotonic() - began_s:.0f} s"
     )
     return 1 if failed or missing else 0

@@ -1,6 +1,4 @@
-"""Finds a network's tensors in a checkpoint of whatever layout, loads them strictly, and records
-where they come from.
-"""
+"""Find a network's tensors in a checkpoint of any layout, load them strictly, record origin."""
 
 from __future__ import annotations
 
@@ -21,15 +19,15 @@ WRAPPERS: Final = ("state_dict", "model")
 """Keys under which trainers store a whole network or its sections."""
 
 PARALLEL_PREFIX: Final = "module."
-"""What `DataParallel` puts before every name."""
+"""Prefix that `DataParallel` puts before every name."""
 
-COUNTER: Final = "num_batches_tracked"
-"""Of batch norms, for training only; old files lack it."""
+BATCH_COUNTER: Final = "num_batches_tracked"
+"""Counter of batch norms, for training only; old files lack it."""
 
-NAMED_DIFFERENCES: Final = 3
-"""How many tensors of each kind of difference an error names."""
+MAX_NAMED_DIFFERENCES: Final = 3
+"""Largest number of tensors of each kind of difference that an error names."""
 
-TELLTALES: Final = {
+IDENTIFYING_TENSORS: Final = {
     "face_decoder_blocks.0.0.conv_block.0.weight": "Wav2Lip's generator",
     "binary_pred.0.weight": "Wav2Lip's quality discriminator",
     "face_encoder.0.conv_block.0.weight": "Wav2Lip's SyncNet",
@@ -48,34 +46,35 @@ TELLTALES: Final = {
     "em_audio.resnet.conv1.weight": "Audio2Head's head pose network",
     "conv1.weight": "a ResNet",
 }
-"""A tensor that only this network has, so that an error can name what a file holds instead."""
+"""A tensor that only this network has, so that an error can name the file's content."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsSource:
-    """What is published of one network, declared beside its module."""
+    """Published facts of one network's weights, declared beside its module."""
 
     network: str
-    """In words, for messages: "Wav2Lip's generator"."""
+    """Name in messages: "Wav2Lip's generator"."""
     sections: tuple[str, ...]
-    """Names under which files keep it: keys of a dict, or prefixes before a dot; a file of this
-    network alone needs none.
+    """Names under which files keep it: keys of a dict, or prefixes before a dot.
+
+    A file of this network alone needs none.
     """
     origin: str
-    """Who publishes the checkpoint, and where."""
+    """Publisher and place of the checkpoint."""
     licence: str
-    """Of the weights, not of the code; "unstated" where upstream says nothing."""
+    """Licence of the weights, not of the code; "unstated" where upstream states none."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """What was loaded; reports and model cards repeat it."""
+    """Record of loaded weights; reports and model cards repeat it."""
 
     file: str
     sha256: str
     container: str
     section: str
-    """Where in the file; empty for the top."""
+    """Section in the file; empty for the top."""
     tensors: int
     origin: str
     licence: str
@@ -85,21 +84,16 @@ class Checkpoint:
     """One file, read once; several networks may lie in it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `WrongCheckpointError` where the file holds no tensors."""
+        """Read the file; raises `WrongCheckpointError` where it holds no tensors."""
         self.path = path
         self.container, self._tree = read_container(path)
         self.sha256 = _sha256(path)
 
-    def holds(self, source: WeightsSource) -> bool:
-        """Whether the file has a section of that network; for networks that are optional."""
-        return any(
-            where.rpartition(".")[2] in source.sections
-            for where, _ in _candidates(self._tree, source.sections)
-        )
-
     def load(self, module: nn.Module, source: WeightsSource) -> WeightsRecord:
-        """Fill the module; raises `WrongCheckpointError` that names the first tensors that are
-        missing, unknown or differ.
+        """Fill the module.
+
+        Raises `WrongCheckpointError` that names the first tensors that are missing, unknown or
+        differ.
         """
         candidates = list(_candidates(self._tree, source.sections))
         if not candidates:
@@ -132,8 +126,8 @@ class Checkpoint:
         )
         wanted = f" under {' or '.join(source.sections)}" if source.sections else ""
         return (
-            f"{self.path.name} ({self.container}) is {kind}: it holds {names}; expected the "
-            f"tensors of {source.network}{wanted}"
+            f"{self.path.name} ({self.container}) is {kind}: it holds {names}; "
+            f"expected the tensors of {source.network}{wanted}"
         )
 
     def _message(
@@ -144,7 +138,7 @@ class Checkpoint:
         other = next(
             (
                 name
-                for key, name in TELLTALES.items()
+                for key, name in IDENTIFYING_TENSORS.items()
                 if key in tensors and key in difference.unknown
             ),
             "",
@@ -156,16 +150,18 @@ class Checkpoint:
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise WrongCheckpointError(
-                    f"{self.path.name} has infinite or undefined numbers in {name}; expected "
-                    "finite weights"
+                    f"{self.path.name} has infinite or undefined numbers in {name}; "
+                    "expected finite weights"
                 )
 
 
 class _Difference:
-    """Between the tensors that a module has and those that a file has."""
+    """Difference between the tensors of a module and those of a file."""
 
     def __init__(self, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-        self.missing = [key for key in expected if key not in found and not key.endswith(COUNTER)]
+        self.missing = [
+            key for key in expected if key not in found and not key.endswith(BATCH_COUNTER)
+        ]
         self.unknown = [key for key in found if key not in expected]
         self.reshaped = [
             key for key in expected if key in found and expected[key].shape != found[key].shape
@@ -198,15 +194,20 @@ class _Difference:
 def _named(kind: str, lines: list[str]) -> list[str]:
     if not lines:
         return []
-    rest = f"; and {len(lines) - NAMED_DIFFERENCES} more" if len(lines) > NAMED_DIFFERENCES else ""
-    return [f"  {len(lines)} {kind}: {'; '.join(lines[:NAMED_DIFFERENCES])}{rest}"]
+    rest = (
+        f"; and {len(lines) - MAX_NAMED_DIFFERENCES} more"
+        if len(lines) > MAX_NAMED_DIFFERENCES
+        else ""
+    )
+    return [f"  {len(lines)} {kind}: {'; '.join(lines[:MAX_NAMED_DIFFERENCES])}{rest}"]
 
 
 def _candidates(
     tree: Mapping[Any, Any], sections: tuple[str, ...]
 ) -> Iterator[tuple[str, Tensors]]:
-    """Places of the file in which the network may lie, the named sections first, with names as the
-    module has them.
+    """Places of the file in which the network may lie, the named sections first.
+
+    With names as the module has them.
     """
     levels = [
         ("", tree),

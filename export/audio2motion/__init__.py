@@ -1,1 +1,1 @@
-"""Trains the built-in audio-to-mouth network from speech that this machine synthesises."""
+"""Training of the built-in audio-to-mouth network on locally synthesised speech."""

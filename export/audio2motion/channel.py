@@ -1,4 +1,4 @@
-"""What a room, a microphone and a network do to speech, without moving it in time."""
+"""Effects of a room, a microphone and a network on speech, without a shift in time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ CODECS: Final = (
     ("libmp3lame", "mp3", (24, 32, 48)),
     ("aac", "adts", (20, 32, 48)),
 )
-"""Encoder, container and the bit rates in kbit/s that are drawn from."""
+"""Encoder, container and the bit rates in kbit/s to draw from."""
 
 
 def through_channel(samples: Samples, noise: Samples, rng: np.random.Generator) -> Samples:
-    """Room, noise, microphone, telephone band and codec, each with some probability; the level is
-    set last.
+    """Apply room, noise, microphone, telephone band and codec, each with some probability.
+
+    The level is set last.
     """
     wave = level(samples, -26.0)
     if rng.random() < 0.45:
@@ -44,8 +45,9 @@ def through_channel(samples: Samples, noise: Samples, rng: np.random.Generator) 
 
 
 def level(samples: Samples, dbfs: float) -> Samples:
-    """The samples at an RMS level in dB of full scale; pauses do not count, and silence stays
-    silence.
+    """The samples at an RMS level in dB of full scale.
+
+    Pauses do not count, and silence stays silence.
     """
     loud = samples[np.abs(samples) > 1e-3 * (np.abs(samples).max(initial=0.0) + 1e-12)]
     rms = float(np.sqrt(np.mean(loud.astype(np.float64) ** 2))) if len(loud) else 0.0
@@ -67,7 +69,7 @@ def in_room(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def equalised(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A smooth random frequency response of +-8 dB, linear phase, its delay taken out."""
+    """A smooth random frequency response of +-8 dB, linear phase, its delay removed."""
     frequencies = np.linspace(0, 1, 8)
     taps = firwin2(129, frequencies, 10 ** (rng.uniform(-8, 8, 8) / 20))
     return fftconvolve(samples, taps, mode="same").astype(np.float32)
@@ -95,8 +97,9 @@ def mu_law(samples: Samples) -> Samples:
 
 
 def through_codec(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Encoded and decoded by a real codec at a low bit rate, then moved back by the codec's
-    delay.
+    """The samples encoded and decoded by a real codec at a low bit rate.
+
+    Moved back by the codec's delay.
     """
     encoder, container, rates = CODECS[rng.integers(len(CODECS))]
     coded = decode(encode(samples, encoder, container, int(rng.choice(rates)) * 1000), container)
@@ -104,7 +107,7 @@ def through_codec(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def encode(samples: Samples, encoder: str, container: str, bit_rate: int) -> bytes:
-    """The samples as a file in memory."""
+    """The samples as an encoded file in memory."""
     sink = io.BytesIO()
     with av.open(sink, "w", format=container) as output:
         stream = cast(av.AudioStream, output.add_stream(encoder, rate=SAMPLE_RATE_HZ))
@@ -127,7 +130,7 @@ def encode(samples: Samples, encoder: str, container: str, bit_rate: int) -> byt
 
 
 def decode(data: bytes, container: str) -> Samples:
-    """The file's sound at 16 kHz, mono."""
+    """The file's audio at 16 kHz, mono."""
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
     blocks: list[NDArray[np.float32]] = []
     with av.open(
@@ -139,14 +142,15 @@ def decode(data: bytes, container: str) -> Samples:
     return np.concatenate(blocks)
 
 
-def aligned(coded: Samples, original: Samples, most_s: float = 0.15) -> Samples:
-    """`coded` shifted to fit `original` best (cross-correlation of the first seconds) and cut to
-    its length.
+def aligned(coded: Samples, original: Samples, max_shift_s: float = 0.15) -> Samples:
+    """`coded` shifted to fit `original` best and cut to its length.
+
+    By cross-correlation of the first seconds.
     """
     span = min(len(original), len(coded), 4 * SAMPLE_RATE_HZ)
     spectrum = np.fft.rfft(coded[:span], 2 * span) * np.conj(np.fft.rfft(original[:span], 2 * span))
     match = np.fft.irfft(spectrum)
-    most = int(most_s * SAMPLE_RATE_HZ)
+    most = int(max_shift_s * SAMPLE_RATE_HZ)
     lags = np.concatenate([np.arange(most), np.arange(-most, 0)])
     lag = int(lags[np.argmax(match[lags])])
     moved = coded[lag:] if lag >= 0 else np.pad(coded, (-lag, 0))

@@ -1,6 +1,4 @@
-"""`python -m export audio2motion`: from bare engines to the committed network and its report, in
-one go.
-"""
+"""`python -m export audio2motion`: from bare engines to the committed network and its report."""
 
 from __future__ import annotations
 
@@ -15,11 +13,11 @@ from export.audio2motion import corpus, espeak, evaluation, festival, flite, ser
 
 REPORT: Final = Path("model_repository/audio2motion/report.json")
 ENGINES: Final = ("espeak", "festival")
-"""What the committed network is trained on; flite stays unseen."""
+"""Training engines of the committed network; flite stays unseen."""
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0, or 2 with the reason on standard error."""
+    """Run the command; exit status 0, or 2 with the reason on standard error."""
     options = _parser().parse_args(arguments)
     missing = [package for engine in (espeak, festival, flite) for package in engine.missing()]
     if missing:
@@ -41,7 +39,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export audio2motion", description=__doc__)
     parser.add_argument(
-        "--work-dir", type=Path, default=Path("build/audio2motion"), help="features are kept here"
+        "--work-dir", type=Path, default=Path("build/audio2motion"), help="folder of the features"
     )
     parser.add_argument(
         "--blocks", type=int, default=200, help="blocks of about two minutes of speech"
@@ -58,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--hold-out",
         choices=("flite", "espeak"),
         default="flite",
-        help="engine kept for judging; espeak writes no model",
+        help="engine reserved for judging; with espeak no model is written",
     )
     parser.add_argument(
         "--evaluate-only", action="store_true", help="judge the committed ONNX; train nothing"
@@ -83,8 +81,8 @@ def _train(options: argparse.Namespace, engines: tuple[str, ...], path: Path) ->
     print(f"{mixer.speech_hours:.1f} h of speech features from {' and '.join(engines)}")
     network = train(mixer, options.minutes, options.seed)
     print(
-        f"{path}: largest difference between torch and onnxruntime "
-        f"{onnx_file.export(network, path):.1e}"
+        f"{path}: "
+        f"largest difference between torch and onnxruntime {onnx_file.export(network, path):.1e}"
     )
     if path == serving.MODEL:
         print(f"{viseme_file.FILE}: {viseme_file.export(network):.1e}")
@@ -104,7 +102,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _espeak_as_unseen_engine(options: argparse.Namespace) -> int:
-    """A second network that never heard espeak, judged on espeak; it is not committed."""
+    """Train a second network without espeak and judge it on espeak; it is not committed."""
     folder = options.work_dir / "train"
     planned = [
         block

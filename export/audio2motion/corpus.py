@@ -1,6 +1,4 @@
-"""Makes the training features on disk: spoken blocks with targets, and blocks of sound that is no
-speech.
-"""
+"""Training features on disk: blocks of speech with targets, and blocks of other sounds."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ _NOISE_CLIPS: Final = 36
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of work: its engine (or one of `NOT_SPEECH`) and its number, which is also its
-    seed.
-    """
+    """One unit of work: its engine (or one of `NOT_SPEECH`) and its number, also its seed."""
 
     engine: str
     number: int
@@ -47,8 +43,9 @@ class Block:
 
 
 def blocks(engines: tuple[str, ...], count: int) -> list[Block]:
-    """`count` blocks of speech of the engines in turn, two of noise, music and babble each for
-    every ten of them.
+    """Plan `count` blocks of speech, the engines in turn.
+
+    Two blocks of noise, music and babble each are added for every ten of them.
     """
     planned = []
     for number in range(count):
@@ -59,15 +56,15 @@ def blocks(engines: tuple[str, ...], count: int) -> list[Block]:
 
 
 def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> None:
-    """Makes the blocks that are not in the folder yet, and says how far it is."""
+    """Make the blocks that are not in the folder yet, and print the progress."""
     folder.mkdir(parents=True, exist_ok=True)
     todo = [block for block in planned if not block.path(folder).exists()]
     with ProcessPoolExecutor(workers) as pool:
         waiting = [pool.submit(make_block, block, folder, seed) for block in todo]
         for done, future in enumerate(waiting, 1):
             print(
-                f"\rspeech and noise: block {done} of {len(todo)}, {future.result():.0f} s of "
-                "sound",
+                "\rspeech and noise: "
+                f"block {done} of {len(todo)}, {future.result():.0f} s of sound",
                 end="",
                 flush=True,
             )
@@ -75,7 +72,7 @@ def make(planned: Iterable[Block], folder: Path, seed: int, workers: int) -> Non
 
 
 def make_block(block: Block, folder: Path, seed: int) -> float:
-    """Writes one block; seconds of sound in it."""
+    """Write one block; returns the seconds of audio in it."""
     rng = np.random.default_rng([seed, block.number, zlib.crc32(block.engine.encode())])
     arrays = (
         {"mel": _not_speech(block.engine, rng)}
@@ -89,8 +86,9 @@ def make_block(block: Block, folder: Path, seed: int) -> float:
 
 
 def _speech(engine: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-    """Features `mel` f16 [frames, 80] of all clips of a block, and `clips`: JSON of each one's
-    frames and phones.
+    """Features and clips of a block of speech.
+
+    `mel` is f16 `[frames, 80]` of all clips; `clips` is JSON of each one's frames and phones.
     """
     mels, clips = [], []
     for clip in _voices(engine, rng):
@@ -105,8 +103,9 @@ def _speech(engine: str, rng: np.random.Generator) -> dict[str, NDArray[np.gener
 
 
 def _voices(engine: str, rng: np.random.Generator) -> list[Utterance]:
-    """Every utterance of the block as the engine says it and by changed speakers, each with pauses
-    around it.
+    """Every utterance of the block in the engine's voice and in changed voices.
+
+    Each has pauses around it.
     """
     varied = []
     for utterance in speak(engine, rng):
@@ -120,7 +119,7 @@ def _voices(engine: str, rng: np.random.Generator) -> list[Utterance]:
 
 
 def speak(engine: str, rng: np.random.Generator) -> list[Utterance]:
-    """A dozen utterances of one engine on random text."""
+    """Synthesise a dozen utterances of one engine on random text."""
     if engine == "espeak":
         return [u for u in (_espeak(rng) for _ in range(UTTERANCES_PER_BLOCK)) if u is not None]
     if engine == "festival":

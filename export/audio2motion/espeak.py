@@ -1,6 +1,6 @@
 """Speech of espeak-ng through its library, which reports when every phone starts."""
 
-# ruff: noqa: RUF001 - IPA letters look like others, and are meant
+# ruff: noqa: RUF001 - IPA letters that look like others are intended
 from __future__ import annotations
 
 import ctypes
@@ -16,7 +16,7 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 PACKAGES: Final = ("espeak-ng", "libespeak-ng1", "espeak-ng-data")
 RESERVED_VARIANTS: Final = frozenset({"anika", "anikaRobot"})
-"""Kept for the final acceptance; never synthesised here."""
+"""Voices reserved for the final acceptance; never synthesised here."""
 _VARIANT_NAMES: Final = (
     "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee "
     "Marco Mario Michael Mike Mr serious Nguyen RicishayMax RicishayMax2 RicishayMax3 Storm "
@@ -27,11 +27,12 @@ _VARIANT_NAMES: Final = (
     "whisperf zac"
 )
 VARIANTS: Final = tuple(_VARIANT_NAMES.split())
-"""Voice variants that sound like some person; the robots and croaks are left out."""
+"""Voice variants that sound like a person; the robots and croaks are left out."""
 
 _CLOSURE_S: Final = 0.042
-"""espeak reports /p t k/ when they burst; their silent closure lies this much before it (at 160
-words per minute).
+"""Lead of the silent closure of /p t k/ before the burst, which espeak reports.
+
+At 160 words per minute.
 """
 _SHORT_CLOSURE_S: Final = 0.02
 """The same after a fricative, at every speed."""
@@ -41,8 +42,9 @@ _EARLY_VOWEL_S: Final = (
     | dict.fromkeys("nŋɲlɫʎ", 0.016)
     | dict.fromkeys("dɖ", 0.01)
 )
-"""espeak reports a vowel after these consonants this much later than it is heard (median over
-voices and six languages).
+"""Delay of espeak's vowel times after these consonants against the audible onset.
+
+Median over voices and six languages.
 """
 _UNVOICED_STOPS: Final = frozenset("ptkcqʈ")
 _FRICATIVES: Final = frozenset("szfʃθxçɕʂh")
@@ -89,7 +91,7 @@ class Espeak:
     def say(
         self, text: str, language: str, variant: str, *, rate_wpm: int, pitch: int, pitch_range: int
     ) -> Utterance | None:
-        """The text spoken, or None where espeak has no such voice or says nothing."""
+        """Synthesise the text; None where espeak has no such voice or returns nothing."""
         voice = f"{language}+{variant}"
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             return None
@@ -112,9 +114,8 @@ class Espeak:
         return 0
 
     def _utterance(self, voice: str, language: str, rate_wpm: int) -> Utterance | None:
-        self._starts = [
-            (sample, symbol) for sample, symbol in self._starts if "(" not in symbol
-        ]  # "(en)": a change of language
+        # "(en)": a change of language
+        self._starts = [(sample, symbol) for sample, symbol in self._starts if "(" not in symbol]
         if not self._blocks or len(self._starts) < 3:
             return None
         wave = np.concatenate(self._blocks).astype(np.float32) / 32768.0
@@ -128,7 +129,7 @@ class Espeak:
         samples = soxr.resample(wave, self._rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
         return Utterance(
             samples,
-            contiguous(as_heard(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ),
+            contiguous(corrected_times(phones, rate_wpm), len(samples) / SAMPLE_RATE_HZ),
             "espeak",
             voice,
             language,
@@ -136,7 +137,7 @@ class Espeak:
 
 
 def missing() -> list[str]:
-    """Debian packages to install before `load` can work."""
+    """List the Debian packages to install before `load` can work."""
     return [] if find_library("espeak-ng") else list(PACKAGES)
 
 
@@ -145,10 +146,10 @@ def _spelled(symbol: str, language: str) -> str:
     return "ɝ" if symbol == "ɜː" and language == "en-us" else symbol or PAUSE
 
 
-def as_heard(phones: list[Phone], rate_wpm: int) -> list[Phone]:
-    """The phones with their boundaries where the other engines, and the ear, have them.
+def corrected_times(phones: list[Phone], rate_wpm: int) -> list[Phone]:
+    """The phones with their boundaries corrected to the audible ones, as in the other engines.
 
-    A stop takes at most half of what is before it, a vowel a third.
+    A stop takes at most half of the phone before it, a vowel a third.
     """
     starts_s = [phone.start_s for phone in phones]
     for index in range(1, len(phones)):
@@ -173,7 +174,7 @@ def as_heard(phones: list[Phone], rate_wpm: int) -> list[Phone]:
 
 @lru_cache(maxsize=1)
 def load() -> Espeak:
-    """The library, loaded once per process."""
+    """Load the library, once per process."""
     name = find_library("espeak-ng")
     if name is None:
         raise FileNotFoundError(f"espeak-ng is not installed: apt-get install {' '.join(PACKAGES)}")

@@ -1,6 +1,4 @@
-"""The table of the model card: what the exported network does on voices, texts, music and noises it
-never met.
-"""
+"""Evaluation for the model card: the exported network on unseen voices, texts and noises."""
 
 from __future__ import annotations
 
@@ -22,17 +20,15 @@ from orchestrator.core.types import Samples
 from orchestrator.rendering.motion import OPEN, aperture
 
 _SEED: Final = 20_000
-"""Far from every seed of training."""
-_MOVED: Final = 0.15
+"""Seed far from every seed of training."""
+_MIN_MOVED_APERTURE: Final = 0.15
 _JUDGED_LANGUAGES: Final = ("ru", "fr", "es", "it", "de", "pl", "tr", "hi", "pt", "sv")
 _CLIP_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stillness:
-    """Sound without speech: share of frames with aperture above 0.15, and the widest lip
-    opening.
-    """
+    """Mouth on sound without speech: share of frames with aperture above 0.15, widest opening."""
 
     moved: float
     widest: float
@@ -41,7 +37,7 @@ class Stillness:
 
 @dataclass(frozen=True, slots=True)
 class TestSpeech:
-    """A named set of utterances that training never met."""
+    """A named set of utterances that training never used."""
 
     name: str
     utterances: tuple[Utterance, ...]
@@ -86,7 +82,7 @@ def judge(
 
 
 def at_10_db(samples: Samples, index: int) -> Samples:
-    """The clip with noise 10 dB under it: coloured noise, hum, gusts, taps or breath in turn."""
+    """The clip with noise 10 dB below it: coloured noise, hum, gusts, taps or breath in turn."""
     rng = np.random.default_rng([_SEED, index])
     noise = noises.NOISES[index % len(noises.NOISES)](len(samples), rng)
     return samples + channel.level(noise, -36.0)
@@ -106,8 +102,9 @@ def stillness(
     sound: Callable[[int, np.random.Generator], Samples],
     clips: int,
 ) -> Stillness:
-    """How still the mouth is over clips of ten seconds of a sound, at levels of -40 to -15 dB of
-    full scale.
+    """Stillness of the mouth over clips of ten seconds of a sound.
+
+    At levels of -40 to -15 dB of full scale.
     """
     rng = np.random.default_rng(_SEED)
     count = int(_CLIP_S * SAMPLE_RATE_HZ)
@@ -117,7 +114,9 @@ def stillness(
     ]
     whole = np.concatenate(mouths)
     return Stillness(
-        float((aperture(whole) > _MOVED).mean()), float(whole[:, OPEN].max()), clips * _CLIP_S
+        float((aperture(whole) > _MIN_MOVED_APERTURE).mean()),
+        float(whole[:, OPEN].max()),
+        clips * _CLIP_S,
     )
 
 
@@ -152,7 +151,7 @@ def speech_table(
 
 
 def development_sets() -> list[TestSpeech]:
-    """What choices were made on."""
+    """Test sets on which choices were made."""
     english, others = espeak_speech(("en",), 60), espeak_speech(_JUDGED_LANGUAGES, 10)
     return [flite_speech(flite.DEVELOPMENT_VOICES), english, others]
 
@@ -182,7 +181,7 @@ def as_markdown(speech: dict[str, Score], still: dict[str, Stillness]) -> str:
 
 
 def as_json(speech: dict[str, Score], still: dict[str, Stillness]) -> dict[str, object]:
-    """The same numbers for machines."""
+    """The same numbers as JSON."""
     return {
         "speech": {k: asdict(v) for k, v in speech.items()},
         "no_speech": {k: asdict(v) for k, v in still.items()},
@@ -190,5 +189,5 @@ def as_json(speech: dict[str, Score], still: dict[str, Stillness]) -> dict[str, 
 
 
 def _framed(utterance: Utterance) -> Utterance:
-    """With a fifth of a second of silence on both sides, as turns have."""
+    """The utterance with a fifth of a second of silence on both sides, as in turns."""
     return joined([utterance], [0.2, 0.2])

@@ -1,5 +1,6 @@
-"""Speech of the festival voices: recorded diphones and HTS in six languages, many sentences per
-process.
+"""Speech of the festival voices: recorded diphones and HTS in six languages.
+
+Many sentences are synthesised per process.
 """
 
 from __future__ import annotations
@@ -22,28 +23,26 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A festival voice: the call that selects it, its language and phone set, and the Debian
-    package it comes in.
-    """
+    """A festival voice: its selecting call, its language and phone set, and its Debian package."""
 
     name: str
     language: str
     encoding: str
     alphabet: dict[str, str]
     package: str
-    late_s: float = 0.0
-    """How much later than its labels the voice is heard, measured on its stops."""
+    delay_s: float = 0.0
+    """Delay of the audio after the voice's labels, measured on its stops."""
 
 
 VOICES: Final = (
-    Voice("kal_diphone", "en", "ascii", ARPABET, "festvox-kallpc16k", late_s=0.006),
+    Voice("kal_diphone", "en", "ascii", ARPABET, "festvox-kallpc16k", delay_s=0.006),
     Voice("ked_diphone", "en", "ascii", ARPABET, "festvox-kdlpc16k"),
     Voice("cmu_us_slt_arctic_hts", "en", "ascii", ARPABET, "festvox-us-slt-hts"),
     Voice("czech_ph", "cs", "iso-8859-2", CZECH, "festvox-czech-ph"),
     Voice("czech_dita", "cs", "iso-8859-2", CZECH, "festvox-czech-dita"),
     Voice("czech_machac", "cs", "iso-8859-2", CZECH, "festvox-czech-machac"),
     Voice("czech_krb", "cs", "iso-8859-2", CZECH, "festvox-czech-krb"),
-    Voice("suo_fi_lj_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-lj", late_s=0.004),
+    Voice("suo_fi_lj_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-lj", delay_s=0.004),
     Voice("hy_fi_mv_diphone", "fi", "iso-8859-1", FINNISH, "festvox-suopuhe-mv"),
     Voice("lp_diphone", "it", "iso-8859-1", ITALIAN, "festvox-italp16k"),
     Voice("pc_diphone", "it", "iso-8859-1", ITALIAN, "festvox-itapc16k"),
@@ -54,8 +53,9 @@ _TIMEOUT_S: Final = 300
 
 
 def any_voice(rng: np.random.Generator) -> Voice:
-    """A random voice; the three English ones together more often than all others: none speaks as
-    carelessly as they do.
+    """A random voice; the three English ones together are drawn more often than all others.
+
+    No other voice speaks as carelessly as they do.
     """
     english = [voice for voice in VOICES if voice.language == "en"]
     others = [voice for voice in VOICES if voice.language != "en"]
@@ -64,7 +64,7 @@ def any_voice(rng: np.random.Generator) -> Voice:
 
 
 def missing() -> list[str]:
-    """Debian packages to install before `say` can work."""
+    """List the Debian packages to install before `say` can work."""
     packages = (
         []
         if shutil.which("festival")
@@ -75,7 +75,7 @@ def missing() -> list[str]:
 
 
 def say(voice: Voice, texts: list[str]) -> list[Utterance]:
-    """The texts spoken by one voice; a text that festival cannot say is left out."""
+    """Synthesise the texts with one voice; texts that festival cannot synthesise are left out."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "batch.scm")
         script.write_bytes(_script(voice, texts, folder).encode(voice.encoding, "ignore"))
@@ -110,7 +110,7 @@ def _read(voice: Voice, folder: Path, index: int) -> Utterance | None:
     for line in labels.read_text("latin-1").splitlines():
         fields = line.split()
         if len(fields) >= 3 and fields[0][0].isdigit():
-            end_s = float(fields[0]) + voice.late_s
+            end_s = float(fields[0]) + voice.delay_s
             phones.append(Phone(to_ipa(fields[2], voice.alphabet), start_s, end_s))
             start_s = end_s
     if len(phones) < 3 or len(samples) < SAMPLE_RATE_HZ // 4:

@@ -1,4 +1,4 @@
-"""Speech of flite: the engine that the committed network never hears in training."""
+"""Speech of flite, the engine that the committed network is never trained on."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 
 PACKAGES: Final = ("flite",)
 DEVELOPMENT_VOICES: Final = ("slt", "kal16")
-"""Judged on while choices were made."""
+"""Voices judged on while choices were made."""
 ACCEPTANCE_VOICES: Final = ("awb", "rms")
-"""Judged on once, when every choice stood."""
+"""Voices judged on once, when every choice was final."""
 
 
 def missing() -> list[str]:
-    """Debian packages to install before `say` can work."""
+    """List the Debian packages to install before `say` can work."""
     return [] if shutil.which("flite") else list(PACKAGES)
 
 
 def say(voice: str, text: str) -> Utterance:
-    """The text spoken; flite prints `phone:end` with its `-psdur`."""
+    """Synthesise the text; flite prints `phone:end` with its `-psdur`."""
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder, "speech.wav")
         command = ["flite", "-voice", voice, "-psdur", "-t", f" {text} ", "-o", str(wave)]

@@ -1,6 +1,4 @@
-"""How well predicted lips follow the rule-made ones: correlation, closures hit, closures that
-should not be.
-"""
+"""Agreement of predicted lips with the rule-made ones: correlation, hit and false closures."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from export.audio2motion.speech import Phone
 from export.audio2motion.targets import FRAME_S, bilabial_times_s, targets_of
 from orchestrator.rendering.motion import aperture
 
-SHUT: Final = 0.12
+MAX_SHUT_APERTURE: Final = 0.12
 """Aperture under which lips count as shut."""
 NEAR_S: Final = 0.04
 Array = NDArray[np.float32]
@@ -25,8 +23,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ClipScore:
-    """One clip: Pearson's r of the aperture; closures hit of those asked for; shut moments in
-    speech, and the false ones.
+    """Score of one clip.
+
+    Pearson's r of the aperture; closures hit of those required; shut moments in speech, and the
+    false ones.
     """
 
     r: float
@@ -51,7 +51,7 @@ class Score:
 
 
 def score_clip(mouth: Array, phones: Sequence[Phone]) -> ClipScore:
-    """Scores mouth parameters `[frames, 7]` at 100 Hz against the phones' own curves."""
+    """Score mouth parameters `[frames, 7]` at 100 Hz against the phones' own curves."""
     gap, truth = aperture(mouth), aperture(targets_of(phones, len(mouth)).mouth)
     at_video_rate = np.repeat(gap[2::4], 4)[: len(gap)]
     events = [round(time_s / FRAME_S) for time_s in bilabial_times_s(phones)]
@@ -92,12 +92,13 @@ def speech_mask(phones: Sequence[Phone], frames: int) -> NDArray[np.bool_]:
 def _hits(gap: Array, events: Sequence[int]) -> int:
     near = round(NEAR_S / FRAME_S)
     lowest = minimum_filter1d(gap, 2 * near + 1, mode="nearest")
-    return int(sum(lowest[min(event, len(gap) - 1)] < SHUT for event in events))
+    return int(sum(lowest[min(event, len(gap) - 1)] < MAX_SHUT_APERTURE for event in events))
 
 
 def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
-    """Shut moments of 20 ms and more that touch speech, and those of them with no reason (bilabial,
-    f/v, pause) near.
+    """Shut moments of 20 ms or more that touch speech, and the unjustified ones of them.
+
+    Unjustified: without a bilabial, f/v or pause near.
     """
     reason = np.zeros(len(gap), bool)
     margin = round(NEAR_S / FRAME_S)
@@ -108,7 +109,9 @@ def _runs(gap: Array, phones: Sequence[Phone]) -> tuple[int, int]:
                 + margin
             ] = True
     speech = speech_mask(phones, len(gap))
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], (gap < SHUT) & speech, [False]])))
+    edges = np.flatnonzero(
+        np.diff(np.concatenate([[False], (gap < MAX_SHUT_APERTURE) & speech, [False]]))
+    )
     runs = [
         (start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= 2
     ]
@@ -121,9 +124,9 @@ def _pearson(a: Array, b: Array) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _lag_ms(gap: Array, truth: Array, most: int = 12) -> float:
-    """Shift of the prediction that fits best; positive, the picture is late."""
-    lags = range(-most, most + 1)
+def _lag_ms(gap: Array, truth: Array, max_lag_frames: int = 12) -> float:
+    """Shift of the prediction that fits best; positive if the image is late."""
+    lags = range(-max_lag_frames, max_lag_frames + 1)
     fits = [
         _pearson(
             gap[max(0, lag) : len(gap) + min(0, lag)], truth[max(0, -lag) : len(gap) - max(0, lag)]

@@ -1,5 +1,6 @@
-"""Training batches: crops of speech with noise, level, colour and turn edges drawn anew every time,
-in the mel domain.
+"""Training batches: speech with noise, level, colour and turn edges drawn anew every time.
+
+Mixed in the mel domain.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ NEGATIVE_SHARE: Final = 0.36
 """Share of crops without speech."""
 _BANDS: Final = MelSpec().n_mels
 _FLOOR: Final = float(np.log(MelSpec().log_floor))
-_FULL_SCALE: Final = 4.6
+_FULL_SCALE_MEL_POWER: Final = 4.6
 """Mel power of white noise at 0 dB of full scale, roughly the same in all bands."""
 _BILABIAL: Final = VISEME_NAMES.index("PP")
 Array = NDArray[np.float32]
@@ -33,8 +34,9 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`mel [n, CROP_FRAMES, 80]`; per output frame `mouth [n, OUTPUTS, 7]`, `viseme [n, OUTPUTS]`,
-    `bilabial [n, OUTPUTS]`.
+    """One batch: `mel [n, CROP_FRAMES, 80]`, and targets per output frame.
+
+    `mouth [n, OUTPUTS, 7]`, `viseme [n, OUTPUTS]`, `bilabial [n, OUTPUTS]`.
     """
 
     mel: Array
@@ -62,9 +64,8 @@ class Mixer:
             [t.mouth.astype(np.float16) for _, targets in loaded for t in targets]
         )
         self._viseme = np.concatenate([t.viseme for _, targets in loaded for t in targets])
-        kinds = (
-            NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]
-        )  # crowds are made of espeak voices
+        # crowds are made of espeak voices
+        kinds = NOT_SPEECH if "espeak" in engines else NOT_SPEECH[:-1]
         self._noise = [
             np.concatenate([np.load(path)["mel"] for path in _blocks(folder, kind)])
             for kind in kinds
@@ -79,8 +80,9 @@ class Mixer:
         return len(self._mel) / 360_000
 
     def batch(self, count: int) -> Batch:
-        """Crops of speech in varied conditions; a share of them has no speech in it and asks for a
-        shut mouth.
+        """Crops of speech in varied conditions.
+
+        A share of them has no speech and a shut mouth as target.
         """
         rng = self._rng
         at = rng.integers(0, len(self._mel) - CROP_FRAMES, count)[:, None] + np.arange(CROP_FRAMES)
@@ -97,9 +99,7 @@ class Mixer:
         return Batch(mel, mouth, viseme, (viseme == _BILABIAL).astype(np.float32))
 
     def _sound(self, speech: Array, negative: NDArray[np.bool_]) -> Array:
-        """Power of speech and noise in a room, at a random level; a negative has no speech in
-        it.
-        """
+        """Power of speech and noise in a room, at a random level; a negative has no speech."""
         rng, count = self._rng, len(speech)
         voice = np.exp(speech + _colour(speech, rng))
         noise = self._noises(count)
@@ -116,8 +116,9 @@ class Mixer:
         return power
 
     def _noises(self, count: int) -> Array:
-        """Power of random crops of noise, music and crowds, each with a random frequency
-        response.
+        """Power of random crops of noise, music and crowds.
+
+        Each has a random frequency response.
         """
         rng, crops = self._rng, []
         shares = np.array((0.22, 0.65, 0.13))[: len(self._noise)]
@@ -129,8 +130,9 @@ class Mixer:
         return power
 
     def _telephone(self, count: int) -> Array:
-        """Gain `[n, 1, 80]` of a sharp band limit for a quarter of the crops, as low sampling rates
-        and telephones have.
+        """Gain `[n, 1, 80]` of a sharp band limit for a quarter of the crops.
+
+        As low sampling rates and telephones have.
         """
         rng, gain = self._rng, np.ones((count, _BANDS), np.float32)
         for row in np.flatnonzero(rng.random(count) < 0.25):
@@ -141,13 +143,14 @@ class Mixer:
         return gain[:, None, :]
 
     def _room(self, count: int) -> Array:
-        """Faint steady noise for two thirds of the crops, as every microphone has; digital silence
-        for the rest.
+        """Faint steady noise for two thirds of the crops, as of every microphone.
+
+        Digital silence for the rest.
         """
         rng = self._rng
         level = (
             np.where(rng.random(count) < 0.66, 10 ** rng.uniform(-9.5, -5.0, count), 0.0)
-            * _FULL_SCALE
+            * _FULL_SCALE_MEL_POWER
         )
         slope = np.exp(np.linspace(1, 0, _BANDS)[None] * rng.uniform(0, 3, (count, 1)))
         size = count * CROP_FRAMES * _BANDS
@@ -157,8 +160,9 @@ class Mixer:
         return power
 
     def _with_edges(self, mel: Array, mouth: Array, viseme: NDArray[np.int64]) -> None:
-        """The start or the end of a turn inside some crops: digital silence beyond it, and the
-        mouth shut there.
+        """The crops with the start or the end of a turn inside some of them.
+
+        Digital silence lies beyond it, with the mouth shut.
         """
         rng = self._rng
         for row in np.flatnonzero(rng.random(len(mel)) < 0.2):
@@ -196,8 +200,9 @@ def _loudness(power: Array) -> Array:
 
 
 def _colour(mel: Array, rng: np.random.Generator) -> Array:
-    """A smooth random frequency response per crop, 4 dB (standard deviation), in nepers of power
-    `[n, 1, 80]`.
+    """A smooth random frequency response per crop, in nepers of power `[n, 1, 80]`.
+
+    4 dB (standard deviation).
     """
     knots = rng.normal(0, 4.0 * np.log(10) / 10, (len(mel), 7))
     columns = np.linspace(0, 5.999, _BANDS)

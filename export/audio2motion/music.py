@@ -1,5 +1,6 @@
-"""Synthetic music in several families, so that the mouth learns to stay shut; one family is kept
-for judging.
+"""Synthetic music in several families, as training data with a shut mouth.
+
+One family is kept for judging.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def _envelope(count: int, attack_s: float, decay: float) -> Tone:
 
 
 def additive(count: int, rng: np.random.Generator) -> Samples:
-    """Organs, pads, winds, bowed strings: harmonics under a random body resonance, with vibrato and
-    tremolo.
+    """Organs, pads, winds, bowed strings.
+
+    Harmonics under a random body resonance, with vibrato and tremolo.
     """
     harmonics = np.arange(1, int(rng.integers(2, 24)))
     weights = harmonics ** -rng.uniform(0.4, 2.0) * np.exp(rng.normal(0, 0.7, len(harmonics)))
@@ -128,7 +130,7 @@ def frequency_modulated(count: int, rng: np.random.Generator) -> Samples:
 
 
 def plucked(count: int, rng: np.random.Generator) -> Samples:
-    """Guitars and harps (Karplus and Strong): a burst of noise going round a damped delay line."""
+    """Guitars and harps (Karplus and Strong): a burst of noise in a damped delay line."""
     damping, blend = rng.uniform(0.98, 0.999), rng.uniform(0.3, 0.5)
 
     def play(hz: float, length_s: float) -> Tone:
@@ -144,8 +146,9 @@ def plucked(count: int, rng: np.random.Generator) -> Samples:
 
 
 def filtered_saw(count: int, rng: np.random.Generator) -> Samples:
-    """Analogue synthesisers: detuned saws through a resonant filter that sweeps, which is as near
-    to vowels as music gets.
+    """Analogue synthesisers: detuned saws through a resonant filter that sweeps.
+
+    Of all music the most similar to vowels.
     """
     wave = np.zeros(count)
     times_s = np.arange(count) / SAMPLE_RATE_HZ
@@ -173,17 +176,16 @@ def filtered_saw(count: int, rng: np.random.Generator) -> Samples:
 
 
 def distorted(count: int, rng: np.random.Generator) -> Samples:
-    """Electric guitars and leads: another family, overdriven, with its chords beating against each
-    other.
-    """
+    """Electric guitars and leads: another family, overdriven, with beating chords."""
     clean = FAMILIES[rng.integers(3)](count, rng)
     drive = rng.uniform(1, 12)
     return np.tanh(clean / (clean.std() + 1e-6) * drive + rng.uniform(0, 0.5)).astype(np.float32)
 
 
 def pulse_sequence(count: int, rng: np.random.Generator) -> Samples:
-    """Sequencers: fast repeated patterns of pulse waves whose width and cut-off move, as in dance
-    music.
+    """Sequencers: fast repeated patterns of pulse waves with moving width and cut-off.
+
+    As in dance music.
     """
     step, pattern = (
         int(rng.uniform(0.07, 0.25) * SAMPLE_RATE_HZ),
@@ -247,8 +249,9 @@ FAMILIES: Final[tuple[Generator, ...]] = (
 
 
 def unseen_music(count: int, rng: np.random.Generator) -> Samples:
-    """For judging only: a sliding bowed lead by wave-shaping over inharmonic bells and a rolled
-    noise-burst beat.
+    """A sliding bowed lead over inharmonic bells and a rolled noise-burst beat.
+
+    For judging only. The lead is made by wave-shaping.
     """
     times_s = np.arange(count) / SAMPLE_RATE_HZ
     steps = np.repeat(rng.integers(-5, 8, count // 4000 + 1), 4000)[:count]
@@ -271,8 +274,9 @@ def unseen_music(count: int, rng: np.random.Generator) -> Samples:
 
 
 def unseen_combs(count: int, rng: np.random.Generator) -> Samples:
-    """For judging only, and kept for the end: noise and clicks sung by tuned comb filters over a
-    pulsing sub-bass.
+    """Noise and clicks through tuned comb filters over a pulsing sub-bass.
+
+    For judging only, and kept for the end.
     """
     times_s = np.arange(count) / SAMPLE_RATE_HZ
     exciter = rng.normal(size=count) * 0.1 + (rng.random(count) < 0.0008) * 4.0

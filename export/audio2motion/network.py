@@ -1,5 +1,6 @@
-"""The network: two stacks of convolutions over pairs of mel frames, a far-sighted and a near one;
-it sees exactly the served window.
+"""The network: two stacks of convolutions over pairs of mel frames, one wide and one narrow.
+
+Together they see exactly the served window.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from orchestrator.rendering.motion import MOUTH_PARAMETERS
 WINDOW_FRAMES: Final = 88
 STEPS: Final = 16
 CONTEXT_FRAMES: Final = WINDOW_FRAMES - STEPS
-"""Frames a crop has more than its outputs: those before the first output, and the look-ahead."""
+"""Frames of a crop beyond its outputs: those before the first output, and the look-ahead."""
 AHEAD_FRAMES: Final = 6
 _DILATIONS: Final = (1, 1, 2, 2, 4, 4, 4)
-"""The far-sighted stack: the whole window at once, its middle 300 ms before the answer."""
-_NEAR_BLOCKS: Final = AHEAD_FRAMES // 2
-_NEAR_CHANNELS: Final = 96
-"""The near stack: only the look-ahead and as much before it, its middle at the answer, where lips
-need the finest detail.
+"""The wide stack: the whole window at once, its middle 300 ms before the output."""
+_NARROW_BLOCKS: Final = AHEAD_FRAMES // 2
+_NARROW_CHANNELS: Final = 96
+"""The narrow stack: only the look-ahead and as much before it.
+
+Its middle lies at the output, where lips need the finest detail.
 """
 _BANDS: Final = 80
 _MEAN, _SCALE = -7.0, 4.0
-"""Rough mean and spread of log-mel of speech at -26 dB of full scale; digital silence is at -2.9. 
+"""Rough mean and spread of log-mel of speech at -26 dB of full scale.
+
+Digital silence is at -2.9.
 """
 
 
@@ -45,9 +49,7 @@ class Block(nn.Module):
 
 
 class Tail(nn.Module):
-    """A residual layer at every moment by itself: cheap, as only the outputs' own moments are
-    left.
-    """
+    """A residual layer on every moment separately: cheap, as only the outputs' moments are left."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,10 +63,10 @@ class Tail(nn.Module):
 
 
 class MouthNet(nn.Module):
-    """Log-mel `[batch, frames, 80]` -> mouth `[batch, frames - 72, 7]`, each 0..1; `frames` is
-    even.
+    """Log-mel `[batch, frames, 80]` -> mouth `[batch, frames - 72, 7]`, each 0..1.
 
-    Two frames are one step inside, which doubles what the same arithmetic can see.
+    `frames` is even. Two frames are one step inside, which doubles the context for the same
+    arithmetic.
     """
 
     def __init__(self, channels: int = 128) -> None:
@@ -72,14 +74,16 @@ class MouthNet(nn.Module):
         assert 2 * 2 * sum(_DILATIONS) == CONTEXT_FRAMES
         self.entry = nn.Conv1d(2 * _BANDS, channels, 1)
         self.blocks = nn.Sequential(*(Block(channels, dilation) for dilation in _DILATIONS))
-        self.near_entry = nn.Conv1d(2 * _BANDS, _NEAR_CHANNELS, 1)
-        self.near_blocks = nn.Sequential(*(Block(_NEAR_CHANNELS, 1) for _ in range(_NEAR_BLOCKS)))
-        self.joint = nn.Conv1d(channels, _NEAR_CHANNELS, 1)
-        self.tail = Tail(_NEAR_CHANNELS)
+        self.near_entry = nn.Conv1d(2 * _BANDS, _NARROW_CHANNELS, 1)
+        self.near_blocks = nn.Sequential(
+            *(Block(_NARROW_CHANNELS, 1) for _ in range(_NARROW_BLOCKS))
+        )
+        self.joint = nn.Conv1d(channels, _NARROW_CHANNELS, 1)
+        self.tail = Tail(_NARROW_CHANNELS)
         self.mouth = nn.Conv1d(channels, 2 * len(MOUTH_PARAMETERS), 1)
         self.viseme = nn.Conv1d(channels, 2 * 15, 1)
-        self.near_mouth = nn.Conv1d(_NEAR_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
-        self.near_viseme = nn.Conv1d(_NEAR_CHANNELS, 2 * 15, 1)
+        self.near_mouth = nn.Conv1d(_NARROW_CHANNELS, 2 * len(MOUTH_PARAMETERS), 1)
+        self.near_viseme = nn.Conv1d(_NARROW_CHANNELS, 2 * 15, 1)
         for layer in (self.near_mouth, self.near_viseme):
             assert layer.bias is not None
             nn.init.zeros_(layer.weight)

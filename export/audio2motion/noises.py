@@ -1,4 +1,4 @@
-"""Sounds that are not speech and must leave the mouth shut: rooms, machines, hands, crowds."""
+"""Sounds without speech that must leave the mouth shut: rooms, machines, hands, crowds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def steady(count: int, rng: np.random.Generator) -> Samples:
 
 
 def gusts(count: int, rng: np.random.Generator) -> Samples:
-    """Wind, traffic, applause: noise whose level changes fast and far, at rates that speech has
-    too.
+    """Wind, traffic, applause: noise whose level changes fast and widely.
+
+    At rates that speech has too.
     """
     return coloured(count, rng.uniform(0, 2), rng) * _swell(
         count, rng.uniform(2, 40), rng.uniform(0.5, 1.8), rng
@@ -33,8 +34,9 @@ def gusts(count: int, rng: np.random.Generator) -> Samples:
 
 
 def _swell(count: int, blur_frames: float, depth: float, rng: np.random.Generator) -> Samples:
-    """A random gain around 1 that changes over `blur_frames` of 10 ms; its logarithm has the spread
-    `depth`.
+    """A random gain around 1 that changes over `blur_frames` of 10 ms.
+
+    Its logarithm has the spread `depth`.
     """
     curve = gaussian_filter1d(rng.normal(size=count // 160 + 2), blur_frames)
     curve = (curve - curve.mean()) / max(curve.std(), 1e-3) * depth
@@ -109,8 +111,9 @@ NOISES: Final[tuple[Generator, ...]] = (steady, steady, gusts, hum, taps, breath
 
 
 def babble(count: int, voices: Sequence[Samples], rng: np.random.Generator) -> Samples:
-    """A crowd: several voices at once, each repeated and shifted, far enough in number that none is
-    followed.
+    """A crowd: several voices at once, each repeated and shifted.
+
+    Their number is large enough that no single one can be followed.
     """
     wave = np.zeros(count, np.float64)
     for index in rng.choice(len(voices), size=int(rng.integers(5, 12))):

@@ -1,6 +1,4 @@
-"""Writes the trained network as the ONNX that Triton serves, and proves that it computes the
-same.
-"""
+"""Write the trained network as the ONNX file that Triton serves, and check its parity."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ OPSET = 18
 
 
 class _Served(nn.Module):
-    """The mouth alone; the viseme head stays behind."""
+    """The mouth head alone, without the viseme head."""
 
     def __init__(self, network: MouthNet) -> None:
         super().__init__()
@@ -33,8 +31,9 @@ class _Served(nn.Module):
 
 
 def export(network: MouthNet, path: Path) -> float:
-    """Writes `path`; the largest difference to torch over random windows, at batches of 1, 3 and
-    8.
+    """Write `path`; returns the largest difference to torch over random windows.
+
+    At batches of 1, 3 and 8.
     """
     plain = folded(network)
     path.parent.mkdir(parents=True, exist_ok=True)

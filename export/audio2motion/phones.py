@@ -1,8 +1,6 @@
-"""What the lips do for each phone: IPA and the engines' own phone sets, spelled in the fifteen
-visemes.
-"""
+"""Lip shapes of each phone: IPA and the engines' own phone sets in the fifteen visemes."""
 
-# ruff: noqa: RUF001 - IPA letters look like others, and are meant
+# ruff: noqa: RUF001 - IPA letters that look like others are intended
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,13 +30,12 @@ VISEME_OF_IPA: Final = {
     symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols if symbol != "ʲ"
 }
 
-_BETWEEN: Final = {"ɝ": "ɜɹ", "ɚ": "əɹ", "ʌ": "aɛ", "ɐ": "aɛ"}
-"""Vowels whose lips lie between two visemes: both, one after the other, which the blend makes one. 
-"""
+_VOWELS_BETWEEN_VISEMES: Final = {"ɝ": "ɜɹ", "ɚ": "əɹ", "ʌ": "aɛ", "ɐ": "aɛ"}
+"""Vowels whose lips lie between two visemes: both in sequence, which the blend merges."""
 _DOMINANCE: Final = {"PP": 2.0, "FF": 2.0, "sil": 1.5, "CH": 1.2, "SS": 1.2}
-"""How strongly a viseme pulls its neighbours; 1 where not named."""
-_WEAK: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əᵻkɡgxŋɰʁχɣ", 0.7)
-"""Phones made without the lips take the shape of what stands beside them."""
+"""Pull of a viseme on its neighbours; 1 where not named."""
+_WEAK_DOMINANCE: Final = dict.fromkeys("hħʕʔɦ", 0.12) | dict.fromkeys("əᵻkɡgxŋɰʁχɣ", 0.7)
+"""Phones made without the lips, which take the shape of their neighbours."""
 _STOPS: Final = "tdʈɖcɟ"
 _FRICATIVES: Final = "szʃʒɕʑʂʐç"
 
@@ -87,21 +84,21 @@ class Gesture:
 
 
 def to_ipa(symbol: str, alphabet: dict[str, str]) -> str:
-    """A phone of a festival voice in IPA; plain letters (with stress or length marks) stand for
-    themselves.
+    """A phone of a festival voice in IPA.
+
+    Plain letters (with stress or length marks) stand for themselves.
     """
     return alphabet.get(symbol) or symbol.rstrip("1:")
 
 
 @lru_cache(maxsize=4096)
 def gestures(symbol: str) -> tuple[Gesture, ...]:
-    """The lip gestures of one IPA phone in order of time; marks without a shape of their own are
-    skipped.
+    """The lip gestures of one IPA phone in order of time.
 
-    Diphthongs and affricates share their time. A symbol nobody knows is an open-ish neutral vowel
-    of little weight.
+    Marks without a shape of their own are skipped. Diphthongs and affricates share their time. An
+    unknown symbol is an open-ish neutral vowel of little weight.
     """
-    spelled = "".join(_BETWEEN.get(letter, letter) for letter in symbol)
+    spelled = "".join(_VOWELS_BETWEEN_VISEMES.get(letter, letter) for letter in symbol)
     known = [letter for letter in spelled if letter in VISEME_OF_IPA]
     if not known:
         return (
@@ -117,4 +114,4 @@ def gestures(symbol: str) -> tuple[Gesture, ...]:
 
 
 def _dominance(letter: str) -> float:
-    return _WEAK.get(letter, _DOMINANCE.get(VISEME_OF_IPA[letter], 1.0))
+    return _WEAK_DOMINANCE.get(letter, _DOMINANCE.get(VISEME_OF_IPA[letter], 1.0))

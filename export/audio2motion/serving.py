@@ -1,4 +1,4 @@
-"""Runs the exported ONNX on the windows that the service sends, turn edges included."""
+"""Run the exported ONNX on windows as in the service, turn edges included."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def open_model(path: Path = MODEL) -> onnxruntime.InferenceSession:
 def windows_of(
     mel: NDArray[np.float32], ahead_frames: int = LOOK_AHEAD_FRAMES
 ) -> NDArray[np.float32]:
-    """Windows `[n, 88, 80]` whose 16 steps each follow on one another and cover `mel [frames, 80]`;
-    silence is beyond its ends.
+    """Windows `[n, 88, 80]` whose 16 steps each are consecutive and cover `mel [frames, 80]`.
+
+    Silence lies beyond its ends.
     """
     count = -(-len(mel) // _STEPS)
     behind = _WINDOW - ahead_frames - _STEPS

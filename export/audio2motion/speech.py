@@ -1,4 +1,4 @@
-"""Speech whose phone times are known: what every engine makes and every later step reads."""
+"""Speech with known phone times: the output of every engine and the input of later steps."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class Utterance:
 
 
 def contiguous(phones: list[Phone], duration_s: float) -> tuple[Phone, ...]:
-    """The phones clipped to the samples, with pauses where no phone is, so that every instant has
-    one.
-    """
+    """The phones clipped to the samples, with pauses in the gaps, so that every instant has one."""
     filled: list[Phone] = []
     now_s = 0.0
     for phone in phones:
@@ -57,8 +55,9 @@ def contiguous(phones: list[Phone], duration_s: float) -> tuple[Phone, ...]:
 
 
 def joined(parts: list[Utterance], pauses_s: list[float]) -> Utterance:
-    """The parts one after the other, with `pauses_s[i]` of digital silence before part i and the
-    last one after all.
+    """The parts one after the other, with digital silence between them.
+
+    `pauses_s[i]` comes before part i, the last one after all.
     """
     samples: list[NDArray[np.float32]] = []
     phones: list[Phone] = []

@@ -1,5 +1,6 @@
-"""Mouth curves from phone times: each phone pulls the lips towards its viseme, strong ones harder
-(dominance model).
+"""Mouth curves from phone times by a dominance model.
+
+Each phone pulls the lips towards its viseme, strong ones harder.
 """
 
 from __future__ import annotations
@@ -27,22 +28,25 @@ BLEND_MS: Final = {
     "tuck": 20,
     "teeth": 26,
 }
-"""Width (standard deviation) of the blend between neighbours, per mouth parameter: lips are quicker
-than the jaw.
+"""Width (standard deviation) of the blend between neighbours, per mouth parameter.
+
+Lips are quicker than the jaw.
 """
 _OVERSAMPLING: Final = 5
-_FIRM: Final = {"closed": 3.0, "tuck": 2.0}
-"""Extra pull of the lips' closing on the parameter that closes them, so that a short /b/ still
-shuts fully.
+_CLOSING_PULL: Final = {"closed": 3.0, "tuck": 2.0}
+"""Extra pull of closing phones on the parameter that closes the lips.
+
+A short /b/ thus still shuts fully.
 """
-_HESITATION_S: Final = 0.06
-"""Pauses shorter than this are joints between words: the mouth passes through them."""
+_MAX_JOINT_PAUSE_S: Final = 0.06
+"""Pauses shorter than this are joints between words: the mouth does not come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a clip teaches, at 100 Hz: `mouth [frames, 7]`, `viseme [frames]` (index in
-    `VISEME_NAMES`).
+    """Targets of a clip at 100 Hz: `mouth [frames, 7]`, `viseme [frames]`.
+
+    The viseme is an index in `VISEME_NAMES`.
     """
 
     mouth: NDArray[np.float32]
@@ -50,8 +54,9 @@ class Targets:
 
 
 def targets_of(phones: Sequence[Phone], frames: int) -> Targets:
-    """Targets of `frames` frames 10 ms apart, frame i at i * 10 ms, the centre of log-mel frame
-    i.
+    """Targets of `frames` frames 10 ms apart.
+
+    Frame i is at i * 10 ms, the centre of log-mel frame i.
     """
     fine = frames * _OVERSAMPLING
     viseme = np.zeros(fine, np.uint8)
@@ -67,7 +72,7 @@ def targets_of(phones: Sequence[Phone], frames: int) -> Targets:
         curves.append(
             _blend(
                 values,
-                dominance * np.where(values > 0.9, _FIRM.get(name, 1.0), 1.0),
+                dominance * np.where(values > 0.9, _CLOSING_PULL.get(name, 1.0), 1.0),
                 BLEND_MS[name],
             )
         )
@@ -95,7 +100,7 @@ def _timed_gestures(phones: Sequence[Phone]) -> list[tuple[Gesture, float, float
         now_s = phone.start_s
         for gesture in gestures(phone.symbol):
             end_s = now_s + gesture.share * (phone.end_s - phone.start_s)
-            if gesture.viseme == "sil" and end_s - now_s < _HESITATION_S:
+            if gesture.viseme == "sil" and end_s - now_s < _MAX_JOINT_PAUSE_S:
                 gesture = Gesture("sil", gesture.share, 0.3)
             timed.append((gesture, now_s, end_s))
             now_s = end_s

@@ -1,6 +1,4 @@
-"""What the engines are made to say: random sentences of frequent words to train on, written ones to
-judge on.
-"""
+"""Texts for the engines: random sentences of frequent words to train, written ones to judge."""
 
 from __future__ import annotations
 
@@ -23,21 +21,23 @@ LANGUAGES: Final = {
     "id": ("id",), "ms": ("ms",),
     "vi": ("vi",), "ko": ("ko",),
 }  # fmt: skip
-"""Word list (as `wordfreq` names it) -> espeak voices that speak it. Japanese and Chinese writing
-needs more than espeak brings.
+"""Word list (as `wordfreq` names it) -> espeak voices of the language.
+
+Japanese and Chinese writing needs more than espeak brings.
 """
-WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
-"""How often a language is drawn; 1 where not named."""
+LANGUAGE_WEIGHTS: Final = {"en": 45.0, "ru": 5.0, "fr": 3.0, "es": 3.0, "it": 3.0, "de": 3.0}
+"""Weight of a language in the draw; 1 where not named."""
 _WORDS: Final = 12_000
 _PHRASED_SHARE: Final = 0.7
 """Share of English sentences that are phrases rather than lists of words."""
-_JOINTS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
+_JOINING_WORDS: Final = (", ", " and ", ", and ", ", but ", ", that ", " as ", ". ")
 
 
 @lru_cache(maxsize=64)
 def _vocabulary(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The language's frequent words and the square root of their frequencies: rarer words are heard
-    more than in life.
+    """The language's frequent words and the square root of their frequencies.
+
+    Rarer words thus occur more often than in real speech.
     """
     import wordfreq
 
@@ -52,8 +52,9 @@ def _vocabulary(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 
 def sentence(language: str, rng: np.random.Generator) -> str:
-    """Random words, in English mostly between the short words that hold natural speech together and
-    are said carelessly.
+    """Random words, in English mostly with the short words that connect natural speech.
+
+    Speakers pronounce those carelessly.
     """
     return (
         phrase(rng)
@@ -66,14 +67,14 @@ def phrase(rng: np.random.Generator) -> str:
     """One or two English phrases, their blanks filled with random words."""
     words, cumulative = _vocabulary("en")
     parts = [str(rng.choice(_phrases())) for _ in range(rng.integers(1, 3))]
-    text = str(rng.choice(_JOINTS)).join(parts)
+    text = str(rng.choice(_JOINING_WORDS)).join(parts)
     for _ in range(text.count("_")):
         text = text.replace("_", _word(words, cumulative, rng), 1)
     return text + str(rng.choice([".", ".", "?", "!"]))
 
 
 def word_list(language: str, rng: np.random.Generator) -> str:
-    """Three to nine words of the language in random order, now and then with a comma."""
+    """Three to nine words of the language in random order, sometimes with a comma."""
     words, cumulative = _vocabulary(language)
     chosen = [_word(words, cumulative, rng) for _ in range(rng.integers(3, 10))]
     if len(chosen) > 5 and rng.random() < 0.4:
@@ -86,8 +87,8 @@ def _word(words: tuple[str, ...], cumulative: tuple[float, ...], rng: np.random.
 
 
 def any_language(rng: np.random.Generator) -> str:
-    """A language drawn by `WEIGHTS`."""
-    weights = np.array([WEIGHTS.get(language, 1.0) for language in LANGUAGES])
+    """A language drawn by `LANGUAGE_WEIGHTS`."""
+    weights = np.array([LANGUAGE_WEIGHTS.get(language, 1.0) for language in LANGUAGES])
     return str(rng.choice(list(LANGUAGES), p=weights / weights.sum()))
 
 

@@ -1,5 +1,6 @@
-"""Trains the network against the clock: losses that reward shape, shut lips at bilabials, and open
-ones elsewhere.
+"""Train the network for a given time.
+
+The losses reward shape, shut lips at bilabials, and open ones elsewhere.
 """
 
 from __future__ import annotations
@@ -21,26 +22,28 @@ from orchestrator.rendering.motion import CLOSED, MOUTH_PARAMETERS, OPEN
 BATCH_CROPS: Final = 8
 _PEAK_RATE: Final = 2e-3
 _WARM_UP: Final = 0.02
-_SHUT: Final = 0.12
+_MAX_SHUT_APERTURE: Final = 0.12
 """Aperture under which a viewer sees shut lips; the metrics use the same number."""
 _BILABIAL_WEIGHT: Final = 4.0
-"""Weight of errors where the lips press together: a missed /b/ is seen sooner than a needless one. 
-"""
+"""Weight of errors where the lips press together: a missed /b/ is more visible than a false one."""
 _FLICKER_WEIGHT: Final = 6.0
-"""Weight of the errors' second difference: lips move below 15 Hz, a network left alone flickers
-faster.
+"""Weight of the errors' second difference.
+
+Lips move below 15 Hz; without this weight the network flickers faster.
 """
 _CLOSED_BIAS: Final = 0.6
-"""Added to the logit of `closed` at the end: chosen on the development voices for closure recall
-well above 0.92.
+"""Offset of the logit of `closed` after training.
+
+Chosen on the development voices for closure recall well above 0.92.
 """
 _SILENCE: Final = VISEME_NAMES.index("sil")
 _PARAMETER_WEIGHTS: Final = (0.6, 1.5, 0.5, 0.7, 1.0, 0.5, 0.4)
 
 
 def train(mixer: Mixer, minutes: float, seed: int, channels: int = 128) -> MouthNet:
-    """A network trained for the given time; its weights are the running average over the last
-    steps.
+    """A network trained for the given time.
+
+    Its weights are the running average over the last steps.
     """
     torch.manual_seed(seed)
     network = MouthNet(channels)
@@ -90,8 +93,12 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
         truth[..., OPEN] * (1 - truth[..., CLOSED]),
     )
     aperture = ((gap - true_gap).square() * pressed).mean()
-    false_shut = (functional.relu(_SHUT + 0.04 - gap) * (true_gap > _SHUT + 0.06)).mean()
-    missed_shut = (functional.relu(gap - _SHUT + 0.04) * (true_gap < 0.05) * bilabial).mean()
+    false_shut = (
+        functional.relu(_MAX_SHUT_APERTURE + 0.04 - gap) * (true_gap > _MAX_SHUT_APERTURE + 0.06)
+    ).mean()
+    missed_shut = (
+        functional.relu(gap - _MAX_SHUT_APERTURE + 0.04) * (true_gap < 0.05) * bilabial
+    ).mean()
     resting = torch.from_numpy(batch.viseme == _SILENCE) & (true_gap < 0.02)
     false_open = (functional.relu(gap - 0.06) * resting).mean()
     named = functional.cross_entropy(
@@ -110,7 +117,7 @@ def batch_loss(network: MouthNet, batch: Batch) -> Tensor:
 
 
 def _rate(done: float) -> float:
-    """A short rise, and a cosine down to nothing."""
+    """Learning rate: a short rise, and a cosine down to zero."""
     return _PEAK_RATE * min(done / _WARM_UP, 0.5 * (1 + math.cos(math.pi * done))) + 1e-6
 
 

@@ -1,6 +1,4 @@
-"""Writes the network's other head, which tells visemes, as an ONNX file of its own: live sessions
-do not pay for it.
-"""
+"""Write the viseme head as a separate ONNX file, so that live sessions do not pay for it."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ class _Visemes(nn.Module):
 
 
 def export(network: MouthNet, path: Path = FILE) -> float:
-    """Writes `path`; the largest difference to torch over random windows."""
+    """Write `path`; returns the largest difference to torch over random windows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     module = _Visemes(folded(network)).eval()
     torch.onnx.export(

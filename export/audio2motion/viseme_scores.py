@@ -1,6 +1,4 @@
-"""How well the viseme head names sounds on voices, texts and variants it never met: the rows of the
-model card.
-"""
+"""Accuracy of the viseme head on unseen voices, texts and variants, for the model card."""
 
 from __future__ import annotations
 
@@ -30,15 +28,13 @@ class VisemeScore:
 
 
 def scores(sets: Sequence[TestSpeech]) -> list[VisemeScore]:
-    """A score for each set, by the committed network as `AudioFeatureService.detect_phonemes` uses
-    it.
-    """
+    """A score for each set, by the committed network as in `detect_phonemes`."""
     detector = PhonemeDetector(MODEL_REPOSITORY)
     return [_score(detector, speech) for speech in sets]
 
 
 def as_markdown(found: Sequence[VisemeScore]) -> str:
-    """For the model card."""
+    """The scores as a table of the model card."""
     rows = [
         f"| {score.name} | {score.clips} | {score.all_steps:.2f} | {score.speech_steps:.2f} |"
         for score in found
@@ -60,7 +56,7 @@ def _score(detector: PhonemeDetector, speech: TestSpeech) -> VisemeScore:
 def _steps(
     detector: PhonemeDetector, utterance: Utterance
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The viseme of every step as told and as it was."""
+    """The predicted and the true viseme of every step."""
     spec = MelSpec()
     mel = log_mel(channel.level(utterance.samples, -26.0).astype(np.float32), spec)
     told = np.full(len(mel), NAMES.index(SILENCE))

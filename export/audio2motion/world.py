@@ -1,5 +1,6 @@
-"""Turns one synthetic voice into many: pitch, vocal tract, breath and timing changed through the
-WORLD vocoder.
+"""Many voices from one synthetic voice, through the WORLD vocoder.
+
+Pitch, vocal tract, breath and timing are changed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class VoiceChange:
-    """What is changed; drawn by `draw_change`."""
+    """Parameters of a changed voice; drawn by `draw_change`."""
 
     tract_scale: float
     """Factor on all formant frequencies: > 1 is a shorter vocal tract."""
@@ -39,7 +40,7 @@ class VoiceChange:
 
 
 def draw_change(rng: np.random.Generator) -> VoiceChange:
-    """A random speaker; a short vocal tract goes with a high pitch, loosely."""
+    """A random speaker; a short vocal tract goes loosely with a high pitch."""
     tract_scale = float(np.exp(rng.uniform(np.log(0.82), np.log(1.24))))
     return VoiceChange(
         tract_scale=tract_scale,
@@ -54,7 +55,7 @@ def draw_change(rng: np.random.Generator) -> VoiceChange:
 
 
 def changed_voices(utterance: Utterance, changes: Sequence[VoiceChange]) -> list[Utterance]:
-    """The utterance spoken by each changed voice; its phones move with its sound."""
+    """The utterance in each changed voice; its phones move with its sound."""
     analysis = _analyse(utterance)
     return [_changed(utterance, analysis, change) for change in changes]
 
@@ -85,8 +86,9 @@ def _changed(
 def stretch(
     phones: tuple[Phone, ...], change: VoiceChange, rng: np.random.Generator
 ) -> tuple[tuple[Phone, ...], Curve]:
-    """Phones with their lengths changed, and for every 5 ms of the new time the old time it is
-    taken from.
+    """Phones with their lengths changed, and a map of time.
+
+    For every 5 ms of the new time the map holds the old time.
     """
     factors = np.exp(rng.normal(0, change.unevenness, len(phones))) / change.speed
     factors = np.where(
@@ -102,8 +104,9 @@ def stretch(
 
 
 def _analyse(utterance: Utterance) -> tuple[Curve, Curve, Curve]:
-    """Pitch (0 where voiceless), log envelope and aperiodicity every 5 ms; faint noise keeps the
-    logarithm finite.
+    """Pitch (0 where voiceless), log envelope and aperiodicity every 5 ms.
+
+    Faint noise keeps the logarithm finite.
     """
     import pyworld
 
@@ -129,8 +132,9 @@ def _warp_tract(envelope: Curve, scale: float) -> Curve:
 
 
 def _flutter(frames: int, bins: int, rng: np.random.Generator) -> Curve:
-    """Slow random loudness of six broad bands (log power), as no person says a sound twice
-    alike.
+    """Slow random loudness of six broad bands (log power).
+
+    No person repeats a sound identically.
     """
     knots = gaussian_filter1d(rng.normal(size=(frames, 6)), 0.12 / _PERIOD_S, axis=0)
     knots *= rng.uniform(0.0, 0.6) / (knots.std() + 1e-9)

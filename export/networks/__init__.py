@@ -1,3 +1,4 @@
-"""Our own PyTorch modules of the public talking-head networks; state dicts load strictly under
-upstream's names.
+"""PyTorch modules of the public talking-head networks, written for this project.
+
+State dicts load strictly under upstream's names.
 """

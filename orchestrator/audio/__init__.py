@@ -1,1 +1,1 @@
-"""Audio in any accepted form becomes 16 kHz mono and log-mel windows."""
+"""Conversion of audio in any accepted form to 16 kHz mono and log-mel windows."""

@@ -1,5 +1,6 @@
-"""Reads a whole audio file of any common kind for offline rendering, as the 16 kHz mono signal the
-live path would hear.
+"""Read a whole audio file of any common kind for offline rendering.
+
+The result is the 16 kHz mono signal that the live path would produce.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ MAX_FILE_S = 600.0
 """Longest recording rendered by default."""
 
 RATES_HZ: Final = (4_000, 384_000)
-"""From telephones to studios. Headers may claim anything, and silence at 655 kHz packs to next to
-nothing.
+"""Accepted sample rates, from telephones to studios.
+
+Headers may claim anything, and silence at 655 kHz compresses to next to nothing.
 """
 
 MAX_CHANNELS: Final = 8
 """7.1 surround."""
 
-KEPT_RATE_HZ: Final = 48_000
-"""A sound is kept at its own rate up to here, which is as much as ears and movies have use for."""
+MAX_KEPT_RATE_HZ: Final = 48_000
+"""Highest rate at which a recording is kept: sufficient for hearing and for movies."""
 
 _FIELD = "audio"
 _MAGIC: Final = (
@@ -42,15 +44,17 @@ _MAGIC: Final = (
     (0, b"\x1aE\xdf\xa3", "matroska"),
     (0, b"FORM", "aiff"),
 )
-"""Where a container's name stands. The container is chosen here and not by probing, since some that
-a probe would find (playlists) make the reader open other files.
+"""Offset and text by which a container is recognised.
+
+The container is chosen here and not by probing, since some that a probe would find (playlists) make
+the reader open other files.
 """
 _MAGIC_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """A whole recording as it was made, in one or two channels."""
+    """A whole recording at its own rate, in one or two channels."""
 
     samples: NDArray[np.float32]
     """`[channels, n]`, full scale 1.0."""
@@ -62,7 +66,7 @@ class Sound:
         return int(self.samples.shape[1]) / self.rate_hz
 
     def resampled(self, rate_hz: int) -> Sound:
-        """The same sound at another rate."""
+        """The recording at another rate."""
         import soxr
 
         if rate_hz == self.rate_hz:
@@ -70,25 +74,24 @@ class Sound:
         return Sound(soxr.resample(self.samples.T, self.rate_hz, rate_hz).T, rate_hz)
 
     def mono_16k(self) -> Samples:
-        """The signal that the live path would hear."""
+        """The signal that the live path would produce."""
         mixed = Sound(self.samples.mean(axis=0, keepdims=True), self.rate_hz)
         signal: Samples = mixed.resampled(SAMPLE_RATE_HZ).samples[0]
         return signal
 
 
 def read_audio(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Samples:
-    """As `read_sound`, as the 16 kHz mono signal that the live path would hear."""
+    """As `read_sound`, as the 16 kHz mono signal of the live path."""
     samples: Samples = _gathered(source, max_duration_s, as_heard=True).samples[0]
     return samples
 
 
 def read_sound(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> Sound:
-    """The audio of a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file, padding
-    removed.
+    """Read a WAV, MP3, FLAC, Ogg (Opus, Vorbis), M4A/MP4, AAC, AIFF or WebM file.
 
-    At most 48 kHz and two channels are kept, whatever the file has. Raises `LipSyncError` on the
-    field `audio`: unreadable, unknown, without sound, of a rate or with channels that no recording
-    has, or longer than `max_duration_s`.
+    Padding is removed. At most 48 kHz and two channels are kept, whatever the file has. Raises
+    `LipSyncError` on the field `audio`: unreadable, unknown, without audio, of a rate or with
+    channels that no recording has, or longer than `max_duration_s`.
     """
     return _gathered(source, max_duration_s, as_heard=False)
 
@@ -96,18 +99,20 @@ def read_sound(source: Path | bytes, *, max_duration_s: float = MAX_FILE_S) -> S
 def decode_sound(
     file: BinaryIO, write: Callable[[bytes], object], *, max_duration_s: float, as_heard: bool
 ) -> tuple[int, int]:
-    """The sound in pieces of interleaved little-endian float32 to `write`, so that it is nowhere
-    twice; its channels and rate.
+    """Pass the audio to `write` in pieces of interleaved little-endian float32.
 
-    `as_heard`: as the live path would hear it. Errors as for `read_sound`.
+    Pieces avoid a second copy in memory. Returns channels and rate. `as_heard` selects the signal
+    of the live path. Errors as for `read_sound`.
     """
-    import av  # here, since the live path needs no file reader
+    import av  # imported here, since the live path needs no file reader
 
     try:
         with av.open(file, format=_container(file), metadata_errors="ignore") as container:
             rate_hz, channels = _layout(container)
             kept = (
-                (1, SAMPLE_RATE_HZ) if as_heard else (min(2, channels), min(KEPT_RATE_HZ, rate_hz))
+                (1, SAMPLE_RATE_HZ)
+                if as_heard
+                else (min(2, channels), min(MAX_KEPT_RATE_HZ, rate_hz))
             )
             length = 0
             for block in _resampled(
@@ -123,7 +128,7 @@ def decode_sound(
 
 
 def sound_of(samples: NDArray[np.float32], channels: int, rate_hz: int) -> Sound:
-    """What `decode_sound` wrote."""
+    """The sound that `decode_sound` wrote."""
     return Sound(samples.reshape(-1, channels).T, rate_hz)
 
 
@@ -152,27 +157,26 @@ def _container(file: BinaryIO) -> str:
         if data[offset : offset + len(magic)] == magic:
             return name
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        return (
-            "aac" if data[1] & 0x06 == 0 else "mp3"
-        )  # an ADTS header has layer 0, an MPEG one has not
+        # an ADTS header has layer 0, an MPEG header has not
+        return "aac" if data[1] & 0x06 == 0 else "mp3"
     raise _bad("the file is not WAV, MP3, FLAC, Ogg, M4A, AAC, AIFF or WebM")
 
 
 def _layout(container: Any) -> tuple[int, int]:
-    """Rate and channels of the first sound."""
+    """Rate and channels of the first audio stream."""
     if not container.streams.audio:
         raise _bad("the file holds no sound")
     codec = container.streams.audio[0].codec_context
     if codec is None or not codec.sample_rate or not codec.layout.nb_channels:
-        raise _bad("the sound is coded in a way that cannot be read")
+        raise _bad("the audio codec is not supported")
     if not RATES_HZ[0] <= codec.sample_rate <= RATES_HZ[1]:
         raise _bad(
-            f"the sound has {codec.sample_rate} samples a second; {RATES_HZ[0]} to {RATES_HZ[1]} "
-            "are read"
+            f"the sound has {codec.sample_rate} samples a second; "
+            f"send {RATES_HZ[0]} to {RATES_HZ[1]}"
         )
     if codec.layout.nb_channels > MAX_CHANNELS:
         raise _bad(
-            f"the sound has {codec.layout.nb_channels} channels; at most {MAX_CHANNELS} are read"
+            f"the sound has {codec.layout.nb_channels} channels; send at most {MAX_CHANNELS}"
         )
     return codec.sample_rate, codec.layout.nb_channels
 
@@ -180,13 +184,14 @@ def _layout(container: Any) -> tuple[int, int]:
 def _blocks(
     container: Any, rate_hz: int, channels: int, max_duration_s: float
 ) -> Iterator[NDArray[np.float32]]:
-    """Pieces `[n, 1 or 2]` at the file's rate; FFmpeg drops the codecs' own delay and padding where
-    the file notes them.
+    """Pieces `[n, 1 or 2]` at the file's rate.
+
+    FFmpeg drops the codecs' own delay and padding where the file notes them.
     """
     import av
 
-    # Down to stereo FFmpeg mixes by the channels' places; from there we average, as the live path
-    # does.
+    # FFmpeg mixes down to stereo by the channels' positions; from there the channels are averaged,
+    # as in the live path.
     to_floats = av.AudioResampler(
         format="flt", layout="mono" if channels == 1 else "stereo", rate=rate_hz
     )
@@ -210,7 +215,7 @@ def _blocks(
 def _resampled(
     blocks: Iterator[NDArray[np.float32]], rate_hz: int, channels: int, kept_rate_hz: int
 ) -> Iterator[NDArray[np.float32]]:
-    """The same in `channels` and at another rate, as if it had been resampled whole."""
+    """The same in `channels` and at another rate, equal to resampling the whole."""
     import soxr
 
     to_rate = (

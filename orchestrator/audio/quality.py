@@ -1,4 +1,4 @@
-"""How good a recording is for lip-sync: what a client can tell its user before blaming the lips."""
+"""Quality of a recording for lip-sync, for messages to the user of a client."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.audio.noise_floor import GATED, noise_power
+from orchestrator.audio.noise_floor import MIN_RECORDED_POWER, noise_power
 from orchestrator.audio.voice_activity import BLOCK_SAMPLES, NOISE_CEILING_DB
 from orchestrator.core.types import Samples
 
-LARGEST_SNR_DB: Final = 60.0
-"""Told where no noise can be found, and the limit of what is told."""
+MAX_SNR_DB: Final = 60.0
+"""Largest reported SNR, also reported where no noise can be found."""
 
-CLIPPED: Final = 0.999
-"""Of full scale; 16-bit samples at their limit are above it."""
+MIN_CLIPPED_LEVEL: Final = 0.999
+"""Level of a clipped sample, of full scale; 16-bit samples at their limit are above it."""
 
-CLIPPED_RUN: Final = 3
-"""Neighbouring samples at the limit that a sound wave does not have unless it was cut."""
+MIN_CLIPPED_RUN: Final = 3
+"""Neighbouring samples at the limit that only a clipped wave has."""
 
-_LEAST_POWER: Final = 1e-12
+_MIN_POWER: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,42 @@ class AudioQuality:
     """The specification's five figures."""
 
     snr_db: float
-    """Power of what is not noise over the power of the steady noise, -20 to 60 dB; padding with
-    zeros counts for neither.
+    """Power of the sound over the power of the steady noise, -20 to 60 dB.
+
+    Padding with zeros counts for neither.
     """
     clarity: float
-    """0..1: the share of power that is not noise (the Wiener gain) of 10 ms blocks, in their mean
-    weighted by amplitude.
+    """0..1: the share of power that is not noise (the Wiener gain).
+
+    Mean over 10 ms blocks, weighted by amplitude.
     """
     volume_db: float
     """Root mean square in dB of full scale, not below -120."""
     has_clipping: bool
     silence_ratio: float
-    """0..1: blocks of 10 ms below -60 dB of full scale."""
+    """0..1: share of 10 ms blocks below -60 dB of full scale."""
 
 
 def assess_quality(samples: Samples) -> AudioQuality:
-    """Of 16 kHz samples. `noise_power` says how the noise is told and where it cannot be; a second
-    and more makes its figures sure.
+    """Quality of 16 kHz samples.
+
+    `noise_power` describes the noise estimate and its limits; from a second on the figures are
+    reliable.
     """
     if not len(samples):
-        return AudioQuality(LARGEST_SNR_DB, 0.0, -120.0, has_clipping=False, silence_ratio=1.0)
+        return AudioQuality(MAX_SNR_DB, 0.0, -120.0, has_clipping=False, silence_ratio=1.0)
     blocks = _blocks(samples)
     power, noise = blocks.var(axis=1), noise_power(samples)
-    heard = float(blocks[power > GATED].var()) if (power > GATED).any() else 0.0
+    heard = (
+        float(blocks[power > MIN_RECORDED_POWER].var())
+        if (power > MIN_RECORDED_POWER).any()
+        else 0.0
+    )
     silent = power < 10.0 ** (NOISE_CEILING_DB / 10.0)
-    gain = np.clip(1.0 - noise / np.maximum(power, _LEAST_POWER), 0.0, 1.0)
+    gain = np.clip(1.0 - noise / np.maximum(power, _MIN_POWER), 0.0, 1.0)
     return AudioQuality(
         snr_db=_decibels(
-            max(heard - noise, _LEAST_POWER) / max(noise, _LEAST_POWER), -20.0, LARGEST_SNR_DB
+            max(heard - noise, _MIN_POWER) / max(noise, _MIN_POWER), -20.0, MAX_SNR_DB
         ),
         clarity=0.0
         if silent.all()
@@ -72,17 +80,20 @@ def _blocks(samples: Samples) -> np.ndarray[tuple[int, int], np.dtype[np.float64
 
 
 def _decibels(ratio: float, lowest: float, highest: float) -> float:
-    return min(highest, max(lowest, 10.0 * float(np.log10(max(ratio, _LEAST_POWER)))))
+    return min(highest, max(lowest, 10.0 * float(np.log10(max(ratio, _MIN_POWER)))))
 
 
 def _is_clipped(samples: Samples) -> bool:
-    """Both limits are looked at apart: a square wave may jump from one to the other."""
-    for at_limit in (samples >= CLIPPED, samples <= -CLIPPED):
+    """True if the samples are clipped; both limits are checked separately.
+
+    A square wave may jump from one to the other.
+    """
+    for at_limit in (samples >= MIN_CLIPPED_LEVEL, samples <= -MIN_CLIPPED_LEVEL):
         runs = (
-            np.convolve(at_limit, np.ones(CLIPPED_RUN), "valid")
-            if len(samples) >= CLIPPED_RUN
+            np.convolve(at_limit, np.ones(MIN_CLIPPED_RUN), "valid")
+            if len(samples) >= MIN_CLIPPED_RUN
             else np.zeros(1)
         )
-        if runs.max() >= CLIPPED_RUN:
+        if runs.max() >= MIN_CLIPPED_RUN:
             return True
     return False

@@ -1,5 +1,6 @@
-"""Resamples a stream to 16 kHz with a constant delay near 1 ms, no seams, and output aligned with
-its input.
+"""Resample a stream to 16 kHz with a constant delay near 1 ms and without seams.
+
+The output is aligned with the input.
 """
 
 from __future__ import annotations
@@ -17,40 +18,47 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.types import Samples
 
 _HALF_WIDTH_S = 1e-3
-"""Half the filter's length, and so its delay: 70 dB down at 9 kHz for 48 kHz sources, 6 dB at 8
-kHz.
+"""Half the filter's length, and so its delay.
+
+70 dB down at 9 kHz for 48 kHz sources, 6 dB at 8 kHz.
 """
 _MIN_HALF_WIDTH_SAMPLES = 16
-"""Low source rates need a longer filter for the same steepness relative to their own band: 2 ms at
-8 kHz.
+"""Least half width, 2 ms at 8 kHz.
+
+Low source rates need a longer filter for the same steepness relative to their own band.
 """
 _KAISER_BETA = 6.0
-"""Keeps the log-mel of hissing speech within 0.02 (rms) of soxr's best filters, most of it in the
-topmost band.
+"""Window parameter that keeps the log-mel of fricatives within 0.02 (rms) of soxr's best filters.
+
+Most of the difference is in the topmost band.
 """
 _MAX_PHASES = 640
-"""Every multiple of 25 Hz has at most this many; other rates go to soxr, whose delay is longer and
-varies.
+"""Every multiple of 25 Hz has at most this many phases.
+
+Other rates go to soxr, whose delay is longer and varies.
 """
 
 
 class Resampler(Protocol):
-    """Turns mono samples of one rate into 16 kHz; output sample m lies at m / 16000 s of the input,
-    without offset.
+    """Converts mono samples of one rate to 16 kHz.
+
+    Output sample m lies at m / 16000 s of the input, without offset.
     """
 
     def push(self, samples: Samples) -> Samples:
         """The output samples that `samples` complete."""
 
     def flush(self) -> Samples:
-        """The rest, taking the future as silence: in all `round(n * 16000 / rate)` samples for n
-        pushed.
+        """The rest of the output, with silence as the future.
+
+        In all `round(n * 16000 / rate)` samples for n pushed.
         """
 
 
 def make_resampler(sample_rate_hz: int) -> Resampler:
-    """The resampler for a source rate: none at 16 kHz, a polyphase FIR for simple ratios, soxr for
-    odd ones.
+    """The resampler for a source rate.
+
+    None at 16 kHz, a polyphase FIR for simple ratios, soxr for others.
     """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return _Unchanged()
@@ -66,8 +74,9 @@ def resampled_length(samples: int, sample_rate_hz: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FilterBank:
-    """Weights for a block of outputs, after which phases repeat; a block is cut into groups that
-    see nearly the same input.
+    """Weights for a block of outputs, after which phases repeat.
+
+    A block is cut into groups that use nearly the same input.
     """
 
     weights: NDArray[np.float64]
@@ -76,7 +85,7 @@ class _FilterBank:
     """First input of each group, counted from the block's first."""
     block_inputs: int
     half_width: int
-    """Inputs the filter reaches to either side of an output's time."""
+    """Inputs on either side of an output's time that the filter uses."""
 
 
 class PolyphaseResampler:
@@ -103,7 +112,7 @@ class PolyphaseResampler:
         return self._advance(samples, -(-reach // self._bank.block_inputs) - self._emitted)
 
     def flush(self) -> Samples:
-        """Takes what lies after the input for zeros and stops at the input's end."""
+        """Output up to the input's end, with zeros after it."""
         remaining = resampled_length(self._received, self._rate) - self._emitted
         return self._advance(np.zeros(0, np.float32), remaining)
 
@@ -119,8 +128,9 @@ class PolyphaseResampler:
         return outputs
 
     def _blocks(self, blocks: int) -> Samples:
-        """The next `blocks` blocks of output; samples not yet received count as zero (their outputs
-        are not used).
+        """The next `blocks` blocks of output.
+
+        Samples not yet received count as zero (their outputs are not used).
         """
         rows = self._bank.weights.shape[1]
         starts = self._bank.group_starts[:, None] + np.arange(blocks) * self._bank.block_inputs
@@ -160,8 +170,9 @@ def _filter_bank(sample_rate_hz: int) -> _FilterBank:
 
 
 def _kernel(distance: NDArray[np.float64], half_width: int, cutoff: float) -> NDArray[np.float64]:
-    """Low-pass at `cutoff` of the source's Nyquist frequency, `distance` in source samples, zero
-    beyond `half_width`.
+    """Low-pass at `cutoff` of the source's Nyquist frequency.
+
+    `distance` in source samples, zero beyond `half_width`.
     """
     inside = np.clip(1.0 - (distance / half_width) ** 2, 0.0, None)
     kernel: NDArray[np.float64] = (
@@ -171,8 +182,9 @@ def _kernel(distance: NDArray[np.float64], half_width: int, cutoff: float) -> ND
 
 
 class _SoxrResampler:
-    """soxr's stream for rates without a small ratio; it works in blocks, so its delay varies
-    between 6 and 37 ms.
+    """soxr's stream for rates without a small ratio.
+
+    It works in blocks, so its delay varies between 6 and 37 ms.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -196,7 +208,7 @@ class _SoxrResampler:
 
 
 class _Unchanged:
-    """16 kHz already: no delay and no copy."""
+    """Pass-through for 16 kHz: no delay and no copy."""
 
     def push(self, samples: Samples) -> Samples:
         return samples

@@ -1,5 +1,6 @@
-"""A growing table of rows with a moving start: frames are numbered from the turn's first, old ones
-are let go.
+"""Buffer of numbered rows that grows at the end and drops old rows.
+
+Rows are numbered from the turn's first.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class RowHistory:
-    """Rows `first .. end - 1` of an endless table `[*, columns]`; appending costs a copy of the new
-    rows, amortised.
+class RowBuffer:
+    """Rows `first .. end - 1` of an endless table `[*, columns]`.
+
+    Appending costs a copy of the new rows, amortised.
     """
 
     def __init__(self, columns: int, first: int, capacity: int = 256) -> None:
@@ -22,7 +24,7 @@ class RowHistory:
         """One past the newest row's number."""
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Adds rows at the end."""
+        """Add rows at the end."""
         used = self.end - self.first
         if self._offset + used + len(rows) > len(self._rows):
             self._make_room(used, len(rows))
@@ -31,18 +33,19 @@ class RowHistory:
         self.end += len(rows)
 
     def discard_before(self, row: int) -> None:
-        """Lets go of rows below `row`."""
+        """Drop rows below `row`."""
         dropped = min(max(0, row - self.first), self.end - self.first)
         self._offset += dropped
         self.first += dropped
 
     def rows(self, begin: int, end: int) -> NDArray[np.float32]:
-        """A view of rows `begin .. end - 1`, which must be kept ones."""
+        """A view of rows `begin .. end - 1`, all of which must be kept ones."""
         return self._rows[self._offset + begin - self.first : self._offset + end - self.first]
 
     def _make_room(self, used: int, extra: int) -> None:
-        """Moves to the front where that frees half of the table, so that memory follows what is
-        kept.
+        """Move rows to the front where that frees half of the table.
+
+        Memory thus follows the number of kept rows.
         """
         kept = self._rows[self._offset : self._offset + used]
         capacity = len(self._rows)

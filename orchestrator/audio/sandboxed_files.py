@@ -1,9 +1,8 @@
-"""Reads a stranger's recording in a process of its own: what a hostile file makes a decoder do ends
-there, within bounds.
+"""Read an uploaded recording in a child process with bounded memory and CPU time.
 
-A few hundred bytes of MP4 tables can ask FFmpeg for gigabytes, and no check of ours sees all the
-places where they may stand. Usage, by `read_apart` alone: python -m
-orchestrator.audio.sandboxed_files FOLDER MAX_DURATION_S as-heard|whole
+A few hundred bytes of MP4 tables can make FFmpeg allocate gigabytes, and no check covers all places
+where they may lie. Started by `read_apart` alone: python -m orchestrator.audio.sandboxed_files
+FOLDER MAX_DURATION_S as-heard|whole
 """
 
 from __future__ import annotations
@@ -26,33 +25,31 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_fie
 logger = logging.getLogger(__name__)
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024
-"""What decoding may take beside the program itself; recordings take a tenth of it."""
+"""Memory for decoding beside the program itself; recordings take a tenth of it."""
 
 CPU_S: Final = 120
-"""Ten minutes of any common kind take seconds."""
+"""CPU time limit; ten minutes of any common kind take seconds."""
 
 NICENESS: Final = 10
-"""Sessions come first."""
+"""Niceness of the child process, so that sessions come first."""
 
 RECORDING, SAMPLES = "recording", "samples"
 REFUSED, NO_ROOM = 3, 4
-"""Exit status where the reason is on the standard error: the recording's fault, or the temporary
-folder's.
-"""
+"""Exit status with the reason on standard error: a bad recording, a full temporary folder."""
 
 RETRY_S: Final = 30
-"""A temporary folder that is full has room again when others are done."""
+"""Retry hint: a full temporary folder has room again when other requests end."""
 
-TOLD: Final = 2000
-"""Characters of the end of a traceback that the log is told."""
+MAX_LOGGED_CHARACTERS: Final = 2000
+"""Characters of the end of a traceback that are logged."""
 
 
 async def read_apart(recording: bytes, *, max_duration_s: float, as_heard: bool = False) -> Sound:
-    """As `read_sound`, or with `as_heard` as `read_audio`; AUDIO_PROCESSING_FAILED also where it
-    would take too much memory or time.
+    """As `read_sound`, or with `as_heard` as `read_audio`, in a child process.
 
-    SESSION_LIMIT where the temporary folder has no room for it. The samples lie in a file that is
-    gone with the last use of them. Ends its process when it is cancelled.
+    AUDIO_PROCESSING_FAILED also where it would take too much memory or time. SESSION_LIMIT where
+    the temporary folder has no room for it. The samples lie in a file that is removed with their
+    last use. Cancelling ends the process.
     """
     try:
         with TemporaryDirectory(prefix="lipsync-audio-") as name:
@@ -86,7 +83,9 @@ async def _decoded(folder: Path, max_duration_s: float, form: str) -> bytes:
     if finished.status == REFUSED:
         raise _bad(finished.complaint)
     logger.warning(
-        "decoding a recording ended with status %d: %s", finished.status, finished.complaint[-TOLD:]
+        "decoding a recording ended with status %d: %s",
+        finished.status,
+        finished.complaint[-MAX_LOGGED_CHARACTERS:],
     )
     raise _bad("decoding the file takes more memory or time than a recording's does")
 
@@ -96,8 +95,8 @@ def _bad(message: str) -> LipSyncError:
 
 
 def main(folder: Path, max_duration_s: float, as_heard: bool) -> int:
-    """Writes the samples into the folder, and their channels and rate to the standard output."""
-    import av  # noqa: F401 - the libraries are no part of what is bounded
+    """Write the samples into the folder, and their channels and rate to standard output."""
+    import av  # noqa: F401 - loaded before the limits, which are for the recording alone
     import soxr  # noqa: F401
 
     os.nice(NICENESS)

@@ -1,8 +1,7 @@
-"""The specification's audio service: features and quality of chunks, for callers that hold no
-stream.
+"""The specification's audio service: features and quality of chunks, without a stream.
 
-Live sessions use `AudioStream`, which joins chunks without seams and makes only the rows that a
-model asks for.
+Live sessions use `AudioStream`, which joins chunks without seams and computes only the rows that a
+model uses.
 """
 
 from __future__ import annotations
@@ -33,7 +32,10 @@ FEATURE_CACHE_ITEMS: Final = 4096
 
 
 class AudioFeatureService:
-    """Raises `LipSyncError` that names the wire field for a chunk that cannot be decoded."""
+    """Features and quality of single chunks.
+
+    Raises `LipSyncError` that names the wire field for a chunk that cannot be decoded.
+    """
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class AudioFeatureService:
         clock: Callable[[], float] = time.monotonic,
         model_repository: Path = MODEL_REPOSITORY,
     ) -> None:
-        """`model_repository` holds the network that tells phonemes."""
+        """Configure the service; `model_repository` holds the viseme network."""
         self._spec = spec or MelSpec()
         self._clock = clock
         self._detector = PhonemeDetector(model_repository)
@@ -57,8 +59,9 @@ class AudioFeatureService:
     def preprocess_for_lip_sync(
         self, chunk: AudioChunk, target_rate: int = SAMPLE_RATE_HZ
     ) -> Samples:
-        """The chunk as mono samples at 16 kHz, which the models here are fed with, or at another
-        rate from 8 to 48 kHz.
+        """The chunk as mono samples at 16 kHz, or at another rate from 8 to 48 kHz.
+
+        The models here take 16 kHz.
         """
         if not MIN_SAMPLE_RATE_HZ <= target_rate <= MAX_SAMPLE_RATE_HZ:
             raise invalid_field(
@@ -75,14 +78,16 @@ class AudioFeatureService:
         return resampled
 
     def extract_features(self, chunk: AudioChunk) -> AudioFeatures:
-        """Features of one chunk taken by itself, silence around it; remembered by content for a
-        while.
+        """Features of one chunk on its own, with silence around it.
+
+        Cached by content for a while.
         """
         return self.extract_streaming_features([chunk])
 
     def extract_streaming_features(self, chunks: Sequence[AudioChunk]) -> AudioFeatures:
-        """Features of chunks of one stream, joined without seams, in the order given; ValueError
-        for none.
+        """Features of chunks of one stream, joined without seams, in the order given.
+
+        ValueError for none.
         """
         if not chunks:
             raise ValueError("no chunks; features need at least one")
@@ -98,8 +103,9 @@ class AudioFeatureService:
         return assess_quality(self.preprocess_for_lip_sync(chunk))
 
     def detect_phonemes(self, features: AudioFeatures) -> list[Phoneme]:
-        """Sounds with start, end and confidence, by our own network; MODEL_LOAD_FAILED where its
-        file is missing.
+        """Sounds with start, end and confidence, by the service's own network.
+
+        MODEL_LOAD_FAILED where its file is missing.
         """
         try:
             return self._detector.detect(
@@ -118,7 +124,7 @@ class AudioFeatureService:
 
 
 def _content_key(chunks: Sequence[AudioChunk]) -> bytes:
-    """The time is part of it, since the features say it."""
+    """Cache key of chunks; it includes the time, since features hold it."""
     digest = blake2b(digest_size=16)
     for chunk in chunks:
         digest.update(

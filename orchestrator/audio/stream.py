@@ -1,5 +1,6 @@
-"""One turn's audio: decoded, resampled, counted and turned into the rows that models hear, the same
-for any chunking.
+"""Audio of one turn: decoded, resampled, counted and turned into feature rows.
+
+The rows are the same for any chunking.
 """
 
 from __future__ import annotations
@@ -15,27 +16,25 @@ from orchestrator.audio.codecs.decoder import MAX_CHUNK_S, AudioDecoder
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.audio.features.streaming_rows import FeatureRows
 from orchestrator.audio.resampler import Resampler, make_resampler, resampled_length
-from orchestrator.audio.row_buffer import RowHistory
+from orchestrator.audio.row_buffer import RowBuffer
 from orchestrator.audio.voice_activity import BLOCK_SAMPLES, LevelHistory
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import AudioChunk, FeatureSpec, Samples
 
 MAX_BUFFERED_S = 120.0
-"""Audio a stream holds that nobody has discarded; 120 s are 8 MB."""
+"""Audio that a stream holds before it is discarded; 120 s are 8 MB."""
 
-SILENCE_AROUND: Final = 1024
-"""Samples of silence that a turn is given on both sides: more than any feature row sees from its
-place.
-"""
+SILENCE_SAMPLES: Final = 1024
+"""Samples of silence on both sides of a turn: more than any feature row reaches."""
 
 
 class AudioStream:
     """Audio in, feature rows of any kind out; the sample count is the turn's media clock.
 
-    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Rows are made when
-    a model asks for them, from samples that are kept for a while, so that another model can take
-    over in mid-turn. Memory is bounded: what lies before `discard_before` is let go, and a stream
-    that nobody reads refuses more than `max_buffered_s`.
+    Mel frame i is centred on sample `i * hop_length` at 16 kHz, as in `log_mel`. Rows are computed
+    when a model needs them, from samples that are kept for a while, so that another model can take
+    over within a turn. Memory is bounded: samples before `discard_before` are dropped, and a stream
+    without a reader rejects more than `max_buffered_s`.
     """
 
     def __init__(
@@ -48,16 +47,17 @@ class AudioStream:
         self._leading_silence = 0
         self._finished = False
         self._levels = LevelHistory()
-        self._samples = RowHistory(1, -SILENCE_AROUND, capacity=1 << 14)
-        self._samples.append(np.zeros((SILENCE_AROUND, 1), np.float32))
+        self._samples = RowBuffer(1, -SILENCE_SAMPLES, capacity=1 << 14)
+        self._samples.append(np.zeros((SILENCE_SAMPLES, 1), np.float32))
         self._rows: dict[FeatureSpec, FeatureRows] = {}
         self._fingerprint = blake2b(digest_size=16)
         self._fingerprinted = 0
 
     @property
     def samples_received(self) -> int:
-        """The media clock: samples of this turn at 16 kHz, those still inside the resampler
-        included.
+        """The media clock: samples of this turn at 16 kHz.
+
+        Includes those still inside the resampler.
         """
         return self._leading_silence + resampled_length(self._source_samples, self._source_rate_hz)
 
@@ -68,11 +68,11 @@ class AudioStream:
 
     @property
     def samples_ready(self) -> int:
-        """Samples that rows can be made of; without end once finished."""
+        """Samples from which rows can be computed; infinite once finished."""
         return sys.maxsize if self._finished else self._samples.end
 
     def rows_ready(self, spec: FeatureSpec) -> int:
-        """Rows below this number can be asked for; without end once finished."""
+        """Rows below this number are available; infinite once finished."""
         return (
             sys.maxsize
             if self._finished
@@ -80,14 +80,15 @@ class AudioStream:
         )
 
     def push(self, chunk: AudioChunk) -> None:
-        """Takes the next chunk. Raises `LipSyncError` naming the wire field; the stream then stands
-        as before the chunk.
+        """Add the next chunk.
+
+        Raises `LipSyncError` naming the wire field; the stream is unchanged then.
         """
         self._check_room()
         self._push_source(self._decoder.decode(chunk))
 
     def push_silence(self, duration_ms: float) -> None:
-        """Stands in for audio that was lost, so that the media clock stays right."""
+        """Add silence in place of lost audio, so that the media clock stays right."""
         self._check_room()
         if not 0.0 <= duration_ms <= 1000.0 * MAX_BUFFERED_S:
             raise ValueError(
@@ -101,22 +102,19 @@ class AudioStream:
             self._push_source(silence)
 
     def finish(self) -> None:
-        """The utterance has ended: what comes after counts as silence, and every frame can be asked
-        for.
-        """
+        """End the utterance: silence follows, and every frame is available."""
         if self._finished:
             return
         self._finished = True
         if self._resampler is not None:
             self._push_16k(self._resampler.flush())
-        self._push_16k(np.zeros(SILENCE_AROUND, np.float32))
+        self._push_16k(np.zeros(SILENCE_SAMPLES, np.float32))
 
     def window(self, spec: FeatureSpec, last_row: int, rows: int) -> NDArray[np.float32]:
-        """Rows `last_row - rows + 1 .. last_row`, `[rows, columns]`, oldest first; valid until the
-        next push.
+        """Rows `last_row - rows + 1 .. last_row`, `[rows, columns]`, oldest first.
 
-        Rows that see no sample of the turn hold what silence gives. Raises `ValueError` for rows
-        not ready or let go.
+        Valid until the next push. Rows beyond the turn's samples hold the value of silence. Raises
+        `ValueError` for rows not ready or dropped.
         """
         begin, end = last_row - rows + 1, last_row + 1
         if end > self.rows_ready(spec):
@@ -125,13 +123,14 @@ class AudioStream:
         if made is None:
             made = self._rows[spec] = FeatureRows(spec, self._samples.first)
         made.extend(self._samples)
-        if begin < made.first and self._samples.first > -SILENCE_AROUND:
-            raise ValueError(f"row {begin} was let go; {made.first} is the oldest kept")
+        if begin < made.first and self._samples.first > -SILENCE_SAMPLES:
+            raise ValueError(f"row {begin} was dropped; {made.first} is the oldest kept")
         return made.window(begin, end)
 
     def fingerprint(self, until_sample: int) -> bytes | None:
-        """Stands for the turn's sound before `until_sample`, which grows from call to call; None
-        where some of it was let go unseen.
+        """Hash of the turn's audio before `until_sample`, which grows from call to call.
+
+        None where some of it was dropped before it was hashed.
         """
         until = min(until_sample, self._samples.end)
         if self._fingerprinted < max(0, self._samples.first):
@@ -142,16 +141,14 @@ class AudioStream:
         return self._fingerprint.digest()
 
     def is_silent(self, start_s: float, end_s: float) -> bool:
-        """Whether the span, in seconds of the turn, holds nothing that could be speech."""
+        """True if the span, in seconds of the turn, holds nothing that could be speech."""
         return self._levels.is_silent(start_s, end_s)
 
     def discard_before(self, sample: int) -> None:
-        """Lets go of samples and rows before `sample`, and of the audio levels that no later
-        question needs.
-        """
+        """Drop samples and rows before `sample`, and audio levels that are no longer needed."""
         self._samples.discard_before(sample)
         self._rows = {
-            spec: rows for spec, rows in self._rows.items() if rows.can_go_on(self._samples)
+            spec: rows for spec, rows in self._rows.items() if rows.can_continue(self._samples)
         }
         for rows in self._rows.values():
             rows.discard_before(sample)

@@ -1,6 +1,4 @@
-"""Decides whether a span of audio is silence, so that the model need not be asked; quiet speech
-must never pass for it.
-"""
+"""Detect silent spans, for which no model has to run; quiet speech must never count as silent."""
 
 from __future__ import annotations
 
@@ -9,37 +7,37 @@ import math
 import numpy as np
 
 from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
-from orchestrator.audio.row_buffer import RowHistory
+from orchestrator.audio.row_buffer import RowBuffer
 from orchestrator.core.types import Samples
 
 BLOCK_SAMPLES = 160
-"""Levels are taken over 10 ms."""
+"""Samples per level: 10 ms."""
 BLOCKS_PER_S = SAMPLE_RATE_HZ // BLOCK_SAMPLES
 ALWAYS_SILENT_DB = -75.0
-"""Below this no speech is worth moving lips for: -64 dBFS speech keeps its vowels 10 dB above it. 
-"""
+"""Level below which every block is silent: -64 dBFS speech keeps its vowels 10 dB above it."""
 NOISE_CEILING_DB = -60.0
-"""Steady noise above this is left to the network to judge."""
+"""Steady noise above this is left to the network."""
 NOISE_MARGIN_DB = 6.0
 """Room noise stays this close to its floor over 10 ms; the syllables of speech do not."""
 FLOOR_BLOCKS = 200
-"""The noise floor is looked for in the 2 s before the span's end..."""
+"""Blocks before the span's end in which the noise floor is searched: 2 s."""
 MIN_FLOOR_BLOCKS = 50
-"""... and trusted once 0.5 s of them were heard, so that a turn that begins with quiet speech is
-not gated.
+"""Least blocks for a noise floor: 0.5 s.
+
+A turn that begins with quiet speech is thus not gated.
 """
 _FLOOR_QUANTILE = 0.1
 
 
 class LevelHistory:
-    """Levels of 10 ms blocks, dB below full scale, without their direct current."""
+    """Levels of 10 ms blocks in dB below full scale, without their direct current."""
 
     def __init__(self) -> None:
         self._pending = np.zeros(0, np.float32)
-        self._levels = RowHistory(1, first=0)
+        self._levels = RowBuffer(1, first=0)
 
     def push(self, samples: Samples) -> None:
-        """Takes 16 kHz samples."""
+        """Add 16 kHz samples."""
         joined = np.concatenate((self._pending, samples))
         whole = len(joined) - len(joined) % BLOCK_SAMPLES
         if whole:
@@ -48,24 +46,23 @@ class LevelHistory:
         self._pending = joined[whole:]
 
     def discard_before(self, block: int) -> None:
-        """Lets go of blocks below `block`, except those the noise floor needs."""
+        """Drop blocks below `block`, except those the noise floor needs."""
         self._levels.discard_before(block - FLOOR_BLOCKS)
 
     def is_silent(self, start_s: float, end_s: float) -> bool:
-        """Whether every block in the span is silent; blocks outside what was heard count as silent.
+        """True if every block in the span is silent; blocks outside of the turn count as silent.
 
         A block is silent below -75 dBFS, or below -60 dBFS when it stays within 6 dB of the
-        quietest tenth of the last 2 s. The answer depends only on audio before `end_s`, never on
-        how it was cut into chunks.
+        quietest tenth of the last 2 s. The result depends only on audio before `end_s`, never on
+        its chunks.
         """
         begin = max(self._levels.first, math.floor(start_s * BLOCKS_PER_S))
         end = min(self._levels.end, math.ceil(end_s * BLOCKS_PER_S))
         if begin >= end:
             return True
         loudest = float(self._levels.rows(begin, end).max())
-        if (
-            loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB
-        ):  # mostly so, and far cheaper than a quantile
+        # true in most cases, and far cheaper than a quantile
+        if loudest < ALWAYS_SILENT_DB or loudest >= NOISE_CEILING_DB:
             return loudest < ALWAYS_SILENT_DB
         return loudest < self._noise_floor_db(end) + NOISE_MARGIN_DB
 

@@ -169,7 +169,7 @@ def _launched(config: ServiceConfig) -> Iterator[Launched | None]:
     finally:
         if launched.process.exit_code is None:
             launched.process.kill()
-        launched.lease.release()
+        launched.run_lock.release()
 
 
 def _embedded(config: ServiceConfig, launched: Launched) -> EmbeddedTriton:

@@ -1,5 +1,4 @@
-"""One narrow door to inference: what a model adapter may ask, whoever answers (Triton or this
-process).
+"""The interface between model adapters and inference, served by Triton or by this process.
 
 Light to import: the embedded server is started before numpy, gRPC and onnxruntime are.
 """
@@ -15,35 +14,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
-"""Named arrays as `config.pbtxt` names them; the batch is the first axis of every one."""
+"""Named arrays as in `config.pbtxt`; the batch is the first axis of every array."""
 
 
 class ContractError(ValueError):
-    """Tensors, or a configuration, that break the contract: a bug of ours or a broken repository,
-    never a client's doing.
+    """Tensors or a configuration that break the contract.
+
+    A bug of the service or a broken repository, never caused by a client.
     """
 
 
 class InferenceError(LipSyncError):
-    """A request that brought no answer; `code` says what the caller can do (DESIGN 3)."""
+    """A request without a result; `code` says what the caller can do."""
 
     def __init__(self, code: LipSyncErrorCode, message: str, *, model: str) -> None:
         super().__init__(code, message, details={"model": model})
         self.model = model
 
 
-class NotCached(InferenceError):  # noqa: N818 - a condition that the caller mends, by sending the maps, not a failure
-    """The model does not hold the face that the request names; send its maps along and ask
-    again.
-    """
+class NotCached(InferenceError):  # noqa: N818 - a condition that the caller resolves
+    """The model does not hold the face of the request: send its maps with the next request."""
 
     def __init__(self, message: str, *, model: str) -> None:
         super().__init__(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, model=model)
 
 
-class NotServed(InferenceError):  # noqa: N818 - a condition: what is optional is done without
-    """Nobody here has the model: it was not exported, or it is an ensemble that no server has
-    loaded. No request was made.
+class NotServed(InferenceError):  # noqa: N818 - a normal condition of optional models
+    """The model is not available here, and no request was made.
+
+    It was not exported, or it is an ensemble that no server has loaded.
     """
 
     def __init__(self, model: str) -> None:
@@ -55,13 +54,14 @@ class NotServed(InferenceError):  # noqa: N818 - a condition: what is optional i
 
 
 class Inference(Protocol):
-    """Runs models by name."""
+    """Interface to run models by name."""
 
     async def infer(
         self, model: str, inputs: Tensors, *, deadline: float
     ) -> dict[str, NDArray[Any]]:
-        """All outputs of `model`. `deadline` is absolute, on `time.monotonic()` (the event loop's
-        clock).
+        """Run `model` and return all its outputs.
+
+        `deadline` is absolute, in seconds of `time.monotonic()` (the event loop's clock).
 
         Raises `NotCached`, `NotServed`, or `InferenceError` with `TIMEOUT`, `MODEL_LOAD_FAILED`,
         `VIDEO_GENERATION_FAILED`, `BUFFER_OVERFLOW` or `GPU_UNAVAILABLE`. Cancelling the task
@@ -70,20 +70,19 @@ class Inference(Protocol):
         ...
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
-        """Send one request to every server that has `model` ready, for what it leaves there; the
-        number of those that answered.
+        """Send one request to every server that has `model` ready; return how many answered.
 
-        Failures are logged; they raise nothing.
+        For models that keep state, such as the maps of a face. Failures are logged and raise
+        nothing.
         """
         ...
 
     async def ready(self, model: str) -> bool:
-        """Whether `model` would answer now; a cached fact, cheap enough to ask for each chunk."""
+        """True if `model` would answer now; a cached fact, cheap enough to check for each chunk."""
         ...
 
     async def identity(self, model: str) -> str | None:
-        """One string for the weights that `model` is served with: what it answers may be kept for
-        as long as that stays.
+        """Identity of the weights that `model` is served with; results are valid while it stays.
 
         None where it cannot be known: the files are not on this machine, or changed since they were
         loaded.

@@ -1,4 +1,4 @@
-"""Notes how long each inference takes, for the metrics; says nothing of those that fail."""
+"""Time each successful inference for the metrics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 class TimedInference:
-    """`Inference` through another one; stage `infer` of the stage times, one label per Triton
-    model.
+    """`Inference` that measures another one.
+
+    Durations go to the stage times under `infer`, with one label per Triton model.
     """
 
     def __init__(self, inference: Inference, metrics: Metrics) -> None:

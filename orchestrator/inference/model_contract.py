@@ -1,6 +1,4 @@
-"""Reads the `config.pbtxt` files of a model repository: the contract that adapters, servers and
-tests share.
-"""
+"""Contract of adapters, servers and tests: the `config.pbtxt` files of a model repository."""
 
 from __future__ import annotations
 
@@ -31,17 +29,18 @@ DATATYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
 }
-"""Triton's datatype names; strings and bfloat16 have no fixed numpy layout and no model of ours
-uses them.
+"""numpy types of Triton's datatypes.
+
+Strings and bfloat16 have no fixed numpy layout, and no model here uses them.
 """
 
 MODEL_FILES: Final = {"onnxruntime": "model.onnx", "python": "model.py", "tensorrt": "model.plan"}
-"""The file of a version folder without which a model cannot be loaded, by backend."""
+"""File of a version folder that a model needs to be loaded, by backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorContract:
-    """One input or output: `dims` leaves the batch axis out; -1 is any length."""
+    """One input or output; `dims` leaves the batch axis out, -1 is any length."""
 
     name: str
     datatype: str
@@ -50,33 +49,33 @@ class TensorContract:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numpy type of its elements."""
+        """numpy type of its elements."""
         return DATATYPES[self.datatype]
 
     def bytes_for(self, batch: int) -> int | None:
-        """Size of a batch, or None where the shape is known from the answer only."""
+        """Size of a batch in bytes; None where the shape is known from the answer only."""
         if any(dim < 0 for dim in self.dims):
             return None
         return batch * math.prod(self.dims) * self.dtype.itemsize
 
     def check(self, array: NDArray[Any]) -> None:
-        """Raises `ContractError` unless `array` is `[batch, *dims]` of the right type."""
+        """Raise `ContractError` unless `array` is `[batch, *dims]` of the right type."""
         shape = array.shape[1:]
         fits = len(shape) == len(self.dims) and all(
             want in (-1, got) for want, got in zip(self.dims, shape, strict=True)
         )
         if array.ndim == 0 or not fits:
             raise ContractError(
-                f"{self.name}: shape {array.shape} given, [batch, "
-                f"{', '.join(map(str, self.dims))}] wanted"
+                f"{self.name}: "
+                f"shape {array.shape}, expected [batch, {', '.join(map(str, self.dims))}]"
             )
         if array.dtype != self.dtype:
-            raise ContractError(f"{self.name}: {array.dtype} given, {self.dtype} wanted")
+            raise ContractError(f"{self.name}: {array.dtype}, expected {self.dtype}")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelContract:
-    """What one folder of the repository promises."""
+    """Interface of one model: the content of its folder's `config.pbtxt`."""
 
     name: str
     backend: str
@@ -86,11 +85,11 @@ class ModelContract:
     instances: int
     folder: Path
     steps: tuple[str, ...] = ()
-    """The models that an ensemble asks, in their order; empty for others."""
+    """Member models of an ensemble in their order; empty for other models."""
 
     @property
     def version_folder(self) -> Path:
-        """The folder of the highest version: the one that Triton serves."""
+        """Folder of the highest version, the one that Triton serves."""
         versions = [
             entry for entry in self.folder.iterdir() if entry.is_dir() and entry.name.isdecimal()
         ]
@@ -98,25 +97,23 @@ class ModelContract:
 
     @property
     def file(self) -> Path:
-        """The network or program of the served version, whether or not it is there yet; an ensemble
-        is its configuration.
-        """
+        """Network or program of the served version, also if absent; an ensemble's configuration."""
         if self.steps:
             return self.folder / "config.pbtxt"
         return self.version_folder / MODEL_FILES.get(self.backend, "model.onnx")
 
     @property
     def answers_vary(self) -> bool:
-        """Whether an output's size is known from the answer only."""
+        """True if an output's size is known from the answer only."""
         return any(dim < 0 for tensor in self.outputs for dim in tensor.dims)
 
     @property
     def present(self) -> bool:
-        """Whether the model can be loaded: exported models are built by the user."""
+        """True if the model can be loaded; exported models are built by the user."""
         return self.file.is_file()
 
     def check(self, inputs: Mapping[str, NDArray[Any]]) -> int:
-        """Raises `ContractError` if `inputs` break the contract; returns the batch size."""
+        """Return the batch size of `inputs`; raises `ContractError` if they break the contract."""
         known = {tensor.name: tensor for tensor in self.inputs}
         missing = [
             tensor.name
@@ -124,14 +121,14 @@ class ModelContract:
             if not tensor.optional and tensor.name not in inputs
         ]
         if missing or not inputs.keys() <= known.keys():
-            raise ContractError(f"{self.name} takes {sorted(known)}, got {sorted(inputs)}")
+            raise ContractError(f"{self.name} got {sorted(inputs)}, expected {sorted(known)}")
         for name, array in inputs.items():
             known[name].check(array)
         batches = {len(array) for array in inputs.values()}
         if len(batches) != 1 or not 1 <= max(batches) <= self.max_batch_size:
             raise ContractError(
-                f"{self.name}: one batch size of 1 to {self.max_batch_size} wanted, got "
-                f"{sorted(batches)}"
+                f"{self.name}: "
+                f"expected one batch size of 1 to {self.max_batch_size}, got {sorted(batches)}"
             )
         return batches.pop()
 
@@ -144,27 +141,28 @@ class Repository:
     models: Mapping[str, ModelContract]
 
     def present(self) -> tuple[str, ...]:
-        """Names of the models whose files are there."""
+        """Names of the models whose files are present."""
         return tuple(name for name, model in self.models.items() if model.present)
 
 
 def read_repository(path: Path) -> Repository:
-    """Every model folder under `path`; raises `ContractError` that names the file that cannot be
-    read.
+    """Read every model folder under `path`.
+
+    Raises `ContractError` with the name of a file that cannot be read.
     """
     configs = sorted(path.glob("*/config.pbtxt"))
     return Repository(path, {config.parent.name: read_model(config) for config in configs})
 
 
 def read_model(config: Path) -> ModelContract:
-    """One `config.pbtxt`."""
+    """Read one `config.pbtxt`."""
     try:
         message = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
         raise ContractError(f"{config}: {error}") from error
     if message.name != config.parent.name or message.max_batch_size < 1:
         raise ContractError(
-            f"{config}: the name has to be the folder's, and every model takes batches"
+            f"{config}: set `name` to the folder's name, and `max_batch_size` to 1 or more"
         )
     try:
         inputs = tuple(_tensor(each, optional=each.optional) for each in message.input)

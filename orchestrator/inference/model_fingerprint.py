@@ -1,5 +1,6 @@
-"""Which bytes a network is served from, so that what it answered once can be kept for as long as it
-would answer the same.
+"""Identity of the bytes a network is served from, so that its results can be cached.
+
+Results stay valid for as long as the identity stays.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import Final, TypeAlias
 from orchestrator.inference.model_contract import ModelContract
 
 Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
-"""Name, size in bytes, time of the last change in ns and inode of every file of the served version;
-a glance, nothing is read.
+"""Name, size in bytes, change time in ns and inode of every file of the served version.
+
+Taken from `stat`; no file is read.
 """
 
 READ_BYTES: Final = 1 << 20
 
 
 def stamp_of(contract: ModelContract) -> Stamp | None:
-    """What the model's files look like now; None where they are not on this machine."""
+    """Stamp of the model's files now; None where they are not on this machine."""
     try:
         stats = [(path, path.stat()) for path in _files(contract)]
     except OSError:
@@ -40,8 +42,9 @@ class NetworkIdentities:
         self._reading = threading.Lock()
 
     async def of(self, contract: ModelContract, loaded: Stamp | None) -> str | None:
-        """The network that was loaded when its files looked like `loaded`; None where they look so
-        no longer, or never were here.
+        """Identity of the network that was loaded when its files had the stamp `loaded`.
+
+        None where the files have changed since, or never were here.
         """
         return await asyncio.to_thread(self._of, contract, loaded)
 
@@ -60,7 +63,7 @@ class NetworkIdentities:
 
 
 def _files(contract: ModelContract) -> list[Path]:
-    """The network, and the files beside it that large ones keep their weights in."""
+    """The network, and the files beside it that hold the weights of large ones."""
     return (
         sorted(path for path in contract.version_folder.iterdir() if path.is_file())
         if contract.present

@@ -1,6 +1,4 @@
-"""Says whose weights a network serves: read from the file itself, so that nobody takes random ones
-for trained ones.
-"""
+"""Origin of a network's weights, read from the file itself, so that random ones are marked."""
 
 from __future__ import annotations
 
@@ -16,12 +14,13 @@ from typing import BinaryIO, Final
 from orchestrator.inference.model_contract import ModelContract, Repository
 
 PARITY_REPORT: Final = "parity.json"
-"""What the exporter writes beside the versions: the only statement on weights where the file is no
-ONNX.
+"""Report that the exporter writes beside the versions.
+
+It is the only record of the weights where the file is not ONNX.
 """
 
 SEEDED: Final = re.compile(r"seeded \d+ \(random weights, for tests only\)")
-"""How the exporter calls weights that nobody trained."""
+"""Exporter's label for untrained weights."""
 
 METADATA_FIELD: Final = 14
 """`ModelProto.metadata_props`; a repeated `StringStringEntryProto` of key (1) and value (2)."""
@@ -32,30 +31,27 @@ FIXED_BYTES: Final = {1: 8, 5: 4}
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What an exporter recorded of one network; empty where nothing was."""
+    """The exporter's record of one network; empty where there is none."""
 
     network: str
     label: str = ""
-    """For people: a checkpoint's file name and the beginning of its SHA-256, or that the weights
-    are random.
-    """
+    """Label for people: a checkpoint's file name and start of its SHA-256, or "random"."""
     origin: str = ""
     licence: str = ""
     sha256: tuple[str, ...] = ()
-    """Of the checkpoints that the weights came from."""
+    """SHA-256 of the source checkpoints."""
 
     @property
     def warning(self) -> str:
-        """What has to stand wherever the model's name does; empty for weights that somebody
-        trained.
-        """
+        """Warning to show beside the model's name; empty for trained weights."""
         found = SEEDED.search(self.label)
         return found[0] if found else ""
 
 
 def read_weights(contract: ModelContract) -> Weights | None:
-    """The record of the version that is served; None where the file is not there. Read once per
-    file, and again when it changes.
+    """The record of the version that is served; None where the file is absent.
+
+    Read once per file, and again when it changes.
     """
     try:
         stat = contract.file.stat()
@@ -77,7 +73,7 @@ class WeightsRegister:
         self._models = repository.models
 
     def of(self, networks: Iterable[str]) -> tuple[Weights, ...]:
-        """Of those whose files are there."""
+        """Records of those networks whose files are present."""
         records = (read_weights(self._models[name]) for name in networks if name in self._models)
         return tuple(record for record in records if record is not None)
 
@@ -104,7 +100,7 @@ def _read(network: str, file: Path, report: Path, _changed_ns: int, _size: int) 
 
 
 def _reported(report: Path) -> Mapping[str, str]:
-    """The parity report in the words of an ONNX file's properties."""
+    """The parity report in the form of an ONNX file's properties."""
     content = json.loads(report.read_text())
     parts = [part for part in content.get("weights", []) if isinstance(part, dict)]
     files = [
@@ -126,8 +122,9 @@ def _reported(report: Path) -> Mapping[str, str]:
 
 
 def _properties(stream: BinaryIO) -> Iterator[tuple[str, str]]:
-    """The `metadata_props` of an ONNX file; the graph, hundreds of megabytes, is skipped. Raises
-    ValueError for other files.
+    """The `metadata_props` of an ONNX file.
+
+    The graph, hundreds of megabytes, is skipped. Raises ValueError for other files.
     """
     end = os.fstat(stream.fileno()).st_size
     for field, length in _fields(stream, end):
@@ -138,8 +135,9 @@ def _properties(stream: BinaryIO) -> Iterator[tuple[str, str]]:
 
 
 def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Number and length of each length-delimited field up to `end`; the stream then stands at its
-    content, read or not.
+    """Number and length of each length-delimited field up to `end`.
+
+    The stream then stands at the field's content; the caller may read it or not.
     """
     while stream.tell() < end:
         key = _varint(stream)

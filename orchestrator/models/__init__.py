@@ -1,4 +1,4 @@
-"""The models a face can speak with: one adapter each, all in one dict."""
+"""The models that animate a face: one adapter each, all in one dict."""
 
 from __future__ import annotations
 

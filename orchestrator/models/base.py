@@ -1,4 +1,4 @@
-"""What a model is: what it needs of the audio and the face, and how windows become frames."""
+"""Interface of a model: its needs of audio and face, and the way from windows to frames."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from orchestrator.core.types import FaceModel, FeatureSpec, LipSyncModel
 from orchestrator.inference import Tensors
 
 Infer: TypeAlias = Callable[[str, Tensors], Awaitable[dict[str, NDArray[Any]]]]
-"""One inference with its deadline already bound: Triton model name and batched inputs to outputs. 
-"""
+"""One inference with a bound deadline: Triton model name and batched inputs to outputs."""
 
 Frames: TypeAlias = NDArray[np.uint8]
-"""Pictures `[n, height, width, 3]`, RGB."""
+"""Images `[n, height, width, 3]`, RGB."""
 
 ModelState: TypeAlias = Any
-"""What a model carries from chunk to chunk of a turn, at first None; returned, never hidden, so
-that a failed call leaves nothing half-changed. Frames that another model drew, or that were silent,
-may lie between two calls: `slot` tells.
+"""State that a model carries from chunk to chunk of a turn, None at first.
+
+It is returned, never hidden, so that a failed call leaves nothing half-changed. Frames of another
+model, or silent ones, may lie between two calls: `slot` shows that.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class AudioWindow:
-    """The feature rows one video frame needs, around the video frame's centre."""
+    """Feature rows that one video frame needs around its centre."""
 
     frames: int
     """Rows per window."""
     ahead_frames: int
-    """How many rows the window reaches past the row at the video frame's centre: the look-ahead."""
+    """Look-ahead: rows of the window after the row at the video frame's centre."""
 
 
 @dataclass(frozen=True, slots=True)
 class Licences:
-    """Under which terms a model may be used."""
+    """Terms under which a model may be used."""
 
     code: str
     weights: str
     commercial: bool
-    """Whether code and weights may be used commercially; not where one of them states nothing."""
+    """True if code and weights may be used commercially; False where either states no terms."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model's declared needs and cost; selection reads nothing else."""
+    """A model's declared needs and cost, the only input of model selection."""
 
     model: LipSyncModel
     triton_models: tuple[str, ...]
@@ -56,30 +56,25 @@ class ModelSpec:
     features: FeatureSpec
     window: AudioWindow
     quality: float
-    """Expected quality of the picture, 0..1, for ranking."""
+    """Expected image quality, 0..1, for ranking."""
     min_size: int
-    """Smallest side in pixels of a face photo it can use."""
+    """Smallest usable side of a face photo in pixels."""
     licences: Licences
     gpu_memory_mb: int = 0
-    """More than 0: a model for a GPU, which on a CPU draws only when it was asked for or measured
-    to keep up.
+    """GPU memory; above 0 the model is meant for a GPU.
+
+    On a CPU it generates only when it was requested or measured to keep up.
     """
     ensembles: tuple[str, ...] = ()
-    """Triton ensembles of them that save requests: asked where a server has them, and not missed
-    where none does.
-    """
+    """Triton ensembles of them that save requests; optional, used where a server has them."""
     stateless: bool = False
-    """Whether a frame follows from its window, its idle time and the face alone: then it may be
-    remembered.
-    """
+    """True if a frame depends on its window, idle time and face alone, and may be cached."""
     min_bandwidth_kbps: float = 0.0
-    """What its pictures need of the client's network; heads that move need more than lips."""
+    """Bandwidth that its images need; moving heads need more than lips."""
 
     @property
     def look_ahead_ms(self) -> float:
-        """Audio needed past a video frame's centre, counting what the last row itself reaches past
-        its own.
-        """
+        """Audio needed past a video frame's centre, including the reach of the last row itself."""
         return (
             self.window.ahead_frames * self.features.hop_length + self.features.reach_samples
         ) / 16.0
@@ -87,24 +82,24 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureWindows:
-    """The audio side of one request: a window per video frame."""
+    """Audio of one request: a window per video frame."""
 
     rows: NDArray[np.float32]
-    """`[n, window.frames, n_mels]` (a waveform: `hop_length` columns), oldest row first; silence
-    outside of the turn.
+    """`[n, window.frames, n_mels]` (a waveform: `hop_length` columns), oldest row first.
+
+    Silence outside of the turn.
     """
     slot: NDArray[np.int64]
-    """`[n]`: the row of the turn at or before each video frame's centre; it is row `-1 -
-    ahead_frames` of the window.
+    """`[n]`: the row of the turn at or before each video frame's centre.
+
+    It is row `-1 - ahead_frames` of the window.
     """
     phase: NDArray[np.float32]
-    """`[n]`, 0..1: how far the video frame's centre lies past the row it was rounded down to, in
-    hops.
-    """
+    """`[n]`, 0..1: distance of the video frame's centre past that row, in hops."""
     idle_s: NDArray[np.float64]
     """`[n]` media time since the session began, in seconds: drives blinks and sway across turns."""
     silent: NDArray[np.bool_]
-    """`[n]`: the window holds no sound, so the mouth rests and the audio network need not run."""
+    """`[n]`: True for a window without sound, so the mouth rests and no audio network runs."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -121,65 +116,61 @@ class FaceInputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One array of a face's encodings, as the networks answer it without the batch axis; -1 is any
-    length.
+    """One array of a face's encodings, as a network returns it, without the batch axis.
+
+    -1 is any length.
     """
 
     dtype: str
-    """Numpy's name: `float32`."""
+    """Name of the numpy type: `float32`."""
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FaceEncoding:
-    """What `encode` answers, so that stored answers of another time or hand are told from its
-    own.
-    """
+    """Form of the result of `encode`, by which stored results of another form are rejected."""
 
     arrays: Mapping[str, ArraySpec]
-    """Each of them, by name."""
+    """Arrays by name."""
     version: int = 1
-    """Grows when `prepare` or `encode` changed so that the same photo and networks give other
-    numbers.
-    """
+    """Number to increase when `prepare` or `encode` give other numbers for the same photo."""
     by_size: bool = False
-    """Whether they depend on the size that `prepare` was given; where not, all sizes share one
-    encoding.
-    """
+    """True if they depend on the size given to `prepare`; else all sizes share one encoding."""
 
 
 @runtime_checkable
 class EncodesFace(Protocol):
-    """An adapter some of whose networks see nothing but the face: they run once per face, and what
-    they say is kept.
+    """An adapter some of whose networks depend on the face alone.
 
-    Encodings follow from the photo, its landmarks and the networks alone. Until they are there a
-    session speaks with another model.
+    They run once per face, and the result (the *face encoding*) is cached. Encodings depend on the
+    photo, its landmarks and the networks only. Until they exist a session uses another model.
     """
 
     face_models: tuple[str, ...]
-    """The Triton models that `encode` asks."""
+    """The Triton models that `encode` uses."""
     encoding: FaceEncoding
 
     async def encode(self, infer: Infer, face: Any) -> dict[str, NDArray[Any]]:
-        """Encodings by name, from what `prepare` made; stored beside the face and given back as
-        long as face and networks are the same.
+        """Encodings by name from the result of `prepare`.
 
-        `infer` has a deadline of a minute: this is no live request. What it answers is held as it
-        is, so no view of something larger.
+        They are stored beside the face and reused as long as face and networks are the same.
+        `infer` has a deadline of a minute: this is not a live request. The result is stored as it
+        is, so return no view of a larger array.
         """
         ...
 
     def with_encodings(self, face: Any, encodings: Mapping[str, NDArray[Any]]) -> FaceInputs:
-        """The prepared face that `generate` is given; the arrays are read-only. Its `nbytes` leaves
-        them out: the cache counts them.
+        """The prepared face for `generate`; the arrays are read-only.
+
+        Its `nbytes` excludes them: the cache counts them.
         """
         ...
 
 
 def encodes_face(adapter: object) -> TypeGuard[EncodesFace]:
-    """`isinstance(adapter, EncodesFace)`, which takes 10 microseconds, once for each kind of
-    adapter: every batch asks.
+    """As `isinstance(adapter, EncodesFace)`, evaluated once for each adapter class.
+
+    `isinstance` takes 10 microseconds, and every batch needs the answer.
     """
     kind = type(adapter)
     if kind not in _ENCODES_FACE:
@@ -192,30 +183,34 @@ _ENCODES_FACE: dict[type, bool] = {}
 
 @dataclass(frozen=True, slots=True)
 class FaceSolution:
-    """Kind of a face's solution, so that a stored one of other code is recognised and not used."""
+    """Kind of a face's solution, by which one stored by other code is recognised and not used."""
 
     name: str
-    """First part of its files' names; adapters with the same name and version share one solution. 
+    """First part of its files' names.
+
+    Adapters with the same name and version share one solution.
     """
     version: str
-    """Changes with the code that solves."""
+    """Version of the code that solves."""
     check: Callable[[bytes, int], None]
     """Raises ValueError unless the bytes are a solution for this size in pixels."""
     max_bytes: int
-    """Of one solution."""
+    """Upper bound of one solution."""
 
 
 @runtime_checkable
 class SolvesFace(Protocol):
-    """An adapter whose `prepare` solves the face first, with CPU alone: the solution is stored
-    beside the face and read back.
+    """An adapter whose `prepare` first solves the face on the CPU.
+
+    The solution is stored beside the face and read back.
     """
 
     solution: FaceSolution
 
     def solve(self, face: FaceModel, size: int) -> bytes:
-        """Solution for frames of `size` pixels, from the photo and its landmarks alone. Raises what
-        `prepare` raises.
+        """Solution for frames of `size` pixels, from the photo and its landmarks alone.
+
+        Raises the exceptions of `prepare`.
         """
         ...
 
@@ -226,12 +221,11 @@ class SolvesFace(Protocol):
 
 @runtime_checkable
 class IntroducesFace(Protocol):
-    """An adapter whose servers keep what was sent of a face: sent ahead of the first frame, it is
-    there when that is drawn.
-    """
+    """An adapter whose servers keep data of a face, sent ahead of the first frame."""
 
     def introduction(self, face: Any) -> dict[str, Tensors]:
-        """Requests by Triton model, of which each server gets one; their answers are not used.
+        """Requests by Triton model that each server gets once; their results are not used.
+
         `face` is from `prepare`.
         """
         ...
@@ -243,19 +237,18 @@ class ModelAdapter(Protocol):
     spec: ModelSpec
 
     def prepare(self, face: FaceModel, size: int) -> FaceInputs:
-        """Derive what the model needs of a face at `size` x `size` pixels; CPU heavy, pure, runs in
-        a worker thread.
+        """Derive the model's data of a face at `size` x `size` pixels.
+
+        CPU heavy and pure; runs in a worker thread.
         """
         ...
 
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: Any, state: ModelState
     ) -> tuple[Frames, ModelState]:
-        """Frames `[n, size, size, 3]` for `n` windows, and the state for the next call."""
+        """Generate frames `[n, size, size, 3]` for `n` windows, and the state for the next call."""
         ...
 
-    def canary(self) -> dict[str, Tensors]:
-        """A smallest valid request for each Triton model, to ask a failed model whether it is
-        back.
-        """
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """A smallest valid request for each Triton model, to probe a failed model."""
         ...

@@ -1,3 +1,4 @@
-"""Draws one enrolled face for one row of motion: face maps are solved once, a frame is a linear sum
-of them.
+"""Rendering of one enrolled face for one row of motion.
+
+Face maps are solved once; a frame is a linear sum of them.
 """

@@ -1,4 +1,4 @@
-"""Solves the face maps of one photo from its landmarks; done once per face and size."""
+"""Solve the face maps of one photo from its landmarks, once per face and size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.core.types import RgbImage
 from orchestrator.rendering.face_maps import (
-    COARSE,
+    COARSE_NODES,
     EDGE_CODE,
     SIZES,
     SWAY_NODES,
@@ -33,11 +33,10 @@ WELL_LIT_SKIN: Final = np.array([226.0, 180.0, 152.0])
 
 
 def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) -> FaceMaps:
-    """Maps of `image` `[h, w, 3]` with `landmarks` `[468 or 478, 2]` in its pixels, for frames of
-    `size` (128, 256 or 512).
+    """Maps of `image` `[h, w, 3]` for frames of `size` (128, 256 or 512).
 
-    A photo that is not square is cut to a square around the face. ValueError when the landmarks
-    make no mouth.
+    `landmarks` `[468 or 478, 2]` are in pixels of the image. A photo that is not square is cut to a
+    square around the face. ValueError when the landmarks form no mouth.
     """
     if size not in SIZES:
         raise ValueError(f"size: {size}, expected one of {SIZES}")
@@ -48,8 +47,8 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         or min(image.shape[:2]) < 32
     ):
         raise ValueError(
-            f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, at least "
-            "32 pixels a side"
+            f"image: shape {image.shape} of {image.dtype}, expected [h, w, 3] of uint8, "
+            "at least 32 pixels a side"
         )
     points = checked(landmarks, image.shape[1], image.shape[0])
     photo, points = _square(image, points, size * 3 // 2)
@@ -75,7 +74,7 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
         layers=layers,
         edges=_edges(shape, edge_box(size, mouth_box)),
         tuck_profile=opening_profile(
-            _local(shape.frame, mouth_box, size // COARSE)[..., 0], shape
+            _local(shape.frame, mouth_box, size // COARSE_NODES)[..., 0], shape
         ).astype(np.float32),
         cavity_box=np.array(cavity_box, dtype=np.int32),
         cavity=inner.cavity,
@@ -91,9 +90,7 @@ def build_face_maps(image: RgbImage, landmarks: NDArray[np.float32], size: int) 
 
 
 def square_around(points: Points, width: int, height: int) -> tuple[int, int, int]:
-    """Left, top and side of the part of a photo that is drawn: the largest square around the face
-    `points`, in pixels.
-    """
+    """Left, top and side in pixels of the largest square around the face `points`."""
     side = min(height, width)
     center = (points.min(axis=0) + points.max(axis=0)) / 2.0
     return (
@@ -104,8 +101,9 @@ def square_around(points: Points, width: int, height: int) -> tuple[int, int, in
 
 
 def frame_points(landmarks: NDArray[np.float32], width: int, height: int, size: int) -> Points:
-    """Where the landmarks of a photo of `width` x `height` lie in frames of `size`: `[468, 2]`,
-    pixels. ValueError as `build_face_maps`.
+    """Landmarks of a photo of `width` x `height` in pixels of frames of `size`, `[468, 2]`.
+
+    ValueError as `build_face_maps`.
     """
     points = checked(landmarks, width, height)
     left, top, side = square_around(points, width, height)
@@ -132,8 +130,8 @@ def _mouth_numbers(shape: MouthShape) -> NDArray[np.float32]:
 
 
 def _mouth_box(shape: MouthShape, size: int) -> tuple[int, int, int, int]:
-    """Cheeks to below the chin, cut at the picture's border, on the coarse grid."""
-    step = size // COARSE
+    """Box from the cheeks to below the chin, cut at the image's border, on the coarse grid."""
+    step = size // COARSE_NODES
     bottom = float(shape.chin[:, 1].max()) + 1.3
     corners = shape.frame.to_pixels(
         np.array([[-2.5, -1.5], [2.5, -1.5], [-2.5, bottom], [2.5, bottom]])
@@ -164,10 +162,8 @@ def _cavity_box(
 def _displacements(
     shape: MouthShape, box: tuple[int, int, int, int], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Common `[2, h, w, 2]` and layer `[6, h, w, 4]` fields on the coarse grid of the box, in
-    coarse steps.
-    """
-    step = size // COARSE
+    """Common `[2, h, w, 2]` and layer `[6, h, w, 4]` fields on the box's grid, in coarse steps."""
+    step = size // COARSE_NODES
     local = _local(shape.frame, box, step)
     height, width = local.shape[:2]
     at = local.reshape(-1, 2)
@@ -187,7 +183,7 @@ def _displacements(
 
 
 def _window(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """Fades to zero towards the box's border, wherever in the picture that lies."""
+    """Window that fades to zero towards the box's border, wherever in the image that lies."""
     bottom = float(shape.chin[:, 1].max()) + 1.25
     across = np.clip((2.45 - np.abs(at[:, 0])) / 0.6, 0.0, 1.0)
     down = np.clip((at[:, 1] + 1.45) / 0.5, 0.0, 1.0) * np.clip((bottom - at[:, 1]) / 0.5, 0.0, 1.0)
@@ -197,8 +193,9 @@ def _window(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def _edges(shape: MouthShape, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Coded distances `[h, w, 2]` above the upper lip's edge and below the lower lip's, for image
-    pixels of the box.
+    """Coded distances `[h, w, 2]` above the upper lip's edge and below the lower lip's.
+
+    For image pixels of the box.
     """
     x0, y0, width, height = box
     rows, columns = np.mgrid[y0 : y0 + height, x0 : x0 + width]
@@ -238,8 +235,9 @@ def _cut(picture: RgbImage, box: tuple[int, int, int, int]) -> RgbImage:
 
 
 def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:
-    """Light on the face `[3]`, about 1: the cheeks' colour over that of well lit skin, damped since
-    skin differs more than light.
+    """Light on the face `[3]`, about 1: the cheeks' colour over that of well lit skin.
+
+    Damped, since skin differs more than light.
     """
     cheeks = np.clip(np.rint(points[[50, 280, 205, 425]]), 0, photo.shape[0] - 1).astype(int)
     skin = photo[cheeks[:, 1], cheeks[:, 0]].astype(np.float64).mean(axis=0)
@@ -251,8 +249,9 @@ def _light(photo: RgbImage, points: Points) -> NDArray[np.float64]:
 
 
 def _sway(points: Points, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Shares of shift and roll `[2, 32, 32]`: the head moves as one, nearer parts a little more,
-    the picture's border not at all.
+    """Shares of shift and roll `[2, 32, 32]` of the sway.
+
+    The head moves as one, nearer parts a little more, the image's border not at all.
     """
     oval = pick(points, FACE_OVAL)
     low, high = oval.min(axis=0), oval.max(axis=0)

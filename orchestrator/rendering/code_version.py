@@ -1,4 +1,4 @@
-"""Version of the code that solves face maps: stored maps of another version are solved anew."""
+"""Version of the code that solves face maps: stored maps of another version are solved again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cv2
 def code_version() -> str:
     """Hash of this package's source files and of OpenCV's version, which resamples the photo.
 
-    Taken from the files, so that nobody has to remember to count a version up. Any edit makes
+    Taken from the files, so that no version number has to be maintained by hand. Any edit makes
     stored maps stale, also one that changes no map: solving them again costs less than 0.1 s a
     face.
     """

@@ -1,5 +1,6 @@
-"""Everything needed to draw one face at one size, and its strict binary form that travels to the
-renderer once.
+"""Face maps: all data to draw one face at one size, and their strict binary form.
+
+The binary form is sent to the renderer once.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZES: Final = (128, 256, 512)
-COARSE: Final = 128
-"""Displacement maps have this many nodes along the picture's side; they are smooth, so finer ones
-would look the same.
+COARSE_NODES: Final = 128
+"""Nodes of the displacement maps along the image's side.
+
+The maps are smooth, so finer ones would look the same.
 """
 
 EDGE_CODE: Final = 400.0
 """Steps of a coded distance per half mouth width; 128 is the lip's edge."""
 
 SWAY_NODES: Final = 32
-"""Nodes of the sway map along the picture's side."""
+"""Nodes of the sway map along the image's side."""
 
 MAGIC: Final = b"LSFM\x01"
 MAX_BYTES: Final = 8 << 20
@@ -35,18 +37,22 @@ _DIMS: Final = struct.Struct("<4H")
 
 @dataclass(frozen=True, eq=False)
 class FaceMaps:
-    """One face at one size. Arrays are read-only; lengths below are in pixels of the frame unless
-    said otherwise.
+    """Maps of one face at one size; arrays are read-only.
+
+    Lengths below are in pixels of the frame unless stated otherwise.
     """
 
     size: int
     image: NDArray[np.uint8]
-    """`[k, k, 3]` RGB photo, k = 1.5 * size: sampled down while it is warped, so that a moving
-    frame is not softer than a still one.
+    """`[k, k, 3]` RGB photo, k = 1.5 * size.
+
+    Sampled down while it is warped, so that a moving frame is not softer than a still one.
     """
     mouth_frame: NDArray[np.float32]
-    """`[7]` origin x, y; axis x, y; half mouth width; share of width lost at full rounding; neutral
-    half width over this one.
+    """`[7]` origin x, y; axis x, y; half mouth width; two shares.
+
+    The shares are that of the width lost at full rounding, and the neutral half width over this
+    one.
     """
     mouth_box: NDArray[np.int32]
     """`[4]` x, y, width, height of the part of the frame that the mouth moves."""
@@ -55,12 +61,14 @@ class FaceMaps:
     layers: NDArray[np.float32]
     """`[6, h, w, 4]` coarse displacements of LAYER_FIELDS, upper layer then lower."""
     edges: NDArray[np.uint8]
-    """`[h, w, 2]` signed distances to the upper and lower lip's edge, in image pixels around the
-    box.
+    """`[h, w, 2]` signed distances to the upper and lower lip's edge.
+
+    For image pixels around the box.
     """
     tuck_profile: NDArray[np.float32]
-    """`[h, w]` on the coarse grid, how far the lower lip rolls in there, 0 at the corners to 1 in
-    the middle.
+    """`[h, w]` on the coarse grid: how far the lower lip rolls in.
+
+    0 at the corners to 1 in the middle.
     """
     cavity_box: NDArray[np.int32]
     """`[4]` x, y, width, height of the part that can show the inside of the mouth."""
@@ -78,7 +86,7 @@ class FaceMaps:
     lash: NDArray[np.uint8]
     """`[3]` colour of the lashes."""
     sway: NDArray[np.float32]
-    """`[2, 32, 32]` how much of the head's shift and roll each place takes."""
+    """`[2, 32, 32]` share of the head's shift and roll at each place."""
     pivot: NDArray[np.float32]
     """`[2]` the point the head rolls about."""
 
@@ -97,8 +105,9 @@ class FaceMaps:
 
     @staticmethod
     def from_bytes(blob: bytes) -> FaceMaps:
-        """Parse `to_bytes`; ValueError with the reason for anything else. Never allocates more than
-        the blob holds.
+        """Parse `to_bytes`; ValueError with the reason for anything else.
+
+        Never allocates more than the blob holds.
         """
         if not _HEADER.size < len(blob) <= MAX_BYTES:
             raise ValueError(f"face maps: {len(blob)} bytes, expected up to {MAX_BYTES}")
@@ -144,8 +153,9 @@ ARRAYS: Final[tuple[tuple[str, str, int], ...]] = (
 
 
 def edge_box(size: int, mouth_box: Sequence[int]) -> tuple[int, int, int, int]:
-    """x, y, width, height in image pixels of what the mouth box can show: the box and a margin for
-    the sway.
+    """x, y, width, height in image pixels of what the mouth box can show.
+
+    The box and a margin for the sway.
     """
     side = size * 3 // 2
     x, y, width, height = mouth_box
@@ -173,8 +183,9 @@ def _read(blob: bytes, offset: int, name: str, dtype: str, ndim: int) -> tuple[N
 
 
 def _check(maps: FaceMaps) -> None:
-    """Every shape follows from the size and the boxes; a blob that says otherwise must not reach
-    the drawing code.
+    """Check that every shape follows from the size and the boxes.
+
+    A blob with other shapes must not reach the drawing code.
     """
     size, side = maps.size, maps.size * 3 // 2
     _expect("image", maps.image, (side, side, 3))
@@ -196,7 +207,7 @@ def _check(maps: FaceMaps) -> None:
         _expect_inside(name, box, limit)
     if not _within(maps.cavity_box.tolist(), maps.mouth_box.tolist()):
         raise ValueError("face maps: cavity_box lies outside mouth_box")
-    step = max(size // COARSE, 1)
+    step = max(size // COARSE_NODES, 1)
     _, _, width, height = (int(v) for v in maps.mouth_box)
     _expect("tuck_profile", maps.tuck_profile, (height // step, width // step))
     if width % step or height % step:

@@ -1,5 +1,7 @@
-"""Draws frames of one face: the photo warped by the head's sway and the mouth's fields, the lips
-and what is between them, lids.
+"""Draw frames of one face from its maps.
+
+The photo is warped by the head's sway and the mouth's fields; lips, the inside of the mouth and
+lids are drawn into it.
 """
 
 from __future__ import annotations
@@ -18,17 +20,13 @@ from orchestrator.rendering.mouth_layers import LipPainter
 from orchestrator.rendering.mouth_warp import MouthWarp
 from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample_into
 
-LOWEST: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
-HIGHEST: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.float32)
-"""Motion is clipped to these: MOTION_PARAMETERS' ranges, and head movement that the margins have
-room for.
-"""
+MIN_MOTION: Final = np.array([0.0] * (BLINK + 1) + [-0.02, -0.02, -0.05], dtype=np.float32)
+MAX_MOTION: Final = np.array([1.0] * (BLINK + 1) + [0.02, 0.02, 0.05], dtype=np.float32)
+"""Upper bounds of motion: the parameters' ranges, and the head movement that the margins allow."""
 
 
 class FaceRenderer:
-    """Draws one face; keeps nothing between frames, so frames may be drawn in any order and in any
-    thread.
-    """
+    """Draws one face; stateless, so frames may be drawn in any order and in any thread."""
 
     def __init__(self, maps: FaceMaps) -> None:
         self.maps = maps
@@ -47,15 +45,16 @@ class FaceRenderer:
         ]
 
     def draw(self, motion: NDArray[np.float32]) -> RgbImage:
-        """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS; values outside their
-        range are clipped.
+        """One frame `[size, size, 3]` for a row `[11]` of MOTION_PARAMETERS.
+
+        Values outside their range are clipped.
         """
         frame = np.empty((self.maps.size, self.maps.size, 3), dtype=np.uint8)
         self.draw_into(motion, frame)
         return frame
 
     def draw_into(self, motion: NDArray[np.float32], frame: RgbImage) -> None:
-        """`draw` into `frame`, C-contiguous; ValueError when its shape or type is another."""
+        """As `draw`, into the C-contiguous `frame`; ValueError for another shape or type."""
         if (
             frame.shape != (self.maps.size, self.maps.size, 3)
             or frame.dtype != np.uint8
@@ -76,7 +75,7 @@ class FaceRenderer:
         self._lips.draw(row, head, image, mouth, frame)
 
     def _blinking(self, blink: float) -> RgbImage:
-        """The photo with its lids as far down as `blink` says."""
+        """The photo with its lids closed by `blink`, 0..1."""
         if blink < 0.01:
             return self.maps.image
         image = self.maps.image.copy()
@@ -95,7 +94,7 @@ def _clipped(motion: NDArray[np.float32]) -> Field:
         raise ValueError(f"motion: shape {motion.shape}, expected ({len(MOTION_PARAMETERS)},)")
     row: Field = motion.astype(np.float32)
     row[~np.isfinite(row)] = 0.0
-    np.clip(row, LOWEST, HIGHEST, out=row)
+    np.clip(row, MIN_MOTION, MAX_MOTION, out=row)
     return row
 
 
@@ -115,8 +114,9 @@ def _head_basis(maps: FaceMaps) -> Field:
 
 
 def _head_positions(head: Field, pitch: int) -> Field:
-    """`[4, 34 * 34 * 2]`: the head basis in image pixels on a ringed grid, and each node's own
-    position, which always counts fully.
+    """`[4, 34 * 34 * 2]`: the head basis in image pixels on a ringed grid, and the nodes.
+
+    Each node's own position is the fourth row, which always has weight one.
     """
     still = (ring_nodes(SWAY_NODES, SWAY_NODES) - 0.5) * np.float32(1.5 * pitch) - np.float32(0.5)
     positions: Field = np.concatenate([ringed(head) * np.float32(1.5), still[None]])

@@ -1,5 +1,6 @@
-"""What keeps an idle face alive: blinks and a slight sway, as a pure function of time, so that any
-chunking agrees.
+"""Idle motion of a face: blinks and a slight sway.
+
+A pure function of time, so that any chunking gives the same frames.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLINK_SLOT_S = 4.0
-"""One blink falls into each slot; with its place drawn from the middle half, gaps are 2 to 6
-seconds.
-"""
+"""One blink falls into each slot; drawn from its middle half, gaps are 2 to 6 seconds."""
 
 BLINK_CLOSE_S = 0.075
 BLINK_HOLD_S = 0.03
@@ -28,7 +27,7 @@ SWAY_AMPLITUDE = 0.0075
 ROLL_AMPLITUDE_RAD = 0.014
 
 SWAY_PERIODS_S = (11.3, 7.1, 4.3)
-"""Not multiples of each other, so that the movement does not visibly repeat."""
+"""Periods without common multiples, so that the movement does not visibly repeat."""
 
 SWAY_SHARES = (0.55, 0.3, 0.15)
 
@@ -43,11 +42,10 @@ class _Sine:
 
 
 def idle_motion(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
-    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`; equal seeds and times give
-    equal rows.
+    """Blink, sway_x, sway_y and roll at `times_s` `[n]`, as `[n, 4]`.
 
-    Plain floats: a request has two to four rows, and for so few numpy costs ten times what the sums
-    do.
+    Equal seeds and times give equal rows. Plain floats: a request has two to four rows, and for so
+    few numpy costs ten times what the sums do.
     """
     axes = _axes(seed)
     rows = [

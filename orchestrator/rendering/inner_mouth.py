@@ -1,5 +1,6 @@
-"""What shows between the lips: throat, tongue and lower teeth on the jaw, upper teeth on the skull
-- the photo's own where it smiles.
+"""Layers between the lips: throat, tongue and lower teeth on the jaw, upper teeth on the skull.
+
+Where the photo smiles its own teeth are used.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from orchestrator.rendering.mouth_shape import MouthShape, curve
 
 UPPER_TOOTH_EDGES: Final = (0.0, 0.29, 0.52, 0.72, 0.87, 0.98)
 LOWER_TOOTH_EDGES: Final = (0.0, 0.18, 0.36, 0.56, 0.73, 0.86)
-"""Where one tooth ends and the next begins, from the middle outwards, in neutral half mouth widths
-as seen from the front.
-"""
+"""Edges between teeth from the middle outwards, in neutral half mouth widths, seen frontally."""
 
 UPPER_TEETH_BELOW_SEAM: Final = 0.09
 """The upper incisors' edge under the resting lip line; 2-3 mm in adults."""
@@ -33,7 +32,7 @@ FLOOR: Final = np.array([96.0, 38.0, 38.0])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InnerMouth:
-    """Three pictures of the same size; the last two carry cover in the fourth channel."""
+    """Three images of the same size; the last two carry cover in the fourth channel."""
 
     cavity: NDArray[np.uint8]
     upper_teeth: NDArray[np.uint8]
@@ -43,19 +42,18 @@ class InnerMouth:
 def inner_mouth(
     shape: MouthShape, local: Points, photo: NDArray[np.uint8], light: NDArray[np.float64]
 ) -> InnerMouth:
-    """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`; `photo` `[h, w, 3]` is
-    what the photo shows there.
+    """Draw the layers for pixels at mouth coordinates `local` `[h, w, 2]`.
 
-    `light` `[3]` is that on the face, about 1 for a well lit one.
+    `photo` `[h, w, 3]` holds the photo's pixels there. `light` `[3]` is that on the face, about 1
+    for a well lit one.
     """
     x = local[..., 0] / shape.scale
     y = (local[..., 1] - shape.seam[5, 1]) / shape.scale
     softness = 1.2 / (shape.frame.unit * shape.scale)
     cavity = _bytes(_cavity(x, y) * light)
     white = _whiteness(photo) * _between_lips(shape, local, 1e-3)
-    if (
-        shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum()
-    ):  # a photographed throat would hide the drawn one
+    # a photographed throat would hide the drawn one
+    if shape.shut or white.sum() < 0.5 * _between_lips(shape, local, 1e-3).sum():
         teeth = TEETH * light
         return InnerMouth(
             cavity,
@@ -125,7 +123,7 @@ def _tongue(
 def _photo_teeth(
     shape: MouthShape, local: Points, photo: NDArray[np.uint8], softness: float
 ) -> NDArray[np.uint8]:
-    """What the photo shows between its lips, cut off where the lower lip begins."""
+    """The photo's pixels between its lips, cut off where the lower lip begins."""
     return np.dstack(
         [photo, _bytes(_between_lips(shape, local, 1.6 * softness * shape.scale) * 255.0)]
     )
@@ -153,7 +151,7 @@ def _whiteness(photo: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _teeth_row(
     x: NDArray[np.float64], edges: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Position 0..1 within the tooth at `x`, and how near a gap between two teeth is."""
+    """Position 0..1 within the tooth at `x`, and closeness to the gap between two teeth."""
     reach = np.clip(np.abs(x), 0.0, edges[-1] - 1e-6)
     number = np.searchsorted(np.asarray(edges), reach, side="right") - 1
     low, high = np.asarray(edges)[number], np.asarray(edges)[number + 1]

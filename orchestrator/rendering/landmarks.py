@@ -1,6 +1,4 @@
-"""What the MediaPipe face-mesh points mean to the renderer: lips, lids, chin, and the mouth's own
-coordinates.
-"""
+"""Groups of MediaPipe face-mesh points, and the mouth's own coordinates."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 """`[n, 2]` points, x first."""
 
-# Indices of the MediaPipe face mesh, each row running from the picture's left to its right.
+# Indices of the MediaPipe face mesh, each row from the image's left to its right.
 UPPER_LIP_OUTER: Final = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 UPPER_LIP_INNER: Final = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP_INNER: Final = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
@@ -35,16 +33,17 @@ LEFT_EYE_UPPER: Final = (362, 398, 384, 385, 386, 387, 388, 466, 263)
 LEFT_EYE_LOWER: Final = (362, 382, 381, 380, 374, 373, 390, 249, 263)
 
 UNUSABLE_POINTS: Final = (ValueError, ArithmeticError, LookupError, cv2.error)
-"""What the geometry of a face raises where its points make no mouth, no eye or no head."""
+"""Exceptions of the face geometry where the points form no mouth, no eye or no head."""
 
 POINT_COUNTS: Final = (468, 478)
-"""Face mesh without and with the iris points; the renderer needs none of the last ten."""
+"""Face mesh without and with the iris points; the renderer uses none of the last ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Local coordinates: `origin` in pixels, x along `axis` (unit vector), one unit = `unit`
-    pixels, y to the face's below.
+    """Local coordinates: `origin` in pixels, x along `axis` (unit vector), y downwards in the face.
+
+    One unit is `unit` pixels.
     """
 
     origin: tuple[float, float]
@@ -69,8 +68,9 @@ class Frame:
 
 
 def frame_between(left: Points, right: Points) -> Frame:
-    """Coordinates in which `left` is (-1, 0) and `right` is (1, 0); both are single points `[2]` in
-    pixels.
+    """Coordinates in which `left` is (-1, 0) and `right` is (1, 0).
+
+    Both are single points `[2]` in pixels.
     """
     span = (right - left) / 2.0
     unit = float(np.hypot(*span))
@@ -88,8 +88,9 @@ def pick(points: Points, indices: tuple[int, ...]) -> Points:
 
 
 def checked(landmarks: NDArray[Any], width: int, height: int) -> Points:
-    """Landmarks as float64, or ValueError when the count is wrong, a value is not finite or the
-    face lies outside the picture.
+    """Landmarks as float64, checked for use.
+
+    ValueError when the count is wrong, a value is not finite or the face lies outside the image.
     """
     if landmarks.ndim != 2 or landmarks.shape[1] != 2 or landmarks.shape[0] not in POINT_COUNTS:
         raise ValueError(f"landmarks: shape {landmarks.shape}, expected (468, 2) or (478, 2)")

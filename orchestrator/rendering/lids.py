@@ -1,6 +1,4 @@
-"""Lids for one eye: a skin-coloured sheet with lashes at its edge that slides down over the photo's
-eye.
-"""
+"""Lids of one eye: a skin-coloured sheet with lashes that slides down over the photo's eye."""
 
 from __future__ import annotations
 
@@ -30,20 +28,21 @@ LID_CHANNELS: Final = 7
 """Red, green, blue, height below the upper lid's edge, eye height, cover, lash darkness."""
 
 LID_TONE: Final = np.array([0.97, 0.94, 0.93])
-"""Lids are a little darker and redder than the skin around them."""
+"""Tint of the lids: a little darker and redder than the skin around them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lid:
-    """`box` is x, y, width, height in pixels of the photo; `maps` is `[h, w, LID_CHANNELS]`."""
+    """Lid at `box`, x, y, width, height in pixels of the photo; `maps` `[h, w, LID_CHANNELS]`."""
 
     box: tuple[int, int, int, int]
     maps: NDArray[np.uint8]
 
 
 def lids(landmarks: Points, photo: NDArray[np.uint8]) -> tuple[Lid, Lid]:
-    """The lids of the eyes at the picture's left and right; landmarks in pixels of `photo` `[k, k,
-    3]`.
+    """The lids of the eyes at the image's left and right.
+
+    Landmarks are in pixels of `photo` `[k, k, 3]`.
     """
     return (
         _lid(
@@ -138,7 +137,10 @@ def _skin(
     under_bottom: NDArray[np.float64],
     unit: float,
 ) -> NDArray[np.float64]:
-    """Lid skin: what surrounds the eye, without lashes, brow and eye, smoothed over the opening."""
+    """Skin of the lid: the surroundings of the eye, smoothed over the opening.
+
+    Lashes, brow and eye are left out.
+    """
     above, below = (
         (under_top < -0.25) & (under_top > -0.52),
         (under_bottom > 0.3) & (under_bottom < 0.7),

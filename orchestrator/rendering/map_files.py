@@ -1,12 +1,13 @@
-"""Face maps in files that all renderer instances of one server share: maps sent to one of them
-serve the others too.
+"""Face maps in files that all renderer instances of one server share.
 
-The instances are processes below one `tritonserver`, on one machine, so this works wherever that
-runs. An instance that was started again finds the faces of its predecessor. The folder goes with
-its server: the last instance that is unloaded removes it, or who kills the server does. Each
-instance holds a lock on it; a folder whose lock is free and whose server is gone belongs to one
-that was killed, and the next one to start removes it. While a server heals, none of its instances
-holds the lock for a moment.
+Maps sent to one instance serve the others too. The instances are processes below one
+`tritonserver`, on one machine, so this works wherever that runs. A restarted instance finds the
+faces of its predecessor.
+
+The folder is removed with its server: by the last instance that is unloaded, or by the process that
+kills the server. Each instance holds a lock on it. A folder whose lock is free and whose server is
+gone belongs to a killed one, and the next instance to start removes it. While a server heals, no
+instance holds the lock for a moment.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from typing import Final
 from orchestrator.rendering.face_maps import MAX_BYTES
 
 MAX_FOLDER_BYTES: Final = 128 << 20
-"""As much as one instance holds in memory; the files used longest ago go first."""
+"""Upper bound of the folder: as much as one instance holds in memory; the oldest are evicted."""
 
 PREFIX: Final = "lipsync-face-maps-"
-LOCK: Final = "lock"
+LOCK_NAME: Final = "lock"
 SUFFIX: Final = ".maps"
 SERVER: Final = "tritonserver"
 
 
 class MapFiles:
-    """Maps by hash below `folder`, which is made. Raises OSError where that cannot be; later
-    failures only cost the sharing.
+    """Maps by hash below `folder`, which is created.
 
-    Readers check the hash: nothing that lies there is trusted.
+    Raises OSError where that fails; later failures only cost the sharing. Readers check the hash:
+    no content of the folder is trusted.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_FOLDER_BYTES) -> None:
@@ -43,7 +44,7 @@ class MapFiles:
             raise PermissionError(f"{folder} belongs to another user")
         self._folder = folder
         self._max_bytes = max_bytes
-        self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class MapFiles:
             return None
 
     def put(self, digest: bytes, blob: bytes) -> None:
-        """Store maps for the other instances, once."""
+        """Store maps once for the other instances."""
         path = self._path(digest)
         with contextlib.suppress(OSError):
             if not path.exists():
@@ -73,7 +74,7 @@ class MapFiles:
                 self._make_room()
 
     def discard(self, digest: bytes) -> None:
-        """Remove what cannot be used, so that it can be put anew."""
+        """Remove an unusable file, so that it can be stored again."""
         with contextlib.suppress(OSError):
             self._path(digest).unlink()
 
@@ -94,8 +95,9 @@ class MapFiles:
 
 
 def open_map_files() -> MapFiles | None:
-    """Files of the server whose backend process this is; None elsewhere, and where no folder can be
-    had.
+    """Files of the server whose backend process this is.
+
+    None elsewhere, and where no folder can be created.
     """
     try:
         return MapFiles(_server_folder()) if _is_below_server() else None
@@ -106,7 +108,7 @@ def open_map_files() -> MapFiles | None:
 
 
 def remove_folder_of(server_pid: int) -> None:
-    """Remove what a server left; to be called once it and its backend processes were killed."""
+    """Remove a server's folder; call it once the server and its backend processes were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}{server_pid}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,7 +127,7 @@ def _has_living_server(folder: Path) -> bool:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    with contextlib.suppress(OSError), (folder / LOCK).open("r+b") as lock:
+    with contextlib.suppress(OSError), (folder / LOCK_NAME).open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,12 +137,10 @@ def _is_below_server() -> bool:
 
 
 def _server_folder() -> Path:
-    """Named by the server's process id and its start, since ids are used again."""
+    """Folder named by the server's process id and its start time, since ids are reused."""
     return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getppid()}-{_started(os.getppid())}"
 
 
 def _started(pid: int) -> str:
-    """Start of a process in clock ticks since the machine's (field 22 of /proc/PID/stat,
-    proc(5)).
-    """
+    """Start of a process in clock ticks since boot (field 22 of /proc/PID/stat, proc(5))."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

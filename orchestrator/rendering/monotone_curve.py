@@ -17,8 +17,9 @@ class MonotoneCurve:
     knots: Array
     """`[n]`, ascending."""
     pieces: Array
-    """`[4, n - 1]`: factors of the cube, square, first and zeroth power of the distance from the
-    knot on the left.
+    """`[4, n - 1]`: factors of the cube, square, first and zeroth power.
+
+    Of the distance from the knot on the left.
     """
 
     def __call__(self, x: Array) -> Array:
@@ -48,7 +49,7 @@ def monotone_curve(x: Array, y: Array) -> MonotoneCurve:
     """
     width, rise = np.diff(x), np.diff(y)
     if not (np.isfinite(x).all() and np.isfinite(y).all() and (width > 0.0).all()):
-        raise ValueError("a curve needs finite points in ascending order of x; check the landmarks")
+        raise ValueError("curve points must be finite and ascending in x: check the landmarks")
     chord = rise / width
     slope = _slopes(width, chord)
     bend = (slope[:-1] + slope[1:] - 2.0 * chord) / width
@@ -58,11 +59,10 @@ def monotone_curve(x: Array, y: Array) -> MonotoneCurve:
 
 
 def _slopes(width: Array, chord: Array) -> Array:
-    """Slopes `[n]` at the knots: 0 at ends and turning points, else a weighted harmonic mean of the
-    chords' on both sides.
+    """Slopes `[n]` at the knots: 0 at ends and turning points.
 
-    Source: F. N. Fritsch, J. Butland, "A method for constructing local monotone piecewise cubic
-    interpolants", 1984.
+    Else a weighted harmonic mean of the chords' slopes on both sides. Source: F. N. Fritsch, J.
+    Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984.
     """
     slope = np.zeros(len(chord) + 1)
     near, far = width[:-1] + 2.0 * width[1:], 2.0 * width[:-1] + width[1:]

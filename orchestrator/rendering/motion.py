@@ -1,6 +1,4 @@
-"""The mouth and head parameters that join the audio network to the renderer, and the visemes
-spelled in them.
-"""
+"""Mouth and head parameters between the audio network and the renderer, and their visemes."""
 
 from __future__ import annotations
 
@@ -10,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOUTH_PARAMETERS: Final = ("jaw", "open", "wide", "round", "closed", "tuck", "teeth")
-"""What `audio2motion` predicts, each 0..1: jaw lowered, gap between the lips, corners spread, lips
-rounded and protruded, lips pressed together, lower lip tucked under the upper teeth, teeth shown
-close together.
+"""Outputs of `audio2motion`, each 0..1.
+
+Jaw lowered, gap between the lips, corners spread, lips rounded and protruded, lips pressed
+together, lower lip tucked under the upper teeth, teeth shown close together.
 """
 
 HEAD_PARAMETERS: Final = ("blink", "sway_x", "sway_y", "roll")
-"""What keeps an idle face alive: lids closed 0..1, shift as a fraction of the picture's side, roll
-in radians.
+"""Motion of an idle face, independent of the voice.
+
+Lids closed 0..1, shift as a fraction of the image's side, roll in radians.
 """
 
 MOTION_PARAMETERS: Final = MOUTH_PARAMETERS + HEAD_PARAMETERS
@@ -44,14 +44,16 @@ VISEMES: Final[dict[str, tuple[float, ...]]] = {
     "oh": (0.60, 0.62, 0.00, 0.70, 0.00, 0.00, 0.10),
     "ou": (0.30, 0.32, 0.00, 1.00, 0.00, 0.00, 0.00),
 }
-"""The fifteen visemes as mouth parameters. Names follow the viseme set of the MPEG-4 / Oculus
-convention.
+"""The fifteen visemes as mouth parameters.
+
+Names follow the viseme set of the MPEG-4 / Oculus convention.
 """
 
 
 def aperture(mouth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The visible gap between the lips, 0..1, of mouth parameters `[..., 7]` (or motion rows `[...,
-    11]`).
+    """The visible gap between the lips, 0..1.
+
+    Of mouth parameters `[..., 7]` or motion rows `[..., 11]`.
     """
     gap: NDArray[np.float32] = mouth[..., OPEN] * (1.0 - mouth[..., CLOSED])
     return gap

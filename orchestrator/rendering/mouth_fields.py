@@ -1,8 +1,8 @@
 """Displacement maps of the mouth parameters: one thin-plate spline each, in mouth coordinates.
 
-All fields are *backward*: they say where in the photo a pixel of the frame comes from, relative to
-itself. A control point that moves by d is therefore given the value -d wherever it may be found,
-which makes sums of fields exact along its way.
+All fields are *backward*: they give the place in the photo that a pixel of the frame comes from,
+relative to the pixel. A control point that moves by d therefore has the value -d at every place it
+may reach, which makes sums of fields exact along its way.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ COMMON_FIELDS: Final = ("wide", "round")
 """Fields that move both layers alike."""
 
 LAYER_FIELDS: Final = ("rest", "gap", "oval", "jaw", "tuck", "press")
-"""Fields of the two layers; `rest` closes the photo's mouth and always has weight one, `oval`
-rounds the opening's ends.
+"""Fields of the two layers.
+
+`rest` closes the photo's mouth and always has weight one, `oval` rounds the opening's ends.
 """
 
-GAP: Final = 0.92
-"""How far the lips part at full opening, in neutral half mouth widths; a wide "aa" is about half as
-high as the mouth is wide.
+MAX_GAP: Final = 0.92
+"""Gap of the lips at full opening, in neutral half mouth widths.
+
+A wide "aa" is about half as high as the mouth is wide.
 """
 
 UPPER_SHARE: Final = 0.14
-"""Part of the gap that the upper lip makes; the jaw does the rest."""
+"""Part of the gap that the upper lip makes; the jaw makes the rest."""
 
 CHIN_DROP_GAP: Final = 0.22
 CHIN_DROP_JAW: Final = 0.36
-"""How far the chin goes down at full opening and with the jaw fully lowered, in neutral half mouth
-widths.
-"""
+"""Drop of the chin at full opening and with the jaw fully lowered, in neutral half mouth widths."""
 
 CORNER_DROP: Final = 0.14
 ROUND_SHRINK: Final = 0.34
@@ -46,8 +46,9 @@ ROUND_SHRINK_SMILE: Final = 0.10
 WIDEN: Final = 0.13
 
 FOLD_SHARE: Final = 0.35
-"""How much of the corners' way the folds beside the mouth go along: pulled in fully they would
-stand as deep upright lines.
+"""Share of the corners' movement that the folds beside the mouth follow.
+
+Pulled in fully they would show as deep upright lines.
 """
 
 
@@ -59,7 +60,9 @@ def round_shrink(shape: MouthShape) -> float:
 def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[fields, n, 2]` displacements of COMMON_FIELDS at `at` `[n, 2]`, mouth coordinates."""
     lips = np.vstack([shape.upper_outer, shape.lower_outer, shape.seam])
-    opened = shape.seam + _down(0.6 * GAP * shape.scale * opening_profile(shape.seam[:, 0], shape))
+    opened = shape.seam + _down(
+        0.6 * MAX_GAP * shape.scale * opening_profile(shape.seam[:, 0], shape)
+    )
     moved = np.vstack([lips, opened])
     anchors = np.vstack([shape.still, shape.chin, _below_chin(shape)])
     fields = []
@@ -74,27 +77,27 @@ def common_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def layer_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """`[fields, n, 4]` displacements of LAYER_FIELDS at `at` `[n, 2]`: x and y of the upper layer,
-    then of the lower.
+    """`[fields, n, 4]` displacements of LAYER_FIELDS at `at` `[n, 2]`.
+
+    Columns: x and y of the upper layer, then of the lower.
     """
     upper, lower = _upper_fields(shape, at), _lower_fields(shape, at)
     split = _split(shape, at)[:, None, None]
     upper = lower + (upper - lower) * split
-    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[
-        :, None, None
-    ]  # all but `rest`, which has to close the corners too
+    # all but `rest`, which has to close the corners too
+    lower[:, 1:] += (upper - lower)[:, 1:] * _corners(shape, at)[:, None, None]
     fields: NDArray[np.float64] = np.concatenate([upper, lower], axis=2).transpose(1, 0, 2)
     return fields
 
 
 def _widening(shape: MouthShape, points: Points) -> Points:
-    """Corners outwards and a little up."""
+    """Move the corners outwards and a little up."""
     reach = np.clip(np.abs(points[:, 0]), 0.0, 1.0)
     return np.stack([np.sign(points[:, 0]) * WIDEN * reach**1.5, -0.05 * reach**3], axis=1)
 
 
 def _rounding(shape: MouthShape, points: Points) -> Points:
-    """Towards the middle, corners to the height of the lips' middle, both lips a little fuller."""
+    """Move towards the middle: corners to the lips' middle height, both lips a little fuller."""
     middle = float(shape.seam[5, 1])
     reach = np.clip(np.abs(points[:, 0]), 0.0, 1.0)
     level = 0.9 * (middle - shape.seam[[0, -1], 1].mean()) * reach**2
@@ -103,9 +106,7 @@ def _rounding(shape: MouthShape, points: Points) -> Points:
 
 
 def _below_chin(shape: MouthShape) -> Points:
-    """Points of the neck and the shoulders, which stay; the chin comes down over the first of
-    them.
-    """
+    """Points of the neck and the shoulders, which stay; the chin covers the first of them."""
     lowest = float(shape.chin[:, 1].max())
     near = shape.chin[2:-2] + np.array([0.0, CHIN_DROP_JAW + CHIN_DROP_GAP + 0.32])
     rows = [
@@ -119,7 +120,7 @@ def _upper_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[n, fields, 2]` for the upper lip and the cheeks."""
     lip, outer = columns(shape.seam), shape.upper_outer
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
-    unit, share = shape.scale, GAP * UPPER_SHARE * shape.scale
+    unit, share = shape.scale, MAX_GAP * UPPER_SHARE * shape.scale
     rest = columns(shape.upper_inner) - lip - _overlap(shape)
     rest_outer = shape.upper_inner - shape.seam
     quiet = [np.zeros_like(c) for c in (shape.still, shape.cheeks, shape.chin)]
@@ -141,7 +142,7 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
     """`[n, fields, 2]` for the lower lip, the jaw and the chin."""
     lip, outer, chin, unit = columns(shape.seam), shape.lower_outer, shape.chin, shape.scale
     profile, profile_outer = opening_profile(lip[:, 0], shape), opening_profile(outer[:, 0], shape)
-    drop = GAP * (1.0 - UPPER_SHARE) * unit
+    drop = MAX_GAP * (1.0 - UPPER_SHARE) * unit
     gap_chin, jaw_chin = (
         -_down(travel * unit * _chin_profile(shape)) for travel in (CHIN_DROP_GAP, CHIN_DROP_JAW)
     )
@@ -174,8 +175,9 @@ def _lower_fields(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def _overlap(shape: MouthShape) -> Points:
-    """Lips closed over a photo's teeth overlap a little, so that nothing shines through where the
-    spline is not exact.
+    """Overlap of lips closed over a photo's teeth, in mouth coordinates.
+
+    Without it teeth would shine through where the spline is not exact.
     """
     return np.array([0.0, 0.0 if shape.shut else 0.2 / shape.frame.unit])
 
@@ -186,18 +188,18 @@ def _down(distance: NDArray[np.float64]) -> Points:
 
 
 def _rounder(profile: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What an oval opening adds to the lens-shaped one."""
+    """Difference of an oval opening from the lens-shaped one."""
     fuller: NDArray[np.float64] = profile**0.5 - profile
     return fuller
 
 
 def _corner_drop(shape: MouthShape, profile: NDArray[np.float64]) -> Points:
-    """Corners follow the jaw a little."""
+    """Drop of the corners, which follow the jaw a little."""
     return _down(CORNER_DROP * shape.scale * (1.0 - profile) ** 3)
 
 
 def _cheek_drop(shape: MouthShape) -> Points:
-    """Cheeks follow the jaw, the less the higher they sit."""
+    """Drop of the cheeks, which follow the jaw less the higher they sit."""
     height = np.clip((shape.cheeks[:, 1] + 1.2) / 1.2, 0.0, 1.0)
     return -_down(0.10 * shape.scale * height)
 
@@ -210,8 +212,9 @@ def _chin_profile(shape: MouthShape) -> NDArray[np.float64]:
 
 
 def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """1 between the mouth corners, 0 outside, where both layers must move alike so that nothing
-    tears.
+    """1 between the mouth corners, 0 outside, where both layers must move alike.
+
+    Otherwise the image would tear there.
     """
     left, right = inner_corners(shape)
     middle, half = (left + right) / 2.0, (right - left) / 2.0
@@ -221,8 +224,9 @@ def _split(shape: MouthShape, at: Points) -> NDArray[np.float64]:
 
 
 def _corners(shape: MouthShape, at: Points) -> NDArray[np.float64]:
-    """1 at the mouth corners, 0 a little away from them: there the lower lip goes with the upper
-    one and the opening ends in a point.
+    """1 at the mouth corners, 0 a little away from them.
+
+    At the corners the lower lip follows the upper one and the opening ends in a point.
     """
     held = np.zeros(len(at))
     for corner in (shape.seam[0], shape.seam[-1]):

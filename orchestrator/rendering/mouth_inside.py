@@ -1,4 +1,4 @@
-"""Draws what shows between the lips: throat, tongue and teeth, in the shadow of the upper lip."""
+"""Draw the inside of the mouth: throat, tongue and teeth, in the shadow of the upper lip."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from orchestrator.core.types import RgbImage
 from orchestrator.rendering.face_maps import EDGE_CODE, SWAY_NODES, FaceMaps
 from orchestrator.rendering.motion import CLOSED, OPEN, ROUND, TEETH
-from orchestrator.rendering.mouth_fields import GAP
+from orchestrator.rendering.mouth_fields import MAX_GAP
 from orchestrator.rendering.warp import Field
 
-JAW_TRAVEL: Final = 0.60 * GAP
-"""How far the lower teeth go down at full opening, in neutral half mouth widths: less than the lip,
-so that it covers them.
+JAW_TRAVEL: Final = 0.60 * MAX_GAP
+"""Drop of the lower teeth at full opening, in neutral half mouth widths.
+
+Less than the lip's, so that it covers them.
 """
 
 
@@ -26,8 +27,9 @@ Covers: TypeAlias = tuple[Field, Field]
 
 
 class InsidePainter:
-    """The inside of one mouth; so small a picture is cheapest in bytes, whose rounding stays under
-    two grey levels.
+    """Painter of the inside of one mouth.
+
+    Bytes are the fastest type for so small an image; their rounding stays under two grey levels.
     """
 
     def __init__(self, maps: FaceMaps, head: Field) -> None:
@@ -53,8 +55,9 @@ class InsidePainter:
         covers: Covers,
         upper_code: NDArray[np.uint8],
     ) -> None:
-        """Paint what the lips leave open into `window`; `upper_code` `[h, w]` are distances to the
-        upper lip's edge.
+        """Paint what the lips leave open into `window`.
+
+        `upper_code` `[h, w]` are distances to the upper lip's edge.
         """
         lips, opening = covers
         if float(opening.max()) < 0.004:
@@ -81,7 +84,7 @@ class InsidePainter:
 
 
 def _jaw_travel(row: Sequence[float]) -> float:
-    """Lower teeth follow the opening; `teeth` holds them near the upper ones."""
+    """Drop of the lower teeth, which follow the opening; `teeth` holds them near the upper ones."""
     open_now = row[OPEN] * (1.0 - row[CLOSED])
     return JAW_TRAVEL * open_now * (1.0 - 0.75 * row[TEETH] * max(0.0, 1.0 - 1.6 * open_now))
 
@@ -93,8 +96,9 @@ def _at(head: Field, size: int, x: float, y: float) -> Field:
 
 
 def _shadow_table() -> NDArray[np.uint8]:
-    """Light inside the mouth, per channel, by the distance under the upper lip's edge; light that
-    reaches in deep is warm.
+    """Light inside the mouth, per channel, by the distance under the upper lip's edge.
+
+    Light that reaches in deep is warm.
     """
     below = np.clip((128.0 - np.arange(256)) / (0.26 * EDGE_CODE), 0.0, 1.0)[:, None]
     dark = np.array([0.80, 0.70, 0.66])
@@ -109,8 +113,9 @@ def _premultiplied(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _over(back: RgbImage, front: NDArray[np.uint8], shown: float) -> RgbImage:
-    """`front` over `back`, fading with `shown`: teeth recede behind lips that are pushed
-    forward.
+    """`front` over `back`, fading with `shown`.
+
+    Teeth recede behind lips that are pushed forward.
     """
     cover = np.empty_like(back)
     cv2.mixChannels([front], [cover], [3, 0, 3, 1, 3, 2])

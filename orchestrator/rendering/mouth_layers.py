@@ -1,6 +1,4 @@
-"""Draws the lips into a frame: upper and lower layer of the photo with soft edges, and what shows
-between them.
-"""
+"""Draw the lips into a frame: both layers of the photo with soft edges, and what lies between."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.core.types import RgbImage
-from orchestrator.rendering.face_maps import COARSE, EDGE_CODE, FaceMaps, edge_box
+from orchestrator.rendering.face_maps import COARSE_NODES, EDGE_CODE, FaceMaps, edge_box
 from orchestrator.rendering.motion import TUCK
 from orchestrator.rendering.mouth_inside import InsidePainter
 from orchestrator.rendering.mouth_warp import MouthSources
@@ -22,12 +20,13 @@ LIP_SOFTNESS: Final = 1.3
 """Width of the lips' edge in pixels of the frame."""
 
 TUCK_DEPTH: Final = 0.13
-"""How much of the lower lip rolls in under the teeth for f and v, in neutral half mouth widths."""
+"""Part of the lower lip that rolls in under the teeth for f and v, in neutral half mouth widths."""
 
 
 class LipPainter:
-    """The part of the frame where the lips meet; the rest of the mouth is one layer, drawn with the
-    head.
+    """Painter of the part of the frame where the lips meet.
+
+    The rest of the mouth is one layer, drawn with the head.
     """
 
     def __init__(self, maps: FaceMaps, head: Field, lip_box: tuple[int, int, int, int]) -> None:
@@ -55,8 +54,9 @@ class LipPainter:
         sources: MouthSources,
         frame: RgbImage,
     ) -> None:
-        """Paint the lips into `frame`, which shows the upper layer there; `image` is the photo with
-        its lids.
+        """Paint the lips into `frame`, which shows the upper layer there.
+
+        `image` is the photo with its lids.
         """
         upper_code = self._code(self._upper_edge, sources.upper)
         upper_cover = np.asarray(cv2.LUT(upper_code, self._cover), dtype=np.float32)
@@ -74,14 +74,14 @@ class LipPainter:
         )
 
     def _code(self, edge: NDArray[np.uint8], where: Field) -> NDArray[np.uint8]:
-        """Coded distances to a lip's edge, which are kept for the surroundings of the mouth
-        only.
-        """
+        """Coded distances to a lip's edge, which exist for the surroundings of the mouth only."""
         return sample(edge, cv2.subtract(where, self._corner))
 
     def _lower_cover(self, code: NDArray[np.uint8], tuck: float) -> Field:
-        """The lower lip; tucked, its red rolls in under the teeth, so that its edge lies lower in
-        the photo.
+        """Cover of the lower lip.
+
+        When it is tucked, its red rolls in under the teeth, so that its edge lies lower in the
+        photo.
         """
         if tuck == 0.0:
             return np.asarray(cv2.LUT(code, self._cover), dtype=np.float32)
@@ -89,10 +89,11 @@ class LipPainter:
 
 
 def _tuck_profile(maps: FaceMaps, lip_box: tuple[int, int, int, int]) -> Field:
-    """How far the lower lip's edge recedes when fully tucked, in steps of cover, for pixels of the
-    lip box.
+    """Recession of the lower lip's edge when fully tucked, in steps of cover.
+
+    For pixels of the lip box.
     """
-    step = max(maps.size // COARSE, 1)
+    step = max(maps.size // COARSE_NODES, 1)
     rows, columns = maps.tuck_profile.shape
     left, top = lip_box[0] - int(maps.mouth_box[0]), lip_box[1] - int(maps.mouth_box[1])
     full = cv2.resize(
@@ -103,8 +104,9 @@ def _tuck_profile(maps: FaceMaps, lip_box: tuple[int, int, int, int]) -> Field:
 
 
 def _distance_table(unit: float) -> Field:
-    """Cover for each coded distance before clipping to 0..1: a soft edge LIP_SOFTNESS pixels
-    wide.
+    """Cover for each coded distance before clipping to 0..1.
+
+    A soft edge LIP_SOFTNESS pixels wide.
     """
     distance = (np.arange(256, dtype=np.float32) - 128.0) / EDGE_CODE
     return np.asarray(distance * (unit / LIP_SOFTNESS) + 0.5, dtype=np.float32)

@@ -1,6 +1,4 @@
-"""Where the lips of one photo are, in mouth coordinates, and where they rest: shut, whatever the
-photo shows.
-"""
+"""The lips of one photo in mouth coordinates, and their closed position at rest."""
 
 from __future__ import annotations
 
@@ -31,34 +29,39 @@ from orchestrator.rendering.landmarks import (
 )
 from orchestrator.rendering.monotone_curve import MonotoneCurve, monotone_curve
 
-SHUT_GAP: Final = 0.07
-"""A photo whose lips are nowhere further apart than this (in half mouth widths) counts as shut:
-landmark noise is 0.02-0.05.
+MAX_SHUT_GAP: Final = 0.07
+"""Largest gap, in half mouth widths, at which a photo's lips count as shut.
+
+Landmark noise is 0.02-0.05.
 """
 
 NEUTRAL_WIDTH_OVER_EYES: Final = 0.80
-"""A relaxed mouth is about 0.8 times as wide as the pupils are apart (50 mm to 63 mm, Farkas,
-Anthropometry of the Head and Face).
+"""Width of a relaxed mouth over the distance of the pupils: 50 mm to 63 mm.
+
+Source: Farkas, Anthropometry of the Head and Face.
 """
 
 EDGE_INSET_PX: Final = 0.7
-"""Where a photo shows teeth, the lips' edges are taken this far inside the lips, so that no bright
-rim goes with them.
+"""Inset of the lips' edges where a photo shows teeth.
+
+It keeps a bright rim from moving with the lips.
 """
 
-SEAM_SEARCH: Final = 0.10
-"""How far above and below the landmarks the line between closed lips is looked for, in half mouth
-widths.
+SEAM_SEARCH_RANGE: Final = 0.10
+"""Search range above and below the landmarks for the line between closed lips.
+
+In half mouth widths.
 """
 
-SEALED: Final = 0.95
-"""Beyond this part of the lip line, towards the corners, the lips stay together."""
+SEALED_FROM_SHARE: Final = 0.95
+"""Part of the lip line from which on, towards the corners, the lips stay together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MouthShape:
-    """Lips, chin and anchors of one photo in mouth coordinates (mouth corners at x = -1 and 1, y
-    down).
+    """Lips, chin and anchors of one photo in mouth coordinates.
+
+    Mouth corners at x = -1 and 1, y down.
     """
 
     frame: Frame
@@ -67,7 +70,7 @@ class MouthShape:
     upper_outer: Points
     lower_outer: Points
     seam: Points
-    """`[11, 2]` where the lips meet at rest."""
+    """`[11, 2]` line where the lips meet at rest."""
     chin: Points
     cheeks: Points
     folds: Points
@@ -75,22 +78,24 @@ class MouthShape:
     """Points that no mouth movement reaches: nose, lower lids, sides of the face."""
     shut: bool
     scale: float
-    """Neutral half mouth width over this photo's, about 1, less for a wide smile: vertical
-    movements are made in this unit.
+    """Neutral half mouth width over this photo's: about 1, less for a wide smile.
+
+    It is the unit of vertical movements.
     """
     smile: float
     """0 for a relaxed mouth, 1 for a broad smile."""
 
 
 def mouth_shape(landmarks: Points, photo: RgbImage) -> MouthShape:
-    """Read the mouth off landmarks `[468 or 478, 2]` in pixels of `photo`; ValueError when it is
-    degenerate.
+    """Read the mouth off landmarks `[468 or 478, 2]` in pixels of `photo`.
+
+    ValueError when it is degenerate.
     """
     frame = frame_between(landmarks[UPPER_LIP_OUTER[0]], landmarks[UPPER_LIP_OUTER[-1]])
     local = frame.to_local(landmarks)
     upper, lower = pick(local, UPPER_LIP_INNER), pick(local, LOWER_LIP_INNER)
     gap = np.maximum(lower - upper, 0.0) * np.array([0.0, 1.0])
-    shut = bool(gap[:, 1].max() < SHUT_GAP)
+    shut = bool(gap[:, 1].max() < MAX_SHUT_GAP)
     seam = _on_dark_line((upper + lower) / 2.0, frame, photo) if shut else upper + 0.42 * gap
     if not shut:
         inset = np.minimum(EDGE_INSET_PX / frame.unit, 0.25 * gap) * np.array([0.0, 1.0])
@@ -128,10 +133,11 @@ def smile_of(scale: float) -> float:
 
 
 def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
-    """The seam moved onto the dark line between closed lips: a pixel off, and one lip would carry
-    the line away.
+    """The seam moved onto the dark line between closed lips.
+
+    A pixel off, and one lip would carry the line away.
     """
-    beside, reach = SEAM_SEARCH / 2.0, np.linspace(-SEAM_SEARCH, SEAM_SEARCH, 25)
+    beside, reach = SEAM_SEARCH_RANGE / 2.0, np.linspace(-SEAM_SEARCH_RANGE, SEAM_SEARCH_RANGE, 25)
     luma = cv2.GaussianBlur(
         cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32),
         (0, 0),
@@ -154,7 +160,7 @@ def _on_dark_line(seam: Points, frame: Frame, photo: RgbImage) -> Points:
     likely = 3.0 * line / max(float(np.abs(line).max()), 1.0) + 2.0 * dark / max(
         float(here.std()), 1.0
     )
-    weights = np.exp(likely - (reach / (0.8 * SEAM_SEARCH)) ** 2)
+    weights = np.exp(likely - (reach / (0.8 * SEAM_SEARCH_RANGE)) ** 2)
     offsets = (weights * reach).sum(axis=1) / weights.sum(axis=1)
     offsets[[0, -1]] = 0.0
     moved = seam.copy()
@@ -168,19 +174,21 @@ def inner_corners(shape: MouthShape) -> tuple[float, float]:
 
 
 def opening_profile(x: NDArray[np.float64], shape: MouthShape) -> NDArray[np.float64]:
-    """How far the lips part at `x`, 1 in the middle, 0 at the corners: between an ellipse and a
-    parabola.
+    """Gap of the lips at `x`, 1 in the middle, 0 at the corners.
+
+    Between an ellipse and a parabola.
     """
     left, right = inner_corners(shape)
     middle, half = (left + right) / 2.0, max((right - left) / 2.0, 0.1)
-    inside = np.maximum(1.0 - ((x - middle) / (SEALED * half)) ** 2, 0.0)
+    inside = np.maximum(1.0 - ((x - middle) / (SEALED_FROM_SHARE * half)) ** 2, 0.0)
     profile: NDArray[np.float64] = inside**0.58
     return profile
 
 
 def columns(points: Points, count: int = 19) -> Points:
-    """`[count, 2]` points along a lip, denser towards the corners, where the opening changes
-    fastest.
+    """`[count, 2]` points along a lip.
+
+    Denser towards the corners, where the opening changes fastest.
     """
     place = np.sin(np.linspace(-np.pi / 2.0, np.pi / 2.0, count))
     left, right = points[0, 0], points[-1, 0]

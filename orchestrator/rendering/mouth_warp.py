@@ -1,5 +1,6 @@
-"""Where each pixel of the mouth comes from in the photo: sway, then what both lips share, then what
-each does by itself.
+"""Source position in the photo of each pixel of the mouth.
+
+The sum of the sway, the fields that both lips share, and the fields of each lip.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.rendering.face_maps import COARSE, FaceMaps
+from orchestrator.rendering.face_maps import COARSE_NODES, FaceMaps
 from orchestrator.rendering.motion import CLOSED, JAW, OPEN, ROUND, TUCK, WIDE
 from orchestrator.rendering.mouth_shape import smile_of
 from orchestrator.rendering.warp import Field, dense, ring_nodes, ringed, sample
 
-UNSMILE: Final = 0.35
-"""How far full opening rounds a photographed broad smile: nobody says "aa" with the corners that
-wide.
+SMILE_REDUCTION: Final = 0.35
+"""Share of a photographed broad smile that full opening removes.
+
+No speaker says "aa" with the corners that wide.
 """
 
 LIP_MARGIN: Final = 2
-"""Nodes around what can show the inside of the mouth: the lips' soft edges, and corners that sway
-and widen, lie within.
+"""Nodes around the part that can show the inside of the mouth.
+
+They hold the lips' soft edges, and corners that sway and widen.
 """
 
 Positions = NDArray[np.complex64]
@@ -36,8 +39,9 @@ class MouthSources:
     """Positions in image pixels, for pixels of the frame."""
 
     box: Field
-    """`[h, w, 2]` of the mouth box: the upper layer above the lips, the lower one below; between
-    them it means nothing.
+    """`[h, w, 2]` of the mouth box: the upper layer above the lips, the lower one below.
+
+    Undefined between the lips.
     """
     upper: Field
     """`[h, w, 2]` of the lip box, upper layer."""
@@ -46,12 +50,13 @@ class MouthSources:
 
 
 class MouthWarp:
-    """Outside a small box around the lips both layers move alike or only one of them shows: there,
-    one position is enough.
+    """Positions of both layers, computed once where one suffices.
+
+    Outside a small box around the lips both layers move alike or only one of them shows.
     """
 
     def __init__(self, maps: FaceMaps, head: Field) -> None:
-        self._step = max(maps.size // COARSE, 1)
+        self._step = max(maps.size // COARSE_NODES, 1)
         x, y, width, height = (int(v) for v in maps.mouth_box)
         rows, columns = height // self._step, width // self._step
         self._grid = (rows + 2, columns + 2)
@@ -80,13 +85,15 @@ class MouthWarp:
             (right - left) * self._step,
             (bottom - top) * self._step,
         )
-        """x, y, width, height in the frame: only here do both layers, and the inside of the mouth,
-        show side by side.
+        """x, y, width, height in the frame of the box where both layers show side by side.
+
+        The inside of the mouth shows only here too.
         """
 
     def sources(self, row: Sequence[float], head: Field) -> MouthSources:
-        """For a motion row, and `head` `[4]` the weights of the sway's fields and of the nodes' own
-        places.
+        """Positions for a motion row.
+
+        `head` `[4]` holds the weights of the sway's fields and of the nodes' own places.
         """
         upper, lower = self._layer_positions(row, head)
         left, top, right, bottom = self._lip_nodes
@@ -99,7 +106,7 @@ class MouthWarp:
         )
 
     def _layer_positions(self, row: Sequence[float], head: Field) -> tuple[Positions, Positions]:
-        """Of the upper and lower layer at each node of the ringed grid, in image pixels."""
+        """Positions of the upper and lower layer at each ringed grid node, in image pixels."""
         swayed = (head @ self._head).reshape(*self._grid, 2)
         common = (self._common_weights(row) @ self._common).reshape(*self._grid, 2)
         at = cv2.add(swayed, sample(common, swayed))
@@ -109,11 +116,13 @@ class MouthWarp:
         return moved[..., 0] * self._scale + place, moved[..., 1] * self._scale + place
 
     def _common_weights(self, row: Sequence[float]) -> Field:
-        """Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this
-        weight. Opening takes back a smile.
+        """Weights of the fields that both layers share.
+
+        Rounding scales the mouth by 1 - s r; the backward field is exact for any r with this
+        weight. Opening reduces a smile.
         """
         rounded = row[ROUND]
-        rounded += (1.0 - rounded) * UNSMILE * self._smile * row[OPEN] * (1.0 - row[CLOSED])
+        rounded += (1.0 - rounded) * SMILE_REDUCTION * self._smile * row[OPEN] * (1.0 - row[CLOSED])
         return np.array(
             [row[WIDE], rounded * (1.0 - self._shrink) / (1.0 - self._shrink * rounded)],
             dtype=np.float32,

@@ -1,5 +1,6 @@
-"""Thin-plate splines: the smoothest displacement field through given points, solved once per face
-and parameter.
+"""Thin-plate splines: the smoothest displacement field through given points.
+
+Solved once per face and parameter.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from orchestrator.rendering.landmarks import Points
 _Float = TypeVar("_Float", np.float32, np.float64)
 
 STIFFNESS = 1e-3
-"""Ridge on the kernel: landmarks are noisy to about a percent of the mouth, so the field need not
-pass through them exactly.
+"""Ridge on the kernel.
+
+Landmarks are noisy to about a percent of the mouth, so the field need not pass through them
+exactly.
 """
 
 
 def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDArray[np.float64]:
-    """Evaluate at `at` `[n, 2]` the splines with `values` `[controls, fields]` at `controls`
-    `[controls, 2]`; returns `[n, fields]`.
+    """Evaluate splines through `controls` `[controls, 2]` at `at` `[n, 2]`; returns `[n, fields]`.
+
+    `values` `[controls, fields]` are those at the controls.
 
     Bookstein, "Principal Warps", 1989: kernel r^2 log r^2 plus an affine part.
     """
@@ -42,11 +46,10 @@ def thin_plate(controls: Points, values: NDArray[np.float64], at: Points) -> NDA
 
 
 def _kernel(a: NDArray[_Float], b: NDArray[_Float]) -> NDArray[_Float]:
-    """`[len(a), len(b)]` in the points' own precision: a spline is solved in double and evaluated
-    in single precision.
+    """Kernel `[len(a), len(b)]` in the points' own precision.
 
-    Single precision moves a point by less than 0.01 pixels and takes a third of the time: most of
-    it goes into logarithms.
+    A spline is solved in double and evaluated in single precision. Single precision moves a point
+    by less than 0.01 pixels and takes a third of the time: most of it goes into logarithms.
     """
     squared: NDArray[_Float] = np.square(a[:, None, 0] - b[None, :, 0])
     squared += np.square(a[:, None, 1] - b[None, :, 1])

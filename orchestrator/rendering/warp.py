@@ -1,6 +1,4 @@
-"""Sampling of pictures at displaced positions, and the grids of nodes between which those positions
-are interpolated.
-"""
+"""Sampling of images at displaced positions, and the grids that interpolate positions."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ def sample_into(image: NDArray[Any], where: NDArray[Any], out: NDArray[Any]) -> 
 
 
 def ringed(grid: Field) -> Field:
-    """Node values `[..., h, w, channels]` with their border repeated once around them: `dense`
-    needs a node beyond each border.
+    """Node values `[..., h, w, channels]` with their border repeated once around them.
+
+    `dense` needs a node beyond each border.
     """
     around = [(0, 0)] * (grid.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
     ring: Field = np.pad(grid, around, mode="edge")
@@ -33,16 +32,18 @@ def ringed(grid: Field) -> Field:
 
 
 def ring_nodes(width: int, height: int) -> Field:
-    """Column and row `[height + 2, width + 2, 2]` of each node of a ringed grid, counted from the
-    ring's corner.
+    """Column and row `[height + 2, width + 2, 2]` of each node of a ringed grid.
+
+    Counted from the ring's corner.
     """
     rows, columns = np.mgrid[0 : height + 2, 0 : width + 2]
     return np.asarray(np.stack([columns, rows], axis=-1), dtype=np.float32)
 
 
 def dense(grid: Field, pitch: int) -> Field:
-    """A ringed grid `[h + 2, w + 2, 2]` for each pixel `[h * pitch, w * pitch, 2]`; nodes lie in
-    the middle of `pitch` x `pitch` pixels.
+    """A ringed grid `[h + 2, w + 2, 2]` for each pixel `[h * pitch, w * pitch, 2]`.
+
+    Nodes lie in the middle of `pitch` x `pitch` pixels.
     """
     height, width = grid.shape[:2]
     pixels: Any = cv2.resize(grid, (width * pitch, height * pitch), interpolation=cv2.INTER_LINEAR)

@@ -11,7 +11,7 @@ from typing import Final
 
 from orchestrator.core.types import LipSyncModel
 from orchestrator.inference import Inference
-from orchestrator.inference.triton.server_metrics import Accountable, TritonWatch
+from orchestrator.inference.triton.metrics_poller import Accountable, TritonWatch
 from orchestrator.pipeline.benchmark import GpuMemory, no_gpu
 from orchestrator.pipeline.capacity_probe import is_measured
 from orchestrator.pipeline.circuit_breaker import ModelPerformance

@@ -165,7 +165,7 @@ class VideoGeneratorService:
         session.
         """
         try:
-            for model, inputs in adapter.canary().items():
+            for model, inputs in adapter.probe_inputs().items():
                 await self._inference.infer(model, inputs, deadline=deadline)
         except LipSyncError:
             return False

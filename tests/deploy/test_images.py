@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from deploy_tools import DEPLOY, ROOT, accepted, run, tool
 
+from orchestrator.client.retries import WAITS
+
 NO_ACCESS: dict[str, str] = {}
 WITH_TOKEN = {"LIPSYNC_AUTH_TOKENS": "a-token=demo"}
 
@@ -118,15 +120,27 @@ def test_the_gateway_waits_longer_for_an_answer_than_a_rendering_may_take() -> N
     assert int(waits_s[1]) > ServiceConfig().render_timeout_s
 
 
+def test_the_gateway_leaves_an_orchestrator_that_drains_before_a_client_calls_for_the_fourth_time() -> (
+    None
+):
+    text = (DEPLOY / "gateway" / "haproxy.cfg").read_text()
+    checks = re.search(r"inter (\d+)ms fastinter (\d+)ms fall (\d+)", text)
+    assert checks is not None
+    inter_ms, again_ms, failures = map(int, checks.groups())
+    assert inter_ms + (failures - 1) * again_ms < 1000 * 7 * WAITS.first_s, (
+        "waits double: 1, 2 and 4 times the first"
+    )
+
+
 DRAW = """
 import hashlib
 import cv2, numpy as np
 from orchestrator.core import dlpack
-from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
-from orchestrator.rendering.renderer_cache import FaceShelf
+from orchestrator.rendering.test_card import CARD_FACE, card_frame
+from orchestrator.rendering.renderer_cache import RendererCache
 motion = np.full((1, 11), 0.25, np.float32)
-drawn = FaceShelf().draw(motion, np.frombuffer(CANARY_FACE, np.uint8)[None])
-assert np.array_equal(drawn[0], canary_frame(motion[0]))
+drawn = RendererCache().draw(motion, np.frombuffer(CARD_FACE, np.uint8)[None])
+assert np.array_equal(drawn[0], card_frame(motion[0]))
 class Tensor:
     from_dlpack = staticmethod(lambda name, capsule: capsule)
 class Backend: pass

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -18,6 +19,7 @@ from deploy_tools import DEPLOY, ROOT, tool
 TOKEN: Final = "a-token-of-the-tests"
 STAND_INS: Final = DEPLOY / "standin" / "standin.env"
 LOOK_S: Final = 0.2
+ANSWER_S: Final = 10.0
 
 
 class Stack:
@@ -52,14 +54,27 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self.engine.docker("inspect", *ids)) if ids else []
         return found
 
-    def metric(self, container: Mapping[str, Any], name: str, port: int = 8002) -> float:
-        """Sum of the samples of a container's own metrics whose line begins with `name`; its image
-        has curl.
-        """
-        page = self.execute(
-            container, "curl", "--fail", "--silent", f"http://127.0.0.1:{port}/metrics"
+    def address(self, container: Mapping[str, Any]) -> str:
+        """An IP address of a container that runs now, reachable from this machine."""
+        (fresh,) = json.loads(self.engine.docker("inspect", container["Id"]))
+        found: str = next(
+            network["IPAddress"] for network in fresh["NetworkSettings"]["Networks"].values()
         )
-        return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
+        return found
+
+    def metric(
+        self, container: Mapping[str, Any], name: str, port: int = 8002, label: str = ""
+    ) -> float:
+        """Sum of the samples of a container's own metrics whose line begins with `name` and holds
+        `label`.
+        """
+        with urllib.request.urlopen(
+            f"http://{self.address(container)}:{port}/metrics", timeout=ANSWER_S
+        ) as page:
+            lines = page.read().decode().splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith(name) and label in line
+        )
 
     def execute(self, container: Mapping[str, Any], *command: str) -> str:
         """Standard output of a command inside of a container."""

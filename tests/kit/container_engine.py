@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from deploy_tools import DEBIAN, DEPLOY, tool
+from deploy_tools import DEBIAN, DEPLOY, stop, tool
 
 NEEDED: Final = {
     "dockerd": "docker.io",
@@ -35,7 +35,6 @@ KEPT: Final = "24h"
 """Age up to which layers without a name stay: they are what the next build begins from."""
 
 START_S: Final = 30.0
-STOP_S: Final = 60.0
 COMMAND_S: Final = 1800.0
 """Longest that one command of the engine may take: building an image on a slow network."""
 
@@ -116,8 +115,8 @@ def _skip_where_impossible() -> None:
         pytest.skip(f"no Docker Engine can be started: {DEBIAN} {' '.join(lacking)}")
     if any("DOCKER" in rule for table in TABLES for rule in _rules(table)):
         pytest.skip(
-            "another Docker Engine runs on this machine, whose firewall chains a second one "
-            "would share"
+            "another Docker Engine runs on this machine, whose firewall chains a "
+            "second one would share"
         )
 
 
@@ -143,12 +142,7 @@ def _running(folder: Path) -> Iterator[Engine]:
         yield engine
         _remove_containers(engine)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
         for mount in (
             folder / "exec" / "netns" / "default",
             folder / "data",

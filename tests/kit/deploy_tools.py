@@ -28,7 +28,8 @@ HOW: Final = {
 }
 """Where a program comes from; all others are Python packages of requirements/deploy.txt."""
 
-STOP_S: Final = 30.0
+STOP_S: Final = 60.0
+"""Longest that a server may take for its end by SIGTERM."""
 
 
 def tool(name: str) -> str:
@@ -74,17 +75,20 @@ def from_package(name: str) -> Any:
 
 @contextmanager
 def running(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server found by `tool`, its output in `log`; ended by SIGTERM, and by SIGKILL after
-    `STOP_S` seconds.
-    """
+    """A server found by `tool`, its output in `log`; ended by `stop`."""
     with log.open("w") as output:
         process = subprocess.Popen([tool(command[0]), *command[1:]], stdout=output, stderr=output)
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process by SIGTERM, and by SIGKILL after `STOP_S` seconds."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -96,7 +96,7 @@ class ScriptedAdapter:
         self.windows_seen.append(windows)
         return np.full((len(windows), face.size, face.size, 3), self.grey, np.uint8), state
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         return {name: {} for name in self.spec.triton_models}
 
 

@@ -23,7 +23,7 @@ from orchestrator.inference.embedded.environment import (
     prepare_run_folder,
     server_environment,
 )
-from orchestrator.inference.embedded.run_lock import Lease
+from orchestrator.inference.embedded.run_lock import RunLock
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ async def plain_triton(
     """Start on `ports` (gRPC, metrics, HTTP) with NVIDIA's defaults and `more` arguments; wait
     until ready. RuntimeError where it ends.
     """
-    lease, files = Lease(), find_server()
-    folder = lease.folder()
+    run_lock, files = RunLock(), find_server()
+    folder = run_lock.folder()
     prepare_run_folder(files, repository, folder)
     command = [
         sys.executable,
@@ -86,7 +86,7 @@ async def plain_triton(
         str(files.server),
     ]
     process = _started(
-        [*command, *_arguments(lease.prefix, address, ports), *more],
+        [*command, *_arguments(run_lock.prefix, address, ports), *more],
         folder,
         server_environment(files),
     )
@@ -99,7 +99,7 @@ async def plain_triton(
     finally:
         process.kill()
         process.wait()
-        lease.release()
+        run_lock.release()
 
 
 def _started(

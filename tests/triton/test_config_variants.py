@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
-ACCELERATED = MODEL_REPOSITORY / "wav2lip" / "configs" / "tensorrt.pbtxt"
+ACCELERATED_CONFIG = MODEL_REPOSITORY / "wav2lip" / "configs" / "tensorrt.pbtxt"
 
 
 async def test_the_embedded_server_loads_a_model_that_has_a_variant_for_tensorrt(
@@ -18,7 +18,9 @@ async def test_the_embedded_server_loads_a_model_that_has_a_variant_for_tensorrt
 ) -> None:
     repository = make_repository()
     folder = repository / "audio2motion"
-    accelerator = ACCELERATED.read_text().partition("# ONNX Runtime hands")[2].partition("\n")[2]
+    accelerator = (
+        ACCELERATED_CONFIG.read_text().partition("# ONNX Runtime hands")[2].partition("\n")[2]
+    )
     (folder / "configs").mkdir(exist_ok=True)
     (folder / "configs" / "tensorrt.pbtxt").write_text(
         (folder / "config.pbtxt").read_text() + accelerator

@@ -107,7 +107,7 @@ async def keep_busy(service: LiveService) -> None:
     and nobody shares it.
     """
     deadline = asyncio.get_running_loop().time() + PATIENT_MS / 1000
-    chunk = Audio2Head().canary()["audio2head_key_points"]
+    chunk = Audio2Head().probe_inputs()["audio2head_key_points"]
     inputs = {name: np.repeat(value, MOST_CHUNKS, axis=0) for name, value in chunk.items()}
     await service.inference.infer("audio2head_key_points", inputs, deadline=deadline)
 

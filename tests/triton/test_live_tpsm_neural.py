@@ -90,7 +90,7 @@ async def test_two_sessions_share_an_execution_and_each_keeps_its_face(
 
 async def keep_busy(service: LiveService) -> None:
     """One frame is seconds enough for both sessions to ask meanwhile."""
-    inputs = TpsmNeural().canary()["tpsm_neural_frames"]
+    inputs = TpsmNeural().probe_inputs()["tpsm_neural_frames"]
     await service.inference.infer(
         "tpsm_neural_frames", inputs, deadline=asyncio.get_running_loop().time() + PATIENT_MS / 1000
     )

@@ -20,8 +20,9 @@ from watched_server import until
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded import supervisor
-from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.embedded import healing
+from orchestrator.inference.embedded.health import TritonState
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.triton.inference import TritonInference
 
@@ -68,8 +69,8 @@ def mouths(*values: float) -> dict[str, NDArray[np.float32]]:
 
 async def draw(inference: TritonInference) -> None:
     """One picture of the built-in renderer's test card."""
-    canary = {"motion": np.zeros((1, 11), np.float32), "face": np.zeros((1, 32), np.uint8)}
-    await inference.infer("tpsm", canary, deadline=time.monotonic() + GENEROUS_S)
+    probe = {"motion": np.zeros((1, 11), np.float32), "face": np.zeros((1, 32), np.uint8)}
+    await inference.infer("tpsm", probe, deadline=time.monotonic() + GENEROUS_S)
 
 
 async def test_each_model_is_ready_or_says_why_not(
@@ -98,13 +99,18 @@ async def test_a_heavy_model_leaves_the_cores_to_the_others(
     assert niceness[LABOUR][0] > niceness[ROWS][0]
 
 
+def is_verifying() -> bool:
+    """True while the supervisor verifies a suspected fault."""
+    return any(task.get_name().startswith("verify ") for task in asyncio.all_tasks())
+
+
 async def test_requests_of_a_heavy_model_that_run_late_are_no_fault_of_it(
     server: EmbeddedTriton,
     inference: TritonInference,
     stubs_of: StubsOf,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervisor, "WORKING_LOOK_S", 0.1)
+    monkeypatch.setattr(healing, "WORKING_WATCH_S", 0.1)
     before, stub = server.health(), stubs_of(server.health().pid, LABOUR)
     outcomes = await asyncio.gather(
         *(
@@ -116,15 +122,8 @@ async def test_requests_of_a_heavy_model_that_run_late_are_no_fault_of_it(
     assert [outcome.code for outcome in outcomes if isinstance(outcome, InferenceError)] == [
         LipSyncErrorCode.TIMEOUT
     ] * 4
-    await until(
-        lambda: (
-            bool(server._tasks) and any("look into" in task.get_name() for task in server._tasks)
-        ),
-        GENEROUS_S,
-    )
-    await until(
-        lambda: not any("look into" in task.get_name() for task in server._tasks), GENEROUS_S
-    )
+    await until(is_verifying, GENEROUS_S)
+    await until(lambda: not is_verifying(), GENEROUS_S)
     await draw(inference)
     assert server.health() == before
     assert stubs_of(server.health().pid, LABOUR) == stub
@@ -135,7 +134,8 @@ async def test_a_heavy_model_that_is_gone_is_loaded_again_behind_the_others(
     server: EmbeddedTriton, inference: TritonInference, stubs_of: StubsOf, number: signal.Signals
 ) -> None:
     pid, stub = server.health().pid, stubs_of(server.health().pid, LABOUR)
-    server._loader._waits_s.clear()
+    assert server._current is not None
+    server._current._loader._waits_s.clear()
     os.kill(stub[0], number)
     await until(lambda: not server.has_ready(LABOUR), GENEROUS_S)
     assert server.state is TritonState.RUNNING

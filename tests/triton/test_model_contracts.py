@@ -125,11 +125,11 @@ def _found(tensor: onnxruntime.NodeArg) -> tuple[object, ...]:
 def test_an_adapter_asks_for_what_its_networks_promise(model: LipSyncModel) -> None:
     adapter = ADAPTERS[model]
     assert set(adapter.spec.triton_models) <= CONTRACTS.keys(), "a network without a config.pbtxt"
-    canary = adapter.canary()
-    assert canary.keys() == set(adapter.spec.triton_models), (
+    probe = adapter.probe_inputs()
+    assert probe.keys() == set(adapter.spec.triton_models), (
         "every network is asked whether it is back, and no other"
     )
-    for network, inputs in canary.items():
+    for network, inputs in probe.items():
         CONTRACTS[network].check(inputs)
     if isinstance(adapter, EncodesFace):
         assert set(adapter.face_models) <= set(adapter.spec.triton_models)
@@ -205,7 +205,7 @@ async def test_the_live_server_answers_what_the_adapter_asks(
 ) -> None:
     asked = {
         network: inputs
-        for network, inputs in ADAPTERS[model].canary().items()
+        for network, inputs in ADAPTERS[model].probe_inputs().items()
         if network in networks
     }
     async with TritonInference([live], read_repository(light_repository)) as inference:

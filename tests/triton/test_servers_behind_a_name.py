@@ -57,7 +57,7 @@ class Directory:
 @pytest.fixture(autouse=True)
 def _quick_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     """And polls that bear a busy machine."""
-    monkeypatch.setattr(discovery, "RESOLVE_S", 0.1)
+    monkeypatch.setattr(discovery, "LOOKUP_INTERVAL_S", 0.1)
     monkeypatch.setattr(external_server, "TIMEOUT_S", 60.0)
 
 
@@ -181,7 +181,7 @@ async def test_a_server_without_what_a_request_refers_to_gets_the_next_request(
         for _ in HOSTS:
             with pytest.raises(NotCached):
                 await inference.infer("tpsm", stranger, deadline=time.monotonic() + ANSWER_S)
-            unaware = inference._uninformed["tpsm"].url
+            unaware = inference._without_maps["tpsm"].url
             before = {each.url: await each.successes("tpsm") for each in tritons}
             await inference.infer("tpsm", TEST_CARD, deadline=time.monotonic() + ANSWER_S)
             after = {each.url: await each.successes("tpsm") for each in tritons}

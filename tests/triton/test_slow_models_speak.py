@@ -76,7 +76,7 @@ class Labourer:
             np.uint8(255 * lights)[..., None], (len(windows), face.size, face.size, 3)
         ), state
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         return {LABOUR: {"mouth": np.zeros((1, 1, 1), np.float32)}}
 
 

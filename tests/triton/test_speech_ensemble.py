@@ -24,7 +24,7 @@ from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import Repository, read_repository
 from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.models.base import FeatureWindows
-from orchestrator.models.tpsm.adapter import SPEECH, Tpsm, TpsmFace
+from orchestrator.models.tpsm.adapter import SPEECH_ENSEMBLE, Tpsm, TpsmFace
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,10 @@ def face() -> TpsmFace:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(make_repository: Callable[[], Path]) -> AsyncIterator[EmbeddedTriton]:
-    async with EmbeddedTriton(make_repository(), ("audio2motion", "tpsm", SPEECH)) as supervised:
-        assert supervised.has_ready(SPEECH), supervised.health()
+    async with EmbeddedTriton(
+        make_repository(), ("audio2motion", "tpsm", SPEECH_ENSEMBLE)
+    ) as supervised:
+        assert supervised.has_ready(SPEECH_ENSEMBLE), supervised.health()
         yield supervised
 
 
@@ -52,7 +54,7 @@ class Asked:
         self.inference, self.two_by_two, self.models = inference, two_by_two, list[str]()
 
     async def __call__(self, model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        if model == SPEECH and self.two_by_two:
+        if model == SPEECH_ENSEMBLE and self.two_by_two:
             raise NotServed(model)
         self.models.append(model)
         return await self.inference.infer(model, inputs, deadline=time.monotonic() + ANSWER_S)
@@ -87,7 +89,7 @@ async def test_one_request_brings_what_two_bring(
     one, two = Asked(speaking), Asked(speaking, two_by_two=True)
     together, _ = await Tpsm().generate(one, windows(count), face, None)
     apart, _ = await Tpsm().generate(two, windows(count), face, None)
-    assert (one.models, two.models) == ([SPEECH], ["audio2motion", "tpsm"])
+    assert (one.models, two.models) == ([SPEECH_ENSEMBLE], ["audio2motion", "tpsm"])
     assert together.shape == (count, 128, 128, 3)
     np.testing.assert_array_equal(together, apart)
 
@@ -115,17 +117,17 @@ async def test_an_unknown_face_is_told_through_the_ensemble(speaking: TritonInfe
         "face": np.full((1, 32), 9, np.uint8),
     }
     with pytest.raises(NotCached):
-        await speaking.infer(SPEECH, inputs, deadline=time.monotonic() + ANSWER_S)
+        await speaking.infer(SPEECH_ENSEMBLE, inputs, deadline=time.monotonic() + ANSWER_S)
 
 
 async def test_a_server_without_the_ensemble_is_not_asked_for_it(
     inference: TritonInference, repository: Repository, face: TpsmFace
 ) -> None:
-    assert SPEECH in repository.models
+    assert SPEECH_ENSEMBLE in repository.models
     await taught(inference, face)
     with pytest.raises(NotServed):
         await inference.infer(
-            SPEECH,
+            SPEECH_ENSEMBLE,
             {"mel": windows(1).rows, **_one_moment(face)},
             deadline=time.monotonic() + ANSWER_S,
         )
@@ -144,11 +146,11 @@ async def test_it_comes_and_goes_with_its_members(
     assert pid is not None
     renderers = stubs_of(pid, "tpsm")
     os.kill(stubs_of(pid, "audio2motion")[0], signal.SIGKILL)
-    await until(lambda: not server.has_ready(SPEECH))
-    await until(lambda: server.has_ready(SPEECH))
+    await until(lambda: not server.has_ready(SPEECH_ENSEMBLE))
+    await until(lambda: server.has_ready(SPEECH_ENSEMBLE))
     asked = Asked(speaking)
     await Tpsm().generate(asked, windows(2), face, None)
-    assert asked.models == [SPEECH]
+    assert asked.models == [SPEECH_ENSEMBLE]
     assert (server.restarts, stubs_of(pid, "tpsm")) == (0, renderers), (
         "the other member was left alone"
     )

@@ -22,9 +22,10 @@ from watched_server import until
 from orchestrator.core.backoff import Backoff
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded import background_loader, supervisor
+from orchestrator.inference.embedded import background_loader, server_life
+from orchestrator.inference.embedded.health import TritonState
 from orchestrator.inference.embedded.run_lock import SHM
-from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonState
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.triton.inference import TritonInference
 from orchestrator.inference.triton.status_codes import DEAD_INSTANCE
@@ -48,7 +49,7 @@ async def speaking(server: EmbeddedTriton) -> AsyncIterator[TritonInference]:
         yield inference
 
 
-def canary() -> dict[str, NDArray[Any]]:
+def probe() -> dict[str, NDArray[Any]]:
     return {"motion": np.zeros((1, 11), np.float32), "face": np.zeros((1, 32), np.uint8)}
 
 
@@ -62,7 +63,7 @@ async def answered(inference: TritonInference) -> bool:
             {"mel": np.zeros((1, 88, 80), np.float32)},
             deadline=time.monotonic() + 1,
         )
-        await inference.infer("tpsm", canary(), deadline=time.monotonic() + 1)
+        await inference.infer("tpsm", probe(), deadline=time.monotonic() + 1)
     except LipSyncError:
         return False
     return True
@@ -102,7 +103,7 @@ async def test_a_server_that_is_gone_is_replaced_on_the_same_address(
     os.kill(pid, number)
     await until(lambda: not server.has_ready("tpsm"))
     with pytest.raises(InferenceError) as raised:
-        await speaking.infer("tpsm", canary(), deadline=time.monotonic() + 0.2)
+        await speaking.infer("tpsm", probe(), deadline=time.monotonic() + 0.2)
     assert raised.value.code in (LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT)
     await healed(server, speaking)
     assert server.health().pid != pid
@@ -138,7 +139,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_others_alone(
 async def test_a_model_that_is_exported_later_is_loaded_then(
     make_repository: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (supervisor, background_loader):
+    for module in (server_life, background_loader):
         monkeypatch.setattr(module, "RETRIES", Backoff(0.1, 60.0))
     path = make_repository()
     network = path / "audio2motion" / "1" / "model.onnx"
@@ -171,7 +172,7 @@ async def test_nothing_is_left_after_the_end(make_repository: Callable[[], Path]
             psutil.Process(server.health().pid),
             *psutil.Process(server.health().pid).children(),
         ]
-        prefix = server._lease.prefix
+        prefix = server._run_lock.prefix
         assert list(SHM.glob(f"{prefix}*"))
     await until(lambda: not any(alive(process.pid) for process in processes))
     assert not list(SHM.glob(f"{prefix}*"))
@@ -184,7 +185,7 @@ from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 
 async def main():
     async with EmbeddedTriton(Path(sys.argv[1]), ("painter",)) as server:
-        print(server.health().pid, server._lease.prefix, flush=True)
+        print(server.health().pid, server._run_lock.prefix, flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())

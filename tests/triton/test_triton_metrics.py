@@ -14,7 +14,8 @@ from watched_server import executions
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import Repository
 from orchestrator.inference.triton.inference import TritonInference
-from orchestrator.inference.triton.server_metrics import TritonFigures, TritonWatch
+from orchestrator.inference.triton.metrics_poller import TritonWatch
+from orchestrator.inference.triton.server_metrics import TritonFigures
 
 
 async def test_what_a_server_did_between_two_looks(

@@ -76,7 +76,7 @@ async def test_server_and_this_process_give_the_same_answer(
     inference: TritonInference, repository: Repository
 ) -> None:
     async with LocalInference(repository) as local:
-        for model, inputs in (("audio2motion", {"mel": mel(3)}), ("tpsm", canary_motion())):
+        for model, inputs in (("audio2motion", {"mel": mel(3)}), ("tpsm", probe_motion())):
             ours = await local.infer(model, inputs, deadline=soon())
             theirs = await inference.infer(model, inputs, deadline=soon())
             assert ours.keys() == theirs.keys()
@@ -84,7 +84,7 @@ async def test_server_and_this_process_give_the_same_answer(
                 np.testing.assert_allclose(theirs[name], value, atol=1e-5)
 
 
-def canary_motion() -> dict[str, NDArray[Any]]:
+def probe_motion() -> dict[str, NDArray[Any]]:
     return {
         "motion": np.linspace(0, 1, 22, dtype=np.float32).reshape(2, 11),
         "face": np.zeros((2, 32), np.uint8),
@@ -262,7 +262,7 @@ async def test_a_wrong_shape_is_found_before_the_server_is_asked(
     embedded_triton: EmbeddedTriton, inference: TritonInference
 ) -> None:
     before = await executions(embedded_triton, "audio2motion")
-    with pytest.raises(InferenceError, match=r"\[batch, 88, 80\] wanted") as raised:
+    with pytest.raises(InferenceError, match=r"expected \[batch, 88, 80\]") as raised:
         await inference.infer(
             "audio2motion", {"mel": np.zeros((1, 16, 80), np.float32)}, deadline=soon()
         )

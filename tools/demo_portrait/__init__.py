@@ -1,1 +1,1 @@
-"""How the demo portrait was painted; not needed to run the service."""
+"""Painter of the demo portrait; not needed to run the service."""

@@ -1,6 +1,4 @@
-"""Paints the demo portrait anew and stores it with its landmarks: `python -m
-tools.demo_portrait`.
-"""
+"""Paint the demo portrait and store it with its landmarks: `python -m tools.demo_portrait`."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ from tools.demo_portrait.palette import EYE, LIP_LINE, eye_at
 
 QUALITY: Final = 92
 CREATED_AT: Final = "2026-01-01T00:00:00Z"
-"""Fixed, so that painting the portrait again changes nothing else."""
+"""Fixed date, so that painting the portrait again changes nothing else."""
 
 
 def main() -> None:
@@ -71,8 +69,9 @@ def main() -> None:
 
 
 def corrected(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The detector's points with lips and lids put where they were painted; it errs by a pixel or
-    two on them.
+    """The detector's points, with lips and lids moved to where they were painted.
+
+    The detector errs by a pixel or two on them.
     """
     points = points.copy()
     line = spline(LIP_LINE, closed=False)
@@ -110,7 +109,7 @@ def _to_lids(
 
 
 def _shape_vector(points: NDArray[np.float64]) -> tuple[float, ...]:
-    """The face's shape free of place and size: what stands for an embedding of a drawing."""
+    """The face's shape without place and size: the substitute for an embedding of a drawing."""
     centered = points[:468] - points[:468].mean(axis=0)
     flat = (centered / np.linalg.norm(centered)).ravel()[::8]
     return tuple(round(float(value), 5) for value in flat)

@@ -1,5 +1,6 @@
-"""A small paint box: soft-edged shapes from splines, gradients and strands, on one RGB canvas. Only
-the demo portrait uses it.
+"""Drawing primitives of the demo portrait on one RGB canvas.
+
+Soft-edged shapes from splines, gradients and strands.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE: Final = 768
-"""Coordinates of the drawing."""
+"""Side of the canvas; the unit of all coordinates."""
 
 OVERSAMPLING: Final = 2
 
@@ -25,8 +26,9 @@ Color = tuple[float, float, float]
 
 
 def mask_of(path: Path, blur: float = 0.0, *, closed: bool = True) -> Mask:
-    """Cover `[side, side]` of the area inside the smooth curve through `path`; `blur` is a sigma in
-    drawing units.
+    """Cover `[side, side]` of the area inside the smooth curve through `path`.
+
+    `blur` is a sigma in drawing units.
     """
     mask = np.zeros((SIDE * OVERSAMPLING,) * 2, dtype=np.uint8)
     outline = _fixed(spline(path, closed=closed))
@@ -35,8 +37,9 @@ def mask_of(path: Path, blur: float = 0.0, *, closed: bool = True) -> Mask:
 
 
 def stroke_of(path: Path, widths: Sequence[float], blur: float = 0.0) -> Mask:
-    """Cover of a brush stroke along the smooth open curve through `path`, as wide as `widths`
-    (spread evenly along it).
+    """Cover of a brush stroke along the smooth open curve through `path`.
+
+    `widths` are spread evenly along it.
     """
     line = spline(path, closed=False)
     half = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths) / 2.0
@@ -46,8 +49,9 @@ def stroke_of(path: Path, widths: Sequence[float], blur: float = 0.0) -> Mask:
 
 
 def strand(canvas: Picture, path: Path, color: Color, width: float, opacity: float) -> None:
-    """A hair that tapers at both ends, painted in its own bounding box because there are
-    hundreds.
+    """Paint a hair that tapers at both ends.
+
+    In its own bounding box, because there are hundreds.
     """
     line = spline(path, closed=False)
     half = np.sin(np.linspace(0.05, np.pi - 0.05, len(line))) ** 0.5 * width / 2.0
@@ -97,16 +101,18 @@ def paint(
     opacity: float = 1.0,
     inside: Mask | None = None,
 ) -> None:
-    """Lay `color` (0..255) over the canvas where `mask` covers it, only `inside` another mask when
-    that is given.
+    """Lay `color` (0..255) over the canvas where `mask` covers it.
+
+    Only `inside` another mask when that is given.
     """
     cover = mask * np.float32(opacity) if inside is None else mask * inside * np.float32(opacity)
     canvas += (np.asarray(color, dtype=np.float32) - canvas) * cover[..., None]
 
 
 def shade(canvas: Picture, factor: Color, mask: Mask, inside: Mask | None = None) -> None:
-    """Multiply the canvas by `factor` where `mask` covers it: a shadow (below 1) or a glow
-    (above).
+    """Multiply the canvas by `factor` where `mask` covers it.
+
+    A shadow (below 1) or a glow (above).
     """
     cover = mask if inside is None else mask * inside
     canvas *= 1.0 + (np.asarray(factor, dtype=np.float32) - 1.0) * cover[..., None]
@@ -125,8 +131,9 @@ def gradient(
 def glow(
     x: float, y: float, radius: float, colors: Sequence[Color], flatten: float = 1.0
 ) -> Picture:
-    """Colours spread evenly from the centre outwards to `radius`; `flatten` below 1 squeezes it in
-    height.
+    """Colours spread evenly from the centre outwards to `radius`.
+
+    `flatten` below 1 squeezes it in height.
     """
     across, down = _grid()
     return _spread(

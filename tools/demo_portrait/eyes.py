@@ -25,7 +25,7 @@ LASH: Color = (40, 26, 22)
 
 
 def paint_eye(canvas: Picture, side: float) -> None:
-    """One eye with its lids and lashes."""
+    """Paint one eye with its lids and lashes."""
     opening = mask_of(eye_at(side, EYE), 0.5)
     _eyeball(canvas, side, opening)
     x, y = eye_at(side, [(0.0, -2.0)])[0]
@@ -36,7 +36,7 @@ def paint_eye(canvas: Picture, side: float) -> None:
 
 
 def paint_brow(canvas: Picture, side: float) -> None:
-    """A soft shape and the hairs that make it."""
+    """Paint a brow: a soft shape and the hairs that form it."""
     shape = aside(
         side,
         (36, 318),
@@ -146,7 +146,7 @@ def _lids(canvas: Picture, side: float, opening: Mask) -> None:
 
 
 def _catchlights(canvas: Picture, x: float, y: float, opening: Mask) -> None:
-    """One window, upper left in both eyes, and its faint answer."""
+    """Paint one window, upper left in both eyes, and its faint reflection."""
     paint(canvas, (255, 255, 255), ellipse_of(x - 6, y - 6.5, 4.0, 4.6, 0.6), 0.95, opening)
     paint(canvas, (235, 242, 250), ellipse_of(x + 6.5, y + 6, 2.2, 2.2, 0.8), 0.6, opening)
 

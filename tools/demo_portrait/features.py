@@ -20,7 +20,7 @@ from tools.demo_portrait.palette import BLUSH, FACE, LIP_LINE, MIDDLE, SKIN, SKI
 
 
 def paint_ears(canvas: Picture) -> None:
-    """Only the lobes show."""
+    """Paint the ears, of which only the lobes show."""
     for side, color in ((-1.0, (218, 160, 132)), (1.0, (194, 134, 108))):
         ear = mask_of(
             aside(
@@ -45,8 +45,9 @@ def paint_ears(canvas: Picture) -> None:
 
 
 def paint_skin(canvas: Picture, face: Mask) -> None:
-    """The face's form: light from the upper left, shadow on the right, under the hair and below the
-    chin.
+    """Paint the face's form.
+
+    Light from the upper left, shadow on the right, under the hair and below the chin.
     """
     paint(
         canvas,
@@ -101,7 +102,7 @@ def _cheek(canvas: Picture, side: float, face: Mask) -> None:
 
 
 def paint_nose(canvas: Picture, face: Mask) -> None:
-    """Planes rather than lines: a shaded side, a lit bridge and tip, soft wings."""
+    """Paint the nose as planes: a shaded side, a lit bridge and tip, soft wings."""
     right = ((398, 350), (404, 400), (412, 440), (430, 462), (420, 480), (398, 470), (394, 400))
     shade(canvas, (0.88, 0.79, 0.76), mask_of(right, 7.5), face)
     shade(
@@ -149,7 +150,7 @@ def paint_nose(canvas: Picture, face: Mask) -> None:
 
 
 def paint_mouth(canvas: Picture, face: Mask) -> None:
-    """Closed and relaxed, with the beginning of a smile."""
+    """Paint the mouth, closed and relaxed, with a slight smile."""
     top: Path = (
         (452, 526),
         (434, 521),
@@ -206,7 +207,7 @@ def paint_mouth(canvas: Picture, face: Mask) -> None:
 
 
 def _around_the_mouth(canvas: Picture, face: Mask) -> None:
-    """The groove above, the shadow below, the folds beside it."""
+    """Paint the groove above the mouth, the shadow below and the folds beside it."""
     shade(canvas, (0.92, 0.85, 0.82), stroke_of(((384, 493), (384, 511)), (8, 12), 4), face)
     below = ((340, 560), (384, 569), (428, 560), (416, 579), (384, 585), (352, 579))
     shade(canvas, (0.80, 0.69, 0.65), mask_of(below, 6.5), face)

@@ -1,6 +1,4 @@
-"""The portrait's hair: two sheets over a dark mass, and some hundred strands each that break their
-edges.
-"""
+"""The portrait's hair: two sheets over a dark mass, edged by some hundred strands each."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ RIGHT_SHEET: Path = (
 
 
 def paint_hair_behind(canvas: Picture) -> None:
-    """What falls behind the face and onto the shoulders."""
+    """Paint the hair behind the face and on the shoulders."""
     mass = mask_of(MASS, 1.2)
     paint(canvas, gradient((200, 60), (600, 720), (HAIR, (68, 41, 31), HAIR_DARK)), mass)
     inner: Path = (
@@ -85,7 +83,7 @@ def paint_hair_behind(canvas: Picture) -> None:
 
 
 def paint_hair_in_front(canvas: Picture) -> None:
-    """The parted sheets that frame the face."""
+    """Paint the parted sheets that frame the face."""
     face = mask_of(FACE)
     for path, end, tones in (
         (RIGHT_SHEET, 600.0, ((80, 48, 36), (60, 36, 28), HAIR_DARK)),
@@ -124,8 +122,9 @@ def paint_hair_in_front(canvas: Picture) -> None:
 def _strands(
     canvas: Picture, rng: np.random.Generator, side: float, outer: Path, inner: Path, count: int
 ) -> None:
-    """Hair between two guide curves (x from the middle line outwards), each strand a little
-    different in place and tone.
+    """Paint hair between two guide curves (x from the middle line outwards).
+
+    Each strand differs a little in place and tone.
     """
     a, b = np.asarray(outer, dtype=np.float64), np.asarray(inner, dtype=np.float64)
     for place in rng.permutation(np.linspace(-0.02, 1.0, count)):
@@ -154,7 +153,7 @@ def _strands(
 
 
 def _waves(canvas: Picture, side: float) -> None:
-    """Broad soft locks give the lengths their volume."""
+    """Paint broad soft locks, which give the hair its volume."""
     for x, tone, opacity in (
         (236, HAIR_LIGHT, 0.22),
         (214, HAIR_DARK, 0.40),
@@ -171,7 +170,7 @@ def _waves(canvas: Picture, side: float) -> None:
 
 
 def _gloss(canvas: Picture) -> None:
-    """Light on the crown, following the strands."""
+    """Paint light on the crown, following the strands."""
     for path, opacity in (
         (((332, 92), (262, 128), (212, 198), (196, 290)), 0.40),
         (((374, 116), (310, 140), (250, 190), (220, 252)), 0.34),
@@ -183,7 +182,7 @@ def _gloss(canvas: Picture) -> None:
 
 
 def _loose(canvas: Picture) -> None:
-    """Single hairs that stand off."""
+    """Paint single hairs that stand off."""
     rng = np.random.default_rng(23)
     for side in (-1.0, 1.0):
         for _ in range(22):

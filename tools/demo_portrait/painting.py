@@ -1,4 +1,4 @@
-"""Paints the demo portrait: nobody in particular, at ease, lips shut, looking at you."""
+"""The demo portrait: an invented face at rest, lips closed, eyes to the camera."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _clothes(canvas: Picture) -> None:
 
 
 def _light(canvas: Picture) -> None:
-    """A warm light from the upper left over everything, a cooler falling off to the lower right."""
+    """A warm light from the upper left over everything, a cooler falloff to the lower right."""
     shade(canvas, (1.05, 1.03, 1.0), ellipse_of(240, 200, 330, 330, 120))
     shade(canvas, (0.91, 0.92, 0.95), ellipse_of(760, 760, 300, 300, 120))
 

@@ -1,4 +1,4 @@
-"""The portrait's proportions and colours, which its parts share."""
+"""Proportions and colours that the portrait's parts share."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ LIP_LINE: Final[Path] = (
     (316, 526), (335, 532), (357, 536), (371, 537), (384, 537.5), (397, 537), (411, 536),
     (433, 532), (452, 526),
 )  # fmt: skip
-"""Where the lips meet: at ease, the corners a little up."""
+"""Line where the lips meet: relaxed, the corners a little up."""
 
 
 def aside(side: float, *path: tuple[float, float]) -> Path:
-    """Points given by their distance from the middle line, on the picture's left (-1) or right
-    (1).
+    """Points given by their distance from the middle line.
+
+    On the image's left (-1) or right (1).
     """
     return [(MIDDLE + side * x, y) for x, y in path]
 
 
 def eye_at(side: float, path: Path) -> Path:
-    """Points given about an eye's middle, x towards the temple."""
+    """Points given relative to an eye's middle, x towards the temple."""
     return [(MIDDLE + side * (84 + x), 370 + y) for x, y in path]

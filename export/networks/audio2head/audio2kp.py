@@ -18,12 +18,13 @@ from orchestrator.models.audio2head.chunks import CHUNK_FRAMES
 
 AUDIO_MAPS = 2
 INPUT_MAPS = AUDIO_MAPS + 3 + 1
-"""Two of the audio, three of the picture, one of the head pose."""
+"""Two maps of the audio, three of the picture, one of the head pose."""
 
 
 class Audio2Kp(nn.Module):
-    """Audio, picture and pose pictures as maps over frames, a 3-D hourglass, and key points frame
-    by frame.
+    """Audio, picture and pose pictures as maps over frames, a 3-D hourglass, then key points.
+
+    Key points are computed frame by frame.
     """
 
     def __init__(self) -> None:
@@ -44,12 +45,13 @@ class Audio2Kp(nn.Module):
             self.jacobian.bias.copy_(identity_bias())
 
     def embed(self, audio: Tensor) -> Tensor:
-        """Blocks `[B, 64, 4, 41]` drawn as maps `[B * 64, 2, 32, 32]`."""
+        """Blocks `[B, 64, 4, 41]` as maps `[B * 64, 2, 32, 32]`."""
         return self.embedding(audio.reshape(-1, 1, 4, 41))
 
     def features(self, audio_maps: Tensor, pose: Tensor, picture: Tensor) -> Tensor:
-        """`[B, 38, 64, 64, 64]` of embedded audio, pose pictures `[B, 64, 256, 256]` (0 or 255) and
-        the picture `[B, 3, 256, 256]`.
+        """Features `[B, 38, 64, 64, 64]` of embedded audio, pose pictures and the picture.
+
+        Pose pictures are `[B, 64, 256, 256]` (0 or 255), the picture `[B, 3, 256, 256]`.
         """
         audio = functional.interpolate(audio_maps, scale_factor=2.0, mode="nearest")
         audio = audio.reshape(-1, CHUNK_FRAMES, AUDIO_MAPS, 64, 64).permute(0, 2, 1, 3, 4)
@@ -70,7 +72,7 @@ class Audio2Kp(nn.Module):
 
 
 def frame_by_frame(points: KeyPoints) -> KeyPoints:
-    """Key points of `[B * 64]` frames with an axis of their own for the frames of a chunk."""
+    """Key points of `[B * 64]` frames with a separate axis for the frames of a chunk."""
     return KeyPoints(
         points.value.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2),
         points.jacobian.reshape(-1, CHUNK_FRAMES, KEY_POINTS, 2, 2),

@@ -14,8 +14,9 @@ POSE = 6
 
 
 class PoseState(NamedTuple):
-    """What the pose carries from frame to frame; at first zeros, and the picture's embedding as the
-    vector.
+    """State of the pose from frame to frame.
+
+    At first zeros, with the picture's embedding as the vector.
     """
 
     hidden: Tensor
@@ -39,8 +40,9 @@ class Embedding(nn.Module):
 
 
 class Audio2Pose(nn.Module):
-    """An LSTM that hears its own last output beside the audio; its first is the picture's
-    embedding.
+    """An LSTM whose inputs are the audio and its own last output.
+
+    The first output is the picture's embedding.
     """
 
     def __init__(self) -> None:
@@ -51,7 +53,7 @@ class Audio2Pose(nn.Module):
         self.output = nn.Linear(EMBEDDING, POSE)
 
     def embed_audio(self, audio: Tensor) -> Tensor:
-        """Blocks `[N, 4, 41]` as `[N, 256]`; they do not depend on each other."""
+        """Blocks `[N, 4, 41]` as `[N, 256]`, independent of each other."""
         return self.em_audio(audio[:, None])
 
     def start(self, embedded_picture: Tensor) -> tuple[Tensor, PoseState]:
@@ -66,8 +68,9 @@ class Audio2Pose(nn.Module):
         return self.output(output[:, 0]), PoseState(hidden, cell, output[:, 0])
 
     def forward(self, picture: Tensor, audio: Tensor) -> Tensor:
-        """Poses `[B, T + 1, 6]`, -1..1, of pictures `[B, 3, 256, 256]` and blocks `[B, T, 4,
-        41]`.
+        """Poses `[B, T + 1, 6]`, -1..1.
+
+        Of pictures `[B, 3, 256, 256]` and blocks `[B, T, 4, 41]`.
         """
         pose, state = self.start(self.em_img(picture))
         poses = [pose]

@@ -1,5 +1,6 @@
-"""Where every pixel of the frame comes from: key point motions blended by a network (upstream
-`modules/dense_motion.py`).
+"""Dense motion of a frame: key point motions blended by a network.
+
+Upstream `modules/dense_motion.py`.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ HEAT_VARIANCE: Final = 0.01
 MOTION_SIZE: Final = 64
 """Side of the maps of motion; the picture has four times as much."""
 MOTIONS: Final = KEY_POINTS + 1
-"""One per key point, and the one that leaves everything in place."""
+"""One motion per key point, and the identity."""
 
 
 class Motion(NamedTuple):
     """Motion of `[B]` frames at 64 x 64."""
 
     flow: Tensor
-    """`[B, 64, 64, 2]`: where in the source each pixel lies, (x, y) in -1..1."""
+    """`[B, 64, 64, 2]`: place of each pixel in the source, (x, y) in -1..1."""
     occlusion: Tensor
-    """`[B, 1, 64, 64]`, 0..1: how much of what lies there can be used."""
+    """`[B, 1, 64, 64]`, 0..1: usable share of the source there."""
     mask: Tensor
     """`[B, 11, 64, 64]`, sum 1: share of each motion."""
     warped: Tensor
@@ -34,7 +35,7 @@ class Motion(NamedTuple):
 
 
 class DenseMotionNetwork(nn.Module):
-    """Sees each motion's effect on the small picture, and decides where it holds."""
+    """Compares each motion's effect on the small picture, and weights the motions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,8 +45,9 @@ class DenseMotionNetwork(nn.Module):
         self.down = AntiAliasDown(3)
 
     def forward(self, small: Tensor, source: KeyPoints, driving: KeyPoints) -> Motion:
-        """Motion of a quarter-size picture `[B, 3, 64, 64]` from the source's key points to the
-        frame's.
+        """Motion of a quarter-size picture `[B, 3, 64, 64]`.
+
+        From the source's key points to the frame's.
         """
         grids = motion_grids(MOTION_SIZE, source, driving)
         warped = warp_by_each(small, grids)
@@ -61,16 +63,18 @@ class DenseMotionNetwork(nn.Module):
 
 
 def heat_difference(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Gaussian spots at the frame's key points minus those at the source's, `[B, 11, size, size]`;
-    the first map is zero.
+    """Gaussian spots at the frame's key points minus those at the source's.
+
+    `[B, 11, size, size]`; the first map is zero.
     """
     spots = _spots(size, driving.value) - _spots(size, source.value)
     return torch.cat([torch.zeros_like(spots[:, :1]), spots], dim=1)
 
 
 def motion_grids(size: int, source: KeyPoints, driving: KeyPoints) -> Tensor:
-    """Each motion's source places, `[B, 11, size, size, 2]`: the identity, then key point by key
-    point its affine change.
+    """Each motion's source places, `[B, 11, size, size, 2]`.
+
+    The identity, then the affine change of each key point.
     """
     grid = coordinate_grid(size, size).to(source.value.device)
     affine = torch.matmul(source.jacobian, inverse_2x2(driving.jacobian))[:, :, None, None]

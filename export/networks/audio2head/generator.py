@@ -1,5 +1,6 @@
-"""The First Order Motion Model's renderer: the source picture moved to a frame's key points
-(upstream `modules/generator.py`).
+"""Renderer of the First Order Motion Model: the source picture moved to key points.
+
+Upstream `modules/generator.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ RESIDUAL_BLOCKS = 6
 
 
 class Generator(nn.Module):
-    """`encode` depends on the source alone (a fifth of the work) and is done once; `render` is done
-    for every frame.
+    """Renderer in two parts: `encode` once per source, `render` for every frame.
+
+    `encode` depends on the source alone and is a fifth of the work.
     """
 
     def __init__(self) -> None:
@@ -34,8 +36,9 @@ class Generator(nn.Module):
         self.final = nn.Conv2d(64, 3, 7, padding=3)
 
     def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `[B, 256, 64, 64]` and the small picture `[B, 3, 64, 64]` of `[B, 3, 256, 256]`,
-        RGB 0..1.
+        """Features `[B, 256, 64, 64]` and the small picture `[B, 3, 64, 64]`.
+
+        Of `[B, 3, 256, 256]`, RGB 0..1.
         """
         features = self.first(picture)
         for block in self.down_blocks:
@@ -45,7 +48,7 @@ class Generator(nn.Module):
     def render(
         self, features: Tensor, small: Tensor, source: KeyPoints, driving: KeyPoints
     ) -> tuple[Tensor, Motion]:
-        """Frames `[B, 3, 256, 256]`, RGB 0..1, and the motion that made them."""
+        """Frames `[B, 3, 256, 256]`, RGB 0..1, and their motion."""
         motion = self.dense_motion_network(small, source, driving)
         x = self.bottleneck(sample(features, motion.flow) * motion.occlusion)
         for block in self.up_blocks:
@@ -60,8 +63,9 @@ class Generator(nn.Module):
 
 
 def moved_picture(picture: Tensor, flow: Tensor) -> Tensor:
-    """The picture `[B, 3, 256, 256]` itself moved by the flow `[B, 64, 64, 2]`: no part of the
-    frame, but it shows the motion.
+    """The picture `[B, 3, 256, 256]` itself moved by the flow `[B, 64, 64, 2]`.
+
+    Not part of the frame, but it shows the motion.
     """
     size = (picture.shape[2], picture.shape[3])
     full = functional.interpolate(

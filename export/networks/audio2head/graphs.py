@@ -1,7 +1,8 @@
-"""Audio2Head's networks as they are served: bytes at the borders, what depends on the picture alone
-apart, state in and out.
+"""Audio2Head's networks as they are served.
 
-Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+Inputs and outputs are bytes, the part that depends on the picture alone is separate, and state is
+passed in and out. Bytes are cast at the graphs' very borders: TensorRT has them as inputs and
+outputs only.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from export.networks.audio2head.kp_detector import KpDetector
 
 
 class PictureGraph(nn.Module):
-    """Everything that depends on the picture alone; once per face."""
+    """The part that depends on the picture alone; once per face."""
 
     def __init__(self, detector: KpDetector, generator: Generator, audio2pose: Audio2Pose) -> None:
         super().__init__()
         self.detector, self.generator, self.audio2pose = detector, generator, audio2pose
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """RGB bytes `[B, 256, 256, 3]` to features `[B, 256, 64, 64]`, small picture `[B, 3, 64,
-        64]`, key points `[B, 10, 2]`, jacobians `[B, 10, 2, 2]`, the LSTM's first vector `[B, 256]`
-        and the first pose `[B, 6]`, -1..1.
+        """RGB bytes `[B, 256, 256, 3]` to the encoding of the picture.
+
+        Features `[B, 256, 64, 64]`, small picture `[B, 3, 64, 64]`, key points `[B, 10, 2]`,
+        jacobians `[B, 10, 2, 2]`, the LSTM's first vector `[B, 256]` and the first pose `[B, 6]`,
+        -1..1.
         """
         rgb = planes(picture)
         features, small = self.generator.encode(rgb)
@@ -43,7 +46,7 @@ class PictureGraph(nn.Module):
 
 
 class EmbeddingGraph(nn.Module):
-    """The LSTM's view of the sound; video frames do not depend on each other."""
+    """The LSTM's embedding of the audio; video frames do not depend on each other."""
 
     def __init__(self, audio2pose: Audio2Pose) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class EmbeddingGraph(nn.Module):
 
 
 class PoseGraph(nn.Module):
-    """One step of the LSTM, which hears its own last output."""
+    """One step of the LSTM, whose input includes its own last output."""
 
     def __init__(self, audio2pose: Audio2Pose) -> None:
         super().__init__()
@@ -64,8 +67,9 @@ class PoseGraph(nn.Module):
     def forward(
         self, embedding: Tensor, vector: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, ...]:
-        """Embedding `[B, 256]` and the state (vector `[B, 256]`, hidden and cell `[B, 2, 256]`) to
-        the pose `[B, 6]` and the next state.
+        """Embedding `[B, 256]` and the state to the pose `[B, 6]` and the next state.
+
+        The state is vector `[B, 256]`, hidden and cell `[B, 2, 256]`.
         """
         state = PoseState(
             hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous(), vector
@@ -82,15 +86,17 @@ class KeyPointGraph(nn.Module):
         self.audio2kp = audio2kp
 
     def forward(self, audio: Tensor, boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, 64, 4, 41]`, pose pictures `[B, 64, 256, 256]` (0 or 255) and RGB bytes `[B, 256,
-        256, 3]` to key points `[B, 64, 10, 2]` and jacobians `[B, 64, 10, 2, 2]`.
+        """Audio, pose pictures and picture to key points `[B, 64, 10, 2]` and jacobians.
+
+        Audio `[B, 64, 4, 41]`, pose pictures `[B, 64, 256, 256]` (0 or 255), RGB bytes `[B, 256,
+        256, 3]`, jacobians `[B, 64, 10, 2, 2]`.
         """
         points = self.audio2kp(audio, boxes.to(torch.float32), planes(picture))
         return points.value, points.jacobian
 
 
 class FrameGraph(nn.Module):
-    """The renderer's share of every frame."""
+    """The renderer's part that runs for every frame."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -105,7 +111,7 @@ class FrameGraph(nn.Module):
         points: Tensor,
         jacobians: Tensor,
     ) -> Tensor:
-        """What `PictureGraph` gave, and a frame's key points, to RGB bytes `[B, 256, 256, 3]`."""
+        """The result of `PictureGraph` and a frame's key points to RGB bytes `[B, 256, 256, 3]`."""
         source, driving = KeyPoints(source_points, source_jacobians), KeyPoints(points, jacobians)
         frame, _ = self.generator.render(features, small, source, driving)
         return (frame * 255.0).permute(0, 2, 3, 1).to(torch.uint8)

@@ -1,5 +1,6 @@
-"""A hourglass over frames, height and width, all three halved together (upstream `modules/util.py`,
-3-D).
+"""Hourglass over frames, height and width, all three halved together.
+
+Upstream `modules/util.py`, 3-D.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class UpBlock3d(nn.Module):
 
 
 class Encoder3d(nn.Module):
-    """The way down."""
+    """Downward half: residual blocks and halvings."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class Encoder3d(nn.Module):
 
 
 class Decoder3d(nn.Module):
-    """The way up; the encoder's maps pass a residual block of their own before they join."""
+    """Upward half; the encoder's maps pass a residual block before they join."""
 
     def __init__(self, widths: list[int], finest: int) -> None:
         super().__init__()
@@ -97,7 +98,8 @@ class Hourglass3d(nn.Module):
         self.outputs = base + inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs, T, H, W]` to `[B, base + inputs, T, H, W]`; all three are multiples of
-        2^blocks.
+        """`[B, inputs, T, H, W]` to `[B, base + inputs, T, H, W]`.
+
+        All three sizes are multiples of 2^blocks.
         """
         return self.decoder(self.encoder(x))

@@ -1,4 +1,4 @@
-"""From maps to key points: a soft choice of place, and the local affine change around it."""
+"""Key points from maps: a soft choice of place, and the local affine change around it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class KeyPoints(NamedTuple):
 
 
 def soft_key_points(logits: Tensor, jacobian_maps: Tensor) -> KeyPoints:
-    """Key points of `logits` `[B, 10, 58, 58]` and `jacobian_maps` `[B, 40, 58, 58]` (four a key
-    point, row major).
+    """Key points of `logits` `[B, 10, 58, 58]` and `jacobian_maps` `[B, 40, 58, 58]`.
 
-    Both are means over the map, weighted by its softmax at temperature 0.1, which stays in float32.
+    Jacobians have four maps a key point, row major. Both are means over the map, weighted by its
+    softmax at temperature 0.1, which stays in float32.
     """
     weights = torch.softmax(logits.reshape(-1, KEY_POINTS, MAP_SIZE**2) / TEMPERATURE, dim=2)
     grid = coordinate_grid(MAP_SIZE, MAP_SIZE).to(logits.device).reshape(MAP_SIZE**2, 2)
@@ -39,14 +39,15 @@ def soft_key_points(logits: Tensor, jacobian_maps: Tensor) -> KeyPoints:
 
 
 def identity_bias() -> Tensor:
-    """`[40]`: what the jacobians' bias starts from, the identity for each key point, so that they
-    can be inverted.
+    """`[40]`: initial bias of the jacobians, the identity for each key point.
+
+    So that they can be inverted.
     """
     return torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(KEY_POINTS)
 
 
 def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverses of `[..., 2, 2]` in closed form, because no exporter knows a general inverse."""
+    """Inverses of `[..., 2, 2]` in closed form, because no exporter has a general inverse."""
     a, b, c, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
     adjugate = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)
     return adjugate / (a * d - b * c)[..., None, None]

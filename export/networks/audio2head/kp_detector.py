@@ -15,8 +15,9 @@ from export.networks.audio2head.layers import AntiAliasDown, Hourglass
 
 
 class KpDetector(nn.Module):
-    """A hourglass on the quarter-size picture, then one map per key point and four per jacobian,
-    without padding.
+    """A hourglass on the quarter-size picture, then maps without padding.
+
+    One map per key point and four per jacobian.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,9 @@ class KpDetector(nn.Module):
             self.jacobian.bias.copy_(identity_bias())
 
     def maps(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[B, 10, 58, 58]` and jacobian entries `[B, 40, 58, 58]` of pictures `[B, 3, 256,
-        256]`, RGB 0..1.
+        """Logits `[B, 10, 58, 58]` and jacobian entries `[B, 40, 58, 58]`.
+
+        Of pictures `[B, 3, 256, 256]`, RGB 0..1.
         """
         features = self.predictor(self.down(picture))
         return self.kp(features), self.jacobian(features)

@@ -1,5 +1,6 @@
-"""The blocks that Audio2Head's picture networks share; they come from the First Order Motion Model
-(Siarohin et al., NeurIPS 2019).
+"""Blocks that Audio2Head's picture networks share.
+
+They come from the First Order Motion Model (Siarohin et al., NeurIPS 2019).
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ DOWN_FACTOR: Final = 4
 
 
 class AntiAliasDown(nn.Module):
-    """A quarter of the size: every fourth pixel of the picture behind a 13 x 13 Gaussian, whose
-    kernel is a buffer.
-    """
+    """Quarter size: every fourth pixel after a 13 x 13 Gaussian, whose kernel is a buffer."""
 
     weight: Tensor
 
@@ -31,9 +30,7 @@ class AntiAliasDown(nn.Module):
         )
 
     def forward(self, picture: Tensor) -> Tensor:
-        """`[B, channels, H, W]` to `[B, channels, H/4, W/4]`; outside the picture counts as
-        zero.
-        """
+        """`[B, channels, H, W]` to `[B, channels, H/4, W/4]`; zero outside the picture."""
         return functional.conv2d(
             picture, self.weight, stride=DOWN_FACTOR, padding=KERNEL_SIZE // 2, groups=self.channels
         )
@@ -85,7 +82,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The hourglass's way down."""
+    """The hourglass's downward half."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -102,7 +99,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The hourglass's way up; every map is joined by the encoder's of its size."""
+    """The hourglass's upward half; every map is joined by the encoder's of its size."""
 
     def __init__(self, widths: list[int], finest: int) -> None:
         super().__init__()
@@ -131,13 +128,17 @@ class Hourglass(nn.Module):
         self.outputs = base + inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs, H, W]` to `[B, base + inputs, H, W]`; H and W are multiples of 2^blocks."""
+        """`[B, inputs, H, W]` to `[B, base + inputs, H, W]`.
+
+        H and W are multiples of 2^blocks.
+        """
         return self.decoder(self.encoder(x))
 
 
 def hourglass_widths(inputs: int, base: int, widest: int, blocks: int) -> list[int]:
-    """Channels of every size, finest first: the input's, then doubling from twice the base up to
-    the widest.
+    """Channels of every size, finest first.
+
+    The input's, then doubling from twice the base up to the widest.
     """
     return [inputs, *(min(widest, base * 2 ** (block + 1)) for block in range(blocks))]
 

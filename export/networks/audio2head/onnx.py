@@ -1,5 +1,6 @@
-"""What is exported of Audio2Head: one declaration per served network, with names, example inputs
-and tolerances.
+"""Exports of Audio2Head: one declaration per served network.
+
+With names, example inputs and tolerances.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def key_point_export(audio2kp: Audio2Kp, batch: int, random: torch.Generator) ->
 
 
 def frame_export(generator: Generator, batch: int, random: torch.Generator) -> ExportSpec:
-    """`audio2head_frame`: every video frame; a value beside a whole number may be truncated to
-    either grey level.
+    """`audio2head_frame`: every video frame.
+
+    A value beside a whole number may be truncated to either grey level.
     """
     source = _uniform((batch, 10, 2), -0.7, 0.7, random)
     inputs = {
@@ -110,7 +112,7 @@ GRAPHS: Final = (
     Graph("audio2head_frame", ("generator",), frame_export, batches=(1, 2)),
     Graph("audio2head_key_points", ("audio2kp",), key_point_export, batches=(1, 2)),
 )
-"""The cheap ones first."""
+"""Graphs, the cheap ones first."""
 
 
 def _picture(batch: int, random: torch.Generator) -> Tensor:

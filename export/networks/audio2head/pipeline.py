@@ -1,6 +1,4 @@
-"""Picture and speech to frames, stage after stage: the whole model in PyTorch, as upstream's
-program chains it.
-"""
+"""The whole model in PyTorch, stage after stage, as upstream's program chains it."""
 
 from __future__ import annotations
 
@@ -38,12 +36,13 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "audio2kp": Audio2Kp,
     "generator": Generator,
 }
-"""Section of the checkpoint -> our module."""
+"""Section of the checkpoint -> module of this package."""
 
 
 def network_picture(picture: NDArray[np.uint8]) -> Tensor:
-    """RGB `[256, 256, 3]` as the networks take it, `[1, 3, 256, 256]`, 0..1; multiplied as
-    scikit-image does it, not divided.
+    """RGB `[256, 256, 3]` as input of the networks, `[1, 3, 256, 256]`, 0..1.
+
+    Multiplied as in scikit-image, not divided.
     """
     return torch.from_numpy(picture * np.float32(1 / 255)).permute(2, 0, 1)[None].contiguous()
 
@@ -68,8 +67,9 @@ def chunk_key_points(
 
 
 def frames(networks: Audio2Head, picture: Tensor, driving: KeyPoints) -> NDArray[np.uint8]:
-    """RGB frames `[n, 256, 256, 3]` of key points `[n, 10, 2]`; the source's share is computed
-    once.
+    """RGB frames `[n, 256, 256, 3]` of key points `[n, 10, 2]`.
+
+    The source's part is computed once.
     """
     source = networks.kp_detector(picture)
     features, small = networks.generator.encode(picture)

@@ -1,5 +1,6 @@
-"""ResNet-34 with the tensor names of torchvision (He et al., CVPR 2016), for any number of input
-channels.
+"""ResNet-34 for any number of input channels, with the tensor names of torchvision.
+
+Source: He et al., CVPR 2016.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ WIDTHS: Final = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where size or width
-    changes.
+    """Two 3 x 3 convolutions beside a shortcut.
+
+    The shortcut is a 1 x 1 convolution where size or width changes.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

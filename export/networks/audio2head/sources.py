@@ -1,4 +1,4 @@
-"""Where Audio2Head's networks lie in the public checkpoint, and what may be done with them."""
+"""Sections of Audio2Head's networks in the public checkpoint, and their licences."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from export.weights import WeightsSource
 ORIGIN: Final = "github.com/wangsuzhen/Audio2Head, audio2head.pth.tar (about 756 MB)"
 
 LICENCE: Final = (
-    "unstated; the code has no licence either, and the weights were trained on VoxCeleb (videos "
-    "of celebrities)"
+    "unstated; the code has no licence either, "
+    "and the weights were trained on VoxCeleb (videos of celebrities)"
 )
 
 
@@ -63,4 +63,4 @@ NETWORKS: Final = {
         },
     ),
 }
-"""By section of the file."""
+"""Networks by section of the file."""

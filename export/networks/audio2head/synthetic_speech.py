@@ -1,4 +1,4 @@
-"""A voice made of numbers alone: what the recorded features and programs were fed."""
+"""Synthetic voice that the recorded features and programs were given."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ HARMONICS = 12
 
 
 def speech(samples: int, seed: int) -> NDArray[np.int16]:
-    """A gliding harmonic tone that swells and fades one and a half times a second, with some
-    noise.
-    """
+    """A gliding harmonic tone with some noise that swells and fades 1.5 times a second."""
     u0, u1, u2, u3 = seeded_input("wave/params", (4,), seed).astype(np.float64)
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     pitch_hz = 110.0 + 60.0 * u0 + 25.0 * np.sin(2 * np.pi * 0.7 * time_s + 2 * np.pi * u1)

@@ -1,4 +1,4 @@
-"""Everything that was recorded of upstream's Audio2Head, computed by our modules and features."""
+"""All recorded outputs of upstream's Audio2Head, computed by this project's modules."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def outputs(reference: Reference) -> Outputs:
 
 
 def seeded_networks(reference: Reference) -> Audio2Head:
-    """All four by the weight rule."""
+    """All four networks, filled by the weight rule."""
     return Audio2Head(**{name: reference.fill(build(), name) for name, build in NETWORKS.items()})  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def pose_box_outputs(reference: Reference) -> Outputs:
 
 
 def constant_outputs(networks: Audio2Head) -> Outputs:
-    """What modules start from and checkpoints need not change."""
+    """Constants that modules start from and checkpoints need not change."""
     detector_bias, audio_bias = networks.kp_detector.jacobian.bias, networks.audio2kp.jacobian.bias
     assert detector_bias is not None
     assert audio_bias is not None
@@ -145,11 +145,10 @@ def audio2kp_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
 
 
 def program_outputs(reference: Reference, networks: Audio2Head) -> Outputs:
-    """Upstream's whole program in two halves: speech to poses, and the recorded poses to every
-    frame.
+    """Upstream's whole program in two halves: audio to poses, recorded poses to frames.
 
     A corner is truncated to whole pixels, so that the last bit of a pose could change a picture,
-    and with it everything behind it.
+    and with it everything after it.
     """
     signal = normalised(reference.records["raw.wav_int16"])
     blocks = frame_blocks(feature_rows(signal, harvest(signal)))
@@ -180,11 +179,11 @@ def tensor(reference: Reference, name: str) -> Tensor:
 
 
 def clipped_box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """`box_picture` as OpenCV draws it since 4.13: a thick line's ends are first moved, in whole
-    pixels, to its thickness off the picture.
+    """`box_picture` as OpenCV draws it since 4.13.
 
-    Where a line leaves the picture its slope changes a little. Kept to show by how much; the
-    network is never shown it.
+    A thick line's ends are first moved, in whole pixels, to its thickness off the picture. Where a
+    line leaves the picture its slope changes a little. Kept to show by how much; the network never
+    gets it.
     """
     points, near = (
         box_points(pose),

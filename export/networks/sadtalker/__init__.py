@@ -1,3 +1,4 @@
-"""SadTalker (Zhang et al., CVPR 2023): speech to 3DMM expression and head pose, and the renderer of
-one photo.
+"""SadTalker (Zhang et al., CVPR 2023): speech to 3DMM expression and head pose.
+
+With the renderer of one photo.
 """

@@ -1,5 +1,6 @@
-"""16 mel frames (200 ms) of speech to 512 numbers; Wav2Lip's audio encoder (Prajwal et al.,
-2020).
+"""16 mel frames (200 ms) of speech to 512 numbers.
+
+Wav2Lip's audio encoder (Prajwal et al., 2020).
 """
 
 from __future__ import annotations

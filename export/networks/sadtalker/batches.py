@@ -1,5 +1,6 @@
-"""How upstream lays a clip's frames out in batches, and its camera path; a live service needs
-neither.
+"""Upstream's layout of a clip's frames in batches, and its camera path.
+
+A live service needs neither.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 
 def batched(frames: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """`[t, ...]` to `[batch, steps, ...]`: each row holds consecutive frames, the last frame fills
-    up.
+    """`[t, ...]` to `[batch, steps, ...]`.
+
+    Each row holds consecutive frames; the last frame fills up.
     """
     steps = -(-len(frames) // batch)
     index = np.arange(batch * steps).clip(max=len(frames) - 1)

@@ -1,4 +1,4 @@
-"""Convolution blocks that the key point extractor and the face renderer are built of.
+"""Convolution blocks of the key point extractor and the face renderer.
 
 Architecture: face-vid2vid (Wang et al., CVPR 2021); upstream `src/facerender/modules/util.py`.
 """
@@ -10,15 +10,17 @@ from torch.nn import functional
 
 
 def spatial_sizes(x: Tensor) -> tuple[int, ...]:
-    """All sizes after batch and channels, as plain numbers: a traced graph then holds them as
-    constants.
+    """All sizes after batch and channels, as plain numbers.
+
+    A traced graph then holds them as constants.
     """
     return tuple(int(size) for size in x.shape[2:])
 
 
 class ConvNorm2d(nn.Module):
-    """3x3 convolution, batch norm, and a leaky ReLU (slope 0: ReLU); `[B, C, H, W]` to `[B, D, H,
-    W]`.
+    """3x3 convolution, batch norm, and a leaky ReLU (slope 0: ReLU).
+
+    `[B, C, H, W]` to `[B, D, H, W]`.
     """
 
     def __init__(self, inputs: int, outputs: int, slope: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The networks by the reference's names, each with where its weights lie in the public files."""
+"""The networks by the reference's names."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ NETWORKS: Final[dict[str, Callable[[], nn.Module]]] = {
     "audio2pose": AudioToPose,
     "face_3drecon": FaceReconstruction,
 }
-"""In the public file a network's keys have its name and a dot before them; the mapping nets have
-files of their own.
+"""Modules by name; the name and a dot prefix the network's keys in the public file.
+
+The mapping nets have files of their own.
 """

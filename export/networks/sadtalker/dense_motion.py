@@ -1,4 +1,4 @@
-"""Where in the photo's volume each cell of the frame comes from, and how much of it is hidden.
+"""Dense motion of a frame: source cell in the photo's volume, and its occlusion.
 
 Architecture: face-vid2vid; upstream `src/facerender/modules/dense_motion.py`.
 """
@@ -19,8 +19,8 @@ from export.networks.sadtalker.key_points import DEPTH, KEY_POINTS
 COMPRESSED: Final = 4
 MOTIONS: Final = KEY_POINTS + 1
 KEY_POINT_VARIANCE: Final = 0.01
-MASK_CUT: Final = 1e-3
-"""Smaller weights are dropped; what remains is not normalised again."""
+MIN_MASK_WEIGHT: Final = 1e-3
+"""Smaller weights are dropped; the remaining ones are not normalised again."""
 
 ENCODED: Final = (64, 128, 256, 512, 1024)
 DECODED: Final = (512, 256, 128, 64, 32)
@@ -28,14 +28,15 @@ DECODED: Final = (512, 256, 128, 64, 32)
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How one frame takes from the photo."""
+    """Motion from the photo to one frame."""
 
     mask: Tensor
-    """`[B, 16, D, H, W]`: the share of each key point's translation, the still background first;
-    before the cut.
+    """`[B, 16, D, H, W]`: the share of each key point's translation, before the cut.
+
+    The still background comes first.
     """
     flow: Tensor
-    """`[B, D, H, W, 3]`: the grid to sample the photo's volume at."""
+    """`[B, D, H, W, 3]`: the grid at which the photo's volume is sampled."""
     occlusion: Tensor
     """`[B, 1, H, W]`: 0 where nothing of the photo can be used."""
 
@@ -52,8 +53,9 @@ class DenseMotion(nn.Module):
         self.occlusion = nn.Conv2d(112 * DEPTH, 1, 7, padding=3)
 
     def compressed(self, feature: Tensor) -> Tensor:
-        """The photo's volume `[B, 32, D, H, W]` as `[B, 4, D, H, W]`; depends on the photo
-        alone.
+        """The photo's volume `[B, 32, D, H, W]` as `[B, 4, D, H, W]`.
+
+        It depends on the photo alone.
         """
         return functional.relu(self.norm(self.compress(feature)))
 
@@ -70,9 +72,7 @@ class DenseMotion(nn.Module):
     def evidence(
         self, compressed: Tensor, source: Tensor, driving: Tensor, shifts: Tensor
     ) -> Tensor:
-        """`[B, 80, D, H, W]`: for each translation a heat map and the photo's volume warped by
-        it.
-        """
+        """`[B, 80, D, H, W]`: for each translation a heat map and the warped photo's volume."""
         grid = identity_grid(compressed)
         heat = _after_background(_heat(driving, grid) - _heat(source, grid))
         seen = torch.cat((heat[:, :, None], translated(compressed, shifts)), dim=2)
@@ -94,7 +94,7 @@ def _flow(mask: Tensor, shifts: Tensor) -> Tensor:
     """Sum of the translated grids, weighted by the mask `[B, 16, D, H, W]` after the cut."""
     depth, height, width = spatial_sizes(mask)
     flat = mask.reshape(-1, MOTIONS, depth * height * width).transpose(1, 2)
-    kept = torch.where(flat < MASK_CUT, torch.zeros_like(flat), flat)
+    kept = torch.where(flat < MIN_MASK_WEIGHT, torch.zeros_like(flat), flat)
     moved = torch.matmul(kept, shifts) + kept.sum(dim=2, keepdim=True) * identity_grid(
         mask
     ).reshape(-1, 3)
@@ -110,7 +110,7 @@ class Hourglass(nn.Module):
         self.decoder = HourglassDecoder()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of what moves where."""
+        """Features of the motion."""
         return self.decoder(self.encoder(x))
 
 

@@ -16,8 +16,9 @@ EXPRESSION: Final = 64
 
 
 class AudioToExpression(nn.Module):
-    """Frames are independent of each other; what comes out is the expression itself, not a
-    difference.
+    """Expression of single frames, independent of each other.
+
+    The output is the expression itself, not a difference.
     """
 
     def __init__(self) -> None:
@@ -26,8 +27,9 @@ class AudioToExpression(nn.Module):
         self.mapping1 = nn.Linear(EMBEDDING + EXPRESSION + 1, EXPRESSION)
 
     def forward(self, mel: Tensor, reference: Tensor, blink: Tensor) -> Tensor:
-        """Mel windows `[N, 1, 80, 16]`, the photo's expression `[N, 64]`, closing of the lids `[N,
-        1]` to `[N, 64]`.
+        """Mel, the photo's expression and the closing of the lids to expressions `[N, 64]`.
+
+        Mel windows `[N, 1, 80, 16]`, photo `[N, 64]`, lids `[N, 1]`.
         """
         embedding = self.audio_encoder(mel).flatten(1)
         return self.mapping1(torch.cat((embedding, reference, blink), dim=1))

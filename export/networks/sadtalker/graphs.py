@@ -1,6 +1,6 @@
-"""The networks as they are served: pictures as bytes, names a person can read, what depends on the
-photo alone split off.
+"""SadTalker's networks as they are served.
 
+Pictures are bytes, names are readable, and the part that depends on the photo alone is separate.
 Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
 
@@ -32,15 +32,16 @@ def byte_pictures(picture: Tensor, frames: int) -> Tensor:
 
 
 class PhotoGraph(nn.Module):
-    """All that the renderer and the mapping need of a photo; once per face."""
+    """The part of renderer and mapping that depends on the photo alone; once per face."""
 
     def __init__(self, renderer: FaceRenderer, extractor: KeyPointExtractor) -> None:
         super().__init__()
         self.renderer, self.extractor = renderer, extractor
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bytes `[B, 256, 256, 3]` to feature volume, compressed volume and canonical key
-        points.
+        """Bytes `[B, 256, 256, 3]` to both volumes and canonical key points.
+
+        The volumes are the feature volume and the compressed one.
         """
         unit = unit_picture(picture)
         photo = self.renderer.encode(unit)
@@ -48,7 +49,7 @@ class PhotoGraph(nn.Module):
 
 
 class RendererGraph(nn.Module):
-    """A chunk of frames of one face per row, so that the face's volumes travel once."""
+    """A chunk of frames of one face per row, so that the face's volumes are sent once."""
 
     def __init__(self, renderer: FaceRenderer) -> None:
         super().__init__()
@@ -57,10 +58,10 @@ class RendererGraph(nn.Module):
     def forward(
         self, feature: Tensor, compressed: Tensor, source: Tensor, driving: Tensor
     ) -> Tensor:
-        """What `PhotoGraph` made of the photo, key points `[B, 15, 3]` of the photo and `[B, N, 15,
-        3]` of the frames.
+        """Encoding of the photo and key points to frames.
 
-        Returns bytes `[B, N, 256, 256, 3]`.
+        The photo's encoding is the result of `PhotoGraph`; key points are `[B, 15, 3]` of the photo
+        and `[B, N, 15, 3]` of the frames. Returns bytes `[B, N, 256, 256, 3]`.
         """
         frames = driving.shape[1]
         photo = EncodedPhoto(_for_each_frame(feature, frames), _for_each_frame(compressed, frames))
@@ -108,8 +109,9 @@ class PoseGraph(nn.Module):
         self.audio_encoder, self.decoder = network.audio_encoder, network.netG.decoder
 
     def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Mel `[B, 32, 16, 80]`, noise `[B, 64]`, style number `[B, 1]`, the photo's pose `[B, 6]`
-        to `[B, 32, 6]`.
+        """Audio, noise, style and the photo's pose to motion `[B, 32, 6]`.
+
+        Mel `[B, 32, 16, 80]`, noise `[B, 64]`, style number `[B, 1]`, pose `[B, 6]`.
         """
         return self.decoder(
             self.audio_encoder(mel.transpose(2, 3)[:, :, None]), noise, style[:, 0], reference
@@ -129,8 +131,9 @@ class ReconstructionGraph(nn.Module):
 
 
 def fold_spectral_norms(renderer: FaceRenderer) -> FaceRenderer:
-    """Replaces the spectral-norm convolutions by plain ones, in place: the state dict is no longer
-    upstream's.
+    """Replace the spectral-norm convolutions by plain ones, in place.
+
+    The state dict is no longer upstream's then.
     """
     for parent in list(renderer.modules()):
         for name, child in list(parent.named_children()):

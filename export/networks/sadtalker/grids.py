@@ -1,5 +1,4 @@
-"""Coordinates and warps of volumes, written without a 5-D sampler so that every runtime has the
-operators.
+"""Coordinates and warps of volumes without a 5-D sampler, in operators of every runtime.
 
 All follow upstream's two conventions at once: grids reach from -1 at the first cell's centre to 1
 at the last one's, but samples are taken as `grid_sample(align_corners=False)` does, where -1 and 1
@@ -31,11 +30,10 @@ def identity_grid(volume: Tensor) -> Tensor:
 
 
 def translated(volume: Tensor, shifts: Tensor) -> Tensor:
-    """A volume `[B, C, D, H, W]` sampled at the identity grid plus each of `shifts` `[B, K, 3]` (x,
-    y, z): `[B, K, C, D, H, W]`.
+    """A volume sampled at the identity grid plus each of `shifts`: `[B, K, C, D, H, W]`.
 
-    A translation separates, so trilinear sampling with zeros outside is one small matrix product
-    per axis.
+    The volume is `[B, C, D, H, W]`, shifts `[B, K, 3]` (x, y, z). A translation separates, so
+    trilinear sampling with zeros outside is one small matrix product per axis.
     """
     depth, height, width = spatial_sizes(volume)
     along_x, along_y, along_z = (
@@ -51,8 +49,9 @@ def translated(volume: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _interpolation(size: int, shift: Tensor) -> Tensor:
-    """Weights `[B, K, size, size]` of the cells (last axis) that each output reads; shifts `[B,
-    K]`.
+    """Weights `[B, K, size, size]` of the cells (last axis) that each output reads.
+
+    Shifts are `[B, K]`.
     """
     positions = _position(axis_coordinates(size, shift) + shift[..., None], size)
     cells = torch.arange(size, dtype=shift.dtype, device=shift.device)
@@ -65,10 +64,10 @@ def _position(coordinate: Tensor, size: int) -> Tensor:
 
 
 def warped(volume: Tensor, grid: Tensor) -> Tensor:
-    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D, H, W, 3]` with zeros outside: `[B, C, D,
-    H, W]`.
+    """A volume `[B, C, D, H, W]` sampled at `grid` `[B, D, H, W, 3]` with zeros outside.
 
-    Trilinear: the eight cells around each point are gathered and weighted.
+    Trilinear: the eight cells around each point are gathered and weighted. Returns `[B, C, D, H,
+    W]`.
     """
     channels, sizes = int(volume.shape[1]), spatial_sizes(volume)
     count = sizes[0] * sizes[1] * sizes[2]
@@ -87,8 +86,9 @@ def warped(volume: Tensor, grid: Tensor) -> Tensor:
 def _corner(
     positions: list[Tensor], sizes: tuple[int, ...], corner: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Number of one of the eight cells around each position, `[B, N]`, and its weight; 0 outside.
-    Axes are (x, y, z).
+    """Number of one of the eight cells around each position, `[B, N]`, and its weight.
+
+    0 outside. Axes are (x, y, z).
     """
     index, weight = torch.zeros_like(positions[0]), torch.ones_like(positions[0])
     for position, size, step in reversed(list(zip(positions, sizes, corner, strict=True))):

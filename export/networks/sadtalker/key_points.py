@@ -1,6 +1,6 @@
-"""Canonical 3-D key points of a photo; unsupervised, so they mean what the renderer learned with
-them.
+"""Canonical 3-D key points of a photo.
 
+They are unsupervised: their meaning is defined by the renderer that was trained with them.
 Architecture: face-vid2vid; upstream `src/facerender/modules/keypoint_detector.py`.
 """
 
@@ -42,8 +42,9 @@ class KeyPointExtractor(nn.Module):
 
 
 class QuarterSize(nn.Module):
-    """Blurs with a 13x13 Gaussian of sigma 1.5 and keeps every fourth pixel; `weight` is computed,
-    not learned.
+    """Quarter size: blur with a 13x13 Gaussian of sigma 1.5, then every fourth pixel.
+
+    `weight` is computed, not learned.
     """
 
     weight: Tensor
@@ -62,8 +63,9 @@ class QuarterSize(nn.Module):
 
 
 class KeyPointHourglass(nn.Module):
-    """`[B, 3, 64, 64]` down to 2x2, unfolded into 16 layers of depth, and up to `[B, 32, 16, 64,
-    64]`.
+    """`[B, 3, 64, 64]` down to 2x2, and up to `[B, 32, 16, 64, 64]`.
+
+    Unfolded into 16 layers of depth in between.
     """
 
     def __init__(self) -> None:

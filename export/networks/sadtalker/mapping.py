@@ -1,4 +1,4 @@
-"""3DMM coefficients of a moment to head pose and key points.
+"""Mapping of a moment's 3DMM coefficients to head pose and key points.
 
 Architecture: PIRenderer's mapping net (Ren et al., ICCV 2021) with face-vid2vid's pose bins;
 upstream `src/facerender/modules/mapping.py` and `make_animation.py`.
@@ -37,8 +37,9 @@ class HeadMotion:
 
 
 class CoefficientMapping(nn.Module):
-    """Coefficient window `[B, C, 27]` (C of 70, or 73 with the crop's numbers) to the head motion
-    at its middle.
+    """Coefficient window `[B, C, 27]` to the head motion at its middle.
+
+    C is 70, or 73 with the crop's numbers.
     """
 
     def __init__(self, coefficients: int) -> None:

@@ -1,5 +1,6 @@
-"""What is exported of SadTalker: one declaration per served network, with names, example inputs and
-tolerances.
+"""Exports of SadTalker: one declaration per served network.
+
+With names, example inputs and tolerances.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from export.networks.sadtalker.reconstruction import FaceReconstruction
 from export.networks.sadtalker.renderer import FaceRenderer
 
 FRAME_TOLERANCE: Final = 4.0
-"""Grey levels: the network drops every share of motion below a thousandth, so one right at it may
-stay or go. In one of nine frames of seeded noise that moved 22 of 196,608 values by 2 or 3 levels;
-all others are within one.
+"""Tolerance of frames in grey levels.
+
+The network drops every share of motion below a thousandth, so one near that may stay or go. In one
+of nine frames of seeded noise that moved 22 of 196,608 values by 2 or 3 levels; all others are
+within one.
 """
 
 
@@ -135,11 +138,14 @@ GRAPHS: Final = (
     Graph("sadtalker_photo", ("generator", "kp_extractor"), photo_export, batches=(1, 3)),
     Graph("sadtalker_renderer", ("generator",), renderer_export, batches=(1, 2)),
 )
-"""The cheap ones first."""
+"""Graphs, the cheap ones first."""
 
 
 def _bytes(size: int, batch: int, random: torch.Generator) -> Tensor:
-    """Coarse blocks: fine noise averages out in deep networks and would hide mistakes."""
+    """Random pictures of coarse blocks.
+
+    Fine noise averages out in deep networks and would hide errors.
+    """
     blocks = torch.randint(
         0, 256, (batch, size // 16, size // 16, 3), dtype=torch.uint8, generator=random
     )

@@ -1,8 +1,8 @@
-"""Speech, a style and chance to 32 frames of head motion.
+"""Audio, a style and noise to 32 frames of head motion.
 
 Architecture: SadTalker's PoseVAE; upstream
 `src/audio2pose_models/{audio2pose,cvae,networks,audio_encoder,discriminator}.py`. The VAE's encoder
-and the discriminator are here because the checkpoint holds them; speaking needs neither.
+and the discriminator are here because the checkpoint holds them; generation needs neither.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class AudioToPose(nn.Module):
         self.netD_motion = MotionDiscriminator()
 
     def forward(self, mel: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Mel `[B, 32, 1, 80, 16]`, `[B, 64]`, style numbers `[B]`, the photo's pose `[B, 6]` to
-        motion `[B, 32, 6]`.
+        """Audio, noise, style and the photo's pose to motion `[B, 32, 6]`.
+
+        Mel `[B, 32, 1, 80, 16]`, noise `[B, 64]`, style numbers `[B]`, pose `[B, 6]`.
         """
         return self.netG.decoder(self.audio_encoder(mel), noise, style, reference)
 
@@ -52,7 +53,7 @@ class SequenceEncoder(nn.Module):
 
 
 class ConditionalVae(nn.Module):
-    """Names the two halves as the checkpoint does."""
+    """The two halves under the checkpoint's names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class ConditionalVae(nn.Module):
 
 
 class PoseEncoder(nn.Module):
-    """A known motion to the mean of its latent; upstream never reads its `linear_logvar`."""
+    """A known motion to the mean of its latent; upstream never uses its `linear_logvar`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,8 +75,9 @@ class PoseEncoder(nn.Module):
         self.linear_audio = nn.Linear(EMBEDDING, POSE)
 
     def forward(self, motion: Tensor, audio: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Motion `[B, 32, 6]`, audio `[B, 32, 512]`, style numbers `[B]`, pose `[B, 6]` to `[B,
-        64]`.
+        """Motion, audio, style and pose to the latent `[B, 64]`.
+
+        Motion `[B, 32, 6]`, audio `[B, 32, 512]`, style numbers `[B]`, pose `[B, 6]`.
         """
         seen = self.resunet(motion[:, None]).flatten(1)
         heard = self.linear_audio(audio).flatten(1)
@@ -102,8 +104,9 @@ class PoseDecoder(nn.Module):
         self.linear_audio = nn.Linear(EMBEDDING, POSE)
 
     def forward(self, audio: Tensor, noise: Tensor, style: Tensor, reference: Tensor) -> Tensor:
-        """Audio `[B, 32, 512]`, noise `[B, 64]`, style numbers `[B]`, pose `[B, 6]` to motion `[B,
-        32, 6]`.
+        """Audio, noise, style and pose to motion `[B, 32, 6]`.
+
+        Audio `[B, 32, 512]`, noise `[B, 64]`, style numbers `[B]`, pose `[B, 6]`.
         """
         heard = self.linear_audio(audio).flatten(1)
         drawn = self.MLP(torch.cat((reference, noise + self.classbias[style], heard), dim=1))
@@ -111,17 +114,20 @@ class PoseDecoder(nn.Module):
 
 
 class MotionDiscriminator(nn.Module):
-    """Judges motions while training; kept so that checkpoints load strictly."""
+    """Discriminator of motions in training; kept so that checkpoints load strictly."""
 
     def __init__(self) -> None:
         super().__init__()
         last = nn.Conv1d(1024, 1, 3)
         self.seq = nn.Sequential(
-            JudgedConv(POSE, 256, 4), JudgedConv(256, 512, 4), JudgedConv(512, 1024, 3), last
+            DiscriminatorConv(POSE, 256, 4),
+            DiscriminatorConv(256, 512, 4),
+            DiscriminatorConv(512, 1024, 3),
+            last,
         )
 
 
-class JudgedConv(nn.Module):
+class DiscriminatorConv(nn.Module):
     """Convolution over time without a bias, and its batch norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:

@@ -1,4 +1,4 @@
-"""Residual U-Net over a pose sequence seen as a one-channel picture; it shrinks along time only.
+"""Residual U-Net over a pose sequence as a one-channel picture; it shrinks along time only.
 
 Architecture: ResUNet (Zhang et al., 2018); upstream `src/audio2pose_models/res_unet.py`.
 """
@@ -32,7 +32,7 @@ class PoseUNet(nn.Module):
         self.output_layer = nn.Sequential(nn.Conv2d(32, 1, 1), nn.Sigmoid())
 
     def forward(self, poses: Tensor) -> Tensor:
-        """The sequence with its parts agreed upon."""
+        """The refined sequence."""
         full = self.input_layer(poses) + self.input_skip(poses)
         half = self.residual_conv_1(full)
         quarter = self.residual_conv_2(half)

@@ -20,8 +20,9 @@ STAGES: Final = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
 class FaceReconstruction(nn.Module):
-    """Aligned face `[B, 3, 224, 224]`, RGB 0..1, to the 257 coefficients `[B, 257]` in the order of
-    `HEADS`.
+    """Aligned face `[B, 3, 224, 224]`, RGB 0..1, to the 257 coefficients `[B, 257]`.
+
+    In the order of `HEADS`.
     """
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from export.networks.sadtalker.spade import SpadeDecoder
 
 @dataclass(frozen=True, slots=True)
 class EncodedPhoto:
-    """What every frame of a photo needs of it; for pictures of 256 pixels H = W = 64."""
+    """Encoding of a photo for all its frames; for pictures of 256 pixels H = W = 64."""
 
     feature: Tensor
     """`[B, 32, 16, H, W]`."""

@@ -1,4 +1,4 @@
-"""Where SadTalker's networks lie in the public checkpoints, and what may be done with them."""
+"""Sections of SadTalker's networks in the public checkpoints, and their licences."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from export.weights import WeightsSource
 ORIGIN: Final = "github.com/OpenTalker/SadTalker"
 
 LICENCE: Final = (
-    "unstated; the code is Apache-2.0, training began from Wav2Lip (non-commercial) and used "
-    "VoxCeleb and the BFM face model"
+    "unstated; the code is Apache-2.0, "
+    "training began from Wav2Lip (non-commercial) and used VoxCeleb and the BFM face model"
 )
 
 
@@ -66,6 +66,7 @@ NETWORKS: Final = {
         "face_3drecon", "SadTalker's face reconstruction", ("face_3drecon", "net_recon")
     ),
 }
-"""By prefix in the safetensors file; the sections of the older files of release 0.0.2 are known
-too.
+"""Networks by prefix in the safetensors file.
+
+The sections of the older files of release 0.0.2 are known too.
 """

@@ -1,4 +1,4 @@
-"""Paints the frame: each layer's scale and shift is read from the warped photo.
+"""Decoder that paints the frame, with each layer's scale and shift from the warped photo.
 
 Architecture: SPADE (Park et al., CVPR 2019); upstream `src/facerender/modules/generator.py` and
 `util.py`.
@@ -21,8 +21,9 @@ SLOPE: Final = 0.2
 
 
 class SpectralConv2d(nn.Module):
-    """Convolution stored as spectral norm trained it: the weight is `weight_orig` over its largest
-    singular value.
+    """Convolution stored as trained with spectral norm.
+
+    The weight is `weight_orig` over its largest singular value.
     """
 
     weight_u: Tensor
@@ -72,7 +73,7 @@ class Spade(nn.Module):
 
 
 class SpadeBlock(nn.Module):
-    """Residual block; a change of width gives the shortcut a norm and a convolution of its own."""
+    """Residual block; a change of width gives the shortcut a separate norm and convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -15,8 +15,9 @@ SAMPLE_RATE_HZ = 16_000
 
 
 def seeded_speech(samples: int, seed: int) -> NDArray[np.int16]:
-    """A buzz of twelve harmonics with a gliding pitch, swelling and fading, with some noise; 16
-    kHz.
+    """A buzz of twelve harmonics with a gliding pitch and some noise; 16 kHz.
+
+    It swells and fades.
     """
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     u0, u1, u2, u3 = seeded_input("wave/params", (4,), seed).astype(np.float64)
@@ -30,9 +31,7 @@ def seeded_speech(samples: int, seed: int) -> NDArray[np.int16]:
 
 
 def mel_of_file(samples: Samples) -> NDArray[np.float32]:
-    """`[1 + n // 200, 80]`; silence lies beyond the ends, as in the librosa that upstream asks
-    for.
-    """
+    """`[1 + n // 200, 80]`; silence lies beyond the ends, as in upstream's librosa."""
     half = MEL.win_length // 2
     padded = np.pad(emphasise(samples), half)
     return decibel_mel_frames(signal_windows(padded, MEL), MEL)

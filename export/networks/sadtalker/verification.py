@@ -1,4 +1,4 @@
-"""Upstream's recorded outputs of SadTalker, computed by our own modules and steps."""
+"""Upstream's recorded outputs of SadTalker, computed by this project's modules and steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STYLES = (3, 45)
 
 
 class SeededNetworks:
-    """Our modules, filled by the weight rule when first asked for."""
+    """Modules filled by the weight rule on first use."""
 
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
@@ -47,7 +47,7 @@ def outputs(reference: Reference) -> Outputs:
 
 @torch.inference_mode()
 def cheap_outputs(reference: Reference) -> Outputs:
-    """What the small networks give, and no network at all: a few seconds."""
+    """Outputs of the small networks, and of no network at all: a few seconds."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)
     yield from steps(reference)
     yield from _key_point_motion(inputs)
@@ -58,7 +58,7 @@ def cheap_outputs(reference: Reference) -> Outputs:
 
 @torch.inference_mode()
 def heavy_outputs(reference: Reference) -> Outputs:
-    """The large networks and what is rendered end to end: about a minute of a processor core."""
+    """Outputs of the large networks and the renderings: about a minute of a processor core."""
     networks, inputs = SeededNetworks(reference), _tensors(reference)
     yield "face_3drecon.coeff", networks("face_3drecon")(inputs["face224"]).numpy()
     yield from _mappings(networks, inputs)
@@ -153,7 +153,7 @@ STAGES = {
 
 
 def _renderer(renderer: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
-    """The whole renderer, watched at its recorded stages."""
+    """The whole renderer, observed at its recorded stages."""
     assert isinstance(renderer, FaceRenderer)
     seen: dict[str, Tensor] = {}
     hooks = [_watch(renderer.get_submodule(path), key, seen) for key, path in STAGES.items()]

@@ -19,7 +19,7 @@ from export.networks.sadtalker.verification_steps import SPEECH_FRAMES, SPEECH_S
 from export.reference import Reference
 from orchestrator.models.sadtalker.coefficients import (
     EXPRESSION,
-    POSED,
+    POSED_VALUES,
     coefficient_windows,
     driving_rows,
     still_window,
@@ -37,7 +37,7 @@ FREE_VIEW_DEGREES = (12.0, -7.0, 3.0)
 
 
 def pose_sequences(reference: Reference, networks: Networks) -> Outputs:
-    """Head motion over 75, 20 and 9 frames: full chunks, a rest, and less than a chunk."""
+    """Head motion over 75, 20 and 9 frames: full chunks, a remainder, and less than a chunk."""
     for frames in (75, 20, 9):
         pose = _pose(reference, networks, reference.inputs["mel_seq"][0, :frames], SEQUENCE_STYLE)
         yield f"audio2pose_sequence.pose_T{frames}", pose[None]
@@ -50,7 +50,7 @@ def _pose(
 ) -> NDArray[np.float32]:
     """Poses `[t, 6]` of mel windows `[t, 1, 80, 16]`; chunk k takes row k of the seeded noise."""
     chunks = torch.from_numpy(pose_chunks(windows))
-    pose = reference.records["raw.source_coeff73"][0, EXPRESSION:POSED]
+    pose = reference.records["raw.source_coeff73"][0, EXPRESSION:POSED_VALUES]
     noise = torch.from_numpy(reference.inputs["z_seq"][: len(chunks)])
     styles, poses = (
         torch.full((len(chunks),), style),

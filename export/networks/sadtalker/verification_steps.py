@@ -1,6 +1,4 @@
-"""The records that no network has a part in: audio and picture preparation, and the layout of
-coefficients.
-"""
+"""The records without networks: audio and picture preparation, and coefficient layout."""
 
 from __future__ import annotations
 
@@ -40,14 +38,14 @@ Outputs = Iterator[tuple[str, NDArray[Any]]]
 SPEECH_SAMPLES = 32_000
 SPEECH_FRAMES = 50
 GIVEN = ("source_coeff73", "lm68_crop", "lm68_align", "indiv_mels_idx")
-"""Records that are inputs of others: what a face tracker would find, and which rows were kept."""
+"""Records that are inputs of others: results of a face tracker, and the kept rows."""
 
 LAYOUTS = (
     ("crop", 70, 1.3, False, 2),
     ("full_still", 73, 1.0, True, 2),
     ("crop_still", 70, 1.0, True, 1),
 )
-"""Name, numbers per row, expression scale, whether the head is still, batch."""
+"""Name, numbers per row, expression scale, True for a still head, batch."""
 
 BLINKING_ROWS = (0, 20, 21, 43, 49)
 

@@ -1,3 +1,4 @@
-"""Thin-Plate-Spline Motion Model (Zhao and Zhang, CVPR 2022; config vox-256): one picture moved by
-key points of other pictures.
+"""Thin-Plate-Spline Motion Model (Zhao and Zhang, CVPR 2022; config vox-256).
+
+One picture moved by key points of other pictures.
 """

@@ -1,5 +1,6 @@
-"""The upstream demo as a loop: one source picture, a video of driving pictures, three ways to carry
-the motion over.
+"""The upstream demo as a loop: one source picture, and a video of driving pictures.
+
+With three ways to transfer the motion.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from orchestrator.models.tpsm_neural.motion import motion_scale, relative_points
 
 
 class MotionMode(Enum):
-    """How driving key points become those of the source face."""
+    """Transfer of driving key points to the source face."""
 
     STANDARD = "standard"
-    """As they are: the face takes the driving face's shape as well."""
+    """Unchanged: the face takes the driving face's shape as well."""
     RELATIVE = "relative"
-    """The source's own, moved by what changed since the first driving picture; the default
-    upstream.
+    """The source's own, moved by the change since the first driving picture.
+
+    The default upstream.
     """
     AVD = "avd"
     """A network keeps the source's identity and takes the driving pose."""
@@ -44,7 +46,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class SourceFace:
-    """All that depends on the source picture only."""
+    """The part that depends on the source picture only."""
 
     picture: Tensor
     """`[1, 3, 256, 256]`, RGB 0..1."""
@@ -68,8 +70,9 @@ def render(networks: Networks, source: SourceFace, points: Tensor) -> tuple[Tens
 def animate(
     networks: Networks, source: SourceFace, driving: Iterable[Tensor], mode: MotionMode
 ) -> Iterator[NDArray[np.float32]]:
-    """Frames `[256, 256, 3]`, RGB 0..1, one per driving picture `[1, 3, 256, 256]`; the first of
-    them is the reference.
+    """Frames `[256, 256, 3]`, RGB 0..1, one per driving picture `[1, 3, 256, 256]`.
+
+    The first driving picture is the reference.
     """
     initial: Tensor | None = None
     for picture in driving:
@@ -84,7 +87,7 @@ def animate(
 def carry_over(
     networks: Networks, source: Tensor, driving: Tensor, initial: Tensor, mode: MotionMode
 ) -> Tensor:
-    """Key points `[1, 50, 2]` that the source face shall have."""
+    """Key points `[1, 50, 2]` for the source face."""
     if mode is MotionMode.STANDARD:
         return driving
     if mode is MotionMode.AVD:

@@ -1,8 +1,8 @@
-"""Convolution blocks that the motion and the picture network of TPSM share; names of parts are the
-checkpoint's.
+"""Convolution blocks that the motion and the picture network of TPSM share.
 
-Source: `modules/util.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model. Every norm is an affine
-instance norm without running statistics, epsilon 1e-5; every map is `[B, C, H, W]`.
+Names of parts are the checkpoint's. Source: `modules/util.py` of
+yoyo-nb/Thin-Plate-Spline-Motion-Model. Every norm is an affine instance norm without running
+statistics, epsilon 1e-5; every map is `[B, C, H, W]`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from torch.nn import functional
 
 
 class ConvNormReLU(nn.Module):
-    """Convolution of odd size with zero padding, instance norm, ReLU: `[B, C, H, W]` -> `[B, D, H,
-    W]`.
+    """Convolution of odd size with zero padding, instance norm, ReLU.
+
+    `[B, C, H, W]` -> `[B, D, H, W]`.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel_size: int = 3) -> None:
@@ -40,8 +41,9 @@ class UpBlock(ConvNormReLU):
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block (He et al. 2016): norms and ReLUs before the two 3x3
-    convolutions; keeps the shape.
+    """Pre-activation residual block (He et al. 2016); keeps the shape.
+
+    Norms and ReLUs come before the two 3x3 convolutions.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,5 +1,4 @@
-"""From key points to a dense flow: which of the splines moves which pixel, and what the source does
-not show.
+"""Dense flow from key points: the spline for each pixel, and the occlusion of the source.
 
 Source: `modules/dense_motion.py` and `modules/util.py` (`Hourglass`, `AntiAliasInterpolation2d`) of
 yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256.
@@ -29,19 +28,19 @@ GRIDS: Final = SPLINES + 1
 """The background's grid first, then the splines'."""
 
 ENCODER_CHANNELS: Final = (KEY_POINTS + 1 + 3 * GRIDS, 128, 256, 512, 1024, 1024)
-"""Heat maps and moved pictures go in (84 channels)."""
+"""Channels of the encoder; heat maps and moved pictures are the input (84 channels)."""
 
 DECODER_CHANNELS: Final = (1024, 512, 256, 128, 64)
 HOURGLASS_CHANNELS: Final = DECODER_CHANNELS[-1] + ENCODER_CHANNELS[0]
 
 
 class DenseMotion(NamedTuple):
-    """What the picture network needs, and the two parts it is made of."""
+    """Input of the picture network, and the two parts it is made of."""
 
     deformation: Tensor
-    """Where in the source each pixel comes from, `[B, 64, 64, 2]`, coordinates -1..1."""
+    """Source place of each pixel, `[B, 64, 64, 2]`, coordinates -1..1."""
     occlusion: tuple[Tensor, Tensor, Tensor, Tensor]
-    """How much of the moved source to keep, 0..1, `[B, 1, S, S]` for S = 32, 64, 128, 256."""
+    """Share of the moved source to keep, 0..1, `[B, 1, S, S]` for S = 32, 64, 128, 256."""
     contributions: Tensor
     """Share of each grid at each pixel, `[B, 11, 64, 64]`."""
     deformed_source: Tensor
@@ -49,8 +48,9 @@ class DenseMotion(NamedTuple):
 
 
 class GaussianDown(nn.Module):
-    """Quarter size without aliasing: blur (sigma 1.5, 13x13, zero padding), then every fourth pixel
-    from the first.
+    """Quarter size without aliasing: blur, then every fourth pixel from the first.
+
+    The blur has sigma 1.5, 13x13 taps and zero padding.
     """
 
     sigma: Final = 1.5
@@ -142,7 +142,9 @@ class DenseMotionNetwork(nn.Module):
         source_points: Tensor,
         background: Tensor | None = None,
     ) -> DenseMotion:
-        """Source `[B, 3, 256, 256]`, key points `[B, 50, 2]`, background matrix `[B, 3, 3]` or none
+        """Source and key points to the motion.
+
+        Source `[B, 3, 256, 256]`, key points `[B, 50, 2]`, background matrix `[B, 3, 3]` or None
         for a still background.
         """
         small = self.down(source)
@@ -167,8 +169,9 @@ class DenseMotionNetwork(nn.Module):
 def transformations(
     driving_points: Tensor, source_points: Tensor, grid: Tensor, background: Tensor | None
 ) -> Tensor:
-    """Every grid from driving to source coordinates: points `[B, 50, 2]`, pixels `[H, W, 2]` ->
-    `[B, 11, H, W, 2]`.
+    """Every grid from driving to source coordinates, `[B, 11, H, W, 2]`.
+
+    From points `[B, 50, 2]` and pixels `[H, W, 2]`.
     """
     shape = (-1, SPLINES, POINTS_PER_SPLINE, 2)
     splines = fit_splines(driving_points.reshape(shape), source_points.reshape(shape))
@@ -182,8 +185,9 @@ def transformations(
 
 
 def deform(small: Tensor, grids: Tensor) -> Tensor:
-    """The small source `[B, 3, H, W]` seen through each grid `[B, 11, H, W, 2]`: `[B, 11, 3, H,
-    W]`.
+    """The small source `[B, 3, H, W]` sampled by each grid `[B, 11, H, W, 2]`.
+
+    Returns `[B, 11, 3, H, W]`.
     """
     picture = [int(size) for size in small.shape[1:]]
     pictures = small[:, None].expand(-1, GRIDS, *picture).reshape(-1, *picture)

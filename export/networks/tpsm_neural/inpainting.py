@@ -1,5 +1,4 @@
-"""Paints the moved picture: features of the source are warped at four sizes, and gaps are filled
-in.
+"""Decoder of the moved picture: source features are warped at four sizes, and gaps filled.
 
 Source: `modules/inpainting_network.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model, config vox-256.
 The second, detached copies of warped features that upstream computes feed a training loss only and
@@ -32,8 +31,9 @@ class SourceEncoding(NamedTuple):
 
 
 class InpaintingNetwork(nn.Module):
-    """Source picture `[B, 3, 256, 256]` and dense motion -> picture `[B, 3, 256, 256]`, RGB
-    0..1.
+    """Source picture `[B, 3, 256, 256]` and dense motion -> picture `[B, 3, 256, 256]`.
+
+    RGB 0..1.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Networks that give TPSM its key points and the motion of the background; coordinates are (x, y)
-in -1..1.
+"""Networks for TPSM's key points and the motion of the background.
 
-Source: `modules/keypoint_detector.py`, `modules/bg_motion_predictor.py` and
-`modules/avd_network.py` of yoyo-nb/Thin-Plate-Spline-Motion-Model; the last follows "Motion
-Representations for Articulated Animation" (CVPR 2021).
+Coordinates are (x, y) in -1..1. Source: `modules/keypoint_detector.py`,
+`modules/bg_motion_predictor.py` and `modules/avd_network.py` of
+yoyo-nb/Thin-Plate-Spline-Motion-Model; the last follows "Motion Representations for Articulated
+Animation" (CVPR 2021).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from export.networks.tpsm_neural.resnet import ResNet18
 SPLINES: Final = 10
 POINTS_PER_SPLINE: Final = 5
 KEY_POINTS: Final = SPLINES * POINTS_PER_SPLINE
-"""Points 5k..5k+4 belong to spline k."""
+"""Number of key points; 5k..5k+4 belong to spline k."""
 
 BOTTLENECK: Final = 128
 """Width of identity and pose codes in config vox-256; the class default upstream is 64."""
@@ -37,10 +37,10 @@ class KeyPointDetector(nn.Module):
 
 
 class BackgroundPredictor(nn.Module):
-    """Source and driving picture, each `[B, 3, 256, 256]` -> affine matrix `[B, 3, 3]` from driving
-    to source coordinates.
+    """Source and driving picture -> affine matrix from driving to source coordinates.
 
-    Upstream's demo leaves it out and takes the background as still.
+    Pictures are `[B, 3, 256, 256]`, the matrix `[B, 3, 3]`. Upstream's demo leaves it out and takes
+    the background as still.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,9 @@ class BackgroundPredictor(nn.Module):
 
 
 class AvdNetwork(nn.Module):
-    """Mixes the identity of the source with the pose of the driving picture: two times `[B, 50, 2]`
-    -> `[B, 50, 2]`.
+    """Mix of the source's identity with the driving picture's pose.
+
+    Two times `[B, 50, 2]` -> `[B, 50, 2]`.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
-"""What is exported of TPSM: one declaration per served network, with names, example inputs and
-tolerances.
+"""Exports of TPSM: one declaration per served network.
+
+With names, example inputs and tolerances.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ FEATURES: Final = {
     "features_64": (256, 64),
     "features_32": (512, 32),
 }
-"""Channels and side of the source's features, which travel in half precision."""
+"""Channels and side of the source's features, which are sent in half precision."""
 
 FEATURES_TOLERANCE: Final = 1e-3
-"""One step of half precision: a value beside the middle of two may fall to either."""
+"""One step of half precision: a value near the middle of two may round to either."""
 
 FRAME_TOLERANCE: Final = 1.0
-"""Grey levels, for a value beside the middle of two."""
+"""Grey levels, for a value near the middle of two."""
 
 
 def key_points_export(
@@ -57,8 +58,9 @@ def key_points_export(
 
 
 def source_export(inpainting: InpaintingNetwork, batch: int, random: torch.Generator) -> ExportSpec:
-    """`tpsm_neural_source`: what depends on the source picture alone, 30 of 269 GFLOP of a
-    frame.
+    """`tpsm_neural_source`: the part that depends on the source picture alone.
+
+    30 of 269 GFLOP of a frame.
     """
     module = ServedSource(inpainting).eval()
     return ExportSpec(
@@ -129,7 +131,7 @@ GRAPHS: Final = (
         batches=(1, 2),
     ),
 )
-"""The cheap ones first."""
+"""Graphs, the cheap ones first."""
 
 
 def _picture(batch: int, random: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
-"""Pictures as the upstream demo prepares and writes them (yoyo-nb/Thin-Plate-Spline-Motion-Model,
-`demo.py`): RGB, 0..1.
+"""Pictures as the upstream demo reads and writes them: RGB, 0..1.
+
+Source: yoyo-nb/Thin-Plate-Spline-Motion-Model, `demo.py`.
 """
 
 from __future__ import annotations

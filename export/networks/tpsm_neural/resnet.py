@@ -1,8 +1,7 @@
-"""ResNet-18, the backbone of TPSM's key point and background networks, with torchvision's names of
-parts.
+"""ResNet-18, the backbone of TPSM's key point and background networks.
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, and torchvision's
-`resnet18`.
+With torchvision's names of parts. Source: He et al., "Deep Residual Learning for Image
+Recognition", CVPR 2016, and torchvision's `resnet18`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STAGES: Final = ("maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
-"""What `ResNet18.stages` yields, in order."""
+"""Names of the results of `ResNet18.stages`, in order."""
 
 
 class BasicBlock(nn.Module):
@@ -49,8 +48,9 @@ class ResNet18(nn.Module):
         self.fc = nn.Linear(512, outputs)
 
     def stages(self, picture: Tensor) -> Iterator[Tensor]:
-        """The outputs named in `STAGES`; for 256x256 pixels 64x64 down to 8x8, then `[B, 512, 1,
-        1]` and `[B, outputs]`.
+        """The outputs named in `STAGES`.
+
+        For 256x256 pixels 64x64 down to 8x8, then `[B, 512, 1, 1]` and `[B, outputs]`.
         """
         maps = functional.relu(self.bn1(self.conv1(picture)))
         yield (maps := functional.max_pool2d(maps, 3, 2, padding=1))

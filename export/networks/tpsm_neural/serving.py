@@ -1,7 +1,8 @@
-"""TPSM's networks as they are served: RGB bytes at the borders, the source encoded once per face, a
-chunk's frames in one item.
+"""TPSM's networks as they are served.
 
-Features travel in half precision: 16 MB per face instead of 31, at the cost of one grey level in
+Pictures are RGB bytes, the source is encoded once per face, and a chunk's frames are one item.
+
+Features are sent in half precision: 16 MB per face instead of 31, at the cost of one grey level in
 about one value of 200. Bytes are cast at the graphs' very borders: TensorRT has them as inputs and
 outputs only.
 """
@@ -17,8 +18,9 @@ from export.networks.tpsm_neural.key_points import KEY_POINTS, BackgroundPredict
 
 
 class ServedKeyPoints(nn.Module):
-    """`picture [B, 256, 256, 3]` bytes to `points [B, 50, 2]`; for the source and for every driving
-    picture.
+    """`picture [B, 256, 256, 3]` bytes to `points [B, 50, 2]`.
+
+    For the source and for every driving picture.
     """
 
     def __init__(self, detector: KeyPointDetector) -> None:
@@ -41,10 +43,10 @@ class ServedSource(nn.Module):
 
 
 class ServedFrames(nn.Module):
-    """The source's picture, points and features, and `driving_points [B, N, 50, 2]`, to `frames [B,
-    N, 256, 256, 3]` bytes.
+    """Picture, points and features of the source and driving points to frames.
 
-    The N frames of an item share the source, so that it travels once per request.
+    `driving_points [B, N, 50, 2]` to `frames [B, N, 256, 256, 3]` bytes. The N frames of an item
+    share the source, so that it is sent once per request.
     """
 
     def __init__(self, dense_motion: DenseMotionNetwork, inpainting: InpaintingNetwork) -> None:
@@ -62,7 +64,7 @@ class ServedFrames(nn.Module):
         features_64: Tensor,
         features_32: Tensor,
     ) -> Tensor:
-        """Splines, grids and flow stay in single precision whatever the features are."""
+        """Render frames; splines, grids and flow stay in single precision for any features."""
         frames = driving_points.shape[1]
         source = _repeat(_from_bytes(picture), frames)
         levels = (
@@ -77,8 +79,9 @@ class ServedFrames(nn.Module):
 
 
 class ServedBackground(nn.Module):
-    """`source` and `driving [B, 256, 256, 3]` bytes to `matrix [B, 3, 3]`; upstream's demo does
-    without it.
+    """`source` and `driving [B, 256, 256, 3]` bytes to `matrix [B, 3, 3]`.
+
+    Upstream's demo does not use it.
     """
 
     def __init__(self, predictor: BackgroundPredictor) -> None:
@@ -95,14 +98,13 @@ def _from_bytes(picture: Tensor) -> Tensor:
 
 
 def _to_bytes(picture: Tensor, frames: int) -> Tensor:
-    """`[B * frames, 3, H, W]`, 0..1 -> `[B, frames, H, W, 3]`, rounded as upstream rounds."""
+    """`[B * frames, 3, H, W]`, 0..1 -> `[B, frames, H, W, 3]`, rounded as in upstream."""
     levels = torch.round(picture * 255).clamp(0, 255).permute(0, 2, 3, 1)
     return levels.reshape(-1, frames, *(int(size) for size in levels.shape[1:])).to(torch.uint8)
 
 
 def _repeat(values: Tensor, frames: int) -> Tensor:
     """`[B, ...]` -> `[B * frames, ...]`, each item `frames` times in a row."""
-    rest = [
-        int(size) for size in values.shape[1:]
-    ]  # plain numbers while tracing too, so that the graph knows its shapes
+    # plain numbers while tracing too, so that the graph knows its shapes
+    rest = [int(size) for size in values.shape[1:]]
     return values[:, None].expand(-1, frames, *rest).reshape(-1, *rest)

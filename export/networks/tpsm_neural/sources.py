@@ -1,6 +1,4 @@
-"""Where TPSM's networks lie in the public checkpoint `vox.pth.tar`, and what may be done with
-them.
-"""
+"""Sections of TPSM's networks in the public checkpoint `vox.pth.tar`, and their licences."""
 
 from __future__ import annotations
 
@@ -42,5 +40,7 @@ NETWORKS: Final = {
         gains={"bg_encoder.fc.weight": 0.3},
     ),
 }
-"""By section of the file; other public files (taichi, ted, mgif) have other shapes and are refused.
+"""Networks by section of the file.
+
+Other public files (taichi, ted, mgif) have other shapes and are rejected.
 """

@@ -1,9 +1,8 @@
-"""Thin-plate splines, affine background and heat maps of TPSM's key points, in operations that ONNX
-and TensorRT have.
+"""Thin-plate splines, affine background and heat maps of TPSM's key points.
 
-Source: sections 3.1 and 3.2 of Zhao and Zhang, "Thin-Plate Spline Motion Model for Image Animation"
-(CVPR 2022), and `modules/util.py` upstream. Coordinates are (x, y) in -1..1 with pixel centres at
-both ends (`align_corners=True`).
+In operations that ONNX and TensorRT have. Source: sections 3.1 and 3.2 of Zhao and Zhang,
+"Thin-Plate Spline Motion Model for Image Animation" (CVPR 2022), and `modules/util.py` upstream.
+Coordinates are (x, y) in -1..1 with pixel centres at both ends (`align_corners=True`).
 """
 
 from __future__ import annotations
@@ -14,20 +13,22 @@ import torch
 from torch import Tensor
 
 RIDGE: Final = 0.01
-"""Added to the whole diagonal of the 8x8 systems: splines need not meet their points exactly."""
+"""Ridge on the whole diagonal of the 8x8 systems: splines need not meet their points exactly."""
 
-SMALLEST_SQUARE: Final = 1e-9
-"""Under the logarithm. As a maximum, since graph optimisers take the sum of upstream, `r2 + 1e-9`,
-for `r2`.
+MIN_SQUARE: Final = 1e-9
+"""Lower bound of squares under the logarithm.
+
+As a maximum, since graph optimisers replace upstream's sum `r2 + 1e-9` by `r2`.
 """
 
 HEAT_VARIANCE: Final = 0.01
-"""Of the Gaussians around key points, in squared coordinates."""
+"""Variance of the Gaussians around key points, in squared coordinates."""
 
 
 class Splines(NamedTuple):
-    """Maps from driving to source coordinates: z -> theta [z, 1] + sum_i weights_i U(|z -
-    centres_i|^2).
+    """Maps from driving to source coordinates.
+
+    z -> theta [z, 1] + sum_i weights_i U(|z - centres_i|^2).
     """
 
     theta: Tensor
@@ -40,10 +41,11 @@ class Splines(NamedTuple):
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """(x, y) of every pixel, `[height, width, 2]`, on the device and in the dtype of `like`."""
+    # plain numbers while tracing too: the grid is then a constant of the graph
     height, width = (
         int(height),
         int(width),
-    )  # plain numbers while tracing too: the grid is then a constant of the graph
+    )
     x = 2 * torch.arange(width, dtype=like.dtype, device=like.device) / (width - 1) - 1
     y = 2 * torch.arange(height, dtype=like.dtype, device=like.device) / (height - 1) - 1
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)
@@ -65,7 +67,7 @@ def fit_splines(driving: Tensor, source: Tensor) -> Splines:
 
 
 def apply_splines(splines: Splines, grid: Tensor) -> Tensor:
-    """Where the grid's points `[H, W, 2]` lie in the source: `[B, K, H, W, 2]`."""
+    """Places of the grid's points `[H, W, 2]` in the source: `[B, K, H, W, 2]`."""
     height, width, splines_per_face = (
         int(grid.shape[0]),
         int(grid.shape[1]),
@@ -85,18 +87,18 @@ def apply_affine(matrix: Tensor, grid: Tensor) -> Tensor:
 
 
 def heat_maps(driving: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """Gaussians around driving points minus those around source points, both `[B, N, 2]`: `[B, N+1,
-    H, W]`.
+    """Gaussians around driving points minus those around source points, `[B, N+1, H, W]`.
 
-    The first map stands for the background and is zero.
+    Both are `[B, N, 2]`. The first map stands for the background and is zero.
     """
     maps = _gaussians(driving, grid) - _gaussians(source, grid)
     return torch.cat((torch.zeros_like(maps[:, :1]), maps), dim=1)
 
 
 def solve(system: Tensor, right: Tensor) -> Tensor:
-    """X of `system @ X = right`: `[..., N, N]`, `[..., N, M]` -> `[..., N, M]`, unrolled over the N
-    columns.
+    """X of `system @ X = right`, unrolled over the N columns.
+
+    `[..., N, N]`, `[..., N, M]` -> `[..., N, M]`.
 
     QR by Gram-Schmidt, each column made orthogonal twice: as accurate as LAPACK in float32. ONNX
     has no inverse, and elimination without pivoting loses digits where the points of a spline lie
@@ -118,8 +120,9 @@ def solve(system: Tensor, right: Tensor) -> Tensor:
 
 
 def _orthogonalise(system: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Orthonormal columns `[..., N, N]`, and for each column of the triangle its upper part `[...,
-    column + 1, 1]`.
+    """Orthonormal columns `[..., N, N]`, and the columns of the triangle.
+
+    For each column its upper part `[..., column + 1, 1]`.
     """
     basis, upper = system[..., :0], []
     for column in range(system.shape[-1]):
@@ -142,7 +145,7 @@ def _square_distances(points: Tensor, centres: Tensor) -> Tensor:
 
 
 def _radial(square_distance: Tensor) -> Tensor:
-    return square_distance * torch.log(square_distance.clamp(min=SMALLEST_SQUARE))
+    return square_distance * torch.log(square_distance.clamp(min=MIN_SQUARE))
 
 
 def _gaussians(points: Tensor, grid: Tensor) -> Tensor:

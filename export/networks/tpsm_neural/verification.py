@@ -1,5 +1,6 @@
-"""Every recorded output of upstream's TPSM, computed by our modules from the same seeded weights
-and inputs.
+"""All recorded outputs of upstream's TPSM, computed by this project's modules.
+
+From the same seeded weights and inputs.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ NETWORKS = {
     "inpainting_network": InpaintingNetwork,
     "avd_network": AvdNetwork,
 }
-"""Section of the checkpoint -> our module."""
+"""Section of the checkpoint -> module of this package."""
 
 TOLERANCES = {
     **{f"kp.enc.{stage}": 2e-5 for stage in STAGES},
@@ -57,9 +58,11 @@ TOLERANCES = {
     "demo.relative": 1.6e-3,
     "demo.avd": 2e-2,
 }
-"""For records without a stated noise. Crop and demo: as the predictions they are made of. Mode avd:
-its key points leave the picture and crowd, which makes the splines' systems stiff; between float32
-and float64 the frames of seeds 1 to 3 differ by up to 9e-3.
+"""Tolerances of records without a stated noise.
+
+Crop and demo: as the predictions they are made of. Mode avd: its key points leave the picture and
+crowd, which makes the splines' systems stiff; between float32 and float64 the frames of seeds 1 to
+3 differ by up to 9e-3.
 """
 
 CROP = slice(96, 160)
@@ -76,7 +79,7 @@ def outputs(reference: Reference) -> Outputs:
 
 
 def preprocessing(reference: Reference) -> Outputs:
-    """A photo brought to the networks' size."""
+    """A photo resized for the networks."""
     yield "pre.resized", resize_picture(reference.inputs["photo"])
 
 
@@ -115,7 +118,7 @@ def _filled(reference: Reference, network: str) -> nn.Module:
 
 @torch.no_grad()
 def key_points(reference: Reference) -> Outputs:
-    """The backbone stage by stage, and the three networks that give key points and background."""
+    """The backbone stage by stage, and the three networks of key points and background."""
     inputs, detector, avd = (
         _tensors(reference),
         _filled(reference, "kp_detector"),
@@ -136,7 +139,7 @@ def key_points(reference: Reference) -> Outputs:
 
 
 def synthetic_stages(reference: Reference) -> Outputs:
-    """What has no weights between key points and the hourglass, with large motion."""
+    """The stages without weights between key points and the hourglass, with large motion."""
     inputs = _tensors(reference)
     source, driving = inputs["kp_a"], inputs["kp_a"] + inputs["kp_offset"]
     small = DenseMotionNetwork().down(inputs["source"])
@@ -183,8 +186,9 @@ def _pairs(
     points: dict[str, Tensor],
     encoding: SourceEncoding,
 ) -> Outputs:
-    """Both batch items at once: points from pictures, the same with a moving background, and large
-    seeded motion.
+    """Both batch items at once, with three kinds of points.
+
+    Points from pictures, the same with a moving background, and large seeded motion.
     """
     source, standard = inputs["source"], (points["driving"], points["source"])
     background = _filled(reference, "bg_predictor")(source, inputs["driving"])
@@ -219,7 +223,7 @@ def _relative(
     points: dict[str, Tensor],
     encoding: SourceEncoding,
 ) -> Outputs:
-    """Each batch item on its own, since the scale belongs to one face."""
+    """Each batch item separately, since the scale belongs to one face."""
     for item in range(2):
         one = slice(item, item + 1)
         source, driving, initial = (

@@ -1,7 +1,7 @@
-"""The convolution blocks all Wav2Lip networks are made of; the attribute names are upstream's
-state-dict keys.
+"""Convolution blocks of all Wav2Lip networks.
 
-Source of the architecture: Rudrabha/Wav2Lip, `models/conv.py`.
+The attribute names are upstream's state-dict keys. Source of the architecture: Rudrabha/Wav2Lip,
+`models/conv.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 Pair: TypeAlias = int | tuple[int, int]
 """One number for both axes, or (rows, columns)."""
 
-LEAK: Final = 0.01
+NEGATIVE_SLOPE: Final = 0.01
 """Negative slope of the blocks without normalisation."""
 
 
@@ -41,14 +41,15 @@ class ConvBlock(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """The residual is added before the activation."""
+        """Convolve and normalise; the residual is added before the activation."""
         y = self.conv_block(x)
         return functional.relu(y + x if self.residual else y)
 
 
 class UpConvBlock(nn.Module):
-    """Transposed convolution, batch norm, ReLU: `[B, inputs, H, W]` to `[B, outputs, 2H, 2W]` with
-    the defaults.
+    """Transposed convolution, batch norm, ReLU.
+
+    `[B, inputs, H, W]` to `[B, outputs, 2H, 2W]` with the defaults.
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class UpConvBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarged and activated."""
+        """Enlarge and activate."""
         return functional.relu(self.conv_block(x))
 
 
 class PlainConvBlock(nn.Module):
-    """Convolution and leaky ReLU without normalisation: `[B, inputs, H, W]` to `[B, outputs, H',
-    W']`.
+    """Convolution and leaky ReLU without normalisation.
+
+    `[B, inputs, H, W]` to `[B, outputs, H', W']`.
     """
 
     def __init__(
@@ -81,11 +83,11 @@ class PlainConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(LEAK)
+            nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.LeakyReLU(NEGATIVE_SLOPE)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolved and activated."""
+        """Convolve and activate."""
         return self.conv_block(x)
 
 

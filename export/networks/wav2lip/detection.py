@@ -1,4 +1,4 @@
-"""From S3FD's raw answers to face boxes: priors, decoding, thresholds, non-maximum suppression.
+"""Face boxes from S3FD's raw outputs: priors, decoding, thresholds, suppression.
 
 Source: 1adrianb/face-alignment, `detection/sfd/bbox.py` and `detect.py`, as vendored by
 Rudrabha/Wav2Lip.
@@ -22,14 +22,6 @@ SIZE_VARIANCE: Final = 0.2
 CANDIDATE_SCORE: Final = 0.05
 FACE_SCORE: Final = 0.5
 MAX_OVERLAP: Final = 0.3
-RGB_OFFSETS: Final = (104.0, 117.0, 123.0)
-"""Upstream subtracts the BGR means from RGB channels; its boxes come from that."""
-
-
-def detector_input(frame: NDArray[np.uint8]) -> Tensor:
-    """`[1, 3, H, W]` of a BGR frame `[H, W, 3]`."""
-    rgb = frame[..., ::-1].astype(np.float32) - np.array(RGB_OFFSETS, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
 
 
 def priors(rows: Tensor, columns: Tensor, stride: int) -> Tensor:
@@ -40,10 +32,10 @@ def priors(rows: Tensor, columns: Tensor, stride: int) -> Tensor:
 
 
 def decode(offsets: Tensor, prior_boxes: Tensor) -> Tensor:
-    """Corners `[..., 4]` (left, top, right, bottom) in pixels from the box head's `offsets [...,
-    4]`.
+    """Corners `[..., 4]` (left, top, right, bottom) in pixels.
 
-    Float32 in upstream's order of operations, so that the results are the same bit for bit.
+    From the box head's `offsets [..., 4]`. Float32 in upstream's order of operations, so that the
+    results are the same bit for bit.
     """
     centre = prior_boxes[..., :2] + offsets[..., :2] * CENTRE_VARIANCE * prior_boxes[..., 2:]
     size = prior_boxes[..., 2:] * torch.exp(offsets[..., 2:] * SIZE_VARIANCE)
@@ -52,8 +44,9 @@ def decode(offsets: Tensor, prior_boxes: Tensor) -> Tensor:
 
 
 def suppress(candidates: NDArray[Any]) -> list[int]:
-    """Indices of `candidates [n, 5]` (box, score) that stay, best first: none overlaps a better one
-    by more than `MAX_OVERLAP`.
+    """Indices of `candidates [n, 5]` (box, score) that stay, best first.
+
+    None overlaps a better one by more than `MAX_OVERLAP`.
     """
     left, top, right, bottom, score = candidates.T
     areas = (right - left + 1) * (bottom - top + 1)
@@ -69,8 +62,9 @@ def suppress(candidates: NDArray[Any]) -> list[int]:
 
 
 def candidates(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float32]:
-    """Boxes with scores `[n, 5]` of one image's raw levels (batch of 1), above
-    `CANDIDATE_SCORE`.
+    """Boxes with scores `[n, 5]` of one image's raw levels, above `CANDIDATE_SCORE`.
+
+    Batch of 1.
     """
     found = []
     for level, (classes, offsets) in enumerate(levels):
@@ -82,8 +76,9 @@ def candidates(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float32]:
 
 
 def faces(levels: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.int64]:
-    """Face boxes `[n, 4]` (left, top, right, bottom) in whole pixels, best first; the first is the
-    one upstream takes.
+    """Face boxes `[n, 4]` (left, top, right, bottom) in whole pixels, best first.
+
+    The first is the one upstream takes.
     """
     boxes = candidates(levels)
     boxes = boxes[suppress(boxes)]

@@ -1,8 +1,7 @@
-"""Upstream's way from face boxes and pictures to the network and back, for comparison with its
-recorded outputs.
+"""Upstream's way from face boxes and pictures to the network and back.
 
-Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8. The live path's own is
-`orchestrator.models.wav2lip.face`.
+For comparison with its recorded outputs; the live path has `orchestrator.models.wav2lip.face`.
+Source: Rudrabha/Wav2Lip, `inference.py`. Pictures are BGR uint8.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SMOOTHED_BOXES: Final = 5
 
 
 class Box(NamedTuple):
-    """Pixels of a frame, in the order upstream records them; the ends are not part of the box."""
+    """Pixels of a frame, in upstream's recorded order; the ends are not part of the box."""
 
     top: int
     bottom: int
@@ -41,8 +40,9 @@ class Padding(NamedTuple):
 def padded(
     face: NDArray[np.int64], shape: tuple[int, ...], padding: Padding | None = None
 ) -> NDArray[np.int64]:
-    """A detected face `[4]` (left, top, right, bottom) grown by `padding` and clipped to a frame of
-    `shape`.
+    """A detected face `[4]` grown by `padding` and clipped to a frame of `shape`.
+
+    Left, top, right, bottom.
     """
     more = padding or Padding()
     left, top, right, bottom = (int(value) for value in face)
@@ -59,7 +59,7 @@ def padded(
 def smoothed(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Boxes `[n, 4]`, each the mean of itself and the next four, truncated.
 
-    As upstream does it: in place, so that the windows near the end average smoothed boxes; and with
+    As in upstream: in place, so that the windows near the end average smoothed boxes; and with
     fewer boxes than a window the slice's start is negative and counts from the end.
     """
     smooth = boxes.copy()
@@ -70,8 +70,9 @@ def smoothed(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def network_faces(frames: list[Picture], boxes: list[Box]) -> NDArray[np.float32]:
-    """Generator inputs `[n, 6, 96, 96]`, 0..1: the crop with its lower half zeroed, then the
-    crop.
+    """Generator inputs `[n, 6, 96, 96]`, 0..1.
+
+    The crop with its lower half zeroed, then the crop.
     """
     cuts = (
         frame[box.top : box.bottom, box.left : box.right]
@@ -87,8 +88,9 @@ def network_faces(frames: list[Picture], boxes: list[Box]) -> NDArray[np.float32
 
 
 def pasted(frame: Picture, patch: NDArray[np.float32], box: Box) -> Picture:
-    """A copy of `frame` with the generator's `patch [3, 96, 96]`, 0..1, truncated to bytes, over
-    the whole box.
+    """A copy of `frame` with the generator's `patch` over the whole box.
+
+    `patch [3, 96, 96]`, 0..1, is truncated to bytes.
     """
     result = frame.copy()
     picture = (patch.transpose(1, 2, 0) * 255.0).astype(np.uint8)
@@ -96,13 +98,6 @@ def pasted(frame: Picture, patch: NDArray[np.float32], box: Box) -> Picture:
         picture, (box.right - box.left, box.bottom - box.top)
     )
     return result
-
-
-def frame_index(video_frame: int, frames: int, *, still: bool) -> int:
-    """Which source picture shows behind a video frame: a still one always, a video from its start
-    again and again.
-    """
-    return 0 if still else video_frame % frames
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Any:

@@ -1,4 +1,4 @@
-"""Wav2Lip's generator: repaints the lower half of a face so that the mouth fits 200 ms of mel.
+"""Wav2Lip's generator: repaints the lower half of a face to fit 200 ms of mel.
 
 Source of the architecture: Prajwal et al. 2020, section 4; Rudrabha/Wav2Lip, `models/wav2lip.py`.
 """
@@ -31,8 +31,9 @@ class Generator(nn.Module):
         return self.decode(self.audio_encoder(mel), self.encode_face(face))
 
     def encode_face(self, face: Tensor) -> list[Tensor]:
-        """Features of the seven encoder stages, from `[B, 16, 96, 96]` down to `[B, 512, 1, 1]`;
-        they do not depend on the audio.
+        """Features of the seven encoder stages; they do not depend on the audio.
+
+        From `[B, 16, 96, 96]` down to `[B, 512, 1, 1]`.
         """
         features = []
         for stage in self.face_encoder_blocks:
@@ -41,11 +42,10 @@ class Generator(nn.Module):
         return features
 
     def decode_stages(self, audio: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
-        """Results of the seven decoder stages for `audio [B, 512, 1, 1]`, from `[B, 512, 1, 1]` up
-        to `[B, 64, 96, 96]`.
+        """Results of the seven decoder stages for `audio [B, 512, 1, 1]`.
 
-        Each stage but the first reads the one before it followed by the encoder's features of the
-        same size.
+        From `[B, 512, 1, 1]` up to `[B, 64, 96, 96]`. Each stage but the first reads the one before
+        it followed by the encoder's features of the same size.
         """
         stages = [self.face_decoder_blocks[0](audio)]
         for stage, skip in zip(self.face_decoder_blocks[1:], reversed(features[1:]), strict=True):
@@ -94,7 +94,7 @@ def _audio_encoder() -> list[ConvBlock]:
 
 
 def _face_decoder() -> list[nn.Sequential]:
-    """Inputs count the encoder's features joined to the stage before."""
+    """Decoder; inputs include the encoder's features joined to the stage before."""
     stages = [
         nn.Sequential(ConvBlock(512, 512, kernel=1, padding=0)),
         nn.Sequential(

@@ -1,5 +1,6 @@
-"""What is exported of Wav2Lip: one declaration per served network, with names, example inputs and
-tolerances.
+"""Exports of Wav2Lip: one declaration per served network.
+
+With names, example inputs and tolerances.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from export.networks.wav2lip.serving import (
 from export.networks.wav2lip.syncnet import SyncNet
 
 GREY_LEVEL: Final = 1.0
-"""Tolerance of byte pictures: a value beside a whole number may be truncated to either level."""
+"""Tolerance of byte pictures: a value near a whole number may be truncated to either level."""
 
 DETECTOR_OUTPUTS: Final = tuple(
     f"{kind}_{stride}" for stride in (4, 8, 16, 32, 64, 128) for kind in ("classes", "boxes")
@@ -43,7 +44,7 @@ def mouth_export(generator: Generator, batch: int, random: torch.Generator) -> E
 
 
 def syncnet_export(syncnet: SyncNet, batch: int, random: torch.Generator) -> ExportSpec:
-    """`wav2lip_syncnet`: a score of how well a mouth fits the sound."""
+    """`wav2lip_syncnet`: a score of the fit between mouth and audio."""
     inputs = {
         "mel": _mel(batch, random),
         "faces": _bytes(random, batch, 5, FACE_SIZE, FACE_SIZE, 3),
@@ -55,7 +56,7 @@ def syncnet_export(syncnet: SyncNet, batch: int, random: torch.Generator) -> Exp
 def quality_export(
     discriminator: QualityDiscriminator, batch: int, random: torch.Generator
 ) -> ExportSpec:
-    """`wav2lip_quality`: a score of how real a mouth looks."""
+    """`wav2lip_quality`: a score of the realism of a mouth."""
     module = ServedQualityDiscriminator(discriminator).eval()
     return ExportSpec(
         "wav2lip_quality",
@@ -91,8 +92,9 @@ GRAPHS: Final = (
 
 
 def folded(generator: Generator) -> Generator:
-    """A copy whose batch norms are folded into the transposed convolutions too; the exporter folds
-    only the plain ones.
+    """A copy whose batch norms are folded into the transposed convolutions too.
+
+    The exporter folds only the plain ones.
     """
     copied = copy.deepcopy(generator).eval()
     for block in copied.modules():

@@ -1,7 +1,7 @@
-"""Wav2Lip's visual quality discriminator: does a mouth look real? Used in training only; kept so
-that its checkpoint loads.
+"""Wav2Lip's visual quality discriminator, a classifier of real mouths.
 
-Source of the architecture: Rudrabha/Wav2Lip, `models/wav2lip.py`.
+Used in training only; kept so that its checkpoint loads. Source of the architecture:
+Rudrabha/Wav2Lip, `models/wav2lip.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from export.networks.wav2lip.blocks import PlainConvBlock
 
 
 class QualityDiscriminator(nn.Module):
-    """`frames [B, 3, T, 96, 96]`, BGR, 0..1, to the probability `[T * B, 1]` that each is real, all
-    first frames first.
+    """`frames [B, 3, T, 96, 96]`, BGR, 0..1, to the probability `[T * B, 1]` that each is real.
+
+    All first frames come first.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,7 @@ class QualityDiscriminator(nn.Module):
         self.binary_pred = nn.Sequential(nn.Conv2d(512, 1, 1), nn.Sigmoid())
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Only the lower half of each frame is looked at."""
+        """Score the lower half of each frame."""
         lower = frames.transpose(1, 2).transpose(0, 1).flatten(0, 1)[:, :, frames.shape[3] // 2 :]
         for stage in self.face_encoder_blocks:
             lower = stage(lower)

@@ -1,5 +1,4 @@
-"""S3FD, the face detector upstream crops with: six feature levels, each with a class and a box
-head.
+"""S3FD, upstream's face detector: six feature levels, each with a class and a box head.
 
 Source of the architecture: Zhang et al., ICCV 2017 (arXiv:1708.05237); 1adrianb/face-alignment,
 `detection/sfd/net_s3fd.py`.
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 VGG_GROUPS: Final = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))
-"""(inputs, outputs, convolutions) of each group of 3x3 convolutions, with a 2x2 max pool after each
-group.
+"""(inputs, outputs, convolutions) of each group of 3x3 convolutions.
+
+A 2x2 max pool follows each group.
 """
 
 HEADS: Final = (
@@ -26,14 +26,16 @@ HEADS: Final = (
     ("conv6_2", 512, 2),
     ("conv7_2", 256, 2),
 )
-"""(source, its channels, class channels) of each level; the first level has three votes for
-background.
+"""(source, its channels, class channels) of each level.
+
+The first level has three votes for background.
 """
 
 
 class L2Norm(nn.Module):
-    """Scales each pixel's vector over the channels to length `weight`: `[B, C, H, W]` to the
-    same.
+    """Scale each pixel's vector over the channels to length `weight`.
+
+    `[B, C, H, W]` to the same.
     """
 
     def __init__(self, channels: int) -> None:
@@ -41,13 +43,14 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """1e-10 keeps a zero vector zero."""
+        """Normalise; 1e-10 keeps a zero vector zero."""
         return x / (x.pow(2).sum(dim=1, keepdim=True).sqrt() + 1e-10) * self.weight[:, None, None]
 
 
 class S3fd(nn.Module):
-    """`image [B, 3, H, W]` (RGB minus 104, 117, 123) to per level raw classes `[B, 2, h, w]` and
-    boxes `[B, 4, h, w]`.
+    """`image [B, 3, H, W]` to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` per level.
+
+    The image is RGB minus 104, 117, 123.
     """
 
     def __init__(self) -> None:
@@ -102,5 +105,5 @@ class S3fd(nn.Module):
 
 
 def _two_classes(classes: Tensor) -> Tensor:
-    """Background is the strongest of all but the last channel."""
+    """Two classes; background is the strongest of all but the last channel."""
     return torch.cat((classes[:, :-1].amax(dim=1, keepdim=True), classes[:, -1:]), dim=1)

@@ -1,7 +1,7 @@
-"""Wav2Lip's networks as they are served: bytes at the borders, readable names, the arithmetic of
-pictures inside the graph.
+"""Wav2Lip's networks as they are served.
 
-Bytes are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
+Pictures are bytes, names are readable, and the arithmetic of pictures is inside the graph. Bytes
+are cast at the graphs' very borders: TensorRT has them as inputs and outputs only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from export.networks.wav2lip.syncnet import SyncNet
 FACE_SIZE: Final = 96
 
 FIRST_PAINTED_ROW: Final = 39
-"""Rows of a patch above it are not computed by `ServedMouth`; the live path shows none of them (its
-mask begins at row 42).
+"""First row of a patch that `ServedMouth` computes.
+
+The live path shows no row above it (its mask begins at row 42).
 """
 
 DECODER_CROPS: Final = {4: 3, 5: 8, 6: 18}
@@ -33,24 +34,10 @@ spoils one more at the cut: a stage is exact from 2i + 2. The output block's inp
 """
 
 
-class ServedGenerator(nn.Module):
-    """`mel [B, 16, 80]` (oldest frame first) and `face [B, 96, 96, 3]` (RGB bytes) to `patch [B,
-    96, 96, 3]` (RGB bytes).
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.encoder = ServedFaceEncoder(generator)
-        self.decoder = ServedDecoder(generator)
-
-    def forward(self, mel: Tensor, face: Tensor) -> Tensor:
-        """The face with the mouth repainted."""
-        return self.decoder(mel, *self.encoder(face))
-
-
 class ServedFaceEncoder(nn.Module):
-    """`face [B, 96, 96, 3]` (RGB bytes) to seven features; the same for every frame of a still
-    face.
+    """`face [B, 96, 96, 3]` (RGB bytes) to seven features.
+
+    The same for every frame of a still face.
     """
 
     upper_half: Tensor
@@ -68,22 +55,11 @@ class ServedFaceEncoder(nn.Module):
         return tuple(self.generator.encode_face(torch.cat((crop * self.upper_half, crop), dim=1)))
 
 
-class ServedDecoder(nn.Module):
-    """`mel [B, 16, 80]` and a face's seven features to `patch [B, 96, 96, 3]` (RGB bytes)."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, mel: Tensor, *features: Tensor) -> Tensor:
-        """Truncated to bytes, as upstream does."""
-        audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
-        return to_levels(self.generator.decode(audio, features)).to(torch.uint8)
-
-
 class ServedMouth(nn.Module):
-    """The same tensors as `ServedGenerator`, a quarter cheaper: rows above `FIRST_PAINTED_ROW` are
-    the face's own.
+    """`mel [B, 16, 80]` and `face [B, 96, 96, 3]` to `patch [B, 96, 96, 3]`, RGB bytes.
+
+    The oldest mel frame comes first. Bytes are truncated, as in upstream. Rows above
+    `FIRST_PAINTED_ROW` are the face's own, which saves a quarter of the work.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -92,7 +68,7 @@ class ServedMouth(nn.Module):
         self.generator = generator
 
     def forward(self, mel: Tensor, face: Tensor) -> Tensor:
-        """The rows that it paints equal `ServedGenerator`'s."""
+        """Paint the rows from `FIRST_PAINTED_ROW` on; they equal those of the whole network."""
         audio = self.generator.audio_encoder(mel.transpose(1, 2).unsqueeze(1))
         painted = to_levels(lower_picture(self.generator, audio, self.encoder(face)))
         return torch.cat((face.to(torch.float32)[:, :FIRST_PAINTED_ROW], painted), dim=1).to(
@@ -101,8 +77,9 @@ class ServedMouth(nn.Module):
 
 
 class ServedSyncNet(nn.Module):
-    """`mel [B, 16, 80]` and `faces [B, 5, 96, 96, 3]` (RGB bytes) to `sync [B, 1]`, 0..1, and both
-    embeddings `[B, 512]`.
+    """`mel [B, 16, 80]` and `faces [B, 5, 96, 96, 3]` (RGB bytes) to `sync [B, 1]`, 0..1.
+
+    And both embeddings `[B, 512]`.
     """
 
     def __init__(self, syncnet: SyncNet) -> None:
@@ -110,7 +87,7 @@ class ServedSyncNet(nn.Module):
         self.syncnet = syncnet
 
     def forward(self, mel: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The five faces are consecutive at 25 frames per second; the mel starts with the first."""
+        """Score five consecutive faces at 25 frames per second; the mel starts with the first."""
         lower = bgr(faces.to(torch.float32).flatten(0, 1)[:, FACE_SIZE // 2 :]) / 255.0
         window = lower.reshape(-1, 15, FACE_SIZE // 2, FACE_SIZE)
         audio, face = self.syncnet(mel.transpose(1, 2).unsqueeze(1), window)
@@ -118,8 +95,9 @@ class ServedSyncNet(nn.Module):
 
 
 class ServedQualityDiscriminator(nn.Module):
-    """`face [B, 96, 96, 3]` (RGB bytes) to `real [B, 1]`, the probability that its mouth is not
-    painted.
+    """`face [B, 96, 96, 3]` (RGB bytes) to `real [B, 1]`.
+
+    The probability that its mouth is not painted.
     """
 
     def __init__(self, discriminator: QualityDiscriminator) -> None:
@@ -127,13 +105,14 @@ class ServedQualityDiscriminator(nn.Module):
         self.discriminator = discriminator
 
     def forward(self, face: Tensor) -> Tensor:
-        """One frame a row; frames do not depend on one another."""
+        """Score one frame a row; frames do not depend on one another."""
         return self.discriminator((bgr(face) / 255.0).unsqueeze(2))
 
 
 class ServedFaceDetector(nn.Module):
-    """`picture [B, H, W, 3]` (RGB bytes) to raw classes `[B, 2, h, w]` and boxes `[B, 4, h, w]` of
-    six levels, classes first.
+    """`picture [B, H, W, 3]` (RGB bytes) to raw classes and boxes of six levels.
+
+    Classes `[B, 2, h, w]` come first, then boxes `[B, 4, h, w]`.
     """
 
     offsets: Tensor
@@ -141,10 +120,11 @@ class ServedFaceDetector(nn.Module):
     def __init__(self, detector: S3fd) -> None:
         super().__init__()
         self.detector = detector
+        # upstream subtracts the BGR means from RGB channels, and its boxes rely on it
         self.register_buffer("offsets", torch.tensor((104.0, 117.0, 123.0)), persistent=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """Decoded by `export.networks.wav2lip.detection`."""
+        """Raw outputs, to be decoded by `export.networks.wav2lip.detection`."""
         levels = self.detector((picture.to(torch.float32) - self.offsets).permute(0, 3, 1, 2))
         return tuple(output for level in levels for output in level)
 
@@ -160,8 +140,9 @@ def to_levels(picture: Tensor) -> Tensor:
 
 
 def lower_picture(generator: Generator, audio: Tensor, features: Sequence[Tensor]) -> Tensor:
-    """`generator.decode` from row `FIRST_PAINTED_ROW` on: each stage is run on the rows that the
-    next ones need.
+    """`generator.decode` from row `FIRST_PAINTED_ROW` on.
+
+    Each stage is run on the rows that the next ones need.
     """
     top, x = 0, generator.face_decoder_blocks[0](audio)
     for index, skip in enumerate(reversed(features[1:]), start=1):

@@ -1,4 +1,4 @@
-"""Where Wav2Lip's networks lie in the public checkpoints, and what may be done with them."""
+"""Files of Wav2Lip's networks among the public checkpoints, and their licences."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ NETWORKS: Final = {
         gain=1.4,
     ),
 }
-"""Each in a file of its own."""
+"""Networks, each in a separate file."""

@@ -1,4 +1,4 @@
-"""Wav2Lip's sync expert: how well five mouths fit 200 ms of mel.
+"""Wav2Lip's sync expert: a score of the fit between five mouths and 200 ms of mel.
 
 Not the SyncNet of the LSE-D and LSE-C numbers of the literature, which is `joonson/syncnet_python`.
 Source of the architecture: Prajwal et al. 2020, section 3; Rudrabha/Wav2Lip, `models/syncnet.py`.
@@ -13,11 +13,10 @@ from export.networks.wav2lip.blocks import ConvBlock, residuals
 
 
 class SyncNet(nn.Module):
-    """`mel [B, 1, 80, 16]` and `window [B, 15, 48, 96]` to an audio and a face embedding, `[B,
-    512]` each, of length 1.
+    """`mel [B, 1, 80, 16]` and `window [B, 15, 48, 96]` to an audio and a face embedding.
 
-    The window is the lower half of five consecutive BGR frames, 0..1, joined along the channels;
-    the mel starts at the first.
+    Embeddings are `[B, 512]` of length 1. The window is the lower half of five consecutive BGR
+    frames, 0..1, joined along the channels; the mel starts at the first.
     """
 
     def __init__(self) -> None:
@@ -50,8 +49,9 @@ def _face_encoder() -> list[ConvBlock]:
 
 
 def _audio_encoder() -> list[ConvBlock]:
-    """The generator's with one more residual block at 256 channels: their weights are not
-    interchangeable.
+    """The generator's encoder with one more residual block at 256 channels.
+
+    Their weights are not interchangeable.
     """
     return [
         ConvBlock(1, 32),

@@ -1,4 +1,4 @@
-"""Every output that upstream's Wav2Lip recorded, computed by our own modules and functions."""
+"""All recorded outputs of upstream's Wav2Lip, computed by this project's modules."""
 
 from __future__ import annotations
 
@@ -29,18 +29,17 @@ RECORDED_CHUNKS: Final = (
     (90, 60.0),
     (16, 25.0),
 )
-"""(mel frames, frames per second) of the records `chunks.0` to `chunks.5`, the same for every seed.
-"""
+"""(mel frames, frames per second) of the records `chunks.0` to `chunks.5`, for every seed."""
 
 RECORDED_BOX: Final = Box(top=20, bottom=110, left=35, right=120)
-"""Where the recorded pipeline crops its frame, the same for every seed."""
+"""Crop of the recorded pipeline, the same for every seed."""
 
 SHORTER_MEL_SAMPLES: Final = 12_345
 
 
 @torch.no_grad()
 def outputs(reference: Reference) -> Outputs:
-    """In the order of the live path, so that the first mismatch names the faulty stage."""
+    """Outputs in the order of the live path, so that the first mismatch names the faulty stage."""
     yield from mel_outputs(reference)
     yield from frame_outputs(reference)
     yield from detection_outputs(reference)
@@ -62,8 +61,9 @@ def mel_outputs(reference: Reference) -> Outputs:
 
 
 def frame_outputs(reference: Reference) -> Outputs:
-    """Windows of mel, and smoothed face boxes; the unsmoothed ones are an input that only the
-    records hold.
+    """Windows of mel, and smoothed face boxes.
+
+    The unsmoothed ones are an input that only the records hold.
     """
     for index, (mel_frames, fps) in enumerate(RECORDED_CHUNKS):
         yield f"chunks.{index}", chunk_starts(mel_frames, fps)
@@ -74,8 +74,9 @@ def frame_outputs(reference: Reference) -> Outputs:
 
 
 def detection_outputs(reference: Reference) -> Outputs:
-    """Twelve candidates of one level; their offsets, cells and scores are inputs that only the
-    records hold.
+    """Twelve candidates of one level.
+
+    Their offsets, cells and scores are inputs that only the records hold.
     """
     offsets, recorded = (
         reference.records["s3fd.decode.loc"],
@@ -134,7 +135,7 @@ def s3fd_outputs(reference: Reference) -> Outputs:
 
 
 def _priors_of_cells(recorded: NDArray[Any]) -> torch.Tensor:
-    """Our priors of the cells that the recorded ones stand for."""
+    """Priors of the cells of the recorded ones."""
     stride = round(float(recorded[0, 0, 2]) / 4)
     columns, rows = torch.from_numpy(np.floor(recorded[..., :2] / stride)).unbind(dim=-1)
     return priors(rows, columns, stride)

@@ -1,5 +1,4 @@
-"""The face renderer as a Triton Python-backend model: tensors in and out, all drawing in
-`orchestrator.rendering`.
+"""Triton Python-backend model of the face renderer in `orchestrator.rendering`.
 
 Tensors cross by DLPack: with numpy 2 the embedded server's `as_numpy()` and `Tensor(name, array)`
 return garbage with status OK.
@@ -15,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 
 from orchestrator.core.dlpack import to_tensor
 from orchestrator.rendering.map_files import open_map_files
-from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
+from orchestrator.rendering.renderer_cache import RendererCache, UnknownFaceError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's `mallopt` parameters, from malloc.h."""
@@ -25,22 +24,23 @@ KEPT_BYTES = 32 << 20
 
 
 class TritonPythonModel:
-    """One instance; a client is asked for a face's maps where none of the server's instances was
-    sent them.
+    """One instance of the renderer.
+
+    It answers NOT_FOUND for a face whose maps none of the server's instances was sent.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Make room for faces; `args` names nothing that is needed."""
+        """Prepare the cache of faces; `args` is not used."""
         cv2.setNumThreads(1)
         _keep_freed_memory()
-        self._shelf = FaceShelf(files=open_map_files())
+        self._renderers = RendererCache(files=open_map_files())
 
     def finalize(self) -> None:
-        """Triton unloads the model."""
-        self._shelf.close()
+        """Release the shared files when Triton unloads the model."""
+        self._renderers.close()
 
     def execute(self, requests: list) -> list:
-        """One response per request; a bad request costs no other one its frames."""
+        """Answer every request; a bad one does not affect the others."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
@@ -49,9 +49,9 @@ class TritonPythonModel:
         )
         try:
             frames = (
-                self._shelf.draw(motion, faces, maps)
+                self._renderers.draw(motion, faces, maps)
                 if steps is None
-                else self._shelf.speak(steps, moments, faces)
+                else self._renderers.speak(steps, moments, faces)
             )
         except UnknownFaceError as error:
             return _refusal(str(error), pb_utils.TritonError.NOT_FOUND)
@@ -70,8 +70,10 @@ def _refusal(message: str, code: int) -> pb_utils.InferenceResponse:
 
 
 def _keep_freed_memory() -> None:
-    """Frames come and go by the half megabyte; memory handed back to the kernel faults in anew for
-    each one: 80 faults, 0.15 ms.
+    """Raise glibc's thresholds so that freed frames stay with the process.
+
+    Frames are allocated and freed by the half megabyte. Memory handed back to the kernel faults in
+    again for each one: 80 faults, 0.15 ms.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

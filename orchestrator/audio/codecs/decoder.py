@@ -1,6 +1,4 @@
-"""Decodes a turn's chunks to mono samples, whatever the client sends, and holds the turn to one
-kind of audio.
-"""
+"""Decode a turn's chunks to mono samples, and hold the turn to one kind of audio."""
 
 from __future__ import annotations
 
@@ -12,12 +10,13 @@ from orchestrator.core.errors import LipSyncError, invalid_field
 from orchestrator.core.types import AudioChunk, AudioFormat, Samples
 
 MAX_CHUNK_S = 2.1
-"""Longest chunk served: the protocol's 2 s, with room for whole codec frames."""
+"""Longest accepted chunk: the protocol's 2 s, with room for whole codec frames."""
 
 
 class AudioDecoder:
-    """One turn's decoder. A chunk that raises leaves it as it was, and the next chunk is
-    decoded.
+    """Decoder of one turn.
+
+    A chunk that raises leaves its state unchanged, and the next chunk is decoded.
     """
 
     def __init__(self, max_chunk_s: float = MAX_CHUNK_S) -> None:
@@ -35,9 +34,9 @@ class AudioDecoder:
         return self._layout.sample_rate_hz if self._layout else None
 
     def decode(self, chunk: AudioChunk) -> Samples:
-        """The chunk's samples, mono, at `sample_rate_hz`.
+        """Decode a chunk to mono samples at `sample_rate_hz`.
 
-        A WAV header's and an Opus stream's own rate and channel count win over the message's.
+        A WAV header's and an Opus stream's own rate and channel count override the message's.
         Raises `LipSyncError` naming `audioChunk.data`, `.sampleRate`, `.channels` or `.format`.
         """
         if self._format not in (None, chunk.format):
@@ -62,14 +61,14 @@ class AudioDecoder:
         return samples
 
     def _decode_wav(self, data: bytes) -> Samples:
-        """A whole WAV file, the beginning of one, or bare samples that continue it."""
+        """Decode a whole WAV file, its beginning, or bare samples that continue it."""
         part = read_wav(data) if is_wav(data) else self._continuation(data)
         samples = self._decode_layout(part.samples, part.layout)
         self._wav_bytes_to_come = part.bytes_to_come
         return samples
 
     def _continuation(self, data: bytes) -> WavPart:
-        """What lies beyond the announced size is metadata at the file's end: no samples."""
+        """Bytes up to the announced size; metadata at the file's end follows it, no samples."""
         if self._layout is None:
             raise invalid_field("audioChunk.data", "does not begin with a WAV header")
         return WavPart(
@@ -109,11 +108,10 @@ def _changed(field: str, now: int, before: int) -> LipSyncError:
 
 
 def estimated_duration_s(chunk: AudioChunk) -> float:
-    """How long a chunk plays, from its size and headers alone: for buffer limits and for chunks
-    dropped undecoded.
+    """Duration of a chunk from its size and headers alone, without decoding.
 
-    Exact for PCM, WAV with a header and bare Opus packets; Ogg pages count their bytes at 32
-    kbit/s. Never raises.
+    For buffer limits and for chunks dropped undecoded. Exact for PCM, WAV with a header and bare
+    Opus packets; Ogg pages count their bytes at 32 kbit/s. Never raises.
     """
     if chunk.format is AudioFormat.OPUS:
         samples = 0 if chunk.data[:4] == b"OggS" else packet_samples(chunk.data)

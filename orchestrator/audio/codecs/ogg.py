@@ -1,6 +1,4 @@
-"""Splits a run of Ogg pages (RFC 3533) into packets; small enough to check every length a client
-sends.
-"""
+"""Split a run of Ogg pages (RFC 3533) into packets, with a check of every length."""
 
 from __future__ import annotations
 
@@ -16,24 +14,25 @@ _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """One page: the packets it completes and what of a packet it leaves open."""
+    """One page: its completed packets and the part of a packet that it leaves open."""
 
     serial: int
     sequence: int
     granule: int
     """Position at the page's end in the codec's clock; -1 when no packet ends on the page."""
     is_continued: bool
-    """The first piece belongs to a packet begun on the page before."""
+    """True if the first piece belongs to a packet begun on the page before."""
     is_first: bool
     is_last: bool
     complete: tuple[bytes, ...]
     open_tail: bytes | None
-    """Beginning of a packet that goes on in the next page."""
+    """Beginning of a packet that continues in the next page."""
 
 
 def read_pages(data: bytes) -> list[OggPage]:
-    """All pages of `data`; raises `LipSyncError` on `audioChunk.data` for anything but whole,
-    intact pages.
+    """Parse all pages of `data`.
+
+    Raises `LipSyncError` on `audioChunk.data` for anything but whole, intact pages.
     """
     pages, offset = [], 0
     while offset < len(data):
@@ -69,7 +68,7 @@ def _read_page(data: bytes, start: int) -> tuple[OggPage, int]:
 
 
 def _pieces(data: bytes, offset: int, lacing: bytes) -> tuple[tuple[bytes, ...], bytes | None]:
-    """Packets end at the first lacing value below 255."""
+    """Packets of a page; each ends at the first lacing value below 255."""
     complete, begin = [], offset
     for length in lacing:
         offset += length
@@ -86,11 +85,10 @@ def _check_crc(page: bytes, expected: int) -> None:
 
 
 def page_crc(page: bytes) -> int:
-    """Ogg's CRC of a whole page (polynomial 0x04c11db7, most significant bit first), its own CRC
-    field taken as zero.
+    """Ogg's CRC of a whole page, with its own CRC field taken as zero.
 
-    zlib's CRC-32 has the same polynomial with all bits mirrored, so mirrored bytes give the
-    mirrored checksum.
+    Polynomial 0x04c11db7, most significant bit first. zlib's CRC-32 has the same polynomial with
+    all bits mirrored, so mirrored bytes give the mirrored checksum.
     """
     zeroed = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(zeroed.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -1,5 +1,6 @@
-"""Plans which Opus packets of an Ogg stream to decode and what to trim from each (RFC 7845), before
-anything is decoded.
+"""Plan the Opus packets of an Ogg stream to decode, and their trims (RFC 7845).
+
+The plan is complete before anything is decoded.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from orchestrator.audio.codecs.opus_packet import packet_samples
 from orchestrator.core.errors import LipSyncError, invalid_field
 
 _MAX_OPEN_PACKET_BYTES = 61_440
-"""The packet size that RFC 7845 section 6 asks readers to accept; only comment headers with
-pictures are longer.
+"""Packet size that RFC 7845 section 6 asks readers to accept.
+
+Only comment headers with pictures are longer.
 """
 
 
@@ -23,22 +25,25 @@ class OpusPiece:
 
     packet: bytes
     skip_samples: int = 0
-    """To drop from the front: the encoder's delay."""
+    """Samples to drop from the front: the encoder's delay."""
     trim_samples: int = 0
-    """To drop from the end: padding of the stream's last packets."""
+    """Samples to drop from the end: padding of the stream's last packets."""
     gain: float = 1.0
     restarts_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OggOpusPosition:
-    """Where an Ogg Opus stream stands between two chunks."""
+    """Position in an Ogg Opus stream between two chunks."""
 
     serial: int | None = None
     sequence: int = -1
-    """Of the newest page."""
+    """Sequence number of the newest page."""
     audio_sequence: int = -1
-    """Of the newest page with audio: tells head pages sent once more from those of a new stream."""
+    """Sequence number of the newest page with audio.
+
+    It distinguishes repeated head pages from those of a new stream.
+    """
     open_packet: bytes | None = None
     head: bytes | None = None
     """An OpusHead whose audio has not begun yet."""
@@ -69,7 +74,7 @@ def plan_pages(
 
 
 def _whole_packets(position: OggOpusPosition, page: OggPage) -> tuple[OggOpusPosition, list[bytes]]:
-    """Joins packets that span pages; a packet whose other part was lost is dropped."""
+    """Join packets that span pages; a packet whose other part was lost is dropped."""
     _check_stream(position, page)
     pieces = [*page.complete, *([] if page.open_tail is None else [page.open_tail])]
     if page.is_continued and pieces:
@@ -99,7 +104,10 @@ def _check_stream(position: OggOpusPosition, page: OggPage) -> None:
 
 
 def _checked_head(head: bytes) -> bytes:
-    """Mapping family 0 is plain mono or stereo; others hold several Opus streams side by side."""
+    """Check a head: mapping family 0 is plain mono or stereo.
+
+    Others hold several Opus streams side by side.
+    """
     if len(head) < 19 or head[8] & 0xF0:
         raise _bad("has an OpusHead that is cut off or of an unknown version")
     if head[18] != 0 or not 1 <= head[9] <= 2:
@@ -108,9 +116,7 @@ def _checked_head(head: bytes) -> bytes:
 
 
 def _begun(position: OggOpusPosition, page: OggPage) -> OggOpusPosition:
-    """Applies a waiting head, unless its stream has long begun and the head was merely sent
-    again.
-    """
+    """Apply a waiting head, unless its stream has begun and the head was only repeated."""
     head = position.head
     if head is None:
         return position
@@ -144,8 +150,9 @@ def _plan_audio(
 
 
 def _trims(position: OggOpusPosition, page: OggPage, counts: Sequence[int]) -> list[int]:
-    """Samples to drop from each packet's end: on the last page the granule position says where the
-    audio stops.
+    """Samples to drop from each packet's end.
+
+    On the last page the granule position marks the end of the audio.
     """
     if not page.is_last or page.granule < 0:
         return [0] * len(counts)

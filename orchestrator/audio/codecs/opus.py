@@ -1,5 +1,6 @@
-"""Decodes Opus, as bare packets or Ogg pages, to 48 kHz mono; the only file that holds a libopus
-decoder.
+"""Decode Opus, as bare packets or Ogg pages, to 48 kHz mono.
+
+The only file that holds a libopus decoder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from orchestrator.core.types import Samples
 
 
 class OpusDecoder:
-    """One turn's Opus decoder; it outlives bad packets."""
+    """Opus decoder of one turn; it survives bad packets."""
 
     def __init__(self) -> None:
         self._codec = _new_codec()
@@ -26,10 +27,10 @@ class OpusDecoder:
     def decode(self, data: bytes, max_duration_s: float) -> Samples:
         """48 kHz mono samples of one bare packet or of a run of whole Ogg pages.
 
-        Ogg's encoder delay and padding are cut off as its headers say; bare packets carry no such
-        note and keep theirs. Raises `LipSyncError` on `audioChunk.data`. A cut Ogg page is always
-        noticed; a bare packet that was cut may still decode, since Opus packets carry neither
-        length nor checksum.
+        Ogg's encoder delay and padding are cut off as its headers specify; bare packets carry no
+        such note and keep theirs. Raises `LipSyncError` on `audioChunk.data`. A truncated Ogg page
+        is always detected; a truncated bare packet may still decode, since Opus packets carry
+        neither length nor checksum.
         """
         if data[:4] == CAPTURE:
             pieces, position = plan_pages(self._position, read_pages(data))
@@ -41,7 +42,7 @@ class OpusDecoder:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def _decode_piece(self, piece: OpusPiece) -> Samples:
-        import av  # here, since sessions that send PCM need not wait for it
+        import av  # imported here, since sessions that send PCM do not need it
 
         if piece.restarts_decoder:
             self._codec = _new_codec()
@@ -61,7 +62,7 @@ class OpusDecoder:
 
 
 def _new_codec() -> Any:
-    """libopus mixes to mono itself when asked for one channel, whatever the packets hold."""
+    """Open libopus with one channel: it mixes to mono itself, whatever the packets hold."""
     import av
 
     codec = av.CodecContext.create("libopus", "r")

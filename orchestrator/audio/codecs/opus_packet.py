@@ -1,6 +1,4 @@
-"""Reads what an Opus packet says about itself, so that lengths are known and bounded before
-anything is decoded.
-"""
+"""Length of an Opus packet from its header, known and bounded before anything is decoded."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ MAX_PACKET_SAMPLES = 5_760
 
 
 def packet_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in one packet by its first bytes (RFC 6716, section 3.1); 0 when they are
-    not valid.
+    """Samples at 48 kHz in one packet by its first bytes; 0 when they are not valid.
+
+    Source: RFC 6716, section 3.1.
     """
     if not packet:
         return 0

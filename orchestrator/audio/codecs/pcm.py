@@ -1,5 +1,6 @@
-"""Turns raw sample bytes of any width into mono float samples; the one place that knows sample
-encodings.
+"""Convert raw sample bytes of any width to mono float samples.
+
+The only place that knows sample encodings.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ MAX_CHANNELS = 2
 
 
 class SampleCoding(Enum):
-    """How one sample is stored; little endian throughout, 8-bit integers are unsigned as WAV has
-    them.
-    """
+    """Storage of one sample: little endian, 8-bit integers unsigned as in WAV."""
 
     U8 = "u8"
     S16 = "s16"
@@ -56,7 +55,7 @@ class PcmLayout:
 
 
 def check_layout(layout: PcmLayout) -> None:
-    """Raises `LipSyncError` naming the field when the rate or the channel count is not served."""
+    """Check rate and channel count; raises `LipSyncError` naming the field."""
     if not MIN_SAMPLE_RATE_HZ <= layout.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
         raise invalid_field(
             "audioChunk.sampleRate",
@@ -69,10 +68,10 @@ def check_layout(layout: PcmLayout) -> None:
 
 
 def mono_samples(data: bytes, layout: PcmLayout) -> Samples:
-    """Mono samples at the layout's rate, full scale 1.0, channels averaged, out-of-range floats
-    clipped.
+    """Mono samples at the layout's rate, full scale 1.0, channels averaged.
 
-    Raises `LipSyncError` on `audioChunk.data` when a sample is cut off or is not a finite number.
+    Floats out of range are clipped. Raises `LipSyncError` on `audioChunk.data` when a sample is cut
+    off or is not a finite number.
     """
     if len(data) % layout.frame_bytes:
         raise invalid_field(

@@ -1,5 +1,6 @@
-"""Reads the RIFF/WAVE headers that text-to-speech engines really send: streaming sizes, extensible
-formats, lost tails.
+"""Read the RIFF/WAVE headers of real text-to-speech engines.
+
+They have streaming sizes, extensible formats and lost tails.
 """
 
 from __future__ import annotations
@@ -27,28 +28,26 @@ _OPEN_ENDED = 2**62
 
 @dataclass(frozen=True, slots=True)
 class WavPart:
-    """What one WAV header says, and the sample bytes that came with it."""
+    """Content of one WAV header, and the sample bytes that came with it."""
 
     layout: PcmLayout
     samples: bytes
     bytes_to_come: int
-    """Sample bytes announced beyond those present; practically infinite where the header does not
-    tell.
-    """
+    """Sample bytes announced beyond those present; practically infinite if not announced."""
 
 
 def is_wav(data: bytes) -> bool:
-    """Whether `data` begins with a RIFF/WAVE header, complete or not."""
+    """True if `data` begins with a RIFF/WAVE header, complete or not."""
     return data[:4] == b"RIFF" and data[8:12] in (b"WAVE", b"WAV", b"WA", b"W", b"")
 
 
 def read_wav(data: bytes) -> WavPart:
     """The layout and sample bytes of a WAV file or of its beginning.
 
-    A data size of 0, 0xFFFFFFFF or more than is present means "to the end of what came": streaming
-    writers cannot know it. A complete file may be followed by bare samples all the same (a header
-    for the first chunk alone), so nothing bounds those. Raises `LipSyncError` naming the field for
-    a cut-off header, an unknown coding, a rate or channel count not served.
+    A data size of 0, 0xFFFFFFFF or more than is present means "to the end of the data": streaming
+    writers cannot know it. A complete file may be followed by bare samples (a header for the first
+    chunk alone), so nothing bounds those. Raises `LipSyncError` naming the field for a truncated
+    header, an unknown coding, a rate or channel count not served.
     """
     layout: PcmLayout | None = None
     offset = 12
@@ -83,8 +82,8 @@ def _layout(fmt: bytes) -> PcmLayout:
     coding = _CODINGS.get((tag, bits))
     if coding is None:
         raise _bad(
-            f"WAV coding {tag:#06x} with {bits} bits is not served; send 8, 16, 24 or 32-bit "
-            "integers or 32 or 64-bit floats"
+            f"WAV coding {tag:#06x} with {bits} bits is not served; "
+            "send 8, 16, 24 or 32-bit integers or 32 or 64-bit floats"
         )
     layout = PcmLayout(rate, channels, coding)
     check_layout(layout)

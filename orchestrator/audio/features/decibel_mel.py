@@ -1,4 +1,4 @@
-"""The mel spectrogram of Wav2Lip and SadTalker: pre-emphasis, magnitudes, decibels scaled to -4..4.
+"""Mel spectrogram of Wav2Lip and SadTalker: pre-emphasis, magnitudes, decibels in -4..4.
 
 Source of the steps and constants: Rudrabha/Wav2Lip, `audio.py` and `hparams.py`, with librosa 0.7.
 """
@@ -18,14 +18,14 @@ MAGNITUDE_FLOOR: Final = 1e-5
 REFERENCE_DB: Final = 20.0
 RANGE_DB: Final = 100.0
 LIMIT: Final = 4.0
-"""Values lie in -LIMIT..LIMIT; digital silence is -LIMIT."""
+"""Bound of the values: -LIMIT..LIMIT; digital silence is -LIMIT."""
 
 
 def decibel_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
-    """Frames `[1 + n // hop_length, n_mels]` of a whole signal; frame i is centred on sample `i *
-    hop_length`.
+    """Frames `[1 + n // hop_length, n_mels]` of a whole signal.
 
-    The edges are mirrored. A signal too short to be mirrored is lengthened by silence.
+    Frame i is centred on sample `i * hop_length`. The edges are mirrored. A signal too short to be
+    mirrored is lengthened by silence.
     """
     half = spec.win_length // 2
     signal = emphasise(np.pad(samples, (0, max(0, half + 1 - len(samples)))))
@@ -34,7 +34,7 @@ def decibel_mel(samples: Samples, spec: MelSpec) -> NDArray[np.float32]:
 
 
 def emphasise(samples: Samples) -> NDArray[np.float64]:
-    """`x[n] - 0.97 x[n - 1]`; silence comes before the first."""
+    """Pre-emphasis, `x[n] - 0.97 x[n - 1]`; silence comes before the first."""
     x = samples.astype(np.float64)
     return x - PRE_EMPHASIS * np.concatenate(([0.0], x[:-1]))
 
@@ -51,6 +51,6 @@ def decibel_mel_frames(windows: NDArray[np.float64], spec: MelSpec) -> NDArray[n
 
 
 def _hann(length: int) -> NDArray[np.float64]:
-    """Periodic, in float64: rounded to float32 its leakage would show beside pure tones."""
+    """Periodic Hann window in float64: in float32 its leakage would show beside pure tones."""
     window: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)
     return window

@@ -1,6 +1,4 @@
-"""What a stretch of sound sounds like: mel spectrogram, MFCCs, energy and pitch on one grid of 10
-ms.
-"""
+"""Features of a stretch of audio: mel spectrogram, MFCCs, energy and pitch every 10 ms."""
 
 from __future__ import annotations
 
@@ -18,14 +16,12 @@ from orchestrator.core.types import MelSpec, Samples
 MFCC_COUNT: Final = 13
 
 TOP_DB: Final = 80.0
-"""MFCCs see no band further than this below the loudest one of the stretch, as librosa's
-`power_to_db`.
-"""
+"""Range below the loudest band of the stretch that MFCCs use, as librosa's `power_to_db`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioFeatures:
-    """Frame i of every array is centred on sample `i * hop_length` at 16 kHz."""
+    """Features of one stretch; frame i is centred on sample `i * hop_length` at 16 kHz."""
 
     mel_spectrogram: NDArray[np.float32]
     """Natural logarithm of power, `[frames, n_mels]`."""
@@ -34,7 +30,7 @@ class AudioFeatures:
     energy: NDArray[np.float32]
     """Root mean square, full scale 1.0, `[frames]`."""
     pitch_hz: NDArray[np.float32]
-    """`[frames]`; 0 where there is no voice."""
+    """`[frames]`; 0 where unvoiced."""
     timestamp_ms: float
     """The client's clock at the first sample."""
     duration_ms: float
@@ -52,7 +48,7 @@ class AudioFeatures:
 
 
 def audio_features(samples: Samples, timestamp_ms: float, spec: MelSpec) -> AudioFeatures:
-    """Features of 16 kHz samples taken by themselves, silence around them."""
+    """Features of 16 kHz samples on their own, with silence around them."""
     mel = log_mel(samples, spec)
     return AudioFeatures(
         mel_spectrogram=mel,
@@ -65,8 +61,9 @@ def audio_features(samples: Samples, timestamp_ms: float, spec: MelSpec) -> Audi
 
 
 def mfcc(mel: NDArray[np.float32], count: int = MFCC_COUNT) -> NDArray[np.float32]:
-    """Mel-frequency cepstral coefficients `[frames, count]` of natural-log mel power: orthonormal
-    DCT-II of decibels, as librosa's.
+    """Mel-frequency cepstral coefficients `[frames, count]` of natural-log mel power.
+
+    Orthonormal DCT-II of decibels, as librosa's.
     """
     decibels = mel * np.float32(10.0 / np.log(10.0))
     decibels = np.maximum(decibels, decibels.max(initial=-np.inf) - np.float32(TOP_DB))

@@ -53,8 +53,9 @@ def analysis_window(spec: MelSpec) -> NDArray[np.float32]:
 
 
 def signal_windows(signal: NDArray[Number], spec: MelSpec) -> NDArray[Number]:
-    """Views `[frames, win_length]` of a signal, `hop_length` samples apart; frame 0 begins at its
-    first sample.
+    """Views `[frames, win_length]` of a signal, `hop_length` samples apart.
+
+    Frame 0 begins at its first sample.
     """
     return np.lib.stride_tricks.sliding_window_view(signal, spec.win_length)[:: spec.hop_length]
 

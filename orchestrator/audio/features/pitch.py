@@ -1,4 +1,4 @@
-"""The pitch of a voice, frame by frame: YIN."""
+"""Pitch of a voice, frame by frame, by YIN."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from orchestrator.audio.features.log_mel import SAMPLE_RATE_HZ
 from orchestrator.core.spectra import fast_length
 from orchestrator.core.types import Samples
 
-LOWEST_HZ: Final = 60.0
-HIGHEST_HZ: Final = 500.0
+MIN_HZ: Final = 60.0
+MAX_HZ: Final = 500.0
 WINDOW_SAMPLES: Final = 512
 """Samples that are compared with those a period later: about two periods of the lowest pitch."""
 
-THRESHOLD: Final = 0.15
+MAX_APERIODICITY: Final = 0.15
 """Aperiodicity under which a period counts; de Cheveigné and Kawahara give 0.1 to 0.15."""
 
-_SHORTEST, _LONGEST = int(SAMPLE_RATE_HZ / HIGHEST_HZ), int(SAMPLE_RATE_HZ / LOWEST_HZ)
+_SHORTEST, _LONGEST = int(SAMPLE_RATE_HZ / MAX_HZ), int(SAMPLE_RATE_HZ / MIN_HZ)
 _SPAN: Final = WINDOW_SAMPLES + _LONGEST + 1
 _TRANSFORM_SAMPLES: Final = fast_length(_SPAN + WINDOW_SAMPLES)
-_QUIET: Final = 1e-7
-"""Mean power, -70 dB of full scale, below which nothing is called a voice."""
+_MIN_VOICED_POWER: Final = 1e-7
+"""Mean power below which no frame counts as voiced: -70 dB of full scale."""
 
 
 def pitch_hz(samples: Samples, hop_length: int) -> NDArray[np.float32]:
-    """Pitch `[1 + n // hop_length]` in Hz at every `hop_length` samples, 0 where there is none.
+    """Pitch `[1 + n // hop_length]` in Hz at every `hop_length` samples, 0 where unvoiced.
 
     Source: A. de Cheveigné, H. Kawahara, "YIN, a fundamental frequency estimator for speech and
     music", 2002, steps 2 to 5.
@@ -38,9 +38,11 @@ def pitch_hz(samples: Samples, hop_length: int) -> NDArray[np.float32]:
         : len(samples) + 1 : hop_length
     ]
     aperiodicity = _aperiodicity(frames)
-    dips = (aperiodicity[:, 1:-1] < THRESHOLD) & (aperiodicity[:, 1:-1] <= aperiodicity[:, 2:])
+    dips = (aperiodicity[:, 1:-1] < MAX_APERIODICITY) & (
+        aperiodicity[:, 1:-1] <= aperiodicity[:, 2:]
+    )
     dips[:, : _SHORTEST - 1] = False
-    found = dips.any(axis=1) & (np.square(frames).mean(axis=1) > _QUIET)
+    found = dips.any(axis=1) & (np.square(frames).mean(axis=1) > _MIN_VOICED_POWER)
     period = _vertex(aperiodicity, dips.argmax(axis=1) + 1)
     pitch: NDArray[np.float32] = np.where(found, SAMPLE_RATE_HZ / period, 0.0).astype(np.float32)
     return pitch

@@ -1,6 +1,4 @@
-"""The rows of numbers a model hears, made from a turn's samples when they are first asked for, each
-only once.
-"""
+"""Feature rows of a turn, computed from its samples on first use, each only once."""
 
 from __future__ import annotations
 
@@ -9,30 +7,33 @@ from numpy.typing import NDArray
 
 from orchestrator.audio.features.decibel_mel import LIMIT, decibel_mel_frames, emphasise
 from orchestrator.audio.features.log_mel import log_mel_frames, signal_windows
-from orchestrator.audio.row_buffer import RowHistory
+from orchestrator.audio.row_buffer import RowBuffer
 from orchestrator.core.types import FeatureSpec, MelScale, MelSpec, Samples
 
 
 class FeatureRows:
-    """Rows of one kind; row i of a mel spectrogram is centred on sample `i * hop_length`, of a
-    waveform begins there.
+    """Rows of one kind of feature.
+
+    Row i of a mel spectrogram is centred on sample `i * hop_length`, of a waveform begins there.
     """
 
     def __init__(self, spec: FeatureSpec, first_sample: int) -> None:
-        """`first_sample` is the oldest that is still known of the turn; rows that would see earlier
-        ones cannot be made.
+        """Start without rows.
+
+        `first_sample` is the oldest kept sample of the turn; rows that need earlier ones cannot be
+        computed.
         """
         self._spec = spec
         first = -(-(first_sample + behind_samples(spec)) // spec.hop_length)
-        self._rows = RowHistory(columns(spec), first)
+        self._rows = RowBuffer(columns(spec), first)
 
     @property
     def first(self) -> int:
         """Number of the oldest row kept."""
         return self._rows.first
 
-    def extend(self, samples: RowHistory) -> None:
-        """Makes every row that the samples `[*, 1]` complete."""
+    def extend(self, samples: RowBuffer) -> None:
+        """Compute every row that the samples `[*, 1]` complete."""
         spec, begin = self._spec, self._rows.end
         end = (samples.end - spec.reach_samples) // spec.hop_length + 1
         if end > begin:
@@ -42,12 +43,12 @@ class FeatureRows:
             )
             self._rows.append(feature_rows(heard[:, 0], spec))
 
-    def can_go_on(self, samples: RowHistory) -> bool:
-        """Whether the samples of the next row are still kept."""
+    def can_continue(self, samples: RowBuffer) -> bool:
+        """True if the samples of the next row are still kept."""
         return samples.first <= self._rows.end * self._spec.hop_length - behind_samples(self._spec)
 
     def window(self, begin: int, end: int) -> NDArray[np.float32]:
-        """Rows `begin .. end - 1`; those not made hold what digital silence gives."""
+        """Rows `begin .. end - 1`; missing ones hold the value of digital silence."""
         if self._rows.first <= begin and end <= self._rows.end:
             return self._rows.rows(begin, end)
         window = np.full((end - begin, columns(self._spec)), silence_value(self._spec), np.float32)
@@ -57,7 +58,7 @@ class FeatureRows:
         return window
 
     def discard_before(self, sample: int) -> None:
-        """Lets go of rows that begin before `sample`."""
+        """Drop rows that begin before `sample`."""
         self._rows.discard_before(sample // self._spec.hop_length)
 
 
@@ -67,24 +68,24 @@ def columns(spec: FeatureSpec) -> int:
 
 
 def behind_samples(spec: FeatureSpec) -> int:
-    """Samples that row i sees before sample `i * hop_length`."""
+    """Samples before sample `i * hop_length` that row i depends on."""
     if not isinstance(spec, MelSpec):
         return 0
-    return spec.reach_samples + (
-        1 if spec.scale is MelScale.DECIBEL else 0
-    )  # pre-emphasis looks one sample back
+    # pre-emphasis looks one sample back
+    return spec.reach_samples + (1 if spec.scale is MelScale.DECIBEL else 0)
 
 
 def silence_value(spec: FeatureSpec) -> float:
-    """Every number of a row that sees digital silence only."""
+    """Value of every number of a row of digital silence."""
     if not isinstance(spec, MelSpec):
         return 0.0
     return -LIMIT if spec.scale is MelScale.DECIBEL else float(np.log(spec.log_floor))
 
 
 def feature_rows(samples: Samples, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Rows `[n, columns]` of consecutive samples that begin `behind_samples` before the first row's
-    place.
+    """Rows `[n, columns]` of consecutive samples.
+
+    They begin `behind_samples` before the first row's place.
     """
     if not isinstance(spec, MelSpec):
         return samples.reshape(-1, spec.hop_length)

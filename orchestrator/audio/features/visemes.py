@@ -1,6 +1,4 @@
-"""Which sounds are said when, as far as lips tell them apart: the viseme head of our own
-network.
-"""
+"""Visemes with their times, by the viseme head of the service's own network."""
 
 from __future__ import annotations
 
@@ -20,8 +18,9 @@ NETWORK: Final = "audio2viseme"
 WINDOW_FRAMES: Final = 88
 WINDOW_STEPS: Final = 16
 LOOK_AHEAD_FRAMES: Final = 6
-"""The contract of `model_repository/audio2viseme/config.pbtxt`: 16 steps of 10 ms for 88 mel
-frames, the last 6 of them look-ahead.
+"""Look-ahead of `model_repository/audio2viseme/config.pbtxt`.
+
+16 steps of 10 ms for 88 mel frames, the last 6 of them look-ahead.
 """
 
 STEP_MS: Final = 10.0
@@ -29,8 +28,8 @@ BATCH: Final = 16
 NAMES: Final = tuple(VISEMES)
 SILENCE: Final = "sil"
 
-SHORTEST_STEPS: Final = 3
-"""Shorter sounds are taken for slips of the network and go to the neighbour that was likelier."""
+MIN_SOUND_STEPS: Final = 3
+"""Least length of a sound; shorter ones are taken for errors and go to the likelier neighbour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +38,23 @@ class Phoneme:
 
     phoneme: str
     start_ms: float
-    """From the first sample of what was given."""
+    """Time from the first sample of the input."""
     end_ms: float
     confidence: float
-    """0..1: the network's mean probability over its time."""
+    """0..1: the network's mean probability over the sound."""
 
 
 class PhonemeDetector:
-    """Opens the network when it is first asked; FileNotFoundError where it was not exported."""
+    """Opens the network on first use; FileNotFoundError where it was not exported."""
 
     def __init__(self, model_repository: Path) -> None:
         self._config = model_repository / NETWORK / "config.pbtxt"
         self._model: Any = None
 
     def detect(self, mel: NDArray[np.float32], floor: float) -> list[Phoneme]:
-        """Sounds of log-mel frames `[frames, 80]` in order, without the silences; `floor` is the
-        logarithm of digital silence.
+        """Sounds of log-mel frames `[frames, 80]` in order, without the silences.
+
+        `floor` is the logarithm of digital silence.
         """
         if self._model is None:
             contract = read_model(self._config)
@@ -62,9 +62,10 @@ class PhonemeDetector:
                 raise FileNotFoundError(
                     f"{contract.file} is missing; make it with: python -m export audio2motion"
                 )
+            # imports ONNX Runtime, which sessions do without
             from orchestrator.inference.local.inference import (
                 open_model,
-            )  # takes ONNX Runtime along, which sessions do without
+            )
 
             self._model = open_model(contract)
         windows = mel_windows(mel, floor)
@@ -76,8 +77,9 @@ class PhonemeDetector:
 
 
 def mel_windows(mel: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
-    """Windows `[n, 88, 80]` whose steps, one after the other, are the frames of `mel`; silence
-    around it.
+    """Windows `[n, 88, 80]` whose consecutive steps are the frames of `mel`.
+
+    Silence surrounds it.
     """
     before = WINDOW_FRAMES - LOOK_AHEAD_FRAMES - WINDOW_STEPS
     count = -(-len(mel) // WINDOW_STEPS)
@@ -93,12 +95,13 @@ def mel_windows(mel: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
 
 
 def phonemes(probabilities: NDArray[np.float32]) -> list[Phoneme]:
-    """Sounds from probabilities `[steps, 15]`: stretches of the likeliest one, the shortest given
-    to their neighbours.
+    """Sounds from probabilities `[steps, 15]`: stretches of the likeliest one.
+
+    The shortest are given to their neighbours.
     """
     names = probabilities.argmax(axis=1)
     for begin, end in _stretches(names):
-        if end - begin < SHORTEST_STEPS:
+        if end - begin < MIN_SOUND_STEPS:
             neighbours = [int(names[at]) for at in (begin - 1, end) if 0 <= at < len(names)]
             if neighbours:
                 names[begin:end] = max(

@@ -19,8 +19,8 @@ from orchestrator.core.errors import LipSyncError
 from orchestrator.inference.embedded.environment import check_temporary_folder
 from orchestrator.inference.embedded.run_lock import (
     SHM,
-    TEMPORARY_MEND,
-    Lease,
+    TEMPORARY_REMEDY,
+    RunLock,
     check_shared_memory,
     temporary_parent,
 )
@@ -43,7 +43,7 @@ def shared_memory(config: ServiceConfig) -> Check:
     name = "shared memory"
     try:
         check_shared_memory()
-        Lease().release()
+        RunLock().release()
     except LipSyncError as error:  # its message says what to do
         return Check(name, State.MISSING, error.message)
     free_mib = shutil.disk_usage(SHM).free >> 20
@@ -72,7 +72,7 @@ def temporary_folder(config: ServiceConfig) -> Check:
         name,
         free_mib >= TEMPORARY_MIB,
         f"{free_mib} MiB free in {folder}",
-        TEMPORARY_MEND,
+        TEMPORARY_REMEDY,
         optional=True,
     )
 

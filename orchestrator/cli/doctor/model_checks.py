@@ -18,7 +18,8 @@ from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.inference import ContractError
-from orchestrator.inference.embedded.supervisor import EmbeddedTriton, TritonHealth, TritonState
+from orchestrator.inference.embedded.health import TritonHealth, TritonState
+from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.model_contract import read_repository
 from orchestrator.inference.open_inference import open_inference
 from orchestrator.models import ADAPTERS

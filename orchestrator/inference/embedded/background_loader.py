@@ -1,8 +1,7 @@
-"""Loads models while the server serves already: one by one, so that a large, broken or missing one
-costs the others nothing.
+"""Load models one by one while the server already serves.
 
-Also models that failed later come here, unless the server's start depends on them; none of this
-ever restarts the server.
+A large, broken or missing model therefore delays no other. Models that fail later are reloaded here
+too, unless the server's start depends on them. Nothing here restarts the server.
 """
 
 from __future__ import annotations
@@ -16,27 +15,32 @@ from typing import Final
 import grpc
 
 from orchestrator.core.backoff import Backoff
-from orchestrator.inference.embedded.control_client import Control
-from orchestrator.inference.embedded.fault_detection import FaultFinder
-from orchestrator.inference.embedded.process import ServerProcess, give_way, kill_stubs
-from orchestrator.inference.embedded.readiness import READY, Admission
+from orchestrator.inference.embedded.backend_processes import kill_stubs, lower_priority
+from orchestrator.inference.embedded.control_client import ControlClient
+from orchestrator.inference.embedded.fault_detection import FaultDetector
+from orchestrator.inference.embedded.process import ServerProcess
+from orchestrator.inference.embedded.readiness import READY, Readiness
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRIES: Final = Backoff(5.0, 60.0)
 """Waits before another attempt to load a model."""
 
-LOOK_S: Final = 0.1
-"""How often a heavy model's backend processes are looked for while it is being loaded."""
+STUB_POLL_S: Final = 0.1
+"""Poll interval for a heavy model's backend processes while it is being loaded."""
 
 
 class BackgroundLoader:
-    """Makes models ready for one life of the server; `run` is a task of the supervisor."""
+    """Loads models during one life of the server; `run` is a task of the supervisor."""
 
     def __init__(
-        self, admission: Admission, process: ServerProcess, control: Control, faults: FaultFinder
+        self,
+        readiness: Readiness,
+        process: ServerProcess,
+        control: ControlClient,
+        faults: FaultDetector,
     ) -> None:
-        self._admission = admission
+        self._readiness = readiness
         self._process = process
         self._control = control
         self._faults = faults
@@ -45,25 +49,23 @@ class BackgroundLoader:
         self._ready_at_s: dict[str, float] = {}
         self._wake = asyncio.Event()
 
-    def take(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
-        """Load these in this order, now or after a while."""
+    def schedule(self, models: Iterable[str], *, after_s: float = 0.0) -> None:
+        """Queue these models for loading in this order, now or after a delay."""
         self._due_s |= dict.fromkeys(models, asyncio.get_running_loop().time() + after_s)
         self._wake.set()
 
-    def take_back(self, model: str, reason: str) -> None:
-        """A model that was ready is not any more: unload it and load it again, later and later if
-        it does not stay.
-        """
-        self._admission.withdraw(reason, model)
+    def reload(self, model: str, reason: str) -> None:
+        """Unload a model that failed and load it again, with growing waits between failures."""
+        self._readiness.withdraw(reason, model)
         self._faults.forget(model)
         if asyncio.get_running_loop().time() - self._ready_at_s.get(model, 0.0) >= RETRIES.max_s:
             self._waits_s.pop(model, None)
         self._postpone(model, first_s=0.0)
-        LOG.warning("%s: %s; loading it again in the background", model, reason)
+        logger.warning("%s: %s; loading it again in the background", model, reason)
         self._wake.set()
 
     async def run(self) -> None:
-        """Never returns."""
+        """Load queued models when they are due; never returns."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -86,30 +88,32 @@ class BackgroundLoader:
     async def _try(self, model: str) -> None:
         try:
             reason = await self._attempt(model)
-        # the edge of one model: whatever it is must not keep the others from being loaded
+        # the edge of one model: an unexpected error must not stop the others from being loaded
         except Exception as error:
-            LOG.exception("loading %s failed", model)
+            logger.exception("loading %s failed", model)
             reason = f"{type(error).__name__}: {error}"
-        self._admission.accept(model, reason, quiet=bool(self._admission.absent(model)))
+        self._readiness.record(model, reason, quiet=bool(self._readiness.absent(model)))
         if reason != READY:
             self._postpone(model, first_s=RETRIES.first_s)
             return
-        LOG.info("model %s is ready", model)
+        logger.info("model %s is ready", model)
         if model not in self._ready_at_s:
             self._waits_s.pop(model, None)
         self._ready_at_s[model] = asyncio.get_running_loop().time()
 
     async def _attempt(self, model: str) -> str:
-        """Why the model is not ready after it, else nothing."""
-        admission = self._admission
-        reason = admission.absent(model)
+        """Try to make the model ready; return the reason if it is not, else an empty string."""
+        readiness = self._readiness
+        reason = readiness.absent(model)
         if reason:
             return reason
         await self._clear(model)
         reason = (
-            admission.lacks_memory(model) or await admission.learn(model) or await self._load(model)
+            readiness.lacks_memory(model)
+            or await readiness.measure(model)
+            or await self._load(model)
         )
-        if not reason and (failure := await admission.failure(self._control, model)) is not None:
+        if not reason and (failure := await readiness.failure(self._control, model)) is not None:
             reason = failure.reason
         if reason:
             await self._clear(model)
@@ -118,29 +122,29 @@ class BackgroundLoader:
         return reason
 
     async def _load(self, model: str) -> str:
-        """A heavy one gives way to the others already while it opens its network and is warmed
-        up.
-        """
-        if not self._admission.is_heavy(model):
-            return await self._admission.load(self._control, model)
+        """Load the model; lower a heavy one's priority while it still opens and warms up."""
+        if not self._readiness.is_heavy(model):
+            return await self._readiness.load(self._control, model)
         loading = asyncio.create_task(
-            self._admission.load(self._control, model), name=f"load {model}"
+            self._readiness.load(self._control, model), name=f"load {model}"
         )
         try:
             while (
                 len(stubs := self._process.stubs_of(model))
-                < self._admission.contract(model).instances
+                < self._readiness.contract(model).instances
                 and not loading.done()
             ):
-                await asyncio.wait([loading], timeout=LOOK_S)
-            give_way(stubs)
+                await asyncio.wait([loading], timeout=STUB_POLL_S)
+            lower_priority(stubs)
             return await loading
         finally:
             loading.cancel()
 
     async def _clear(self, model: str) -> None:
-        """Loading alone does not bring back an instance whose process died, and what did not work
-        need not hold memory.
+        """Kill the model's backend processes and unload it.
+
+        Loading alone does not replace an instance whose process died, and a model that failed
+        should not hold memory.
         """
         self._faults.forget(model)
         await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))

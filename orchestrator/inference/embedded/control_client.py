@@ -1,6 +1,4 @@
-"""The supervisor's side channel to its server: is it the right one, does it answer, load this
-model, does it pass its canary.
-"""
+"""Control channel of the supervisor to its server: identity, liveness, loading, self tests."""
 
 from __future__ import annotations
 
@@ -17,24 +15,24 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, Tensors
 from orchestrator.inference.embedded.budgets import answer_s
 from orchestrator.inference.embedded.process import ServerProcess
-from orchestrator.inference.embedded.self_test import Canary
+from orchestrator.inference.embedded.self_test import SelfTest
 from orchestrator.inference.model_contract import ModelContract
 from orchestrator.inference.triton.connection import Connection, open_channel
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 30.0
 CONNECT_POLL_S: Final = 0.02
 UNLOAD_TIMEOUT_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 0.4
-REASON_CHARACTERS: Final = 600
+MAX_REASON_CHARACTERS: Final = 600
 
 REFUSED_CODES: Final = {126: "is not executable", 127: "lacks a shared library"}
 """Exit codes of the launcher and of the dynamic linker."""
 
 
-class ServerFailed(Exception):  # noqa: N818 - reads as what happened
-    """The server has to be started again; the message says why."""
+class ServerFailed(Exception):  # noqa: N818 - reads as the event
+    """The server has to be restarted; the message gives the reason."""
 
 
 class CannotRun(ServerFailed):
@@ -43,15 +41,15 @@ class CannotRun(ServerFailed):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a model failed its canary."""
+    """Result of a failed self test."""
 
     reason: str
     silent: bool = False
-    """It did not answer in time, which a busy one may also do."""
+    """True if the model did not answer in time, which can also happen to a busy one."""
 
 
-class Control:
-    """One channel to one life of the server."""
+class ControlClient:
+    """gRPC channel to one life of the server."""
 
     def __init__(self, process: ServerProcess) -> None:
         self._process = process
@@ -61,27 +59,27 @@ class Control:
         self._connection = Connection(self._url, shm_prefix="")
 
     async def close(self) -> None:
-        """Lets go of the channels."""
+        """Close the channels."""
         await self._connection.close()
         await self._channel.close()
 
     async def wait_until_up(self, loading_s: float) -> None:
-        """Returns when our server answers: its loads are done then, which may take `loading_s`.
+        """Wait until the server answers; its models are loaded then, which may take `loading_s`.
 
-        Raises `ServerFailed` if it ended, does not answer or is not ours, `CannotRun` if no program
-        came to run.
+        Raises `ServerFailed` if it ended, does not answer or is another server, `CannotRun` if the
+        program could not be executed.
         """
-        patience_s = START_TIMEOUT_S + loading_s
+        timeout_s = START_TIMEOUT_S + loading_s
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 while not await _listens(self._process.ports.grpc):
                     if self._process.exit_code is not None:
                         raise _ended(self._process.exit_code, self._process.tail())
                     await asyncio.sleep(CONNECT_POLL_S)
         except TimeoutError:
             raise ServerFailed(
-                f"tritonserver does not answer {patience_s:.0f} s after its "
-                f"start:\n{self._process.tail()}"
+                f"tritonserver does not answer {timeout_s:.0f} s after its start:\n"
+                f"{self._process.tail()}"
             ) from None
         metadata = await self._stub.ServerMetadata(
             service_pb2.ServerMetadataRequest(), timeout=UNLOAD_TIMEOUT_S
@@ -90,8 +88,9 @@ class Control:
             raise ServerFailed(f"another server answers at {self._url}")
 
     async def answers(self) -> bool:
-        """Whether the server reacts within `PROBE_TIMEOUT_S`; a stall of our own loop is not held
-        against it.
+        """True if the server answers within `PROBE_TIMEOUT_S`.
+
+        A stall of this process's event loop does not count as a failure.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -107,7 +106,7 @@ class Control:
             return loop.time() - began > 2 * PROBE_TIMEOUT_S
 
     async def load(self, model: str, timeout_s: float) -> str:
-        """Loads unless it is ready; returns the reason if it could not be loaded, else nothing."""
+        """Load the model unless it is ready; return the reason of a failure, else empty."""
         with contextlib.suppress(grpc.aio.AioRpcError):
             if (
                 await self._stub.ModelReady(
@@ -124,21 +123,24 @@ class Control:
         return ""
 
     async def unload(self, model: str) -> None:
-        """Loading alone does not bring back an instance whose process died."""
+        """Unload the model: loading alone does not replace an instance whose process died."""
         request: Any = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         await self._stub.RepositoryModelUnload(request, timeout=UNLOAD_TIMEOUT_S)
 
-    async def ask(self, contract: ModelContract, canary: Canary) -> Failure | None:
-        """Asks each instance; returns how one of them failed, if one did."""
-        deadline = asyncio.get_running_loop().time() + answer_s(canary.answering_s)
-        inputs = canary.question()
+    async def run_self_test(self, contract: ModelContract, self_test: SelfTest) -> Failure | None:
+        """Run the self test on every instance; return the first failure, or None."""
+        deadline = asyncio.get_running_loop().time() + answer_s(self_test.answer_cpu_s)
+        inputs = self_test.make_inputs()
         failures = await asyncio.gather(
-            *(self._ask(contract, canary, inputs, deadline) for _ in range(contract.instances))
+            *(
+                self._test_instance(contract, self_test, inputs, deadline)
+                for _ in range(contract.instances)
+            )
         )
         return next(filter(None, failures), None)
 
-    async def _ask(
-        self, contract: ModelContract, canary: Canary, inputs: Tensors, deadline: float
+    async def _test_instance(
+        self, contract: ModelContract, self_test: SelfTest, inputs: Tensors, deadline: float
     ) -> Failure | None:
         try:
             outputs = await self._connection.infer(
@@ -148,8 +150,8 @@ class Control:
             return Failure(str(error), silent=error.code is LipSyncErrorCode.TIMEOUT)
         return (
             None
-            if canary.passed(outputs)
-            else Failure("the canary inference brought another answer than the known one")
+            if self_test.passed(outputs)
+            else Failure("the self test failed: wrong outputs for a known request")
         )
 
 
@@ -171,5 +173,7 @@ async def _listens(port: int) -> bool:
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
-    """What the server said, without the traceback that follows a Python exception."""
-    return (error.details() or str(error.code())).split("\n\nAt:")[0].strip()[:REASON_CHARACTERS]
+    """The server's message, without the traceback that follows a Python exception."""
+    return (
+        (error.details() or str(error.code())).split("\n\nAt:")[0].strip()[:MAX_REASON_CHARACTERS]
+    )

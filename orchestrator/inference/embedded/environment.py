@@ -1,5 +1,4 @@
-"""The fetched `tritonserver` and what it needs around it: libraries, backends, environment
-variables.
+"""Files and environment of the fetched `tritonserver`: libraries, backends, variables.
 
 The standard library only, so that the server can be started before anything heavy is imported.
 """
@@ -25,12 +24,12 @@ from orchestrator.core.downloads import (
 )
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.paths import IMPORT_ROOT, ONNXRUNTIME_BACKEND
-from orchestrator.inference.embedded.run_lock import TEMPORARY_MEND
+from orchestrator.inference.embedded.run_lock import TEMPORARY_REMEDY
 
 SHELL: Final = "bash"
 
 SERVER_TEMPORARY: Final = "/tmp"
-"""Stands in the Python backend's code."""
+"""Temporary folder that the Python backend's code hard-wires."""
 
 BACKENDS: Final = "backends"
 MODELS: Final = "models"
@@ -48,8 +47,9 @@ class ServerFiles:
 
 
 def find_server() -> ServerFiles:
-    """Locate the fetched server; MODEL_LOAD_FAILED with the command to run where it is absent or
-    incomplete.
+    """Locate the fetched server.
+
+    Raises MODEL_LOAD_FAILED with the command to run where it is absent or incomplete.
     """
     unpacked = tritonserver()
     root = unpacked / "pytriton" / "tritonserver"
@@ -65,7 +65,7 @@ def find_server() -> ServerFiles:
 
 
 def _check_program(program: Path) -> None:
-    """Refuse one that the kernel would not run, as on a file system that is mounted `noexec`."""
+    """Reject a program that the kernel would not run, as on a file system mounted `noexec`."""
     if not program.is_file():
         raise _unusable(f"{program} is gone: run `{FETCH_COMMAND} {TRITONSERVER.name} --again`")
     if not os.access(program, os.X_OK):
@@ -77,32 +77,35 @@ def _check_program(program: Path) -> None:
 
 
 def check_temporary_folder() -> None:
-    """Refuse a machine on which the server's Python backend would abort: it makes a folder in
-    `/tmp` whatever TMPDIR says.
+    """Reject a machine on which the server's Python backend would abort.
+
+    The backend creates a folder in `/tmp` regardless of TMPDIR.
     """
     try:
         Path(tempfile.mkdtemp(dir=SERVER_TEMPORARY)).rmdir()
     except OSError as error:
-        mend = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
+        remedy = f"make it writable, or mount a tmpfs on it (docker run --tmpfs {SERVER_TEMPORARY})"
         raise _unusable(
-            f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), as it does "
-            f"beside TMPDIR: {mend}"
+            f"tritonserver cannot write to {SERVER_TEMPORARY} ({error.strerror}), "
+            f"as it does beside TMPDIR: {remedy}"
         ) from None
 
 
 def prepare_run_folder(files: ServerFiles, repository: Path, folder: Path) -> None:
-    """Fill `folder` with links to the backends and to the model repository, and make the server's
-    current directory of it.
+    """Fill `folder`, the server's current directory, with links to backends and model repository.
 
     The server looks for all backends in one folder, and starts backend processes by a shell that
-    splits unquoted paths: relative paths without blanks serve wherever the real ones lead. Links
-    hold no bytes and nothing that is executed, so that a temporary folder that is small or mounted
-    `noexec` will do. MODEL_LOAD_FAILED where it cannot be filled.
+    splits unquoted paths. Relative paths without blanks work wherever the real ones lead.
+
+    Links hold no bytes and nothing that is executed, so a small temporary folder or one mounted
+    `noexec` is sufficient. Raises MODEL_LOAD_FAILED where the folder cannot be filled.
     """
     try:
         _fill(files, repository, folder)
     except OSError as error:
-        raise _unusable(f"{folder} cannot be filled ({error.strerror}): {TEMPORARY_MEND}") from None
+        raise _unusable(
+            f"{folder} cannot be filled ({error.strerror}): {TEMPORARY_REMEDY}"
+        ) from None
 
 
 def _fill(files: ServerFiles, repository: Path, folder: Path) -> None:
@@ -113,13 +116,13 @@ def _fill(files: ServerFiles, repository: Path, folder: Path) -> None:
 
 
 def _link(path: Path, target: Path) -> None:
-    """A link that is there already stays: a server that is started again has the same."""
+    """Create a link unless it exists: a restarted server uses the same links."""
     if not path.is_symlink():
         path.symlink_to(target.absolute())
 
 
 def server_environment(files: ServerFiles) -> dict[str, str]:
-    """This process's variables, with those of the server added.
+    """This process's environment variables, with those of the server added.
 
     The backend processes link the shared libpython, and take their packages from the first
     `python3` on the PATH. Raises MODEL_LOAD_FAILED where the shell that starts them is not on the
@@ -128,8 +131,8 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
     path = _joined(Path(sys.executable).parent, os.environ.get("PATH") or os.defpath)
     if shutil.which(SHELL, path=path) is None:
         raise _unusable(
-            f"{SHELL}, by which tritonserver starts its backend processes, is not on the PATH "
-            f"({path}): install it"
+            f"{SHELL}, by which tritonserver starts its backend processes, "
+            f"is not on the PATH ({path}): install it"
         )
     return os.environ | SINGLE_THREADED | {
         "PATH": path,
@@ -143,7 +146,7 @@ def server_environment(files: ServerFiles) -> dict[str, str]:
 
 
 def _joined(*paths: object) -> str:
-    """One search path of several; absolute, since the server has another current directory."""
+    """Several paths as one search path; absolute, as the server has another current directory."""
     return os.pathsep.join(
         str(Path(each).absolute())
         for path in paths

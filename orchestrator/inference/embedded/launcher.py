@@ -1,6 +1,6 @@
-"""Becomes `tritonserver`, after asking the kernel to kill it when its parent dies.
+"""Replace this process by `tritonserver`, which the kernel kills when its parent dies.
 
-A program of its own and not a `preexec_fn`: forking a process with gRPC's threads in it is not
+A separate program instead of a `preexec_fn`, because forking a process with gRPC's threads is not
 safe. Usage: python -I -S launcher.py PARENT_PID PROGRAM [ARGUMENT ...]
 """
 
@@ -14,7 +14,7 @@ NOT_EXECUTABLE = 126  # as shells report it
 
 if __name__ == "__main__":
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):  # it died before we could ask
+    if os.getppid() != int(sys.argv[1]):  # the parent died before the request took effect
         sys.exit(1)
     try:
         os.execv(sys.argv[2], sys.argv[2:])

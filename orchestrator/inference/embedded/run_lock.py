@@ -1,4 +1,4 @@
-"""Owns the shared memory and temporary files of one run, and sweeps up after runs that were killed.
+"""Ownership of one run's shared memory and temporary files, and cleanup after killed runs.
 
 A run's names start with its own prefix, and it holds a lock on a file of that name for life. A lock
 that can be taken belongs to a dead run, also when that run lived in another container that shares
@@ -20,27 +20,28 @@ from typing import Final
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
 SHM: Final = Path("/dev/shm")
-"""Where POSIX shared memory lives on Linux, the only system that the server runs on."""
+"""Folder of POSIX shared memory on Linux, the only system that the server runs on."""
 
 PREFIX: Final = "lipsync-"
 SUFFIX: Final = ".lock"
 TEMPORARY_PREFIX: Final = "lipsync-run-"
 
-LEAST_SHM_MIB: Final = 8
-"""The built-in models' backend processes start and answer with so much; tensors then travel as
-bytes (docs/triton.md).
+MIN_SHM_MIB: Final = 8
+"""Least free shared memory with which the built-in models' backend processes start and answer.
+
+Tensors then travel as bytes (docs/triton.md).
 """
 
-TEMPORARY_MEND: Final = "set TMPDIR to a folder with free space that you may write to"
-SHM_MEND: Final = (
+TEMPORARY_REMEDY: Final = "set TMPDIR to a writable folder with free space"
+SHM_REMEDY: Final = (
     f"mount it with `mount -t tmpfs -o size=1g tmpfs {SHM}` (docker run --shm-size=1g)"
 )
 
 
-class Lease:
-    """A prefix for shared memory names and a temporary folder, both gone after `release`.
+class RunLock:
+    """A prefix for shared memory names and a temporary folder, both removed by `release`.
 
-    Making one raises MODEL_LOAD_FAILED where one of the two cannot be written to.
+    The constructor raises MODEL_LOAD_FAILED where either cannot be written to.
     """
 
     def __init__(self) -> None:
@@ -52,33 +53,32 @@ class Lease:
         try:
             self._lock = _locked(self._lock_path, os.fsencode(self._folder))
         except OSError as error:
-            mend = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_MEND
+            remedy = f"run `chmod 1777 {SHM}`" if error.errno == errno.EACCES else SHM_REMEDY
             raise _unusable(
-                f"{SHM}, shared memory, cannot be written to ({error.strerror}): {mend}"
+                f"{SHM}, shared memory, cannot be written to ({error.strerror}): {remedy}"
             ) from None
 
     def folder(self) -> Path:
-        """The temporary folder, made when it is first asked for; MODEL_LOAD_FAILED where it cannot
-        be.
-        """
+        """The temporary folder, created on first use; MODEL_LOAD_FAILED where that fails."""
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise _unusable(
-                f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_MEND}"
+                f"{self._folder} cannot be made ({error.strerror}): {TEMPORARY_REMEDY}"
             ) from None
         if self._held < 0:
             self._held = _held(self._folder)
         return self._folder
 
     def sweep_segments(self) -> None:
-        """Removes the segments of this run that killed processes left behind; call it while none of
-        them runs.
+        """Remove the segments of this run that killed processes left behind.
+
+        Call it while none of them runs.
         """
         _remove_segments(self.prefix)
 
     def release(self) -> None:
-        """Removes all that the run left; safe to call twice."""
+        """Remove everything that the run left; safe to call twice."""
         if self._lock < 0:
             return
         _remove_segments(self.prefix)
@@ -91,35 +91,38 @@ class Lease:
 
 
 def check_shared_memory() -> None:
-    """Refuse a machine on which backend processes could not start; MODEL_LOAD_FAILED with the
-    command that mends it.
+    """Reject a machine on which backend processes could not start.
+
+    Raises MODEL_LOAD_FAILED with the command that repairs it.
     """
     try:
         free_mib = shutil.disk_usage(SHM).free >> 20
     except OSError as error:
         raise _unusable(
-            f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_MEND}"
+            f"{SHM}, shared memory, cannot be read ({error.strerror}): {SHM_REMEDY}"
         ) from None
-    if free_mib < LEAST_SHM_MIB:
+    if free_mib < MIN_SHM_MIB:
         raise _unusable(
-            f"{free_mib} MiB are free in {SHM}, shared memory, and {LEAST_SHM_MIB} are needed: "
-            f"{SHM_MEND}"
+            f"{free_mib} MiB are free in {SHM}, shared memory, and {MIN_SHM_MIB} are needed: "
+            f"{SHM_REMEDY}"
         )
 
 
 def temporary_parent() -> Path:
-    """Where temporary files go: TMPDIR, or the usual folders where that cannot be written to;
-    MODEL_LOAD_FAILED if none can.
+    """Parent of temporary files: TMPDIR, or the usual folders if it is not writable.
+
+    Raises MODEL_LOAD_FAILED if none is.
     """
     try:
         return Path(tempfile.gettempdir()).absolute()
     except FileNotFoundError:
-        raise _unusable(f"no temporary folder can be written to: {TEMPORARY_MEND}") from None
+        raise _unusable(f"no temporary folder can be written to: {TEMPORARY_REMEDY}") from None
 
 
 def _locked(path: Path, text: bytes) -> int:
-    """A descriptor of a new file with that text, locked for as long as it is open. Raises OSError,
-    and leaves nothing then.
+    """Create a file with that text and return a descriptor that locks it while open.
+
+    Raises OSError, and then leaves no file.
     """
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -133,11 +136,9 @@ def _locked(path: Path, text: bytes) -> int:
 
 
 def _held(folder: Path) -> int:
-    """A locked descriptor of a folder: systemd-tmpfiles leaves such a one alone, however old its
-    files are.
-    """
+    """Open and lock a folder: systemd-tmpfiles skips locked folders, even with old files."""
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # some network drives lock no folders
+    with contextlib.suppress(OSError):  # some network drives cannot lock folders
         fcntl.flock(held, fcntl.LOCK_SH)
     return held
 
@@ -147,7 +148,7 @@ def _unusable(reason: str) -> LipSyncError:
 
 
 def sweep_dead_runs() -> None:
-    """Removes what earlier runs left that did not live to do so."""
+    """Remove what killed runs left behind."""
     for path in SHM.glob(f"{PREFIX}*{SUFFIX}"):
         with contextlib.suppress(OSError), path.open("r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,6 @@
-"""Questions with known answers, asked before a model may call itself ready: a server can say OK and
-answer garbage.
+"""Self tests with known answers, which a model has to pass before it counts as ready.
+
+A server can answer with status OK and garbage.
 """
 
 from __future__ import annotations
@@ -15,84 +16,90 @@ from numpy.typing import NDArray
 from orchestrator.inference import Tensors
 from orchestrator.inference.local.inference import open_model
 from orchestrator.inference.model_contract import ModelContract, TensorContract
-from orchestrator.rendering.frame_centres import RESTING
+from orchestrator.rendering.frame_centres import RESTING_CENTRE
 from orchestrator.rendering.motion import HEAD_PARAMETERS, MOTION_PARAMETERS, MOUTH_PARAMETERS
-from orchestrator.rendering.test_card import CANARY_FACE, canary_frame
+from orchestrator.rendering.test_card import CARD_FACE, card_frame
 
 TOLERANCE: Final = 1e-3
-"""Largest difference between the server's ONNX Runtime and this process's; both run on the same
-CPU.
+"""Largest difference between the server's ONNX Runtime and this process's, on the same CPU."""
+
+MAX_ROUNDED_SHARE: Final = 0.05
+"""Largest share of an image's bytes that may differ by one: the tolerance can change rounding."""
+
+MAX_KEPT_VALUES: Final = 4096
+"""Upper bound of values of an output that are kept and compared.
+
+Encodings of a photo have millions.
 """
-
-TIPPED: Final = 0.05
-"""Share of a picture's bytes that may differ by one: where such a difference tips the rounding."""
-
-KEPT: Final = 4096
-"""Values of an output that are kept and compared; encodings of a photo have millions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """One output as it has to be: its form, and evenly spaced values of it."""
+class ExpectedOutput:
+    """Expected output: its shape, and evenly spaced values of it."""
 
     shape: tuple[int, ...]
     values: NDArray[Any]
 
     @classmethod
-    def of(cls, output: NDArray[Any]) -> Known:
-        """What to keep of an output."""
+    def of(cls, output: NDArray[Any]) -> ExpectedOutput:
+        """Reduce an output to the values to keep."""
         return cls(output.shape, _kept(output).copy())
 
     def equals(self, output: NDArray[Any]) -> bool:
-        """Whether `output` is the same within the tolerance."""
+        """True if `output` has the expected shape, type and values within the tolerance."""
         if output.shape != self.shape or output.dtype != self.values.dtype:
             return False
         got, want = (values.astype(np.float64) for values in (_kept(output), self.values))
         if output.dtype == np.uint8:
             off = np.abs(got - want)
-            return bool(np.all(off <= 1.0) and np.count_nonzero(off) <= TIPPED * off.size)
+            return bool(
+                np.all(off <= 1.0) and np.count_nonzero(off) <= MAX_ROUNDED_SHARE * off.size
+            )
         return bool(np.allclose(got, want, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
 
 
 def _kept(output: NDArray[Any]) -> NDArray[Any]:
-    return output.reshape(-1)[:: max(1, -(-output.size // KEPT))]
+    return output.reshape(-1)[:: max(1, -(-output.size // MAX_KEPT_VALUES))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Canary:
-    """One request and what it has to bring."""
+class SelfTest:
+    """One request and its expected outputs."""
 
-    question: Callable[[], Tensors]
+    make_inputs: Callable[[], Tensors]
     """Makes the request's inputs: large ones are not worth keeping."""
-    expected: Mapping[str, Known]
-    opening_s: float = 0.0
-    answering_s: float = 0.0
-    """CPU time that finding out took."""
+    expected: Mapping[str, ExpectedOutput]
+    opening_cpu_s: float = 0.0
+    answer_cpu_s: float = 0.0
+    """CPU time of the measured answer."""
 
     def passed(self, outputs: Tensors) -> bool:
-        """Whether `outputs` are the known ones: names, shapes, types and values."""
+        """True if names, shapes, types and values of `outputs` are the expected ones."""
         return outputs.keys() == self.expected.keys() and all(
             known.equals(outputs[name]) for name, known in self.expected.items()
         )
 
 
-def canary_of(contract: ModelContract) -> Canary | None:
-    """The model's canary, or None where no answer is known. Opens ONNX models in this process: run
-    it in a thread.
+def self_test_of(contract: ModelContract) -> SelfTest | None:
+    """The model's self test, or None where no expected answer is known.
+
+    Opens ONNX models in this process: run it in a thread.
     """
-    if contract.name in KNOWN:
-        return KNOWN[contract.name](contract)
+    if contract.name in PROGRAM_TESTS:
+        return PROGRAM_TESTS[contract.name](contract)
     if contract.backend != "onnxruntime":
         return None
     began = time.thread_time()
     model = open_model(contract)
     opened = time.thread_time()
-    outputs = model.run(question(contract))
-    expected = {name: Known.of(output) for name, output in outputs.items()}
-    return Canary(lambda: question(contract), expected, opened - began, time.thread_time() - opened)
+    outputs = model.run(rising_inputs(contract))
+    expected = {name: ExpectedOutput.of(output) for name, output in outputs.items()}
+    return SelfTest(
+        lambda: rising_inputs(contract), expected, opened - began, time.thread_time() - opened
+    )
 
 
-def question(contract: ModelContract) -> Tensors:
+def rising_inputs(contract: ModelContract) -> Tensors:
     """One item of rising numbers: zeros would hide inputs that arrive shifted or empty."""
     return {tensor.name: _ramp(tensor) for tensor in contract.inputs if not tensor.optional}
 
@@ -107,33 +114,34 @@ def _ramp(tensor: TensorContract) -> NDArray[Any]:
     )
 
 
-def _tpsm(_: ModelContract) -> Canary:
+def _tpsm(_: ModelContract) -> SelfTest:
     motion = np.linspace(0.0, 1.0, 2 * len(MOTION_PARAMETERS), dtype=np.float32).reshape(2, -1)
-    face = np.broadcast_to(np.frombuffer(CANARY_FACE, np.uint8), (len(motion), len(CANARY_FACE)))
-    frames = np.stack([canary_frame(row) for row in motion])
-    return Canary(lambda: {"motion": motion, "face": face}, {"frames": Known.of(frames)})
+    face = np.broadcast_to(np.frombuffer(CARD_FACE, np.uint8), (len(motion), len(CARD_FACE)))
+    frames = np.stack([card_frame(row) for row in motion])
+    return SelfTest(lambda: {"motion": motion, "face": face}, {"frames": ExpectedOutput.of(frames)})
 
 
-def _tpsm_speech(contract: ModelContract) -> Canary:
-    """Two frames of a resting mouth, which the sound does not move: of the sound the network's own
-    canary knows.
+def _tpsm_speech(contract: ModelContract) -> SelfTest:
+    """Two frames of a resting mouth, which does not depend on the audio.
+
+    The network's own self test covers the audio.
     """
     idle = np.linspace(0.0, 1.0, 2 * len(HEAD_PARAMETERS), dtype=np.float32).reshape(2, -1)
-    moments = np.insert(idle, 0, RESTING, axis=1)[None]
+    moments = np.insert(idle, 0, RESTING_CENTRE, axis=1)[None]
     frames = np.concatenate(
         [
-            canary_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row]))
+            card_frame(np.concatenate([np.zeros(len(MOUTH_PARAMETERS), np.float32), row]))
             for row in idle
         ]
     )
-    face = np.frombuffer(CANARY_FACE, np.uint8)[None]
-    return Canary(
-        lambda: {**question(contract), "moments": moments, "face": face},
-        {"frames": Known.of(frames[None])},
+    face = np.frombuffer(CARD_FACE, np.uint8)[None]
+    return SelfTest(
+        lambda: {**rising_inputs(contract), "moments": moments, "face": face},
+        {"frames": ExpectedOutput.of(frames[None])},
     )
 
 
-KNOWN: Final[dict[str, Callable[[ModelContract], Canary]]] = {
+PROGRAM_TESTS: Final[dict[str, Callable[[ModelContract], SelfTest]]] = {
     "tpsm": _tpsm,
     "tpsm_speech": _tpsm_speech,
 }

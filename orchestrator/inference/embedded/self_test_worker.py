@@ -1,8 +1,7 @@
-"""Finds out a network's canary in a process of its own, so that memory of a large one is free again
-before the server loads it.
+"""Measure a network's self test in a child process.
 
-Usage, by `canary_apart` alone: python -m orchestrator.inference.embedded.self_test_worker
-MODEL_FOLDER
+The memory of a large network is free again before the server loads it. Started by `measure_apart`
+alone: python -m orchestrator.inference.embedded.self_test_worker MODEL_FOLDER
 """
 
 from __future__ import annotations
@@ -18,17 +17,23 @@ import numpy as np
 from orchestrator.core.child_process import run_module
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded.budgets import run_s
-from orchestrator.inference.embedded.self_test import Canary, Known, canary_of, question
+from orchestrator.inference.embedded.budgets import measurement_s
+from orchestrator.inference.embedded.self_test import (
+    ExpectedOutput,
+    SelfTest,
+    rising_inputs,
+    self_test_of,
+)
 from orchestrator.inference.model_contract import ModelContract, read_model
 
 NICENESS: Final = 15
-"""Sessions come first."""
+"""Niceness of the child process, so that sessions come first."""
 
 
-async def canary_apart(contract: ModelContract) -> Canary:
-    """As `canary_of`, for an ONNX model; raises MODEL_LOAD_FAILED if the network does not run, for
-    lack of memory or time too.
+async def measure_apart(contract: ModelContract) -> SelfTest:
+    """As `self_test_of`, for an ONNX model, in a child process.
+
+    Raises MODEL_LOAD_FAILED if the network does not run, also for lack of memory or time.
     """
     launcher = [
         sys.executable,
@@ -39,11 +44,14 @@ async def canary_apart(contract: ModelContract) -> Canary:
     ]
     try:
         finished = await run_module(
-            __name__, str(contract.folder.absolute()), launcher=launcher, timeout_s=run_s(contract)
+            __name__,
+            str(contract.folder.absolute()),
+            launcher=launcher,
+            timeout_s=measurement_s(contract),
         )
     except TimeoutError:
         raise _failed(
-            contract, f"it did not answer a single request within {run_s(contract):.0f} s"
+            contract, f"it did not answer a single request within {measurement_s(contract):.0f} s"
         ) from None
     if finished.status:
         ended = f"it ended with code {finished.status}; is there enough memory?"
@@ -57,18 +65,20 @@ def _failed(contract: ModelContract, reason: str) -> InferenceError:
     )
 
 
-def _read(contract: ModelContract, answer: bytes) -> Canary:
+def _read(contract: ModelContract, answer: bytes) -> SelfTest:
     with np.load(io.BytesIO(answer)) as arrays:
         expected = {
-            each.name: Known(tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"])
+            each.name: ExpectedOutput(
+                tuple(arrays[f"shape {each.name}"]), arrays[f"values {each.name}"]
+            )
             for each in contract.outputs
         }
-        return Canary(lambda: question(contract), expected, *map(float, arrays["costs_s"]))
+        return SelfTest(lambda: rising_inputs(contract), expected, *map(float, arrays["costs_s"]))
 
 
-def _write(canary: Canary) -> bytes:
-    arrays = {"costs_s": np.array([canary.opening_s, canary.answering_s])}
-    for name, known in canary.expected.items():
+def _write(self_test: SelfTest) -> bytes:
+    arrays = {"costs_s": np.array([self_test.opening_cpu_s, self_test.answer_cpu_s])}
+    for name, known in self_test.expected.items():
         arrays |= {f"shape {name}": np.array(known.shape, np.int64), f"values {name}": known.values}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -76,17 +86,15 @@ def _write(canary: Canary) -> bytes:
 
 
 def main(folder: Path) -> int:
-    """Writes the canary to the standard output; exit status 1 with the reason where there is
-    none.
-    """
+    """Write the self test to standard output; return exit status 1 and print the reason if none."""
     os.nice(NICENESS)
     try:
-        canary = canary_of(read_model(folder / "config.pbtxt"))
+        self_test = self_test_of(read_model(folder / "config.pbtxt"))
     except InferenceError as error:
         print(error.message, file=sys.stderr)
         return 1
-    assert canary is not None
-    sys.stdout.buffer.write(_write(canary))
+    assert self_test is not None
+    sys.stdout.buffer.write(_write(self_test))
     return 0
 
 

@@ -1,11 +1,11 @@
-"""Supervises the wheel's `tritonserver`: starts, watches, heals, restarts and stops it
-(docs/triton.md has the rules).
+"""Supervise the fetched `tritonserver`: start, watch, heal, restart, stop (docs/triton.md).
 
-Faults and what is done: a backend process that died or was stopped -> unload and load its model,
-the second time within `REPEAT_S` restart the server; a server that ended -> start it again; one
-that does not answer -> kill, start again. A model is ready only after it answered a canary
-inference as it should. Models of `later` are loaded one by one while the server serves already;
-whatever happens to them, it is not restarted for it.
+A backend process that died or was stopped: unload and load its model; the second time within
+`REPEATED_FAULT_S` restart the server. A server that ended: start it again. A server that does not
+answer: kill it and start it again.
+
+A model is ready only after it passed its self test. Models of `later` are loaded one by one while
+the server already serves; their failures never restart it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -25,69 +23,30 @@ import grpc
 from orchestrator.core.backoff import Backoff
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.inference import InferenceError
-from orchestrator.inference.embedded.background_loader import RETRIES, BackgroundLoader
-from orchestrator.inference.embedded.control_client import CannotRun, Control, ServerFailed
-from orchestrator.inference.embedded.fault_detection import Fault, FaultFinder
-from orchestrator.inference.embedded.process import (
-    Launched,
-    Stub,
-    cpu_ticks,
-    free_ports,
-    kill_stubs,
-    launch,
-    launch_early,
-    memory_mb,
-)
-from orchestrator.inference.embedded.readiness import READY, Admission
+from orchestrator.inference.embedded.backend_processes import Stub, memory_mb
+from orchestrator.inference.embedded.control_client import CannotRun, ServerFailed
+from orchestrator.inference.embedded.health import TritonHealth, TritonState
+from orchestrator.inference.embedded.process import Launched, free_ports, launch, launch_early
+from orchestrator.inference.embedded.readiness import Readiness
+from orchestrator.inference.embedded.server_life import ServerLife
 from orchestrator.inference.model_fingerprint import Stamp
 from orchestrator.rendering.map_files import remove_folder_of
 
-LOG = logging.getLogger(__name__)
-
-REPEAT_S: Final = 30.0
-"""A model that fails again within this time takes the server with it."""
+logger = logging.getLogger(__name__)
 
 STABLE_S: Final = 2.0
-"""A server that served this long was sound: if it ends it is started again at once."""
+"""A server that served this long was healthy: if it ends it is restarted at once."""
 
 RESTARTS: Final = Backoff(0.25, 5.0)
 """Waits before the second and later restarts in a row; the first one is made at once."""
 
 FIRST_START_TIMEOUT_S: Final = 60.0
 
-WORKING_LOOK_S: Final = 1.0
-"""How long a heavy model that is suspected is watched for a sign of work before it is asked."""
-
-
-class TritonState(StrEnum):
-    """Where the supervisor is."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    HEALING = "healing"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class TritonHealth:
-    """For `/v1/health` and `lipsync doctor`."""
-
-    state: TritonState
-    url: str
-    metrics_url: str
-    pid: int | None
-    restarts: int
-    models: dict[str, str]
-    """Each model with the reason why it is not ready; empty if it is."""
-    last_fault: str
-    log_tail: str
-
 
 class EmbeddedTriton:
-    """A Triton of our own on this machine; an async context manager, entered and left in the main
-    thread.
+    """An embedded Triton on this machine; an async context manager for the main thread.
 
-    Entering waits until the first start has succeeded or failed; it raises MODEL_LOAD_FAILED only
+    Entering waits until the first start has succeeded or failed. It raises MODEL_LOAD_FAILED only
     where no server can ever run here. A server that fails to start later is retried for ever, with
     growing waits.
     """
@@ -100,31 +59,31 @@ class EmbeddedTriton:
         later: Sequence[str] = (),
         launched: Launched | None = None,
     ) -> None:
-        """`models` are ready after entering, if they can be; those of `later` follow in their
-        order, in the background.
+        """Configure the server; entering makes `models` ready, if they can be.
+
+        Those of `later` follow in their order, in the background.
         """
         self.life = 0
         self.restarts = 0
         self.last_fault = ""
         self._path, self._first = repository, tuple(models)
         self._later = tuple(model for model in later if model not in self._first)
-        self._admission = Admission(repository, (*self._first, *self._later))
+        self._readiness = Readiness(repository, (*self._first, *self._later))
         self._launched = launched
         self._state = TritonState.STARTING
         self._first_start = asyncio.Event()
-        self._control: Control | None = None
         self._task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._healed_at: dict[str, float] = {}
+        self._current: ServerLife | None = None
         self._was_up = False
         self._never = ""
-        """Why no server can ever run here."""
-
-    # what others ask
+        """Reason why no server can ever run here."""
 
     @property
     def state(self) -> TritonState:
-        """Where the supervisor is."""
+        """State of the supervisor and its server."""
+        is_healing = self._current is not None and self._current.is_healing
+        if is_healing and self._state is TritonState.RUNNING:
+            return TritonState.HEALING
         return self._state
 
     @property
@@ -138,19 +97,15 @@ class EmbeddedTriton:
         return f"http://127.0.0.1:{self._process.ports.metrics}/metrics"
 
     def has_ready(self, model: str) -> bool:
-        """Whether `model` passed its canary and no fault was seen since; no request. An ensemble
-        comes and goes with its members.
+        """True if `model` passed its self test and no fault was seen since; sends no request.
+
+        An ensemble is ready when all its members are.
         """
-        if self._state not in (TritonState.RUNNING, TritonState.HEALING):
-            return False
-        return all(
-            self._admission.reasons.get(each) == READY
-            for each in (model, *self._admission.steps(model))
-        )
+        return self._state is TritonState.RUNNING and self._readiness.is_ready(model)
 
     def loaded_from(self, model: str) -> Stamp | None:
-        """What the model's files looked like when they were loaded."""
-        return self._admission.loaded_from(model)
+        """Stamp of the model's files when they were loaded."""
+        return self._readiness.loaded_from(model)
 
     async def ready(self, model: str) -> bool:
         """As `has_ready`."""
@@ -159,9 +114,9 @@ class EmbeddedTriton:
     def health(self) -> TritonHealth:
         """Everything at once."""
         pid = self._process.pid if self._process.exit_code is None else None
-        reasons, tail = dict(self._admission.reasons), self._process.tail()
+        reasons, tail = dict(self._readiness.reasons), self._process.tail()
         return TritonHealth(
-            self._state,
+            self.state,
             self.url,
             self.metrics_url,
             pid,
@@ -176,34 +131,28 @@ class EmbeddedTriton:
         return self._process.stubs()
 
     def memory_mb(self) -> dict[str, float]:
-        """What the backend processes of each model hold."""
+        """Private memory of each model's backend processes in MiB."""
         return memory_mb(self.stubs())
 
     def report_failure(self, model: str, error: InferenceError) -> None:
-        """What a request met: unavailability or a few time-outs make the supervisor ask the model's
-        canary.
+        """Report a failed request: unavailability or several time-outs start the model's self test.
 
-        Neither is believed unseen: a dead instance answers after a second, when the model may have
-        been healed already. An ensemble has no instances: what it met is one of its members' doing.
+        Reports are always verified: a dead instance answers after a second, when the model may have
+        been healed already. An ensemble has no instances, so its failures are attributed to its
+        members.
         """
-        if not self.has_ready(model):
+        if self._current is None or not self.has_ready(model):
             return
-        for suspect in self._admission.steps(model) or (model,):
-            if error.code is LipSyncErrorCode.MODEL_LOAD_FAILED:
-                self._faults.report(Fault(suspect, error.message, suspected=True))
-            elif error.code is LipSyncErrorCode.TIMEOUT:
-                self._faults.timed_out(suspect, asyncio.get_running_loop().time())
-
-    # life
+        for suspect in self._readiness.steps(model) or (model,):
+            self._current.report_failure(suspect, error)
 
     async def __aenter__(self) -> EmbeddedTriton:
         launched = self._launched or launch_early(self._path, self._first)
-        self._lease, self._process = launched.lease, launched.process
-        self._faults = FaultFinder(self._process)
+        self._run_lock, self._process = launched.run_lock, launched.process
         self._task = asyncio.create_task(self._supervise(), name="supervise triton")
         try:
             async with asyncio.timeout(
-                FIRST_START_TIMEOUT_S + self._admission.patience_s(self._first)
+                FIRST_START_TIMEOUT_S + self._readiness.start_allowance_s(self._first)
             ):
                 await self._first_start.wait()
             if self._never:
@@ -229,179 +178,78 @@ class EmbeddedTriton:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         self._state = TritonState.STOPPED
-        await self._close_control()
+        await self._close_life()
         await asyncio.to_thread(self._kill)
-        self._lease.release()
+        self._run_lock.release()
 
     async def _supervise(self) -> None:
         now, wait_s = asyncio.get_running_loop().time, 0.0
         while True:
-            self._serving_since = float("inf")
+            self._serving_since_s = float("inf")
             try:
-                control = self._control = Control(self._process)
-                await self._bring_up(control)
-                await self._serve(control)
+                life = self._current = ServerLife(
+                    self._process, self._readiness, self._first, record_fault=self._record_fault
+                )
+                await life.bring_up()
+                self._begin_serving()
+                await life.serve(self._later)
             except CannotRun as error:
                 self.last_fault = str(error)
                 if not self.life:
                     self._never = self.last_fault
                     self._first_start.set()
                     return
-                LOG.warning("%s; starting it again", error)
+                logger.warning("%s; starting it again", error)
             except (ServerFailed, LipSyncError, grpc.aio.AioRpcError, TimeoutError) as error:
                 self.last_fault = str(error) or type(error).__name__
-                LOG.warning("tritonserver: %s; starting it again", self.last_fault)
-            # the edge of the task: whatever it is, a fresh server is the best that can be done
+                logger.warning("tritonserver: %s; starting it again", self.last_fault)
+            # the edge of the task: after an unexpected error a fresh server is the best remedy
             except Exception as error:
                 self.last_fault = repr(error)
-                LOG.exception("the supervisor of tritonserver failed; starting it again")
-            if now() - self._serving_since > STABLE_S:
+                logger.exception("the supervisor of tritonserver failed; starting it again")
+            if now() - self._serving_since_s > STABLE_S:
                 wait_s = 0.0
             await self._replace(wait_s)
             wait_s = RESTARTS.after(wait_s)
 
-    async def _bring_up(self, control: Control) -> None:
-        learning = (
-            self._admission.learn(model)
-            for model in self._first
-            if not self._admission.absent(model)
-        )
-        await asyncio.gather(
-            control.wait_until_up(self._admission.patience_s(self._first)), *learning
-        )
+    def _begin_serving(self) -> None:
         self._was_up = True
-        await asyncio.gather(*(self._admission.admit(control, model) for model in self._first))
-        self._faults = FaultFinder(self._process)
-        for model in self._first:
-            self._faults.watch(model)
-        self._healed_at.clear()
         self.life += 1
-        self._serving_since = asyncio.get_running_loop().time()
+        self._serving_since_s = asyncio.get_running_loop().time()
         self._state = TritonState.RUNNING
         self._first_start.set()
         if self.restarts:
-            LOG.info(
+            logger.info(
                 "tritonserver serves again: %s",
                 ", ".join(filter(self.has_ready, self._first)) or "nothing",
             )
 
-    async def _serve(self, control: Control) -> None:
-        """Returns never; raises what ends this life of the server."""
-        self._loader = BackgroundLoader(self._admission, self._process, control, self._faults)
-        failed = [model for model in self._first if self._admission.reasons[model]]
-        self._loader.take(self._later)
-        self._loader.take(failed, after_s=RETRIES.first_s)
-        self._tasks = {asyncio.create_task(self._loader.run(), name="load models")}
-        try:
-            await self._watch_and_heal(control)
-        finally:
-            tasks, self._tasks = self._tasks, set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _watch_and_heal(self, control: Control) -> None:
-        """Returns never; raises `ServerFailed` when the server has to be replaced."""
-        while True:
-            fault = await self._faults.next(control.answers)
-            if fault.model is None:
-                raise ServerFailed(fault.reason)
-            if fault.suspected:
-                self._look_into(control, fault.model, fault.reason)
-            elif fault.model in self._first:
-                await self._heal(control, fault.model, fault.reason)
-            else:
-                self.last_fault = f"{fault.model}: {fault.reason}"
-                self._loader.take_back(fault.model, fault.reason)
-
-    def _look_into(self, control: Control, model: str, reason: str) -> None:
-        """In a task of its own, one for each model: a heavy one takes its time to answer, and the
-        watch has to go on.
-        """
-        name = f"look into {model}"
-        if any(task.get_name() == name for task in self._tasks):
-            return
-        task = asyncio.create_task(self._verify(control, model, reason), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _verify(self, control: Control, model: str, reason: str) -> None:
-        """A suspected fault becomes one if the model fails its canary, or the server's own if not
-        even that answers.
-        """
-        if (
-            not self.has_ready(model)
-            or await self._is_working(model)
-            or await self._is_sound(control, model)
-        ):
-            return
-        self._faults.report(Fault(model if await control.answers() else None, reason))
-
-    async def _is_sound(self, control: Control, model: str) -> bool:
-        ticks = cpu_ticks(self._process.stubs_of(model))
-        failure = await self._admission.failure(control, model)
-        if failure is None or not self.has_ready(model):  # or somebody else has found out
-            return True
-        return (
-            failure.silent
-            and self._admission.is_heavy(model)
-            and cpu_ticks(self._process.stubs_of(model)) > ticks
-        )
-
-    async def _is_working(self, model: str) -> bool:
-        """Whether a heavy model is busy just now: a request that ran over its deadline is no fault
-        of the instance.
-        """
-        if not self._admission.is_heavy(model):
-            return False
-        ticks = cpu_ticks(self._process.stubs_of(model))
-        await asyncio.sleep(WORKING_LOOK_S)
-        return cpu_ticks(self._process.stubs_of(model)) > ticks
-
-    async def _heal(self, control: Control, model: str, reason: str) -> None:
-        """Unload and load; raises `ServerFailed` if that does not help or helped only a short while
-        ago.
-        """
-        now = asyncio.get_running_loop().time()
-        self.last_fault = f"{model}: {reason}"
-        self._admission.withdraw(reason, model)
-        if now - self._healed_at.get(model, -REPEAT_S) < REPEAT_S:
-            raise ServerFailed(f"{self.last_fault} (again)")
-        LOG.warning("%s; loading it again", self.last_fault)
-        self._state = TritonState.HEALING
-        self._healed_at[model] = now
-        await asyncio.to_thread(kill_stubs, self._process.stubs_of(model))
-        await control.unload(model)
-        failed = await self._admission.admit(control, model)
-        if failed:
-            raise ServerFailed(f"{model} did not come back: {failed}")
-        self._faults.watch(model)
-        self._state = TritonState.RUNNING
-        LOG.info("%s is ready again", model)
+    def _record_fault(self, fault: str) -> None:
+        self.last_fault = fault
 
     async def _replace(self, back_off_s: float) -> None:
-        """Ends what is left of the server, waits, and launches the next one.
+        """Kill what is left of the server, wait, and launch the next one.
 
-        On the same ports, so that clients find it again; on others if it never came up, since they
-        may be taken.
+        It gets the same ports, so that clients find it again. If it never came up it gets others,
+        since the ports may be taken.
         """
         self._state = TritonState.STARTING
-        self._admission.withdraw(f"the server is starting again: {self.last_fault}")
+        self._readiness.withdraw(f"the server is starting again: {self.last_fault}")
         self._first_start.set()
-        await self._close_control()
+        await self._close_life()
         await asyncio.to_thread(self._kill)
-        self._lease.sweep_segments()
+        self._run_lock.sweep_segments()
         await asyncio.sleep(back_off_s)
         ports = self._process.ports if self._was_up else free_ports()
         self._was_up = False
         self.restarts += 1
-        self._process = launch(self._path, self._first, self._lease, ports)
+        self._process = launch(self._path, self._first, self._run_lock, ports)
 
     def _kill(self) -> None:
         self._process.kill()
         remove_folder_of(self._process.pid)
 
-    async def _close_control(self) -> None:
-        if self._control is not None:
-            await self._control.close()
-        self._control = None
+    async def _close_life(self) -> None:
+        if self._current is not None:
+            await self._current.close()
+        self._current = None

@@ -1,3 +1,4 @@
-"""Inference in this process, for tools and tests: ONNX Runtime and Python models without a
-server.
+"""Inference in this process, for tools and tests.
+
+ONNX Runtime and Python models without a server.
 """

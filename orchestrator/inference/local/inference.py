@@ -1,5 +1,6 @@
-"""Runs the models of a repository in this process: for offline rendering, and for tests without a
-server.
+"""Run the models of a repository in this process, without a server.
+
+For offline rendering and for tests.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from orchestrator.inference.model_contract import ModelContract, Repository
 from orchestrator.inference.model_fingerprint import NetworkIdentities, Stamp, stamp_of
 from orchestrator.inference.triton.status_codes import timed_out
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-WORKERS = 2
-"""Threads that run models; requests beyond wait within their deadlines."""
+MAX_THREADS = 2
+"""Threads that run models; further requests wait within their deadlines."""
 
 
 class Runner(Protocol):
@@ -38,8 +39,9 @@ class Runner(Protocol):
 
 
 def _utf8(path: Path) -> str:
-    """The path as ONNX Runtime takes it, which knows no other encoding; where the locale is C,
-    Python's own text is another one.
+    """The path in UTF-8, the only encoding that ONNX Runtime takes.
+
+    Python's own text differs where the locale is C.
     """
     return os.fsencode(path).decode()
 
@@ -60,7 +62,7 @@ class OnnxModel:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
 
-class _OneAtATime:
+class _LockedModel:
     """A Python model behind a lock."""
 
     def __init__(self, contract: ModelContract) -> None:
@@ -72,8 +74,9 @@ class _OneAtATime:
 
 
 class LocalInference:
-    """`Inference` over a model repository, without a server. An async context manager; models open
-    when first asked.
+    """`Inference` over a model repository, without a server.
+
+    An async context manager; models are opened on first use.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -82,7 +85,7 @@ class LocalInference:
         self._stamps: dict[str, Stamp | None] = {}
         self._identities = NetworkIdentities()
         self._opening = threading.Lock()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="inference")
+        self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="inference")
 
     async def __aenter__(self) -> LocalInference:
         return self
@@ -96,7 +99,7 @@ class LocalInference:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def ready(self, model: str) -> bool:
-        """Whether its files are there."""
+        """True if the model's files are present."""
         contract = self._repository.models.get(model)
         return contract is not None and contract.present and not contract.steps
 
@@ -111,10 +114,9 @@ class LocalInference:
     async def infer(
         self, model: str, inputs: Tensors, *, deadline: float
     ) -> dict[str, NDArray[Any]]:
-        """See `Inference.infer`. A run that has begun goes on in its thread after the deadline,
-        unheard.
+        """See `Inference.infer`. A run that has begun continues in its thread after the deadline.
 
-        Ensembles save requests to a server, of which there are none here: `NotServed`.
+        Ensembles only save requests to a server, so here they raise `NotServed`.
         """
         loop, contract = asyncio.get_running_loop(), self._repository.models.get(model)
         if contract is None or contract.steps or not contract.present:
@@ -128,11 +130,11 @@ class LocalInference:
             raise timed_out(model) from None
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
-        """See `Inference.infer_everywhere`; this process is the only place."""
+        """See `Inference.infer_everywhere`; this process is the only server."""
         try:
             await self.infer(model, inputs, deadline=deadline)
         except InferenceError as error:
-            LOG.warning("%s: a request ahead of its use failed: %s", model, error.message)
+            logger.warning("%s: sending ahead of use failed: %s", model, error.message)
             return 0
         return 1
 
@@ -143,7 +145,7 @@ class LocalInference:
             return runner.run(inputs)
         except InferenceError:
             raise
-        # the edge of the model, as a server has one: its trouble becomes the request's error
+        # the edge of the model, as in a server: any exception becomes the request's error
         except Exception as error:
             message = f"{contract.name}: {error}"
             raise InferenceError(
@@ -159,10 +161,10 @@ class LocalInference:
 
 
 def open_model(contract: ModelContract) -> Runner:
-    """Loads a model into this process; raises MODEL_LOAD_FAILED with the reason."""
-    backends: dict[str, type[OnnxModel] | type[_OneAtATime]] = {
+    """Load a model into this process; raises MODEL_LOAD_FAILED with the reason."""
+    backends: dict[str, type[OnnxModel] | type[_LockedModel]] = {
         "onnxruntime": OnnxModel,
-        "python": _OneAtATime,
+        "python": _LockedModel,
     }
     try:
         return backends[contract.backend](contract)

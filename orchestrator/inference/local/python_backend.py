@@ -1,8 +1,7 @@
-"""Runs a Python-backend model of the repository in this process, with a small stand-in for Triton's
-`pb_utils`.
+"""Run a Python-backend model in this process, with a stand-in for Triton's `pb_utils`.
 
-Only what models of this repository use is there; a model that needs more of Triton fails when it is
-opened.
+It provides only what models of this repository use; a model that needs more of Triton fails when it
+is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ CPU: Final = (1, 0)
 
 
 class _Capsule:
-    """A DLPack capsule as the object that numpy asks for one."""
+    """A DLPack capsule as an object with the methods that numpy calls."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule
@@ -48,13 +47,14 @@ class Tensor:
         self._name, self._array = name, array
 
     def name(self) -> str:
-        """As in `config.pbtxt`."""
+        """Name in `config.pbtxt`."""
         return self._name
 
     @classmethod
     def from_dlpack(cls, name: str, capsule: Any) -> Tensor:
-        """Take over an array without a copy; refused, as by the server, where it is not
-        contiguous.
+        """Take over an array without a copy.
+
+        Raises `TritonModelException`, as the server does, where it is not contiguous.
         """
         array = np.from_dlpack(_Capsule(capsule))
         if not array.flags.c_contiguous:
@@ -64,11 +64,11 @@ class Tensor:
         return cls(name, array)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """Lend the array itself, not a copy."""
+        """Export the array itself, not a copy."""
         return self._array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Name the device of the array."""
+        """Device of the array."""
         return CPU
 
     def as_numpy(self) -> NDArray[Any]:
@@ -77,7 +77,7 @@ class Tensor:
 
 
 class TritonError:
-    """What a request is answered with when it fails; the codes are those models here use."""
+    """Error of one request; the codes are those that models here use."""
 
     INTERNAL = StatusCode.INTERNAL
     NOT_FOUND = StatusCode.NOT_FOUND
@@ -88,11 +88,11 @@ class TritonError:
         self._message, self._code = message, code
 
     def message(self) -> str:
-        """For people."""
+        """Text for people."""
         return self._message
 
     def code(self) -> StatusCode:
-        """The gRPC status that Triton would answer with."""
+        """gRPC status that Triton would answer with."""
         return self._code
 
 
@@ -101,18 +101,18 @@ class TritonModelException(Exception):  # noqa: N818 - Triton's name
 
 
 class InferenceRequest:
-    """The inputs of one request."""
+    """Inputs of one request."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         self._inputs = tuple(inputs)
 
     def inputs(self) -> tuple[Tensor, ...]:
-        """In the order in which they were sent."""
+        """Inputs in the order in which they were sent."""
         return self._inputs
 
 
 class InferenceResponse:
-    """The outputs of one request, or its error."""
+    """Outputs of one request, or its error."""
 
     def __init__(
         self, output_tensors: Sequence[Tensor] = (), error: TritonError | None = None
@@ -120,16 +120,16 @@ class InferenceResponse:
         self._outputs, self._error = tuple(output_tensors), error
 
     def output_tensors(self) -> tuple[Tensor, ...]:
-        """Empty where there is an error."""
+        """Output tensors; empty in case of an error."""
         return self._outputs
 
     def error(self) -> TritonError | None:
-        """Why it failed."""
+        """Error of the request, or None."""
         return self._error
 
 
 def get_input_tensor_by_name(request: InferenceRequest, name: str) -> Tensor | None:
-    """None where an optional input was not sent."""
+    """The input of that name; None where an optional input was not sent."""
     return next((tensor for tensor in request.inputs() if tensor.name() == name), None)
 
 
@@ -143,7 +143,7 @@ class PythonModel:
             self._model.initialize(_arguments(contract))
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """One request; raises what the same error would be when a server answers it."""
+        """Run one request; raises the error that a server would cause."""
         request = InferenceRequest([Tensor(name, array) for name, array in inputs.items()])
         (response,) = self._model.execute([request])
         error = response.error()

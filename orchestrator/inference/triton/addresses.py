@@ -1,5 +1,6 @@
-"""Host names and their addresses, looked up in threads of their own so that a slow resolver delays
-neither the loop nor the exit.
+"""Host names and their addresses, looked up in daemon threads.
+
+A slow resolver thus delays neither the event loop nor the exit.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
-"""All IP addresses of a host name. Raises OSError or UnicodeError where it has none or the resolver
-fails.
+"""Function that resolves a host name to all its IP addresses.
+
+Raises OSError or UnicodeError where it has none or the resolver fails.
 """
 
 
@@ -42,8 +44,8 @@ async def addresses_of(host: str) -> list[str]:
     """Addresses of `host` by the system's resolver, sorted: IPv4 where it has any, else IPv6.
 
     One family only, since a server behind a name with both would count twice, and Triton listens on
-    IPv4 unless told otherwise. A lookup that was given up goes on in its daemon thread until the
-    system's own limit.
+    IPv4 by default. An abandoned lookup continues in its daemon thread until the system's own
+    limit.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[str]] = loop.create_future()

@@ -12,23 +12,20 @@ from orchestrator.inference.triton.addresses import Resolve, is_name, joined, sp
 from orchestrator.inference.triton.connection import proxy_of
 from orchestrator.inference.triton.external_server import ExternalServer
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-RESOLVE_S: Final = 2.0
-"""Between two lookups of a name. Headless services of Kubernetes and Compose follow their
-containers within seconds.
-"""
+LOOKUP_INTERVAL_S: Final = 2.0
+"""Interval of lookups; headless services of Kubernetes and Compose change within seconds."""
 
-LOOKUP_S: Final = 5.0
-"""Time for one lookup: the resolver's own timeout for one question (`man resolv.conf`)."""
+LOOKUP_TIMEOUT_S: Final = 5.0
+"""Time for one lookup: the resolver's own timeout for one query (`man resolv.conf`)."""
 
 
 class Discovery:
-    """Keeps an `ExternalServer` for each address; servers appear and vanish with the answers of the
-    resolver.
+    """Keeps one `ExternalServer` for each address that the resolver returns.
 
-    A failed lookup changes nothing: servers that are gone are found by their polls. A name that is
-    reached through a proxy is left to the proxy, as one server.
+    A failed lookup changes nothing: the polls detect servers that are gone. A name that is reached
+    through a proxy is left to the proxy, as one server.
     """
 
     def __init__(
@@ -38,8 +35,9 @@ class Discovery:
         resolve: Resolve,
         retire: Callable[[ExternalServer], None],
     ) -> None:
-        """`retire` takes servers that have lost their place in the answer, before their polls
-        end.
+        """Configure the lookups; they begin with `start`.
+
+        `retire` receives servers that are no longer resolved, before their polls end.
         """
         self._repository, self._resolve, self._retire = repository, resolve, retire
         self._names: dict[str, frozenset[str]] = {
@@ -52,7 +50,7 @@ class Discovery:
 
     @property
     def servers(self) -> list[ExternalServer]:
-        """Those of the last answers, each address once."""
+        """Servers of the last lookups, each address once."""
         return list(self._servers.values())
 
     @property
@@ -61,7 +59,7 @@ class Discovery:
         return [name for name, addresses in self._names.items() if not addresses]
 
     async def start(self) -> None:
-        """Look once, so that the first chunk finds a state; then follow the names."""
+        """Look up once, so that the first chunk finds a state; then follow the names."""
         await asyncio.gather(
             *(server.start() for server in self.servers), *map(self._look, self._names)
         )
@@ -78,23 +76,23 @@ class Discovery:
 
     async def _follow(self, name: str) -> None:
         while True:
-            await asyncio.sleep(RESOLVE_S)
+            await asyncio.sleep(LOOKUP_INTERVAL_S)
             await self._look(name)
 
     async def _look(self, name: str) -> None:
         host, port = split_url(name)
         try:
-            async with asyncio.timeout(LOOKUP_S):
+            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
                 found = await self._resolve(host)
         except (OSError, UnicodeError) as error:
-            self._warn(name, str(error) or f"no answer in {LOOKUP_S:g} s")
+            self._warn(name, str(error) or f"no answer in {LOOKUP_TIMEOUT_S:g} s")
             return
         self._unresolved.discard(name)
         self._names[name] = frozenset(joined(address, port) for address in found)
         await self._update(name)
 
     async def _update(self, name: str) -> None:
-        """New servers take over before old ones go, so that some server is ready all the time."""
+        """Add new servers before removing old ones, so that one is always ready."""
         new = {
             url: ExternalServer(url, self._repository, name=name)
             for url in sorted(self._wanted() - self._servers.keys())
@@ -103,13 +101,14 @@ class Discovery:
         await asyncio.gather(*(server.start() for server in new.values()))
         gone = [self._servers.pop(url) for url in self._dispensable()]
         for server in gone:
-            LOG.info("Triton at %s is no address of %s any more", server.url, server.name)
+            logger.info("Triton at %s is no longer an address of %s", server.url, server.name)
             self._retire(server)
         await asyncio.gather(*(server.stop() for server in gone))
 
     def _dispensable(self) -> set[str]:
-        """Addresses that are not named any more; while none that is named is ready, those that
-        still are ready stay.
+        """Addresses to remove: those that no name resolves to any more.
+
+        While no resolved server is ready, ready ones among them stay.
         """
         wanted = self._wanted()
         replaced = any(self._servers[url].has_any_ready for url in wanted)
@@ -123,14 +122,14 @@ class Discovery:
         return set(self._fixed).union(*self._names.values())
 
     def _warn(self, name: str, reason: str) -> None:
-        """Once until the next answer."""
+        """Log a failed lookup once, until the next successful one."""
         if name not in self._unresolved:
             known = "; its last addresses are used" if self._names[name] else ""
-            LOG.warning(
-                "triton_url: %s does not resolve (%s); it is looked up every %g s%s",
+            logger.warning(
+                "triton_url: %s does not resolve (%s); retrying every %g s%s",
                 name,
                 reason,
-                RESOLVE_S,
+                LOOKUP_INTERVAL_S,
                 known,
             )
         self._unresolved.add(name)

@@ -1,6 +1,4 @@
-"""`Inference` over gRPC: picks a server that has the model ready, checks the contract, and sends
-the request.
-"""
+"""`Inference` over gRPC: pick a ready server, check the contract, send the request."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import ContractError, InferenceError, NotCached, NotServed, Tensors
-from orchestrator.inference.embedded.run_lock import Lease
+from orchestrator.inference.embedded.run_lock import RunLock
 from orchestrator.inference.model_contract import ModelContract, Repository
 from orchestrator.inference.model_fingerprint import NetworkIdentities, Stamp
 from orchestrator.inference.triton.addresses import Resolve, addresses_of
@@ -25,13 +23,11 @@ from orchestrator.inference.triton.external_server import ExternalServer
 from orchestrator.inference.triton.links import Links
 from orchestrator.inference.triton.status_codes import error_of
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Server(Protocol):
-    """A Triton that somebody watches: the embedded one's supervisor, or a poller of one that others
-    run.
-    """
+    """A supervised Triton: the embedded one, or an external one behind a poller."""
 
     @property
     def url(self) -> str:
@@ -40,51 +36,46 @@ class Server(Protocol):
 
     @property
     def life(self) -> int:
-        """Grows when the server was restarted: connections and registrations of earlier lives are
-        void.
-        """
+        """Number of restarts; connections and registrations of earlier lives are void."""
         ...
 
     def has_ready(self, model: str) -> bool:
-        """The state at the last look; no request."""
+        """True if the model was ready at the last poll; sends no request."""
         ...
 
     def loaded_from(self, model: str) -> Stamp | None:
-        """What the model's files looked like when the server read them; None where that cannot be
-        known.
-        """
+        """Stamp of the model's files when the server read them; None where unknown."""
         ...
 
     @property
     def metrics_url(self) -> str:
-        """Of its own metrics, `http://host:port/metrics`."""
+        """Address of the server's own metrics, `http://host:port/metrics`."""
         ...
 
     def memory_mb(self) -> dict[str, float]:
-        """What the backend processes of each model hold, as far as that can be seen from here."""
+        """Memory of each model's backend processes in MiB, as far as it is visible from here."""
         ...
 
     def report_failure(self, model: str, error: InferenceError) -> None:
-        """What a request met; the watcher decides whether to look closer."""
+        """Report a failed request; the supervisor or poller decides whether to verify it."""
         ...
 
 
-ELSEWHERE: Final = frozenset(
+RETRY_ELSEWHERE_CODES: Final = frozenset(
     {LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.GPU_UNAVAILABLE}
 )
-"""Failures of one server, which another one may not have."""
+"""Error codes that concern one server only: the request may succeed on another one."""
 
-FIRST_SHARE: Final = 0.5
-"""Of the time there is: what one server gets while another one could still answer."""
+FIRST_SERVER_SHARE: Final = 0.5
+"""Share of the remaining time for one server while another one could still answer."""
 
 
 class TritonInference:
-    """`Inference` over one or several servers. An async context manager; closes its connections,
-    not the servers.
+    """`Inference` over one or several servers; an async context manager.
 
-    `servers` holds addresses and names (`"host:8001"`), whose servers it then polls itself, or
-    watched servers such as `EmbeddedTriton`. `shared_memory=None` shares memory with servers on
-    this host.
+    It closes its connections, not the servers. `servers` holds addresses and names (`"host:8001"`),
+    whose servers it then polls itself, or supervised servers such as `EmbeddedTriton`.
+    `shared_memory=None` shares memory with servers on this host.
     """
 
     def __init__(
@@ -105,10 +96,11 @@ class TritonInference:
         )
         self._repository = repository
         self._shared_memory = shared_memory
-        self._lease: Lease | None = None
-        self._uninformed: dict[str, Server] = {}
-        """By model: the server that did not hold something, until the next request for the model,
-        which may bring it.
+        self._run_lock: RunLock | None = None
+        self._without_maps: dict[str, Server] = {}
+        """Server by model that answered `NotCached`, until the next request for the model.
+
+        That request may bring the maps.
         """
         self._identities = NetworkIdentities()
 
@@ -124,16 +116,16 @@ class TritonInference:
     ) -> None:
         await self._discovery.stop()
         await self._links.close()
-        if self._lease is not None:
-            self._lease.release()
+        if self._run_lock is not None:
+            self._run_lock.release()
 
     @property
     def _servers(self) -> list[Server]:
-        """Those that are there now."""
+        """The servers known now."""
         return [*self._watched, *self._discovery.servers]
 
     async def ready(self, model: str) -> bool:
-        """Whether any server had it ready at the last look."""
+        """True if any server had the model ready at the last poll."""
         return any(server.has_ready(model) for server in self._servers)
 
     async def identity(self, model: str) -> str | None:
@@ -149,11 +141,11 @@ class TritonInference:
         )
 
     def metrics_urls(self) -> list[str]:
-        """Of every server."""
+        """Metrics addresses of every server."""
         return [server.metrics_url for server in self._servers]
 
     def memory_mb(self) -> dict[str, float]:
-        """Of all servers on this machine together, by Triton model."""
+        """Memory of all servers on this machine together in MiB, by Triton model."""
         held: dict[str, float] = {}
         for server in self._servers:
             for model, size_mb in server.memory_mb().items():
@@ -173,16 +165,18 @@ class TritonInference:
             tried.add(server)
             others = self._others(model, tried)
             now = asyncio.get_running_loop().time()
-            until = now + FIRST_SHARE * (deadline - now) if others else deadline
+            until = now + FIRST_SERVER_SHARE * (deadline - now) if others else deadline
             try:
-                async with self._links.asking(model, server) as connection:
+                async with self._links.connection_of(model, server) as connection:
                     return await connection.infer(contract, inputs, batch, until)
             except NotCached:
-                self._uninformed |= dict.fromkeys((model, *contract.steps), server)
+                self._without_maps |= dict.fromkeys((model, *contract.steps), server)
                 raise
             except InferenceError as error:
                 server.report_failure(model, error)
-                if error.code not in ELSEWHERE or not (others and self._others(model, tried)):
+                if error.code not in RETRY_ELSEWHERE_CODES or not (
+                    others and self._others(model, tried)
+                ):
                     raise
 
     async def infer_everywhere(self, model: str, inputs: Tensors, *, deadline: float) -> int:
@@ -191,11 +185,11 @@ class TritonInference:
 
         async def ask(server: Server) -> bool:
             try:
-                async with self._links.asking(model, server) as connection:
+                async with self._links.connection_of(model, server) as connection:
                     await connection.infer(contract, inputs, batch, deadline)
             except InferenceError as error:
-                LOG.warning(
-                    "%s: a request ahead of its use failed at %s: %s",
+                logger.warning(
+                    "%s: sending to every server failed at %s: %s",
                     model,
                     server.url,
                     error.message,
@@ -212,20 +206,21 @@ class TritonInference:
         try:
             return contract, contract.check(inputs)
         except ContractError as error:
-            LOG.exception("an adapter broke the contract of %s", model)
+            logger.exception("an adapter broke the contract of %s", model)
             raise InferenceError(
                 LipSyncErrorCode.VIDEO_GENERATION_FAILED, str(error), model=model
             ) from error
 
     def _others(self, model: str, tried: Collection[Server]) -> list[Server]:
-        """Servers that have the model ready and were not asked yet."""
+        """Servers that have the model ready and were not tried yet."""
         return [
             server for server in self._servers if server not in tried and server.has_ready(model)
         ]
 
     def _pick(self, model: str, tried: Collection[Server]) -> Server:
-        """A server that has the model ready; any untried one if none has, so that the error is the
-        server's own.
+        """Pick a server that has the model ready.
+
+        If none has, any untried one, so that the error comes from a server.
         """
         among = self._others(model, tried) or [
             server for server in self._servers if server not in tried
@@ -234,9 +229,9 @@ class TritonInference:
             raise error_of(
                 model,
                 StatusCode.UNAVAILABLE,
-                f"no address yet of {', '.join(self._discovery.unresolved)}",
+                f"no address yet for {', '.join(self._discovery.unresolved)}",
             )
-        uninformed = self._uninformed.pop(model, None)
+        uninformed = self._without_maps.pop(model, None)
         return uninformed if uninformed in among else self._links.next_of(model, among)
 
     def _connect(self, server: Server) -> Connection:
@@ -245,10 +240,10 @@ class TritonInference:
         return Connection(server.url, shm_prefix=self._shm_prefix() if shared else "", name=name)
 
     def _shm_prefix(self) -> str:
-        """Empty on systems without POSIX shared memory in a folder."""
-        if self._lease is None:
+        """Prefix of segment names; empty on systems without POSIX shared memory in a folder."""
+        if self._run_lock is None:
             try:
-                self._lease = Lease()
+                self._run_lock = RunLock()
             except OSError:
                 return ""
-        return self._lease.prefix
+        return self._run_lock.prefix

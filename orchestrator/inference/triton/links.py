@@ -1,6 +1,4 @@
-"""Connections to servers with the requests under way on each: round robin bounded by outstanding
-requests, and graceful removal.
-"""
+"""Connections to servers and their requests in flight: balanced round robin, graceful removal."""
 
 from __future__ import annotations
 
@@ -12,19 +10,21 @@ from typing import Final, Protocol, TypeVar
 
 from orchestrator.inference.triton.connection import Connection
 
-SLACK: Final = 4
-"""Requests. Measured over three servers on two cores: 16 clients in real time give each a third to
-1 % (to 6 % without slack); in saturation to 5 % (without slack to 9 %), and a server at niceness 19
-gets 8 to 30 % less than the others.
+MAX_EXTRA_REQUESTS: Final = 4
+"""Requests in flight by which a server may exceed the idlest one and still get its turn.
+
+Measured over three servers on two cores: 16 clients in real time give each a third to 1 % (to 6 %
+without slack). In saturation to 5 % (without slack to 9 %), and a server at niceness 19 gets 8 to
+30 % less than the others.
 """
 
 
 class Reachable(Protocol):
-    """What a connection needs to know of a server."""
+    """The facts of a server that a connection needs."""
 
     @property
     def life(self) -> int:
-        """Grows when the server was restarted: its connections are void."""
+        """Number of restarts of the server; connections of earlier lives are void."""
         ...
 
 
@@ -38,42 +38,43 @@ class Link:
     connection: Connection
     life: int
     busy: int = 0
-    """Requests under way."""
-    last_asked: dict[str, int] = field(default_factory=dict)
+    """Requests in flight."""
+    last_request: dict[str, int] = field(default_factory=dict)
     """Number of the last request by model, in the order of all requests."""
 
 
 class Links:
-    """One connection for each server that was asked."""
+    """One connection for each server in use."""
 
     def __init__(self, connect: Callable[[ServerT], Connection]) -> None:
         self._connect: Callable[..., Connection] = connect
         self._links: dict[Reachable, Link] = {}
         self._retired: set[Link] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._asked = 0
+        self._requests = 0
 
     def next_of(self, model: str, servers: Sequence[ServerT]) -> ServerT:
-        """The server not asked for `model` for the longest, among those with at most `SLACK` more
-        requests under way than the idlest.
+        """Pick the server that has waited longest for a request of `model`.
 
-        In turns for each model, since a chunk's requests alternate between models.
+        Only servers with at most `MAX_EXTRA_REQUESTS` more requests in flight than the idlest are
+        considered. The turns are kept for each model, since a chunk's requests alternate between
+        models.
         """
         links = [(server, self._links.get(server)) for server in servers]
-        most = SLACK + min(0 if link is None else link.busy for _, link in links)
+        most = MAX_EXTRA_REQUESTS + min(0 if link is None else link.busy for _, link in links)
         among = [
-            (0 if link is None else link.last_asked.get(model, 0), server)
+            (0 if link is None else link.last_request.get(model, 0), server)
             for server, link in links
             if link is None or link.busy <= most
         ]
         return min(among, key=lambda each: each[0])[1]
 
     @asynccontextmanager
-    async def asking(self, model: str, server: Reachable) -> AsyncIterator[Connection]:
-        """The server's connection for the length of one request."""
+    async def connection_of(self, model: str, server: Reachable) -> AsyncIterator[Connection]:
+        """The server's connection for the duration of one request."""
         link = await self._link(server)
-        self._asked += 1
-        link.last_asked[model] = self._asked
+        self._requests += 1
+        link.last_request[model] = self._requests
         link.busy += 1
         try:
             yield link.connection
@@ -106,7 +107,7 @@ class Links:
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """End every connection, and what is under way on it."""
+        """Close every connection and cancel its requests in flight."""
         links = [*self._links.values(), *self._retired]
         self._links.clear()
         self._retired.clear()

@@ -1,32 +1,17 @@
-"""Triton's own account of its work: how long requests wait in its queues, how many share an
-execution, what its GPUs do.
+"""Load of Triton servers from their metrics: queue waits, batch sizes, GPU use.
 
-Triton counts since its start; what matters here is the difference between two looks. Names and
-units are those of Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as
-shares and bytes).
+Triton counts since its start; the figures are differences between two reads. Names and units are
+those of Triton's metrics page (`nv_inference_*` in microseconds and items, `nv_gpu_*` as shares and
+bytes).
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
-import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
-from yarl import URL
-
-from orchestrator.inference.triton.addresses import Resolve, addresses_of, is_name
-
-LOG = logging.getLogger(__name__)
-
-DEADLINE_S: Final = 2.0
-"""For one server's answer; a look that fails is made again at the next interval."""
-
-MAX_BYTES: Final = 4 << 20
-"""A server of a hundred models writes some 200 KB."""
 
 COUNTERS: Final = {
     "nv_inference_request_success_total": "requests",
@@ -40,12 +25,12 @@ COUNTERS: Final = {
     "nv_inference_queue_duration_us_total": "queue_us",
     "nv_inference_queue_duration_us": "queue_us",
 }
-"""Triton writes counters without `_total`, which the parser may add."""
+"""Fields by counter; Triton writes counters without `_total`, which the parser may add."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """Of one model, since the server's start or over an interval."""
+    """Counters of one model, since the server's start or over an interval."""
 
     requests: float = 0.0
     failures: float = 0.0
@@ -54,7 +39,7 @@ class Counts:
     queue_us: float = 0.0
 
     def since(self, before: Counts) -> Counts:
-        """The difference; all of it where a count fell, since the server was started anew."""
+        """The difference; all of it where a counter fell, since the server was restarted then."""
         if any(getattr(self, each.name) < getattr(before, each.name) for each in fields(Counts)):
             return self
         return Counts(
@@ -73,8 +58,8 @@ class Gpu:
 
 
 @dataclass(slots=True)
-class Account:
-    """What one server says at one time."""
+class ServerMetrics:
+    """Metrics of one server at one time."""
 
     models: dict[str, Counts] = field(default_factory=dict)
     gpus: dict[str, Gpu] = field(default_factory=dict)
@@ -82,7 +67,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """How one Triton model fared since the last look, over all servers."""
+    """Load of one Triton model since the last read, over all servers."""
 
     queue_ms: float
     """Mean wait of a request before its execution began."""
@@ -94,56 +79,40 @@ class ModelLoad:
 
 @dataclass(frozen=True, slots=True)
 class TritonFigures:
-    """One look at all servers."""
+    """One read of all servers."""
 
     models: Mapping[str, ModelLoad] = field(default_factory=dict)
-    """Of those that executed something since the last look."""
+    """Models that executed something since the last read."""
     gpu_utilization: float | None = None
     """0..1, the mean of all GPUs; None where no server reports one."""
     gpu_used_mb: float | None = None
     gpu_total_mb: float | None = None
     memory_mb: Mapping[str, float] = field(default_factory=dict)
-    """What the backend processes of each model hold for themselves, where they run on this machine
-    under our own server.
-    """
+    """Private memory of each model's backend processes, for an embedded server on this machine."""
 
     @property
     def has_gpu(self) -> bool:
-        """Whether any server reports a GPU."""
+        """True if any server reports a GPU."""
         return bool(self.gpu_total_mb)
 
 
-@runtime_checkable
-class Accountable(Protocol):
-    """An inference whose servers keep an account."""
-
-    def metrics_urls(self) -> list[str]:
-        """Where each server publishes it."""
-        ...
-
-    def memory_mb(self) -> dict[str, float]:
-        """See `TritonFigures.memory_mb`."""
-        ...
-
-
-def account_of(text: str) -> Account:
-    """Read the text exposition format; ValueError where it is another."""
-    account = Account()
+def parse_metrics(text: str) -> ServerMetrics:
+    """Parse the text exposition format; ValueError where it is another format."""
+    metrics = ServerMetrics()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             counter = COUNTERS.get(sample.name)
-            if (
-                counter is not None and "model" in sample.labels
-            ):  # one sample for each version, and for each reason of failure
-                counts = account.models.setdefault(sample.labels["model"], Counts())
+            # one sample for each version, and for each reason of failure
+            if counter is not None and "model" in sample.labels:
+                counts = metrics.models.setdefault(sample.labels["model"], Counts())
                 setattr(counts, counter, getattr(counts, counter) + sample.value)
             elif sample.name.startswith("nv_gpu_"):
                 _note_gpu(
-                    account.gpus.setdefault(sample.labels.get("gpu_uuid", ""), Gpu()),
+                    metrics.gpus.setdefault(sample.labels.get("gpu_uuid", ""), Gpu()),
                     sample.name,
                     sample.value,
                 )
-    return account
+    return metrics
 
 
 def _note_gpu(gpu: Gpu, name: str, value: float) -> None:
@@ -156,20 +125,21 @@ def _note_gpu(gpu: Gpu, name: str, value: float) -> None:
 
 
 def figures_of(
-    before: Mapping[str, Account], now: Mapping[str, Account], memory_mb: Mapping[str, float]
+    before: Mapping[str, ServerMetrics],
+    now: Mapping[str, ServerMetrics],
+    memory_mb: Mapping[str, float],
 ) -> TritonFigures:
-    """From two looks at several servers, each by its address."""
+    """Figures from two reads of several servers, each by its address."""
     spent: dict[str, list[Counts]] = {}
-    for url, account in now.items():
-        earlier = (
-            before[url].models if url in before else account.models
-        )  # nothing is known of the time before the first look
-        for model, counts in account.models.items():
+    for url, metrics in now.items():
+        # nothing is known of the time before the first read
+        earlier = before[url].models if url in before else metrics.models
+        for model, counts in metrics.models.items():
             spent.setdefault(model, []).append(counts.since(earlier.get(model, Counts())))
     gpus = {
         uuid: gpu
-        for account in now.values()
-        for uuid, gpu in account.gpus.items()
+        for metrics in now.values()
+        for uuid, gpu in metrics.gpus.items()
         if gpu.total_bytes
     }
     shares = [gpu.utilization for gpu in gpus.values() if gpu.utilization is not None]
@@ -198,121 +168,3 @@ def _load(servers: Sequence[Counts]) -> ModelLoad | None:
         requests=round(requests),
         failures=round(failures),
     )
-
-
-class TritonWatch:
-    """Looks at every server now and then and tells what it found; a server that does not answer is
-    left out of that look.
-    """
-
-    def __init__(
-        self,
-        inference: Accountable,
-        urls: Sequence[str],
-        tell: Callable[[TritonFigures], None],
-        resolve: Resolve = addresses_of,
-    ) -> None:
-        """`urls` take the place of those that the inference knows, if there are any; every address
-        of a name in them is a server.
-        """
-        self._inference = inference
-        self._urls = tuple(urls)
-        self._tell = tell
-        self._resolve = resolve
-        self._before: dict[str, Account] = {}
-        self._silent: set[str] = set()
-        self._asked: frozenset[str] = frozenset()
-
-    async def run(self, interval_s: float) -> None:
-        """Until it is cancelled; raises nothing else."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
-            while True:
-                try:
-                    await self.look(http)
-                # the edge of the task: figures that cannot be had are no reason to end the next
-                # look
-                except Exception:
-                    LOG.exception("looking at Triton's metrics failed")
-                await asyncio.sleep(interval_s)
-
-    async def gpu_used_mb(self) -> float | None:
-        """Memory in use on the servers' GPUs now, as they measured it last; None where none reports
-        a GPU.
-        """
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
-            return figures_of({}, await self._accounts(http), {}).gpu_used_mb
-
-    async def look(self, http: aiohttp.ClientSession) -> None:
-        """Once."""
-        now = await self._accounts(http)
-        memory_mb = await asyncio.to_thread(self._inference.memory_mb)
-        figures = figures_of(self._before, now, memory_mb)
-        self._before = {
-            url: account for url, account in {**self._before, **now}.items() if url in self._asked
-        }
-        if now or memory_mb:
-            self._tell(figures)
-
-    async def _accounts(self, http: aiohttp.ClientSession) -> dict[str, Account]:
-        """Of every server that answers, by its address."""
-        pages = await self._pages()
-        self._asked = frozenset(pages)
-        self._silent &= self._asked
-        accounts = await asyncio.gather(
-            *(self._account(http, url, host) for url, host in pages.items())
-        )
-        return {
-            url: account
-            for url, account in zip(pages, accounts, strict=True)
-            if account is not None
-        }
-
-    async def _pages(self) -> dict[str, str]:
-        """Addresses of the pages to read, each with the host to ask for."""
-        if not self._urls:
-            return {url: URL(url).authority for url in self._inference.metrics_urls()}
-        found = await asyncio.gather(*map(self._pages_behind, self._urls))
-        return {
-            page: URL(url).authority
-            for url, pages in zip(self._urls, found, strict=True)
-            for page in pages
-        }
-
-    async def _pages_behind(self, url: str) -> list[str]:
-        """One for each address of the host. A name that has none now is read by itself, as is one
-        whose certificate counts.
-        """
-        host = URL(url).host
-        if host is None or URL(url).scheme != "http" or not is_name(host):
-            return [url]
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return [str(URL(url).with_host(address)) for address in await self._resolve(host)]
-        except (OSError, UnicodeError):  # a time-out is an OSError
-            return [url]
-
-    async def _account(self, http: aiohttp.ClientSession, url: str, host: str) -> Account | None:
-        try:
-            async with http.get(url, headers={"Host": host}) as response:
-                response.raise_for_status()
-                page = await _whole(response.content)
-            account = await asyncio.to_thread(account_of, page.decode())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if url not in self._silent:
-                LOG.info("no metrics of Triton at %s (%s)", url, error or type(error).__name__)
-            self._silent.add(url)
-            return None
-        self._silent.discard(url)
-        return account
-
-
-async def _whole(content: aiohttp.StreamReader) -> bytes:
-    """A body to its end, in however many pieces the network brings it; ValueError where it has more
-    than `MAX_BYTES`.
-    """
-    body = bytearray()
-    async for piece in content.iter_any():
-        body += piece
-        if len(body) > MAX_BYTES:
-            raise ValueError(f"the page is longer than {MAX_BYTES} bytes")
-    return bytes(body)

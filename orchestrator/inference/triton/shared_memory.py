@@ -1,8 +1,7 @@
-"""Lends shared memory to the requests of one connection: a ring of small slots, and one of large
-ones if large tensors come.
+"""Shared memory for the requests of one connection: rings of small and of large slots.
 
-As bytes 9 MB cost the event loop a stall of tens of milliseconds, which every other session would
-feel; here they cost two.
+The large ring is allocated when a large tensor first needs it. Sent as bytes, 9 MB stall the event
+loop, and so every session, for tens of milliseconds; in shared memory for two.
 """
 
 from __future__ import annotations
@@ -26,48 +25,52 @@ from orchestrator.inference.triton.shared_memory_ring import (
     SlotRing,
 )
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REGISTER_TIMEOUT_S: Final = 1.0
 
-UNANSWERED: Final = frozenset(
+UNANSWERED_CODES: Final = frozenset(
     {StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.UNKNOWN}
 )
 """Statuses after which the server may still be at work on the request."""
 
-SIZES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
-"""Bytes of a slot and slots, of each ring, smallest first; a ring is reserved when the first
-request wants it.
+SLOTS_BY_BYTES: Final = {SLOT_BYTES: SLOTS, LARGE_SLOT_BYTES: LARGE_SLOTS}
+"""Number of slots by slot size in bytes, smallest ring first.
+
+A ring is allocated when the first request needs it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Loan:
-    """A slot and the ring that it goes back to."""
+    """A borrowed slot and the ring that it returns to."""
 
     ring: SlotRing
     slot: Slot
 
 
 class SharedMemory:
-    """The rings that one server knows. `prefix` starts the names of segments; empty where
-    everything travels as bytes.
+    """The rings that are registered with one server.
+
+    `prefix` starts the names of segments; empty where all tensors travel as bytes.
     """
 
     def __init__(self, stub: Any, prefix: str) -> None:
         self._stub = stub
         self._prefix = prefix
         self._rings: dict[int, SlotRing] = {}
-        self._wanted = set(SIZES) if prefix else set()
+        self._wanted = set(SLOTS_BY_BYTES) if prefix else set()
         self._registering = asyncio.Lock()
 
     async def lend(self, inputs_and_outputs: int, outputs: int) -> Loan | None:
-        """A slot for so many bytes, or None where bytes have to do: no sharing, no slot left, or
-        outputs that will not fit.
+        """Borrow a slot for this many bytes; None if the tensors have to travel as bytes.
 
-        Inputs that do not fit travel as bytes beside those that do.
+        None if sharing is off, no slot is free, or the outputs do not fit. Inputs that do not fit
+        travel as bytes beside those that do.
         """
-        slot_bytes = next((size for size in SIZES if inputs_and_outputs <= size), LARGE_SLOT_BYTES)
+        slot_bytes = next(
+            (size for size in SLOTS_BY_BYTES if inputs_and_outputs <= size), LARGE_SLOT_BYTES
+        )
         if outputs > slot_bytes:
             return None
         if slot_bytes in self._wanted:
@@ -80,7 +83,7 @@ class SharedMemory:
     def settle(
         self, loan: Loan | None, model: str, sent_at: float, now: float, *, answered: bool
     ) -> None:
-        """A request has ended; the server may still write into its slot unless it `answered`."""
+        """End a loan; the server may still write into the slot unless it `answered`."""
         if answered:
             for ring in self._rings.values():
                 ring.answered(model, sent_at, now)
@@ -92,18 +95,19 @@ class SharedMemory:
             loan.ring.abandon(loan.slot, model, now)
 
     def free(self, slot_bytes: int) -> int:
-        """Slots of that size that could be lent now."""
+        """Number of slots of that size that are free now."""
         return self._rings[slot_bytes].free if slot_bytes in self._rings else 0
 
     def forget(self) -> None:
-        """The server lost them (it was restarted, so nobody writes any more): the next requests
-        register others.
+        """Drop the rings after a restart of the server; the next requests register new ones.
+
+        A restarted server no longer writes into the old ones.
         """
         self.close()
-        self._wanted |= set(SIZES) if self._prefix else set()
+        self._wanted |= set(SLOTS_BY_BYTES) if self._prefix else set()
 
     def close(self) -> None:
-        """Lets go of all of it."""
+        """Release all shared memory."""
         for ring in self._rings.values():
             ring.close()
         self._rings.clear()
@@ -113,12 +117,11 @@ class SharedMemory:
             return
         key = f"{self._prefix}{uuid.uuid4().hex[:12]}"
         try:
-            ring = await asyncio.to_thread(
-                SlotRing, key, SIZES[slot_bytes], slot_bytes
-            )  # zeroing it takes a while
+            # zeroing it takes a while
+            ring = await asyncio.to_thread(SlotRing, key, SLOTS_BY_BYTES[slot_bytes], slot_bytes)
         except OSError as error:
             self._wanted.discard(slot_bytes)
-            LOG.warning(
+            logger.warning(
                 "no shared memory for tensors of up to %d MiB, they travel as bytes: %s",
                 slot_bytes >> 20,
                 error,
@@ -131,9 +134,10 @@ class SharedMemory:
             await self._stub.SystemSharedMemoryRegister(message, timeout=REGISTER_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             ring.close()
-            if error.code() not in UNANSWERED:  # else it is the server that is away, not the memory
+            # otherwise the server is unreachable, not the memory
+            if error.code() not in UNANSWERED_CODES:
                 self._wanted.discard(slot_bytes)
-            LOG.info("shared memory not registered: %s", error.details())
+            logger.info("shared memory not registered: %s", error.details())
         else:
             self._rings[slot_bytes] = ring
             self._wanted.discard(slot_bytes)

@@ -1,9 +1,8 @@
-"""Shared memory for tensors when the server is on the same host: one segment, cut into slots that
-requests borrow.
+"""Ring of shared memory slots: one segment that requests to a server on this host borrow from.
 
-The server writes a request's outputs whenever it gets to it, also after the client has given up. A
-slot whose request was not answered is therefore kept out of use until the server can no longer
-write into it.
+The server writes a request's outputs when it processes it, also after the client gave up. A slot
+whose request was not answered is therefore quarantined until the server can no longer write into
+it.
 """
 
 from __future__ import annotations
@@ -18,20 +17,22 @@ from typing import Final
 from orchestrator.inference.embedded.run_lock import SHM
 
 SLOTS: Final = 12
-"""Requests at once that use shared memory; further ones send bytes."""
+"""Concurrent requests that use shared memory; further ones send bytes."""
 
 SLOT_BYTES: Final = 4 << 20
 """Five RGB frames of 512x512, twenty of 256x256."""
 
 LARGE_SLOTS: Final = 8
 LARGE_SLOT_BYTES: Final = 20 << 20
-"""A chunk's request of `tpsm_neural_frames`, the largest there is: 15.7 MB of a photo's features,
-and the frames of the answer.
+"""The largest request, a chunk of `tpsm_neural_frames`.
+
+15.7 MB of a photo's features, and the frames of the answer.
 """
 
 QUARANTINE_S: Final = 10.0
-"""An abandoned request has certainly ended when this has passed *and* a later one for its model was
-answered.
+"""Quarantine of an abandoned slot.
+
+Its request has certainly ended when this has passed *and* a later one for its model was answered.
 """
 
 
@@ -51,7 +52,7 @@ class _Abandoned:
 
 
 class SlotRing:
-    """Slots of one segment in `/dev/shm`. Owned by one connection, used from one event loop."""
+    """Slots of one segment in `/dev/shm`, for one connection and one event loop."""
 
     def __init__(self, key: str, slots: int = SLOTS, slot_bytes: int = SLOT_BYTES) -> None:
         self.key = key
@@ -67,24 +68,25 @@ class SlotRing:
 
     @property
     def free(self) -> int:
-        """Slots that could be taken now."""
+        """Number of free slots."""
         return len(self._free)
 
     def take(self) -> Slot | None:
-        """The slot returned last (its pages are warm), or None when all are in use."""
+        """Take the slot returned last (its pages are warm); None when all are in use."""
         return self._free.pop() if self._free else None
 
     def give_back(self, slot: Slot) -> None:
-        """The server has answered: it is done with the slot."""
+        """Return a slot whose request was answered: the server is done with it."""
         self._free.append(slot)
 
     def abandon(self, slot: Slot, model: str, now: float) -> None:
-        """The request was cancelled or timed out: the server may still write."""
+        """Quarantine the slot of a cancelled or timed out request: the server may still write."""
         self._abandoned.append(_Abandoned(slot, model, now))
 
     def answered(self, model: str, sent_at: float, now: float) -> None:
-        """A request for `model` was answered: requests wait in line, so those abandoned long before
-        it have ended.
+        """Free quarantined slots of `model` after an answered request.
+
+        Requests are processed in order, so those abandoned long before it have ended.
         """
         if not self._abandoned:
             return
@@ -97,7 +99,7 @@ class SlotRing:
         self._free += [each.slot for each in ended]
 
     def close(self) -> None:
-        """Removes the segment's name; the memory goes when the last process that mapped it does."""
+        """Remove the segment's name; the memory is freed when the last process unmaps it."""
         (SHM / self.key).unlink(missing_ok=True)
 
 
@@ -111,8 +113,9 @@ def _opened(key: str) -> Iterator[int]:
 
 
 def _reserve(key: str, nbytes: int) -> mmap.mmap:
-    """Raises OSError where `/dev/shm` is too small; without reserving, the server would die of
-    SIGBUS when it fills up.
+    """Allocate the segment; raises OSError where `/dev/shm` is too small.
+
+    Without allocation the server would die of SIGBUS when it fills up.
     """
     with _opened(key) as descriptor:
         try:

@@ -1,6 +1,4 @@
-"""Turns what a Triton answers into error codes: the one table of statuses (DESIGN 3,
-ARCHITECTURE.md).
-"""
+"""Table from Triton's gRPC status codes to the service's error codes."""
 
 from __future__ import annotations
 
@@ -13,24 +11,22 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.inference import InferenceError, NotCached
 
 UNKNOWN_FACE: Final = "unknown face"
-"""How the `tpsm` model starts its NOT_FOUND when it does not hold the maps of a face."""
+"""Start of the `tpsm` model's NOT_FOUND message when it does not hold the maps of a face."""
 
-ENSEMBLE: Final = re.compile(r"^in ensemble '[^']*', ")
-"""What the server puts before the message of an ensemble's member."""
+ENSEMBLE_PREFIX: Final = re.compile(r"^in ensemble '[^']*', ")
+"""Text that the server puts before the message of an ensemble's member."""
 
 DEAD_INSTANCE: Final = "is not healthy"
-"""In the message of every call to a backend process that died; the server never restarts it (2.51).
-"""
+"""Text of every call's error to a dead backend process; the server never restarts it (2.51)."""
 
 LOST_REGION: Final = "Unable to find shared memory region"
-"""A server that was restarted has forgotten the client's shared memory."""
+"""Message of a restarted server, which has lost the client's shared memory."""
 
 SHORT_REGION: Final = "shared memory size specified with the request"
-"""An output did not fit into the shared memory offered for it; the message goes on with the sizes. 
-"""
+"""Message if an output did not fit into its shared memory; it goes on with the sizes."""
 
 CODES: Final[tuple[tuple[StatusCode, str, LipSyncErrorCode], ...]] = (
-    # status, part of the message ("" is any), code: the first row that matches wins
+    # status, part of the message ("" matches any), code: the first matching row counts
     (StatusCode.DEADLINE_EXCEEDED, "", LipSyncErrorCode.TIMEOUT),
     (StatusCode.UNAVAILABLE, "Request timeout expired", LipSyncErrorCode.TIMEOUT),
     (StatusCode.UNAVAILABLE, "Exceeds maximum queue size", LipSyncErrorCode.BUFFER_OVERFLOW),
@@ -39,11 +35,11 @@ CODES: Final[tuple[tuple[StatusCode, str, LipSyncErrorCode], ...]] = (
     (StatusCode.INTERNAL, DEAD_INSTANCE, LipSyncErrorCode.MODEL_LOAD_FAILED),
     (StatusCode.INTERNAL, "CUDA", LipSyncErrorCode.GPU_UNAVAILABLE),
 )
-"""Everything else, INVALID_ARGUMENT (our own bug) among it, is VIDEO_GENERATION_FAILED."""
+"""Everything else is VIDEO_GENERATION_FAILED, also INVALID_ARGUMENT (a bug of the service)."""
 
 
 def code_of(status: StatusCode, message: str) -> LipSyncErrorCode:
-    """The code of an answer that is no answer."""
+    """Error code of a failed request."""
     for known_status, fragment, code in CODES:
         if status is known_status and fragment in message:
             return code
@@ -51,14 +47,14 @@ def code_of(status: StatusCode, message: str) -> LipSyncErrorCode:
 
 
 def error_of(model: str, status: StatusCode, message: str) -> InferenceError:
-    """The exception to raise for it."""
-    if status is StatusCode.NOT_FOUND and ENSEMBLE.sub("", message).startswith(UNKNOWN_FACE):
+    """Exception to raise for a failed request."""
+    if status is StatusCode.NOT_FOUND and ENSEMBLE_PREFIX.sub("", message).startswith(UNKNOWN_FACE):
         return NotCached(message, model=model)
     return InferenceError(code_of(status, message), f"{model}: {message}", model=model)
 
 
 def timed_out(model: str) -> InferenceError:
-    """The deadline passed before or while the request was on its way."""
+    """Exception for a deadline that passed before or during the request."""
     return InferenceError(
         LipSyncErrorCode.TIMEOUT, f"{model}: no answer before the deadline", model=model
     )

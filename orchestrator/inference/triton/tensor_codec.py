@@ -1,4 +1,4 @@
-"""Tensors to Triton's gRPC messages and back, through bytes or through a slot of shared memory."""
+"""Conversion of tensors to and from Triton's gRPC messages, as bytes or in shared memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from orchestrator.inference import Tensors
 from orchestrator.inference.model_contract import DATATYPES, ModelContract
 from orchestrator.inference.triton.shared_memory_ring import Slot
 
-WORTH_SHARING: Final = 16 << 10
-"""Tensors of fewer bytes travel inside the message; for them the parameters cost as much as the
-copy.
+MIN_SHARED_BYTES: Final = 16 << 10
+"""Size from which a tensor uses shared memory.
+
+Below it the parameters cost as much as the copy, so it travels in the message.
 """
 
 ALIGNMENT: Final = 64
@@ -26,7 +27,7 @@ ALIGNMENT: Final = 64
 def encode(
     contract: ModelContract, inputs: Tensors, batch: int, slot: Slot | None, region: str
 ) -> tuple[Any, dict[str, int]]:
-    """A `ModelInferRequest`, and where in the slot each output is expected."""
+    """Build a `ModelInferRequest`, and the offset in the slot where each output is expected."""
     request = service_pb2.ModelInferRequest(model_name=contract.name)
     writer = _SlotWriter(slot, region)
     datatypes = {tensor.name: tensor.datatype for tensor in contract.inputs}
@@ -35,7 +36,7 @@ def encode(
         if not writer.put(tensor, array):
             request.raw_input_contents.append(array.tobytes())
     offsets = writer.offer(request, _sizes(contract, batch))
-    if offsets:  # a server asked for some outputs leaves out the others
+    if offsets:  # a server that is sent a list of outputs omits all others
         for output in contract.outputs:
             if output.name not in offsets:
                 request.outputs.add(name=output.name)
@@ -47,11 +48,11 @@ def worth_sharing(contract: ModelContract, inputs: Tensors, batch: int) -> int:
     sizes = [array.nbytes for array in inputs.values()] + [
         size or 0 for size in _sizes(contract, batch).values()
     ]
-    return sum(size + ALIGNMENT for size in sizes if size >= WORTH_SHARING)
+    return sum(size + ALIGNMENT for size in sizes if size >= MIN_SHARED_BYTES)
 
 
 def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-    """The outputs as arrays of their own: a slot is lent to another request right after."""
+    """The outputs as copies: the slot is lent to another request right after."""
     outputs: dict[str, NDArray[Any]] = {}
     raw = iter(answer.raw_output_contents)
     for tensor in answer.outputs:
@@ -70,7 +71,7 @@ def decode(answer: Any, slot: Slot | None, offsets: Mapping[str, int]) -> dict[s
 def _sizes(contract: ModelContract, batch: int) -> dict[str, int | None]:
     """Outputs that are worth sharing, with their size where it is known before the answer."""
     sizes = {tensor.name: tensor.bytes_for(batch) for tensor in contract.outputs}
-    return {name: size for name, size in sizes.items() if size is None or size >= WORTH_SHARING}
+    return {name: size for name, size in sizes.items() if size is None or size >= MIN_SHARED_BYTES}
 
 
 class _SlotWriter:
@@ -80,8 +81,8 @@ class _SlotWriter:
         self._slot, self._region, self._used = slot, region, 0
 
     def put(self, tensor: Any, array: NDArray[Any]) -> bool:
-        """Copies a large input into the slot; False where it has to travel in the message."""
-        if self._slot is None or array.nbytes < WORTH_SHARING or array.nbytes > self._left:
+        """Copy a large input into the slot; False if it has to travel in the message."""
+        if self._slot is None or array.nbytes < MIN_SHARED_BYTES or array.nbytes > self._left:
             return False
         target = np.frombuffer(self._slot.view, array.dtype, array.size, self._used)
         np.copyto(target.reshape(array.shape), array)
@@ -90,7 +91,7 @@ class _SlotWriter:
         return True
 
     def offer(self, request: Any, sizes: Mapping[str, int | None]) -> dict[str, int]:
-        """Gives outputs their places; those of unknown size share what is left."""
+        """Assign outputs their places; those of unknown size share the remaining space."""
         known = sum(size for size in sizes.values() if size is not None)
         unknown = sum(size is None for size in sizes.values())
         if self._slot is None or not sizes or known + len(sizes) * ALIGNMENT > self._left:

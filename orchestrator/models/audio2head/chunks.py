@@ -1,6 +1,4 @@
-"""Which 64-frame chunk of Audio2Head gives which video frame, and what audio and pose it is
-shown.
-"""
+"""Assignment of video frames to Audio2Head's chunks of 64 frames, and the inputs of a chunk."""
 
 from __future__ import annotations
 
@@ -13,24 +11,24 @@ from numpy.typing import NDArray
 Row = TypeVar("Row", np.float32, np.uint8)
 
 CHUNK_FRAMES: Final = 64
-"""Frames the network sees at once (25 per second)."""
+"""Frames per run of the network (25 per second)."""
 CHUNK_STEP: Final = 32
 CHUNK_MARGIN: Final = 16
-"""Frames at each end of a chunk that a neighbour chunk gives, because it sees more around them."""
+"""Frames at each end of a chunk that are taken from a neighbour, which has more context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Frames `first .. first + 63` as the network sees them."""
+    """Frames `first .. first + 63` of one run of the network."""
 
     first: int
     """Video frame of local frame 0."""
     kept: range
-    """Local frames that this chunk gives."""
+    """Local frames that are taken from this chunk."""
 
 
 def chunks(frames: int) -> tuple[Chunk, ...]:
-    """Every chunk of an utterance of `frames` video frames; each frame is kept by exactly one."""
+    """All chunks of an utterance of `frames` video frames; each frame is kept by exactly one."""
     return tuple(
         _chunk(first, frames)
         for first in range(0, frames, CHUNK_STEP)
@@ -44,7 +42,7 @@ def _chunk(first: int, frames: int) -> Chunk:
 
 
 def chunk_audio(blocks: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-    """Audio blocks `[64, 4, 41]` of the chunk out of `[frames, 4, 41]`; zeros behind the end."""
+    """Audio blocks `[64, 4, 41]` of the chunk out of `[frames, 4, 41]`; zeros after the end."""
     shown = np.zeros((CHUNK_FRAMES, *blocks.shape[1:]), np.float32)
     own = blocks[chunk.first : chunk.first + CHUNK_FRAMES]
     shown[: len(own)] = own
@@ -52,8 +50,9 @@ def chunk_audio(blocks: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32
 
 
 def chunk_poses(poses: NDArray[Row], chunk: Chunk) -> NDArray[Row]:
-    """Poses or their pictures `[64, ...]` of the chunk out of `[frames + 1, ...]`; the last one
-    stands behind the end.
+    """Poses or their images `[64, ...]` of the chunk out of `[frames + 1, ...]`.
+
+    The last one is repeated after the end.
     """
     index = np.minimum(np.arange(chunk.first, chunk.first + CHUNK_FRAMES), len(poses) - 1)
     chosen: NDArray[Row] = poses[index]

@@ -1,6 +1,4 @@
-"""A face prepared for Audio2Head: the square that the network moves, and how its pictures go back
-into the whole one unseen.
-"""
+"""A face prepared for Audio2Head: the square that the network moves, and its invisible paste."""
 
 from __future__ import annotations
 
@@ -25,23 +23,21 @@ from orchestrator.models.head_square import (
 from orchestrator.models.static.adapter import RestingFace, prepare_resting_face
 from orchestrator.rendering.build_face_maps import frame_points
 
-FEATHER: Final = 0.08
-"""Width of the fade along edges inside the picture, in sides of the square."""
+FEATHER_SHARE: Final = 0.08
+"""Width of the fade along edges inside the image, in sides of the square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio2HeadPictures:
-    """One face at one size, before the networks have seen it."""
+    """One face at one size, before the networks have processed it."""
 
     head: RestingFace
-    """Draws the face at rest, and what lies around the square."""
+    """Renders the face at rest, and the surroundings of the square."""
     square: HeadSquare
     source: RgbImage
     """`[256, 256, 3]`: the square at rest; the same for every size."""
     weight: NDArray[np.float32]
-    """`[side, side]` of the square at the size that is sent: how much of the network's picture
-    shows, 0..1.
-    """
+    """`[side, side]` weight of the network's image in the square at the output size, 0..1."""
 
     @property
     def nbytes(self) -> int:
@@ -50,20 +46,20 @@ class Audio2HeadPictures:
 
     @property
     def hides_the_rest(self) -> bool:
-        """Whether the network's picture is the whole picture."""
+        """True if the network's image covers the whole frame."""
         return self.square.side == PICTURE_SIZE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio2HeadFace:
-    """The same with what the network says of it."""
+    """The pictures, with the networks' encodings of them."""
 
     pictures: Audio2HeadPictures
     source: Source
     rest: KeyPoints
-    """Of the source."""
+    """Key points of the source."""
     tensors: Mapping[str, NDArray[np.float32]]
-    """What every request for frames holds of the face, without the batch axis."""
+    """Inputs about the face in every request for frames, without the batch axis."""
 
     @property
     def nbytes(self) -> int:
@@ -81,10 +77,10 @@ def prepare_audio2head_pictures(face: FaceModel, size: int) -> Audio2HeadPicture
     )
 
 
-def with_network_s_view(
+def join_encodings(
     pictures: Audio2HeadPictures, encodings: Mapping[str, NDArray[Any]]
 ) -> Audio2HeadFace:
-    """Joins the face with the answer of `audio2head_picture`."""
+    """Join the face with the answer of `audio2head_picture`."""
     value, jacobian = encodings["key_points"], encodings["jacobians"]
     tensors = {
         "features": encodings["features"],
@@ -102,8 +98,9 @@ def pasted(
     shares: list[float],
     patches: NDArray[np.uint8],
 ) -> Frames:
-    """Frames `[n, size, size, 3]`: the resting face with the network's `patches [m, 256, 256, 3]`
-    where a share is more than 0.
+    """Frames `[n, size, size, 3]` of the resting face, with the network's patches pasted.
+
+    `patches` `[m, 256, 256, 3]` belong to the frames whose share is more than 0.
     """
     size = pictures.head.size
     frames: Frames = np.empty((len(shares), size, size, 3), np.uint8)
@@ -127,14 +124,13 @@ def _paste(
 
 
 def feathered(square: HeadSquare, size: int) -> NDArray[np.float32]:
-    """How much of a patch shows, `[side, side]`: all of it, but for fades along the edges that are
-    not the picture's own.
+    """Weight of a patch `[side, side]`: 1, but for fades along edges inside the image.
 
-    The network paints what a turning head uncovers, so that nothing has to be hidden at the
-    picture's own edges.
+    The network paints the background that a turning head uncovers, so the image's own edges need no
+    fade.
     """
     side = square.side * size // PICTURE_SIZE
-    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER_SHARE)
     rows, columns = (
         _fade(across, start > 0, start + square.side < PICTURE_SIZE)
         for start in (square.top, square.left)

@@ -1,8 +1,8 @@
-"""What Audio2Head hears: 41 numbers every 10 ms, as `python_speech_features` 0.6 and WORLD's
-harvest gave them in training.
+"""Audio features of Audio2Head: 41 numbers every 10 ms.
 
-A row is [13 MFCCs, 26 log filter bank energies, pitch in Hz, voiced flag]; four rows make one video
-frame (25 per second).
+Computed as `python_speech_features` 0.6 and WORLD's harvest gave them in training. A row is [13
+MFCCs, 26 log filter bank energies, pitch in Hz, voiced flag]; four rows make one video frame (25
+per second).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROW_VALUES: Final = CEPSTRA + FILTERS + 2
 ROWS_PER_FRAME: Final = 4
 
 _EPSILON: Final = float(np.finfo(np.float64).eps)
-"""Stands for an energy of zero before the logarithm."""
+"""Replaces an energy of zero before the logarithm."""
 
 
 def audio_features(samples: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -44,8 +44,9 @@ def normalised(samples: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def feature_rows(signal: NDArray[np.float64], pitch_hz: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows `[rows, 41]` of a normalised signal and its pitch `[n]` every 10 ms, zero where
-    unvoiced; the shorter one counts.
+    """Rows `[rows, 41]` of a normalised signal and its pitch.
+
+    `pitch_hz` `[n]` is given every 10 ms, zero where unvoiced; the shorter of the two counts.
     """
     cepstra, filters = cepstra_and_filters(signal)
     rows = min(len(cepstra), len(pitch_hz))
@@ -66,8 +67,9 @@ def frame_blocks(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def filled(pitch_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pitch `[n]` with unvoiced stretches bridged in a straight line, and its ends held; zero
-    if nothing is voiced.
+    """The pitch `[n]` with unvoiced stretches bridged linearly, and its ends held.
+
+    Zero if nothing is voiced.
     """
     voiced = np.flatnonzero(pitch_hz > 0)
     if not len(voiced):
@@ -79,8 +81,9 @@ def filled(pitch_hz: NDArray[np.float64]) -> NDArray[np.float64]:
 def cepstra_and_filters(
     signal: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Liftered MFCCs `[frames, 13]`, the first replaced by log power, and log filter bank energies
-    `[frames, 26]`.
+    """Liftered MFCCs `[frames, 13]` and log filter bank energies `[frames, 26]`.
+
+    The first MFCC is replaced by log power.
     """
     emphasised = np.concatenate([signal[:1], signal[1:] - PRE_EMPHASIS * signal[:-1]])
     frames = 1 + max(0, -(-(len(signal) - FRAME_SAMPLES) // HOP_SAMPLES))

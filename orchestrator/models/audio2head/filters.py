@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUTTALL: Final = (0.355768, 0.487396, 0.144232, 0.012604)
-"""Four-term cosine window with a continuous first derivative (A. H. Nuttall, "Some windows with
-very good sidelobe behavior", 1981).
+"""Four-term cosine window with a continuous first derivative.
+
+Source: A. H. Nuttall, "Some windows with very good sidelobe behavior", 1981.
 """
 
 Array = NDArray[np.float64]
@@ -20,11 +21,10 @@ Array = NDArray[np.float64]
 def zero_phase_kernel(
     numerator: tuple[float, ...], denominator: tuple[float, ...], taps: int
 ) -> Array:
-    """Kernel `[2 taps - 1]` of a recursive filter that is run forward and backward: its impulse
-    response correlated with itself.
+    """Kernel `[2 taps - 1]` of a recursive filter that is run forward and backward.
 
-    `denominator[0]` is 1. `taps` has to reach to where the response is below rounding; recursion
-    would give the same to some 1e-15.
+    It is the filter's impulse response correlated with itself. `denominator[0]` is 1. `taps` must
+    reach to where the response is below rounding; recursion would give the same to some 1e-15.
     """
     response = np.zeros(taps)
     for tap in range(taps):

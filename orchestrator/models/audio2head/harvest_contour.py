@@ -1,5 +1,6 @@
-"""From pitch candidates to one contour: the second half of WORLD's harvest, which decides what is
-voiced.
+"""Pitch contour from candidates: the second half of WORLD's harvest.
+
+It decides which steps are voiced.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from numpy.typing import NDArray
 from orchestrator.models.audio2head.filters import zero_phase_kernel
 
 STRAY_CHANGE: Final = 0.05
-"""A candidate without a neighbour (1 ms before or after) this near is dropped."""
+"""A candidate is dropped without a neighbour (1 ms before or after) within this relative change."""
 STEADY_CHANGE: Final = 0.008
 """Largest relative change in 1 ms of the first contour."""
-SHORTEST_STEPS: Final = 6
+MIN_SECTION_STEPS: Final = 6
 EXTEND_STEPS: Final = 100
 EXTEND_CHANGE: Final = 0.18
 EXTEND_MISSES: Final = 4
 MIN_PERIODS: Final = 2.2
-"""A section lasts at least this many periods (steps are milliseconds)."""
+"""Least length of a section in periods (steps are milliseconds)."""
 BRIDGED_STEPS: Final = 9
 SMOOTHING: Final = (
     (0.0078202080334971724, 0.015640416066994345, 0.0078202080334971724),
@@ -30,7 +31,7 @@ SMOOTHING: Final = (
 )
 """Second-order low-pass (b, a), run forward and backward over each section."""
 SMOOTHING_TAPS: Final = 301
-"""Its impulse response has fallen by 1e-17 there."""
+"""Length of its impulse response, which has fallen by 1e-17 there."""
 
 Array = NDArray[np.float64]
 Section = tuple[int, int]
@@ -39,7 +40,7 @@ Section = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Pitches that a step may have."""
+    """Possible pitches of each step."""
 
     pitch_hz: Array
     """`[steps, n]`, zero where there is none."""
@@ -49,7 +50,7 @@ class Candidates:
 
 @dataclass(slots=True)
 class _Track:
-    """One voiced section on a contour of its own."""
+    """One voiced section as a separate contour."""
 
     pitch_hz: Array
     first: int
@@ -57,7 +58,7 @@ class _Track:
 
 
 def without_strays(candidates: Candidates) -> Candidates:
-    """Drop candidates that nothing similar precedes or follows; the first and last step stay."""
+    """Drop candidates without a similar one before or after; the first and last step stay."""
     pitch = candidates.pitch_hz
     lost = np.zeros(pitch.shape, bool)
     for column in range(pitch.shape[1]):
@@ -77,7 +78,7 @@ def best_contour(candidates: Candidates) -> Array:
 
 
 def smoothed(contour: Array) -> Array:
-    """Low-passed section by section, each held constant beyond its ends meanwhile."""
+    """Low-pass each section, held constant beyond its ends meanwhile."""
     kernel, result = zero_phase_kernel(*SMOOTHING, SMOOTHING_TAPS), np.zeros(len(contour) + 2)
     for first, last in _sections(np.pad(contour, 1)):
         held = np.pad(contour[first - 1 : last], SMOOTHING_TAPS - 1, mode="edge")
@@ -93,7 +94,7 @@ def _sections(contour: Array) -> list[Section]:
 
 
 def _steady(contour: Array) -> Array:
-    """Unvoiced where the pitch neither goes on in a straight line nor stays."""
+    """Mark steps unvoiced where the pitch neither continues linearly nor stays."""
     steady = np.zeros(len(contour))
     current, before, earlier = contour[2:], contour[1:-1], contour[:-2]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -108,15 +109,13 @@ def _steady(contour: Array) -> Array:
 def _without_short(contour: Array) -> Array:
     kept = contour.copy()
     for first, last in _sections(contour):
-        if last - first < SHORTEST_STEPS:
+        if last - first < MIN_SECTION_STEPS:
             kept[first : last + 1] = 0.0
     return kept
 
 
 def _merged(contour: Array, candidates: Candidates) -> Array:
-    """Sections grown along their candidates, the long ones laid over each other in the order of
-    their beginnings.
-    """
+    """Sections grown along their candidates, long ones overlaid in order of their start."""
     tracks = [
         track
         for section in _sections(contour)
@@ -151,14 +150,15 @@ def _grown(contour: Array, section: Section, candidates: Candidates) -> _Track:
 
 
 def _follow(pitch: Array, origin: int, limit: int, direction: int, candidates: Candidates) -> int:
-    """Go on from step to step to the nearest candidate, until four in a row have none; returns the
-    last step that had one.
+    """Continue from step to step to the nearest candidate, until four in a row have none.
+
+    Returns the last step that had one.
     """
     reference, reached, misses = pitch[origin], origin, 0
     for step in range(origin + direction, limit + 2 * direction, direction):
         options = candidates.pitch_hz[step]
         change = np.abs(reference - options) / reference
-        # the last of equally near ones, as a search that replaces on equality finds it
+        # the last of equally near ones, as in a search that replaces on equality
         best = len(options) - 1 - int(change[::-1].argmin())
         pitch[step] = options[best] if change[best] <= EXTEND_CHANGE else 0.0
         if pitch[step] > 0:
@@ -184,8 +184,9 @@ def _score(pitch: Array, steps: range, candidates: Candidates) -> float:
 
 
 def _bridged(contour: Array) -> Array:
-    """Short gaps filled in a straight line, from 1 Hz above the end before to 1 Hz below the
-    beginning after.
+    """Fill short gaps linearly.
+
+    From 1 Hz above the end before to 1 Hz below the beginning after.
     """
     bridged, sections = contour.copy(), _sections(contour)
     for (_, last), (first, _) in pairwise(sections):

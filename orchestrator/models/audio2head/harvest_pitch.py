@@ -1,10 +1,11 @@
-"""Pitch as Audio2Head was trained on it: WORLD's harvest (M. Morise, Interspeech 2017), every 10 ms
-from 71 to 800 Hz.
+"""Pitch by WORLD's harvest, on which Audio2Head was trained, every 10 ms from 71 to 800 Hz.
 
-Band-pass filters a fortieth of an octave apart each tell a pitch from the zero crossings of what
-they let through; where neighbours agree there is a candidate, which is refined on the spectrum.
-`audio2head_voicing` then joins candidates into a contour. The constants are those of the reference
-implementation, and so are its rounding and its one-sample shifts: they are audible in the result.
+Source: M. Morise, Interspeech 2017. Band-pass filters a fortieth of an octave apart each estimate a
+pitch from the zero crossings of their output. Where neighbours agree there is a candidate, which is
+refined on the spectrum. `harvest_contour` then joins candidates into a contour.
+
+The constants are those of the reference implementation, and so are its rounding and its one-sample
+shifts: they are audible in the result.
 """
 
 from __future__ import annotations
@@ -25,40 +26,42 @@ from orchestrator.models.audio2head.harvest_contour import (
 
 SAMPLE_RATE_HZ: Final = 16_000
 RATE_HZ: Final = 8_000
-"""Pitch is sought at half the sample rate."""
+"""Sample rate of the pitch search, half of the input's."""
 DECIMATION: Final = SAMPLE_RATE_HZ // RATE_HZ
 PERIOD_S: Final = 0.010
 STEP_S: Final = 0.001
-"""Pitch is sought every millisecond, then every tenth value is taken."""
+"""Step of the pitch search; every tenth value is taken."""
 FLOOR_HZ: Final = 71.0
 CEILING_HZ: Final = 800.0
 BANDS_PER_OCTAVE: Final = 40
 BAND_AGREEMENT: Final = 0.1
-"""A band counts where its zero crossings tell a pitch this near (relative) to its centre."""
+"""Largest relative distance of a band's pitch from its centre for the band to count."""
 MIN_BANDS: Final = 10
 """Neighbouring bands that must agree on a candidate."""
 OVERLAP_STEPS: Final = 3
-"""A candidate is tried this many steps before and after its own as well."""
+"""Steps before and after its own at which a candidate is tried as well."""
 HARMONICS: Final = 6
 MIN_SCORE: Final = 2.5
-REFINED_AT_ONCE: Final = 512
-"""Candidates; bounds the memory (some 20 MB), whatever the length of the sound."""
+MAX_REFINED_CANDIDATES: Final = 512
+"""Candidates refined at once; bounds the memory (some 20 MB) for any length of audio."""
 LOW_PASS: Final = (
     (0.16797464681802227, 0.50392394045406674, 0.50392394045406674, 0.16797464681802227),
     (1.0, -0.041156734567757189, 0.42599112459189636, -0.041037215479961225),
 )
-"""Chebyshev filter (b, a) of the first kind: third order, 0.05 dB of ripple, up to 0.8 of the
-halved band.
+"""Chebyshev filter (b, a) of the first kind.
+
+Third order, 0.05 dB of ripple, up to 0.8 of the halved band.
 """
 LOW_PASS_TAPS: Final = 96
-"""Its impulse response has fallen by 1e-17 there."""
+"""Length of its impulse response, which has fallen by 1e-17 there."""
 
 Array = NDArray[np.float64]
 
 
 def harvest(signal: Array) -> Array:
-    """Pitch in Hz every 10 ms of a signal at 16 kHz, `[1 + n // 160]`, zero where unvoiced; the
-    value i is at i * 10 ms.
+    """Pitch in Hz every 10 ms of a signal at 16 kHz, `[1 + n // 160]`, zero where unvoiced.
+
+    Value i is at i * 10 ms.
     """
     frames = int(len(signal) / SAMPLE_RATE_HZ / PERIOD_S) + 1
     if not signal.any():
@@ -76,8 +79,9 @@ def harvest(signal: Array) -> Array:
 
 
 def _halved(signal: Array) -> Array:
-    """At 8 kHz without its mean: low-passed forward and backward, every second sample from index
-    1.
+    """The signal at 8 kHz without its mean.
+
+    Low-passed forward and backward, every second sample from index 1.
     """
     margin, reflected = 140, 9
     held = np.pad(signal, margin, mode="edge")
@@ -91,9 +95,7 @@ def _halved(signal: Array) -> Array:
 
 
 def _band_pitches(signal: Array, times_s: Array) -> Array:
-    """`[bands, steps]`: the pitch that each band's zero crossings tell, zero where it is far from
-    the band.
-    """
+    """`[bands, steps]`: pitch by each band's zero crossings, zero where far from the band."""
     lowest, highest = FLOOR_HZ * 0.9, CEILING_HZ * 1.1
     bands = 1 + int(np.log2(highest / lowest) * BANDS_PER_OCTAVE)
     centres_hz = lowest * 2.0 ** (np.arange(1, bands + 1) / BANDS_PER_OCTAVE)
@@ -108,8 +110,9 @@ def _band_pitches(signal: Array, times_s: Array) -> Array:
 
 
 def _band(spectrum: NDArray[np.complex128], size: int, samples: int, centre_hz: float) -> Array:
-    """The signal through a cosine of four periods under a Nuttall window, delayed by half of it and
-    one sample.
+    """The signal filtered by a cosine of four periods under a Nuttall window.
+
+    Delayed by half of it and one sample.
     """
     half = int(_rounded(RATE_HZ / centre_hz * 2.0))
     offsets = np.arange(-half, half + 1)
@@ -119,8 +122,9 @@ def _band(spectrum: NDArray[np.complex128], size: int, samples: int, centre_hz: 
 
 
 def _band_pitch(filtered: Array, centre_hz: float, times_s: Array) -> Array:
-    """Mean pitch of falling and rising zero crossings, peaks and dips at the times `[steps]`, zero
-    where it does not fit.
+    """Mean pitch of falling and rising zero crossings, peaks and dips at the times `[steps]`.
+
+    Zero where it does not fit.
     """
     slope = -filtered[:-1] + filtered[1:]
     tracks = [_crossings(wave) for wave in (filtered, -filtered, slope, -slope)]
@@ -134,8 +138,9 @@ def _band_pitch(filtered: Array, centre_hz: float, times_s: Array) -> Array:
 
 
 def _crossings(wave: Array) -> tuple[Array, Array]:
-    """Middle (s) and inverse length (Hz) of the intervals between crossings from above zero to
-    below; samples count from 1.
+    """Middle (s) and inverse length (Hz) of the intervals between downward zero crossings.
+
+    Samples count from 1.
     """
     before = np.flatnonzero((wave[:-1] > 0.0) & (wave[1:] <= 0.0))
     exact = before + 1 - wave[before] / (wave[before + 1] - wave[before])
@@ -143,7 +148,7 @@ def _crossings(wave: Array) -> tuple[Array, Array]:
 
 
 def _interpolated(x: Array, y: Array, at: Array) -> Array:
-    """Straight lines through the points, the first and last one continued outward."""
+    """Linear interpolation through the points, extrapolated at both ends."""
     right = np.clip(np.searchsorted(x, at, side="right"), 1, len(x) - 1)
     left = right - 1
     value: Array = y[left] + (at - x[left]) / (x[right] - x[left]) * (y[right] - y[left])
@@ -151,16 +156,16 @@ def _interpolated(x: Array, y: Array, at: Array) -> Array:
 
 
 def _agreed(pitches: Array) -> Array:
-    """`[steps, candidates]`: mean pitch wherever at least ten neighbouring bands have one; unused
-    places are zero.
+    """`[steps, candidates]`: mean pitch where at least ten neighbouring bands have one.
+
+    Unused places are zero.
     """
     has = pitches > 0
     has[[0, -1]] = False
     edges = np.diff(has.astype(np.int8), axis=0).T
     step, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[
-        1
-    ]  # a stretch's beginning and end are equally many in the order of steps
+    # a stretch's beginning and end are equally many in the order of steps
+    end = np.nonzero(edges == -1)[1]
     wide = end - begin >= MIN_BANDS
     step, begin, end = step[wide], begin[wide] + 1, end[wide] + 1
     totals = np.concatenate([np.zeros((1, pitches.shape[1])), np.cumsum(pitches, axis=0)])
@@ -172,9 +177,7 @@ def _agreed(pitches: Array) -> Array:
 
 
 def _overlapped(pitches: Array) -> Array:
-    """`[steps, 7 * candidates]`: those of the step itself, of the three before and of the three
-    after.
-    """
+    """`[steps, 7 * candidates]`: candidates of the step, the three before and the three after."""
     shifts = [0, *range(1, OVERLAP_STEPS + 1), *range(-1, -OVERLAP_STEPS - 1, -1)]
     columns = [np.zeros_like(pitches) for _ in shifts]
     for column, shift in zip(columns, shifts, strict=True):
@@ -190,8 +193,8 @@ def _refined(signal: Array, rough: Array, times_s: Array) -> Candidates:
     half = (1.5 * RATE_HZ / rough[step, column] + 1.0).astype(int)
     for length in np.unique(half):
         chosen = np.flatnonzero(half == length)
-        for begin in range(0, len(chosen), REFINED_AT_ONCE):
-            some = chosen[begin : begin + REFINED_AT_ONCE]
+        for begin in range(0, len(chosen), MAX_REFINED_CANDIDATES):
+            some = chosen[begin : begin + MAX_REFINED_CANDIDATES]
             at = (step[some], column[some])
             pitch[at], score[at] = _refine(signal, rough[at], times_s[at[0]], int(length))
     kept = (pitch >= FLOOR_HZ) & (pitch <= CEILING_HZ) & (score >= MIN_SCORE)
@@ -199,8 +202,9 @@ def _refined(signal: Array, rough: Array, times_s: Array) -> Candidates:
 
 
 def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[Array, Array]:
-    """Pitch `[n]` from the instantaneous frequencies of the first harmonics under a window of three
-    periods, and its score.
+    """Pitch `[n]` refined from the first harmonics' instantaneous frequencies, and its score.
+
+    Under a window of three periods.
     """
     width, size = 2 * half + 1, 2 ** (2 + int(np.log2(2 * half + 1)))
     index = _rounded((times_s - half / RATE_HZ) * RATE_HZ + 0.001)[:, None] + np.arange(width)
@@ -230,6 +234,6 @@ def _refine(signal: Array, pitch_hz: Array, times_s: Array, half: int) -> tuple[
 
 
 def _rounded(value: Array | float) -> NDArray[np.int64]:
-    """To the nearest integer, halves away from zero."""
+    """Round to the nearest integer, halves away from zero."""
     nearest: NDArray[np.int64] = np.trunc(value + np.copysign(0.5, value)).astype(np.int64)
     return nearest

@@ -1,5 +1,6 @@
-"""Audio2Head's chunks of 64 frames in a live turn: head poses step by step, key points chunk by
-chunk, each asked for once.
+"""Head poses and key points of Audio2Head in a live turn.
+
+Poses are computed step by step, key points in chunks of 64 frames, each requested once.
 """
 
 from __future__ import annotations
@@ -15,33 +16,39 @@ from orchestrator.core.executors import in_frame_thread
 from orchestrator.core.types import RgbImage
 from orchestrator.models.audio2head.chunks import CHUNK_FRAMES, CHUNK_MARGIN, CHUNK_STEP
 from orchestrator.models.audio2head.pose_boxes import box_picture, denormalised
-from orchestrator.models.audio2head.streaming_features import KEPT_BLOCKS, Heard, Sound, hear
+from orchestrator.models.audio2head.streaming_features import (
+    MAX_KEPT_BLOCKS,
+    FeatureBlocks,
+    Sound,
+    extend_features,
+)
 from orchestrator.models.base import Infer
 
-EMBEDDED_AT_ONCE: Final = 32
-"""Within the network's largest batch."""
+MAX_EMBEDDING_BATCH: Final = 32
+"""Embeddings per request, within the network's largest batch."""
 
-ON_A_FRAME: Final = 1e-3
-"""Frames; a centre this near to that of a frame at 25 fps is on it, so that 25 fps interpolate
-nothing.
+ON_FRAME_TOLERANCE: Final = 1e-3
+"""Distance in frames within which a centre counts as on a frame at 25 fps.
+
+At 25 fps nothing is interpolated then.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """The picture as the networks of this file are told of it."""
+    """The photo as input of the networks of this file."""
 
     picture: RgbImage
     """`[256, 256, 3]`."""
     pose: NDArray[np.float32]
     """`[6]`, of video frame 0, -1..1."""
     vector: NDArray[np.float32]
-    """`[256]`, where the head pose begins."""
+    """`[256]`, initial state of the head pose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyPoints:
-    """Of one frame, or along a first axis of several."""
+    """Key points of one frame, or of several along a first axis."""
 
     value: NDArray[np.float32]
     """`[10, 2]`, (x, y) in -1..1."""
@@ -49,7 +56,7 @@ class KeyPoints:
     """`[10, 2, 2]`."""
 
     def toward(self, other: KeyPoints, share: float) -> KeyPoints:
-        """A straight line from here (0) to `other` (1)."""
+        """Linear interpolation from here (0) to `other` (1)."""
         part = np.float32(share)
         return KeyPoints(
             self.value + part * (other.value - self.value),
@@ -59,7 +66,7 @@ class KeyPoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadMotion:
-    """The head pose's own memory, and the poses that it has given."""
+    """State of the head pose network, and its poses so far."""
 
     first: int
     """Frame of the first pose."""
@@ -77,48 +84,47 @@ class ChunkPoints:
 
     first: int
     seen: int
-    """One past the last block that the network heard; what came after was zero."""
+    """One past the last block that the network was given; later ones were zero."""
     points: KeyPoints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """All that is known of the turn's motion."""
+    """Known motion of the turn."""
 
-    heard: Heard
+    heard: FeatureBlocks
     head: HeadMotion
     chunks: tuple[ChunkPoints, ...] = ()
-    """The last two, newest last: a frame can lie between them."""
+    """The last two chunks, newest last: a frame can lie between them."""
 
 
 def native_frames(slot: int, phase: float) -> tuple[int, int, float]:
-    """Frames at 25 fps before and after a frame's centre, and how far it lies between them,
-    0..1.
-    """
+    """Frames at 25 fps before and after a frame's centre, and its position between them, 0..1."""
     place = slot + phase - 0.5
-    before = math.floor(place + ON_A_FRAME)
+    before = math.floor(place + ON_FRAME_TOLERANCE)
     share = place - before
     return (
         (max(0, before), max(0, before + 1), share)
-        if share > ON_A_FRAME
+        if share > ON_FRAME_TOLERANCE
         else (max(0, before), max(0, before), 0.0)
     )
 
 
 def chunk_of(frame: int) -> int:
-    """First frame of the chunk that gives `frame`."""
+    """First frame of the chunk from which `frame` is taken."""
     return max(0, (frame - CHUNK_MARGIN) // CHUNK_STEP * CHUNK_STEP)
 
 
 async def follow(
     infer: Infer, source: Source, before: Track | None, sound: Sound, place: tuple[int, int, float]
 ) -> tuple[Track, KeyPoints]:
-    """Key points at `place` (see `native_frames`); `before` goes on if the sound still reaches back
-    to where it ended.
+    """Key points at `place` (see `native_frames`).
+
+    `before` is continued if the sound still reaches back to its end.
     """
     last = max(0, sound.end - 1) if sound.ended else place[1]
     first, second = (min(frame, last) for frame in place[:2])
-    track = await _listen(infer, source, before, sound, chunk_of(first))
+    track = await _with_poses(infer, source, before, sound, chunk_of(first))
     points: list[KeyPoints] = []
     for frame in (first, second):
         track = await _with_chunk(infer, source, track, sound, frame)
@@ -128,13 +134,16 @@ async def follow(
     return track, points[0].toward(points[1], place[2])
 
 
-async def _listen(
+async def _with_poses(
     infer: Infer, source: Source, before: Track | None, sound: Sound, begin: int
 ) -> Track:
-    """The track with every block heard and its head pose known; a new one begins at frame `begin`,
-    looking as in the picture.
+    """The track with every block embedded and its head pose computed.
+
+    A new track begins at frame `begin` with the photo's pose.
     """
-    heard = await in_frame_thread(hear, before.heard if before is not None else None, sound, begin)
+    heard = await in_frame_thread(
+        extend_features, before.heard if before is not None else None, sound, begin
+    )
     if before is None or sound.first > before.heard.end:
         before = Track(heard, _first_pose(source, heard.first))
     head, posed = before.head, before.head.first + len(before.head.poses) - 1
@@ -149,7 +158,9 @@ def _first_pose(source: Source, first: int) -> HeadMotion:
 
 
 async def _embedded(infer: Infer, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
-    parts = [blocks[at : at + EMBEDDED_AT_ONCE] for at in range(0, len(blocks), EMBEDDED_AT_ONCE)]
+    parts = [
+        blocks[at : at + MAX_EMBEDDING_BATCH] for at in range(0, len(blocks), MAX_EMBEDDING_BATCH)
+    ]
     answers = [
         (await infer("audio2head_embedding", {"audio": part}))["embedding"] for part in parts
     ]
@@ -157,7 +168,7 @@ async def _embedded(infer: Infer, blocks: NDArray[np.float32]) -> NDArray[np.flo
 
 
 async def _step(infer: Infer, head: HeadMotion, embeddings: NDArray[np.float32]) -> HeadMotion:
-    """One frame after the other: each hears what the one before gave."""
+    """Compute head poses one by one: each depends on the one before."""
     poses, vector, hidden, cell = [head.poses], head.vector, head.hidden, head.cell
     for embedding in embeddings:
         step = await infer(
@@ -166,7 +177,7 @@ async def _step(infer: Infer, head: HeadMotion, embeddings: NDArray[np.float32])
         )
         vector, hidden, cell = step["next_vector"], step["next_hidden"], step["next_cell"]
         poses.append(denormalised(step["pose"]))
-    kept = np.concatenate(poses)[-KEPT_BLOCKS - 1 :]
+    kept = np.concatenate(poses)[-MAX_KEPT_BLOCKS - 1 :]
     end = head.first + len(head.poses) + len(embeddings)
     return HeadMotion(end - len(kept), kept, vector, hidden, cell)
 
@@ -174,10 +185,10 @@ async def _step(infer: Infer, head: HeadMotion, embeddings: NDArray[np.float32])
 async def _with_chunk(
     infer: Infer, source: Source, track: Track, sound: Sound, frame: int
 ) -> Track:
-    """The track with the chunk that gives `frame`.
+    """The track with the chunk from which `frame` is taken.
 
-    Frames 0 to 15 have a chunk before all of its sound is there: it is shown what there is, as
-    upstream shows a short utterance.
+    Frames 0 to 15 have a chunk before all of its sound is there: it gets the available sound, as
+    upstream does for a short utterance.
     """
     first = chunk_of(frame)
     enough = (
@@ -197,8 +208,9 @@ async def _with_chunk(
 
 
 def _shown(track: Track, first: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """What the network is shown of a chunk: blocks `[1, 64, 4, 41]`, zeros behind the last one, and
-    pose pictures `[1, 64, 256, 256]`.
+    """Inputs of a chunk: blocks `[1, 64, 4, 41]` and pose images `[1, 64, 256, 256]`.
+
+    Zeros follow the last block.
     """
     heard, head = track.heard, track.head
     blocks = heard.blocks(first, min(heard.end, first + CHUNK_FRAMES))

@@ -1,4 +1,4 @@
-"""Head poses as Audio2Head's key point network sees them: wire boxes, drawn by a pinhole camera."""
+"""Head poses as images for Audio2Head's key point network: wire boxes of a pinhole camera."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CORNERS: Final = np.array(
 )
 """`[10, 3]`: the front square and the larger one behind it, each closed by its first corner."""
 EDGES: Final = ((1, 6), (2, 7), (3, 8))
-"""Corners joined beside the polyline through all of them."""
+"""Corners joined in addition to the polyline through all of them."""
 THICKNESS: Final = 2
 WHITE: Final = (255.0,)
 _SUBPIXEL_BITS: Final = 16
@@ -38,8 +38,9 @@ def denormalised(pose: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def box_points(pose: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Pixels `[10, 2]` (x, y) of the corners, truncated toward zero, of one denormalised pose
-    `[6]`.
+    """Pixels `[10, 2]` (x, y) of the corners of one denormalised pose `[6]`.
+
+    Truncated toward zero.
     """
     rotation, _ = cv2.Rodrigues(pose[:3].astype(np.float64))
     camera = CORNERS @ rotation.T + pose[3:].astype(np.float64)
@@ -49,7 +50,9 @@ def box_points(pose: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The box of one denormalised pose `[6]`, `[256, 256]`, 255 on black without anti-aliasing.
+    """Image `[256, 256]` of the box of one denormalised pose `[6]`.
+
+    255 on black without anti-aliasing.
 
     Equal to `cv2.polylines` and `cv2.line` before OpenCV 4.13, which drew the training pictures.
     Later versions clip thick lines first and set up to 23 % of the pixels differently, so each line
@@ -65,8 +68,9 @@ def box_picture(pose: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _line_outlines(points: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Corners `[13, 4, 2]` of the thick lines, in 1/65536 pixel, as OpenCV's `ThickLine` computes
-    them (imgproc/src/drawing.cpp).
+    """Corners `[13, 4, 2]` of the thick lines, in 1/65536 pixel.
+
+    As OpenCV's `ThickLine` computes them (imgproc/src/drawing.cpp).
     """
     first, second = np.transpose(EDGES)
     begins = np.concatenate((points, points[first])).astype(np.int64)

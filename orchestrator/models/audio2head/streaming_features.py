@@ -1,9 +1,8 @@
-"""Audio2Head's features in a live turn: upstream hears a whole file, here each frame brings a
-window of a few seconds.
+"""Audio2Head's features in a live turn, from windows of a few seconds.
 
-What upstream takes from the whole file is taken from what was heard of the turn so far: its mean
-and its largest value, and the pitch contour, which is sought in stretches with some sound around
-them (docs/models.md has the differences measured).
+Upstream takes some quantities from the whole file. Here they come from the turn so far: its mean
+and its largest value, and the pitch contour, which is computed in stretches with some audio around
+them. docs/models.md has the measured differences.
 """
 
 from __future__ import annotations
@@ -29,66 +28,67 @@ from orchestrator.models.audio2head.harvest_pitch import harvest
 from orchestrator.models.base import AudioWindow
 
 SOUND: Final = WaveformSpec(hop_length=ROWS_PER_FRAME * HOP_SAMPLES)
-"""A row is the sound of one video frame at 25 fps, of which the networks hear a block of four rows
-of features.
-"""
+"""Waveform of one video frame at 25 fps as a row; the networks read four feature rows of it."""
 
 CONTEXT_BEHIND: Final = 8
 CONTEXT_AHEAD: Final = 2
-"""Blocks of sound around those whose features are computed. Over five synthetic voices 0.5 % of the
-rows then change between voiced and unvoiced against the whole file's, 0.6 % differ by more than 1
-Hz; with twice as much around them it is 0.4 % and 0.4 %.
+"""Context of a stretch in blocks of audio before and after it.
+
+Over five synthetic voices 0.5 % of the rows then change between voiced and unvoiced against the
+whole file's, 0.6 % differ by more than 1 Hz. With twice the context it is 0.4 % and 0.4 %.
 """
 
-STRETCH: Final = 16
-"""Blocks that are computed at once, so that the sound around them is not paid for again with every
-frame.
+STRETCH_BLOCKS: Final = 16
+"""Blocks that are computed at once, so that the context is not paid for with every frame."""
+
+AHEAD_ROWS: Final = 50
+"""Look-ahead in rows after the row of the frame's centre.
+
+A frame that is the first of its chunk needs 47 blocks past its own (`chunks`), one more where it
+lies between two frames of 25 fps, and those need `CONTEXT_AHEAD`.
 """
 
-AHEAD: Final = 50
-"""A frame that is the first of its chunk is shown 47 blocks past its own (`audio2head_chunks`),
-another one where it lies between two frames of 25 fps, and those need `CONTEXT_AHEAD`; counted from
-the row of the frame's centre.
+BEHIND_ROWS: Final = 56
+"""Rows before the frame's centre.
+
+The last frame of a chunk needs 47 blocks before its own, and one where it lies between two; and
+`CONTEXT_BEHIND`.
 """
 
-BEHIND: Final = 56
-"""The last frame of a chunk is shown 47 blocks before its own, and one where it lies between two;
-and `CONTEXT_BEHIND`.
-"""
+WINDOW: Final = AudioWindow(frames=BEHIND_ROWS + 1 + AHEAD_ROWS, ahead_frames=AHEAD_ROWS)
 
-WINDOW: Final = AudioWindow(frames=BEHIND + 1 + AHEAD, ahead_frames=AHEAD)
+MAX_KEPT_BLOCKS: Final = 128
+"""Upper bound of kept blocks: more than two neighbouring chunks need."""
 
-KEPT_BLOCKS: Final = 128
-"""More than two neighbouring chunks hear."""
+MIN_PEAK: Final = 0.02
+"""Least peak, relative to full scale, to which a turn is normalised.
 
-QUIETEST_PEAK: Final = 0.02
-"""Of full scale; a turn that has not been louder yet is not made louder than this would be: it may
-be the noise before the speech.
+A quieter turn is not amplified further: it may be the noise before the speech.
 """
 
 FULL_SCALE: Final = 32768.0
-LOUDNESS: Final = [0, *range(CEPSTRA, CEPSTRA + FILTERS)]
-PITCH: Final = ROW_VALUES - 2
+LOUDNESS_COLUMNS: Final = [0, *range(CEPSTRA, CEPSTRA + FILTERS)]
+PITCH_COLUMN: Final = ROW_VALUES - 2
 """Columns of a row: logarithms of power, and Hz."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """The turn's sound around one frame."""
+    """The turn's audio around one frame."""
 
     first: int
-    """Block of the turn that `samples` begin with."""
+    """Block of the turn at which `samples` begin."""
     samples: NDArray[np.float64]
-    """16 kHz in the steps of 16 bits, without the silence at the end if nothing follows it."""
+    """16 kHz in steps of 16 bits, without trailing silence if nothing follows it."""
     end: int
-    """One past the last block that can be heard."""
+    """One past the last available block."""
     ended: bool
-    """Whether nothing but digital silence follows, as far as is known."""
+    """True if only digital silence follows, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Of all samples heard in the turn."""
+    """Statistics of all samples of the turn so far."""
 
     end: int = 0
     """One past the last sample counted."""
@@ -105,10 +105,10 @@ class Level:
     @property
     def peak(self) -> float:
         """Largest distance from the mean."""
-        return max(self.highest - self.mean, self.mean - self.lowest, QUIETEST_PEAK * FULL_SCALE)
+        return max(self.highest - self.mean, self.mean - self.lowest, MIN_PEAK * FULL_SCALE)
 
     def with_sound(self, sound: Sound) -> Level:
-        """The same with what is new in `sound`."""
+        """The level updated with the new part of `sound`."""
         start = sound.first * SOUND.hop_length
         new = sound.samples[max(0, self.end - start) :]
         if not len(new):
@@ -124,13 +124,14 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class FeatureBlocks:
     """Features of consecutive blocks."""
 
     first: int
     rows: NDArray[np.float64]
-    """`[4 * blocks, 41]`: as if the largest sample were one step of 16 bits, pitch zero where
-    unvoiced.
+    """`[4 * blocks, 41]`, at a level where the largest sample is one step of 16 bits.
+
+    The pitch is zero where unvoiced.
     """
     level: Level
 
@@ -140,20 +141,22 @@ class Heard:
         return self.first + len(self.rows) // ROWS_PER_FRAME
 
     def blocks(self, begin: int, end: int) -> NDArray[np.float32]:
-        """`[end - begin, 4, 41]` as the networks hear them, at the turn's present level."""
-        pitch_hz = filled(self.rows[:, PITCH])
+        """Input `[end - begin, 4, 41]` of the networks, at the turn's present level."""
+        pitch_hz = filled(self.rows[:, PITCH_COLUMN])
         wanted = slice((begin - self.first) * ROWS_PER_FRAME, (end - self.first) * ROWS_PER_FRAME)
         rows = self.rows[wanted].copy()
-        rows[:, LOUDNESS] -= 2.0 * np.log(self.level.peak)
-        rows[:, PITCH] = pitch_hz[wanted]
+        rows[:, LOUDNESS_COLUMNS] -= 2.0 * np.log(self.level.peak)
+        rows[:, PITCH_COLUMN] = pitch_hz[wanted]
         return rows.astype(np.float32).reshape(-1, ROWS_PER_FRAME, ROW_VALUES)
 
 
 def sound_around(rows: NDArray[np.float32], slot: int) -> Sound:
-    """What a window `[107, 640]` around the block `slot` holds of the turn."""
-    first = max(0, slot - BEHIND)
-    samples = np.rint(rows[first - (slot - BEHIND) :].reshape(-1) * FULL_SCALE).astype(np.float64)
-    known = slot + 1 + AHEAD - CONTEXT_AHEAD
+    """The turn's audio in a window `[107, 640]` around the block `slot`."""
+    first = max(0, slot - BEHIND_ROWS)
+    samples = np.rint(rows[first - (slot - BEHIND_ROWS) :].reshape(-1) * FULL_SCALE).astype(
+        np.float64
+    )
+    known = slot + 1 + AHEAD_ROWS - CONTEXT_AHEAD
     last = np.flatnonzero(samples)[-1:]
     sounding = samples[: int(last[0]) + 1] if len(last) else samples[:0]
     total = first + block_count(len(sounding))
@@ -165,27 +168,26 @@ def sound_around(rows: NDArray[np.float32], slot: int) -> Sound:
 
 
 def block_count(samples: int) -> int:
-    """Blocks of a whole utterance: what upstream's features have rows for."""
+    """Blocks of a whole utterance: those with rows in upstream's features."""
     rows = min(1 + max(0, -(-(samples - FRAME_SAMPLES) // HOP_SAMPLES)), 1 + samples // HOP_SAMPLES)
     return rows // ROWS_PER_FRAME if samples else 0
 
 
-def hear(before: Heard | None, sound: Sound, begin: int) -> Heard:
-    """Go on from `before` where `sound` reaches back to its end, else begin anew at block `begin`
-    with its level.
+def extend_features(before: FeatureBlocks | None, sound: Sound, begin: int) -> FeatureBlocks:
+    """Continue from `before` where `sound` reaches back to its end, else begin at block `begin`.
 
-    Whole stretches are heard, at the end everything.
+    A new beginning keeps the level. Features are computed in whole stretches, at the end for all.
     """
     level = (before.level if before is not None else Level()).with_sound(sound)
     if before is None or sound.first > before.end:
-        before = Heard(max(begin, sound.first), np.empty((0, ROW_VALUES)), level)
-    end = sound.end if sound.ended else sound.end // STRETCH * STRETCH
+        before = FeatureBlocks(max(begin, sound.first), np.empty((0, ROW_VALUES)), level)
+    end = sound.end if sound.ended else sound.end // STRETCH_BLOCKS * STRETCH_BLOCKS
     if end <= before.end:
-        return Heard(before.first, before.rows, level)
+        return FeatureBlocks(before.first, before.rows, level)
     rows = np.concatenate([before.rows, _rows(sound, level, before.end, end)])[
-        -KEPT_BLOCKS * ROWS_PER_FRAME :
+        -MAX_KEPT_BLOCKS * ROWS_PER_FRAME :
     ]
-    return Heard(end - len(rows) // ROWS_PER_FRAME, rows, level)
+    return FeatureBlocks(end - len(rows) // ROWS_PER_FRAME, rows, level)
 
 
 def _rows(sound: Sound, level: Level, begin: int, end: int) -> NDArray[np.float64]:
@@ -199,5 +201,5 @@ def _rows(sound: Sound, level: Level, begin: int, end: int) -> NDArray[np.float6
     cepstra, filters = (values[wanted] for values in cepstra_and_filters(signal))
     pitch_hz = harvest(signal)[wanted, None]
     rows: NDArray[np.float64] = np.concatenate([cepstra, filters, pitch_hz, pitch_hz > 0], axis=1)
-    rows[:, LOUDNESS] += 2.0 * np.log(level.peak)
+    rows[:, LOUDNESS_COLUMNS] += 2.0 * np.log(level.peak)
     return rows

@@ -1,8 +1,8 @@
-"""SadTalker: speech to 3DMM expression and head pose, drawn by a face renderer; a model for a GPU.
+"""SadTalker: speech to 3DMM expression and head pose, then a face renderer; for a GPU.
 
-Upstream hears a whole recording. Here rows of coefficients lie on the turn's own grid of 25 a
-second; a frame of any rate reads 27 of them around its centre, between two rows a mixture of both.
-`docs/models.md` says what differs from upstream and why.
+Upstream processes a whole recording. Here rows of coefficients lie on the turn's own grid of 25 a
+second. A frame of any rate reads 27 of them around its centre, interpolated between two rows.
+`docs/models.md` has the differences from upstream and their reasons.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from orchestrator.models.base import (
     Licences,
     ModelSpec,
 )
-from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED, REACH, still_window
+from orchestrator.models.sadtalker.coefficients import (
+    EXPRESSION,
+    POSED_VALUES,
+    REACH_FRAMES,
+    still_window,
+)
 from orchestrator.models.sadtalker.expression import SpokenRows, joined, new_rows, still_valid
 from orchestrator.models.sadtalker.face import ALIGNED_SIZE, PICTURE_SIZE
 from orchestrator.models.sadtalker.features import MEL, WINDOW_FRAMES
@@ -50,34 +55,33 @@ from orchestrator.models.sadtalker.pose import CHUNK
 from orchestrator.models.sadtalker.timing import WINDOW, Moment, moments, row_times_s
 from orchestrator.rendering.idle import idle_motion
 
-LARGEST_BATCH: Final = 32
-"""Of `sadtalker_expression`; a first chunk of a turn may need more rows."""
+MAX_BATCH: Final = 32
+"""Largest batch of `sadtalker_expression`; a first chunk of a turn may need more rows."""
 
 STYLE: Final = 0
-"""Of head motion, 0..45; upstream's default."""
+"""Style of head motion, 0..45; upstream's default."""
 
 KEY_POINTS: Final = (15, 3)
-VOLUMES: Final = {"feature_volume": (32, 16, 64, 64), "compressed_volume": (4, 16, 64, 64)}
-"""What the renderer keeps of a photo: 9 MB."""
+VOLUME_SHAPES: Final = {"feature_volume": (32, 16, 64, 64), "compressed_volume": (4, 16, 64, 64)}
+"""The renderer's data of a photo: 9 MB."""
 
-SILENCE: Final = -4.0
-"""Every number of a decibel mel that hears nothing."""
+SILENT_MEL_VALUE: Final = -4.0
+"""Value of every number of a silent decibel mel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SadTalkerState:
-    """Rows that later frames see too; all of it can be made again from a frame's window."""
+    """Rows that later frames reuse; all of it can be recomputed from a frame's window."""
 
     speech: SpokenRows
     head: Chunks
 
 
 class SadTalker:
-    """Expression, head pose, key points, picture: four networks in a row, the first two together
-    and only for rows not known yet.
+    """Expression, head pose, key points, image: four networks in a row.
 
-    In silence the face takes on the photo's own expression and sways as in the other models; only
-    key points and picture are asked.
+    The first two run together and only for new rows. In silence the face takes on the photo's own
+    expression and sways as in the other models; only key points and image are requested.
     """
 
     spec = ModelSpec(
@@ -105,23 +109,25 @@ class SadTalker:
     )
     encoding = FaceEncoding(
         {
-            **{name: ArraySpec("float32", shape) for name, shape in VOLUMES.items()},
+            **{name: ArraySpec("float32", shape) for name, shape in VOLUME_SHAPES.items()},
             "canonical_key_points": ArraySpec("float32", KEY_POINTS),
             "source_key_points": ArraySpec("float32", KEY_POINTS),
-            "coefficients": ArraySpec("float32", (POSED,)),
+            "coefficients": ArraySpec("float32", (POSED_VALUES,)),
             "closed_lids": ArraySpec("float32", (EXPRESSION,)),
         }
     )
 
     def prepare(self, face: FaceModel, size: int) -> SadTalkerPhoto:
-        """The square that moves, the aligned face, and the way back into the picture;
-        FACE_MODEL_INCOMPATIBLE for a face too small.
+        """Cut the square that moves, align the face, and prepare the paste into the image.
+
+        Raises FACE_MODEL_INCOMPATIBLE for a face too small.
         """
         return prepare_photo(face, size)
 
     async def encode(self, infer: Infer, face: SadTalkerPhoto) -> dict[str, NDArray[Any]]:
-        """Volumes and key points of the photo, its coefficients, and what a blink adds; the same
-        for every size.
+        """Volumes, key points and coefficients of the photo, and the effect of a blink.
+
+        The same for every size.
         """
         photo, rebuilt = await asyncio.gather(
             infer("sadtalker_photo", {"picture": face.picture[None]}),
@@ -139,7 +145,7 @@ class SadTalker:
             infer("sadtalker_expression", _lids(row[:EXPRESSION])),
         )
         return {
-            **{name: photo[name][0].copy() for name in VOLUMES},
+            **{name: photo[name][0].copy() for name in VOLUME_SHAPES},
             "canonical_key_points": canonical,
             "source_key_points": posed["key_points"][0].copy(),
             "coefficients": row,
@@ -149,7 +155,7 @@ class SadTalker:
     def with_encodings(
         self, face: SadTalkerPhoto, encodings: Mapping[str, NDArray[Any]]
     ) -> SadTalkerFace:
-        """Both together."""
+        """Join the photo with its encodings."""
         return SadTalkerFace(photo=face, **encodings)
 
     async def generate(
@@ -159,7 +165,7 @@ class SadTalker:
         face: SadTalkerFace,
         state: SadTalkerState | None,
     ) -> tuple[Frames, SadTalkerState]:
-        """Any chunking of a turn gives the same frames."""
+        """Generate frames; any chunking of a turn gives the same."""
         frames = moments(windows)
         speech, head = await asyncio.gather(
             _speech(infer, frames, face, state.speech if state else None),
@@ -181,22 +187,22 @@ class SadTalker:
         begin = frames[-1].begin
         return drawn, SadTalkerState(speech.since(begin), still_needed(head, begin))
 
-    def canary(self) -> dict[str, Tensors]:
-        """Silence, black pictures, all points in the middle; one frame."""
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """Silence, black images, all points in the middle; one frame."""
         points, window = (
             np.zeros((1, *KEY_POINTS), np.float32),
-            np.full((1, WINDOW_FRAMES, MEL.n_mels), SILENCE, np.float32),
+            np.full((1, WINDOW_FRAMES, MEL.n_mels), SILENT_MEL_VALUE, np.float32),
         )
-        volumes = {name: np.zeros((1, *shape), np.float32) for name, shape in VOLUMES.items()}
+        volumes = {name: np.zeros((1, *shape), np.float32) for name, shape in VOLUME_SHAPES.items()}
         return {
-            "sadtalker_expression": _hearing(window, np.zeros(EXPRESSION, np.float32)),
+            "sadtalker_expression": _expression_inputs(window, np.zeros(EXPRESSION, np.float32)),
             "sadtalker_pose": _moving(
                 window[None].repeat(CHUNK, axis=1),
                 np.zeros((1, NOISE), np.float32),
                 np.zeros(POSE, np.float32),
             ),
             "sadtalker_key_points": {
-                "coefficients": np.zeros((1, POSED, 2 * REACH + 1), np.float32),
+                "coefficients": np.zeros((1, POSED_VALUES, 2 * REACH_FRAMES + 1), np.float32),
                 "canonical_key_points": points,
             },
             "sadtalker_renderer": {
@@ -214,13 +220,13 @@ class SadTalker:
 async def _speech(
     infer: Infer, frames: list[Moment], face: SadTalkerFace, known: SpokenRows | None
 ) -> SpokenRows:
-    """Expressions of all rows that the frames see."""
+    """Expressions of all rows that the frames need."""
     known = still_valid(known, frames)
     new = new_rows(known, frames)
-    parts = [
-        new.mel[begin : begin + LARGEST_BATCH] for begin in range(0, len(new.mel), LARGEST_BATCH)
+    parts = [new.mel[begin : begin + MAX_BATCH] for begin in range(0, len(new.mel), MAX_BATCH)]
+    asked = [
+        infer("sadtalker_expression", _expression_inputs(mel, face.expression)) for mel in parts
     ]
-    asked = [infer("sadtalker_expression", _hearing(mel, face.expression)) for mel in parts]
     answers = [answer["expression"] for answer in await asyncio.gather(*asked)]
     return joined(
         known,
@@ -231,7 +237,7 @@ async def _speech(
 
 
 async def _head(infer: Infer, frames: list[Moment], face: SadTalkerFace, known: Chunks) -> Chunks:
-    """All chunks of head motion that the frames see."""
+    """All chunks of head motion that the frames need."""
     new = new_chunks(known, frames, face.photo.seed)
     chunks = {**known, **new.resting}
     if new.numbers:
@@ -243,7 +249,7 @@ async def _head(infer: Infer, frames: list[Moment], face: SadTalkerFace, known: 
 def _coefficients(
     frames: list[Moment], face: SadTalkerFace, speech: SpokenRows, head: Chunks
 ) -> NDArray[np.float32]:
-    """What the mapping network reads of each frame, `[n, 70, 27]`."""
+    """Inputs of the mapping network for each frame, `[n, 70, 27]`."""
     begin, end = frames[0].begin, max(frame.end for frame in frames)
     rows = np.arange(begin, end)
     lids = idle_motion(row_times_s(rows, frames[0].began_s), face.photo.seed)[:, :1]
@@ -254,13 +260,15 @@ def _coefficients(
 
 
 def _between(rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Rows `[27, 70]` from `[28, 70]`, each moved by a `share` towards its next."""
+    """Rows `[27, 70]` from `[28, 70]`, each interpolated by `share` towards its next."""
     return (1.0 - share) * rows[:-1] + share * rows[1:]
 
 
-def _hearing(mel: NDArray[np.float32], own: NDArray[np.float32]) -> Tensors:
-    """Open lids: a blink adds the same to every expression, whatever was heard (the network's last
-    layer is linear).
+def _expression_inputs(mel: NDArray[np.float32], own: NDArray[np.float32]) -> Tensors:
+    """Inputs of the expression network with open lids.
+
+    A blink adds the same to every expression, whatever the audio (the network's last layer is
+    linear).
     """
     return {
         "mel": mel,
@@ -271,8 +279,8 @@ def _hearing(mel: NDArray[np.float32], own: NDArray[np.float32]) -> Tensors:
 
 def _lids(own: NDArray[np.float32]) -> Tensors:
     """The same silence with lids open and closed."""
-    silence = np.full((2, WINDOW_FRAMES, MEL.n_mels), SILENCE, np.float32)
-    return {**_hearing(silence, own), "blink": np.array([[0.0], [1.0]], np.float32)}
+    silence = np.full((2, WINDOW_FRAMES, MEL.n_mels), SILENT_MEL_VALUE, np.float32)
+    return {**_expression_inputs(silence, own), "blink": np.array([[0.0], [1.0]], np.float32)}
 
 
 def _moving(
@@ -288,7 +296,7 @@ def _moving(
 
 
 def _drawing(face: SadTalkerFace, points: NDArray[np.float32]) -> Tensors:
-    """The chunk is one item, so that the volumes travel once."""
+    """Inputs of the renderer; the chunk is one item, so that the volumes are sent once."""
     return {
         "feature_volume": face.feature_volume[None],
         "compressed_volume": face.compressed_volume[None],

@@ -1,4 +1,4 @@
-"""From SadTalker's expression and pose to the coefficient windows that its mapping network reads.
+"""Coefficient windows of SadTalker's mapping network, from expression and pose.
 
 Source: OpenTalker/SadTalker, `src/generate_facerender_batch.py`.
 """
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXPRESSION: Final = 64
-POSED: Final = 70
-"""Expression and pose; a mapping net for whole pictures also reads the crop's three numbers."""
+POSED_VALUES: Final = 70
+"""Expression and pose; a mapping net for whole images also reads the crop's three numbers."""
 
-REACH: Final = 13
+REACH_FRAMES: Final = 13
 """Frames to each side of a window's middle: half a second of look-ahead."""
 
 
@@ -31,7 +31,7 @@ def driving_rows(
     `width` is 70, or 73 to add the photo's crop. `still` keeps the photo's pose.
     """
     rows = np.repeat(source[None, :width], len(generated), axis=0)
-    rows[:, :POSED] = generated
+    rows[:, :POSED_VALUES] = generated
     rows[:, :EXPRESSION] *= np.float32(expression_scale)
     if still:
         rows[:, EXPRESSION:] = source[EXPRESSION:width]
@@ -39,13 +39,14 @@ def driving_rows(
 
 
 def coefficient_windows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`[t, C]` to a window around each row, `[t, C, 27]`; the first and last row stand for what
-    lies outside.
+    """Windows `[t, C, 27]` around each row of `[t, C]`.
+
+    The first and last row are repeated outside.
     """
-    around = np.arange(len(rows))[:, None] + np.arange(-REACH, REACH + 1)
+    around = np.arange(len(rows))[:, None] + np.arange(-REACH_FRAMES, REACH_FRAMES + 1)
     return np.ascontiguousarray(rows[around.clip(0, len(rows) - 1)].transpose(0, 2, 1))
 
 
 def still_window(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One row `[C]` as if nothing moved around it, `[C, 27]`."""
-    return np.repeat(row[:, None], 2 * REACH + 1, axis=1)
+    """A window `[C, 27]` that repeats one row `[C]`, as without motion."""
+    return np.repeat(row[:, None], 2 * REACH_FRAMES + 1, axis=1)

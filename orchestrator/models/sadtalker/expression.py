@@ -1,6 +1,4 @@
-"""The expression of each 25th of a second of a turn: what the network heard, how much of it shows,
-and the lids.
-"""
+"""Expression rows of a turn, 25 a second: the network's output, its share, without lids."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from orchestrator.models.sadtalker.coefficients import EXPRESSION
 from orchestrator.models.sadtalker.timing import Moment
 
 RAMP_ROWS: Final = 4
-"""Rows between the photo's own expression and all of the network's: 160 ms. Speech enters and
-leaves the windows 0.2 s before and after it is heard, so the ramps lie in its silence.
+"""Rows between the photo's own expression and all of the network's: 160 ms.
+
+Speech is inside the windows from 0.2 s before to 0.2 s after it, so the ramps lie in its silence.
 """
 
 
@@ -25,50 +24,52 @@ class SpokenRows:
     """Consecutive rows of a turn; a new object for each chunk."""
 
     first: int
-    heard: NDArray[np.float32]
+    predicted: NDArray[np.float32]
     """`[n, 64]`: the network's expression, in silence the last one before it."""
     shown: NDArray[np.float32]
-    """`[n]`, 0..1: how much of it the face takes on."""
+    """`[n]`, 0..1: its share in the face."""
 
     @property
     def end(self) -> int:
         """One past the last row."""
-        return self.first + len(self.heard)
+        return self.first + len(self.predicted)
 
     def expressions(self, rows: NDArray[np.int64], own: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Expressions `[len(rows), 64]` between the photo's `own` and the heard ones; without
-        blinks.
+        """Expressions `[len(rows), 64]` between the photo's `own` and the network's.
+
+        Without blinks.
         """
         at = rows - self.first
-        mixed: NDArray[np.float32] = own + self.shown[at, None] * (self.heard[at] - own)
+        mixed: NDArray[np.float32] = own + self.shown[at, None] * (self.predicted[at] - own)
         return mixed
 
     def since(self, row: int) -> SpokenRows:
-        """Without the rows before `row`."""
+        """The rows from `row` on."""
         keep = max(0, row - self.first)
-        return SpokenRows(self.first + keep, self.heard[keep:].copy(), self.shown[keep:].copy())
+        return SpokenRows(self.first + keep, self.predicted[keep:].copy(), self.shown[keep:].copy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewRows:
-    """Rows that a chunk needs and nobody knows yet, in order."""
+    """Rows that a chunk needs and that are not known yet, in order."""
 
     rows: NDArray[np.int64]
     sounding: NDArray[np.bool_]
-    """`[n]`: the network is asked for these."""
+    """`[n]`: True for rows that the network has to compute."""
     mel: NDArray[np.float32]
     """`[sounding, 16, 80]`."""
 
 
 def still_valid(known: SpokenRows | None, frames: Sequence[Moment]) -> SpokenRows | None:
-    """The rows of the previous chunk, unless frames of another model lie between, longer than the
-    rows reach.
+    """The rows of the previous chunk, if they are still valid.
+
+    They are not if frames of another model lie between, for longer than the rows reach.
     """
     return known if known is not None and known.first <= frames[0].begin <= known.end else None
 
 
 def new_rows(known: SpokenRows | None, frames: Sequence[Moment]) -> NewRows:
-    """Each row is asked for by the first frame that sees it; a silent frame rests."""
+    """Rows to compute, each from the first frame that needs it; a silent frame rests."""
     rows, sounding, mel = [], [], [np.zeros((0, 16, 80), np.float32)]
     begin = frames[0].begin if known is None else known.end
     for frame in frames:
@@ -76,7 +77,7 @@ def new_rows(known: SpokenRows | None, frames: Sequence[Moment]) -> NewRows:
         rows.append(unknown)
         sounding.append(np.full(len(unknown), not frame.silent))
         if not frame.silent:
-            mel.append(frame.heard(unknown))
+            mel.append(frame.mel_windows(unknown))
         begin = max(begin, frame.end)
     return NewRows(np.concatenate(rows), np.concatenate(sounding), np.concatenate(mel))
 
@@ -84,13 +85,14 @@ def new_rows(known: SpokenRows | None, frames: Sequence[Moment]) -> NewRows:
 def joined(
     known: SpokenRows | None, new: NewRows, answers: NDArray[np.float32], own: NDArray[np.float32]
 ) -> SpokenRows:
-    """`known` and the new rows, for which the network gave `answers [sounding, 64]`; a turn may
-    begin in mid-word.
+    """`known` and the new rows, for which the network returned `answers` `[sounding, 64]`.
+
+    A turn may begin within a word.
     """
-    heard = np.empty((len(new.rows), EXPRESSION), np.float32)
+    predicted = np.empty((len(new.rows), EXPRESSION), np.float32)
     shown = np.empty(len(new.rows), np.float32)
     answer = iter(answers)
-    last, share = (own, -1.0) if known is None else (known.heard[-1], float(known.shown[-1]))
+    last, share = (own, -1.0) if known is None else (known.predicted[-1], float(known.shown[-1]))
     for index, sounding in enumerate(new.sounding.tolist()):
         last = next(answer) if sounding else last
         share = (
@@ -98,9 +100,11 @@ def joined(
             if share < 0.0
             else min(max(share + (1.0 if sounding else -1.0) / RAMP_ROWS, 0.0), 1.0)
         )
-        heard[index], shown[index] = last, share
+        predicted[index], shown[index] = last, share
     if known is None:
-        return SpokenRows(int(new.rows[0]), heard, shown)
+        return SpokenRows(int(new.rows[0]), predicted, shown)
     return SpokenRows(
-        known.first, np.concatenate((known.heard, heard)), np.concatenate((known.shown, shown))
+        known.first,
+        np.concatenate((known.predicted, predicted)),
+        np.concatenate((known.shown, shown)),
     )

@@ -1,4 +1,4 @@
-"""SadTalker's view of a photo: which square it animates, and how the face is aligned for its 3DMM.
+"""SadTalker's crop of a photo: the square to animate, and the face aligned for its 3DMM.
 
 Source: OpenTalker/SadTalker, `src/utils/croper.py`, `src/utils/preprocess.py` and
 `src/face3d/util/preprocess.py`. Landmarks are the 68 of the iBUG scheme, numbered from 0, in pixels
@@ -18,11 +18,11 @@ from orchestrator.core.types import RgbImage
 
 PICTURE_SIZE: Final = 256
 ALIGNED_SIZE: Final = 224
-LARGEST_SQUARE: Final = 1024
+MAX_SQUARE_PX: Final = 1024
 """Pixels; photos whose face square is at least twice as large are shrunk first."""
 
 FACE_HEIGHT: Final = 102.0
-"""Scale of the standard points in the aligned picture."""
+"""Scale of the standard points in the aligned image."""
 
 STANDARD_POINTS: Final[NDArray[np.float64]] = np.array(
     [
@@ -33,14 +33,15 @@ STANDARD_POINTS: Final[NDArray[np.float64]] = np.array(
         [0.24846619367599487, -0.38128235936164856, 0.22235769033432007],
     ]
 )
-"""Left eye, right eye, nose, left and right corner of the mouth of the mean face, y up
-(Deep3DFaceRecon).
+"""Left eye, right eye, nose, left and right corner of the mouth of the mean face.
+
+y points up (Deep3DFaceRecon).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSquare:
-    """What is cut from a photo of `size` (width, height) after shrinking."""
+    """Part that is cut from a photo of `size` (width, height) after shrinking."""
 
     size: tuple[int, int]
     box: tuple[int, int, int, int]
@@ -51,7 +52,7 @@ class FaceSquare:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the standard face lies in a picture."""
+    """Position of the standard face in an image."""
 
     size: tuple[int, int]
     scale: float
@@ -60,8 +61,9 @@ class Alignment:
 
     @property
     def row(self) -> NDArray[np.float32]:
-        """Width, height, scale, x, y; the last three are the photo's crop numbers in its
-        coefficients.
+        """Width, height, scale, x, y of the alignment.
+
+        The last three are the photo's crop numbers in its coefficients.
         """
         return np.array([*self.size, self.scale, *self.centre], np.float32)
 
@@ -77,7 +79,7 @@ def face_square(landmarks: NDArray[np.float32], width: int, height: int) -> Face
     y, centre = np.array([-x[1], x[0]]), eyes + 0.1 * down
     corners = np.stack((centre - x - y, centre - x + y, centre + x + y, centre + x - y))
     side = 2.0 * float(np.hypot(*x))
-    if (shrink := int(side // LARGEST_SQUARE)) > 1:
+    if (shrink := int(side // MAX_SQUARE_PX)) > 1:
         width, height = round(width / shrink), round(height / shrink)
         corners, side = corners / shrink, side / shrink
     box = _hull(corners, max(round(0.1 * side), 3), width, height)
@@ -93,7 +95,7 @@ def _hull(
 
 
 def _inner(corners: NDArray[np.float64], width: int) -> tuple[float, float, float, float]:
-    """Upstream bounds both axes by the photo's width."""
+    """Bound both axes by the photo's width, as upstream does."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners.tolist()
     return (
         max(min(x0, x1), 0.0),
@@ -126,7 +128,7 @@ def _resized(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
 
 
 def alignment(landmarks: NDArray[np.float32], width: int, height: int) -> Alignment:
-    """The affine camera that brings the standard face nearest to five points of the 68."""
+    """Affine camera that best maps the standard face to five points of the 68."""
     points = landmarks.astype(np.float64) * (1.0, -1.0) + (0.0, height - 1.0)
     five = np.stack(
         (
@@ -143,7 +145,7 @@ def alignment(landmarks: NDArray[np.float32], width: int, height: int) -> Alignm
 
 
 def aligned_face(picture: RgbImage, found: Alignment) -> RgbImage:
-    """The face `[224, 224, 3]` as the 3DMM's network expects it; black where the picture ends."""
+    """The face `[224, 224, 3]` for the 3DMM's network; black outside the image."""
     (width, height), (x, y), scale = found.size, found.centre, found.scale
     new_width, new_height = int(width * scale), int(height * scale)
     half = ALIGNED_SIZE / 2
@@ -156,8 +158,9 @@ def aligned_face(picture: RgbImage, found: Alignment) -> RgbImage:
 
 
 def resized_bicubic(picture: RgbImage, width: int, height: int) -> RgbImage:
-    """Bicubic as Pillow does it (a = -0.5, widened where it shrinks, rounded after each axis);
-    OpenCV's has another kernel.
+    """Bicubic resampling as in Pillow; OpenCV's has another kernel.
+
+    a = -0.5, widened where it shrinks, rounded after each axis.
     """
     rows = np.einsum(
         "xw,hwc->hxc", _cubic_weights(picture.shape[1], width), picture.astype(np.float64)

@@ -1,7 +1,7 @@
-"""What SadTalker hears: mel windows at 25 video frames per second, and the lids' movement, which
-speech does not tell.
+"""Audio inputs of SadTalker: mel windows at 25 video frames per second, and blinks.
 
-Source: OpenTalker/SadTalker, `src/generate_batch.py` and `src/utils/hparams.py`.
+Blinks are drawn at random, since speech does not determine them. Source: OpenTalker/SadTalker,
+`src/generate_batch.py` and `src/utils/hparams.py`.
 """
 
 from __future__ import annotations
@@ -23,51 +23,54 @@ MEL: Final = MelSpec(
     fmax_hz=7600.0,
     scale=MelScale.DECIBEL,
 )
-"""50 ms Hann window, 80 frames per second; Wav2Lip's."""
+"""50 ms Hann window, 80 frames per second; the same as Wav2Lip's."""
 
 FPS: Final = 25
 SAMPLES_PER_FRAME: Final = 640
 MEL_FRAMES_PER_S: Final = 80.0
 WINDOW_FRAMES: Final = 16
 
-BLINK: Final = (0.5, 0.9, 1.0, 0.9, 0.5)
-"""How far the lids close in the five video frames of a blink."""
+BLINK_CLOSURES: Final = (0.5, 0.9, 1.0, 0.9, 0.5)
+"""Closure of the lids in the five video frames of a blink."""
 
-SHORTEST_WITH_BLINKS: Final = 22
-"""Video frames; at 21 upstream has nowhere to put a blink and fails, below it draws none."""
+MIN_FRAMES_WITH_BLINKS: Final = 22
+"""Video frames; at 21 upstream has no place for a blink and fails, below it has none."""
 
 
 def frame_count(samples: int) -> int:
-    """Whole video frames of 16 kHz audio; what is left over is not spoken."""
+    """Whole video frames of 16 kHz audio; a remainder is dropped."""
     return samples // SAMPLES_PER_FRAME
 
 
 def window_starts(frames: int) -> NDArray[np.int64]:
-    """First mel frame of each video frame's window, as upstream truncates it (toward zero): -6, -3,
-    0, 3, 6, 9, ...
+    """First mel frame of each video frame's window, truncated toward zero as in upstream.
+
+    -6, -3, 0, 3, 6, 9, ...
     """
     return (MEL_FRAMES_PER_S * ((np.arange(frames) - 2) / float(FPS))).astype(np.int64)
 
 
 def mel_windows(mel: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Network inputs `[frames, 1, 80, 16]` from mel frames `[m, 80]`; the first and last stand for
-    what lies outside.
+    """Network inputs `[frames, 1, 80, 16]` from mel frames `[m, 80]`.
+
+    The first and last are repeated outside.
     """
     rows = window_starts(frames)[:, None] + np.arange(WINDOW_FRAMES)
     return np.ascontiguousarray(mel[rows.clip(0, len(mel) - 1)].transpose(0, 2, 1)[:, None])
 
 
 def blink_ratio(frames: int, random: Random) -> NDArray[np.float32]:
-    """How far the lids are closed, `[frames]`, 0..1; blinks come at intervals drawn from
-    `random`.
+    """Closure of the lids, `[frames]`, 0..1.
+
+    Blinks come at intervals drawn from `random`.
     """
     ratio = np.zeros(frames, np.float32)
-    if frames < SHORTEST_WITH_BLINKS:
+    if frames < MIN_FRAMES_WITH_BLINKS:
         return ratio
     pauses, position = range(10, min(frames // 2, 70)), 0
-    while (start := position + random.choice(pauses)) + len(BLINK) <= frames - 1:
-        position = start + len(BLINK)
-        ratio[start:position] = BLINK
+    while (start := position + random.choice(pauses)) + len(BLINK_CLOSURES) <= frames - 1:
+        position = start + len(BLINK_CLOSURES)
+        ratio[start:position] = BLINK_CLOSURES
     return ratio
 
 

@@ -1,10 +1,12 @@
-"""Head motion of a live turn: SadTalker's chunks of 32 rows, each from the 1.28 s of sound before
-it, joined without jumps.
+"""Head motion of a live turn: SadTalker's chunks of 32 rows, joined without jumps.
 
-Upstream draws a chunk from its own sound, which would cost 1.3 s of look-ahead more. Where the head
-is matters little for what the lips say, so here a chunk hears what is known when its first row is
-needed: row j moves as upstream's row j - 37 does, 1.48 s late. Chunks begin at the same rows as
-upstream's, the noise is drawn anew for each, and the same filter smooths their joints.
+Each chunk is computed from the 1.28 s of audio before it. Upstream computes a chunk from its own
+audio, which would cost 1.3 s of look-ahead more. The head's position matters little for lip sync,
+so a chunk uses the audio known when its first row is needed: row j moves as upstream's row j - 37,
+1.48 s late.
+
+Chunks begin at the same rows as upstream's, the noise is drawn anew for each, and the same filter
+smooths their joints.
 """
 
 from __future__ import annotations
@@ -23,29 +25,30 @@ from orchestrator.rendering.idle import idle_motion
 SMOOTHING_REACH: Final = SMOOTHING_FRAMES // 2
 
 DELAY_ROWS: Final = 37
-"""Rows from what a chunk hears to its motion: its last row's, less the smoothing's reach, is the
-last that its first frame knows.
+"""Rows from a chunk's audio to its motion.
+
+Its last row's, less the smoothing's reach, is the last that its first frame knows.
 """
 
 NOISE: Final = 64
 POSE: Final = 6
 
-LEVER: Final = 4.0
-"""Radians that a head turns for a shift by the picture's side: its radius is about a quarter of it.
-"""
+RADIANS_PER_SHIFT: Final = 4.0
+"""Rotation in radians for a shift by the image's side: a head's radius is about a quarter of it."""
 
 Chunks = Mapping[int, NDArray[np.float32]]
-"""Motions `[32, 6]` by number; chunk c moves rows `32 c + 1 .. 32 c + 32`, row 0 and those before
-it are the photo's.
+"""Motions `[32, 6]` by number of the chunk.
+
+Chunk c moves rows `32 c + 1 .. 32 c + 32`; row 0 and those before it are the photo's.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewChunks:
-    """Chunks that a call needs and nobody knows yet."""
+    """Chunks that a call needs and that are not known yet."""
 
     resting: dict[int, NDArray[np.float32]]
-    """Those first needed in silence: the idle sway, no network."""
+    """Those first needed in silence: idle sway without the network."""
     numbers: tuple[int, ...]
     mel: NDArray[np.float32]
     """`[n, 32, 16, 80]`."""
@@ -54,7 +57,7 @@ class NewChunks:
 
 
 def new_chunks(known: Chunks, frames: Sequence[Moment], seed: int) -> NewChunks:
-    """Each chunk is asked for by the first frame that needs it."""
+    """Chunks to compute, each from the first frame that needs it."""
     resting: dict[int, NDArray[np.float32]] = {}
     spoken: dict[int, NDArray[np.float32]] = {}
     for frame in frames:
@@ -65,7 +68,7 @@ def new_chunks(known: Chunks, frames: Sequence[Moment], seed: int) -> NewChunks:
             if frame.silent:
                 resting[chunk] = sway(row_times_s(rows, frame.began_s), seed)
             else:
-                spoken[chunk] = frame.heard(rows - DELAY_ROWS)
+                spoken[chunk] = frame.mel_windows(rows - DELAY_ROWS)
     noise = [chunk_noise(seed, frames[0].began_s, chunk) for chunk in spoken]
     return NewChunks(
         resting,
@@ -76,8 +79,9 @@ def new_chunks(known: Chunks, frames: Sequence[Moment], seed: int) -> NewChunks:
 
 
 def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
-    """Smoothed motions `[end - begin, 6]` of rows `begin .. end - 1`, to be added to the photo's
-    pose.
+    """Smoothed motions `[end - begin, 6]` of rows `begin .. end - 1`.
+
+    Relative to the photo's pose.
     """
     rows = np.arange(begin - SMOOTHING_REACH, end + SMOOTHING_REACH)
     raw = np.zeros((len(rows), POSE))
@@ -92,7 +96,7 @@ def motions(chunks: Chunks, begin: int, end: int) -> NDArray[np.float32]:
 
 
 def still_needed(chunks: Chunks, begin: int) -> dict[int, NDArray[np.float32]]:
-    """The chunks that rows from `begin` on may ask for."""
+    """The chunks that rows from `begin` on may need."""
     return {
         number: motion
         for number, motion in chunks.items()
@@ -106,20 +110,27 @@ def chunk_rows(chunk: int) -> NDArray[np.int64]:
 
 
 def chunk_noise(seed: int, began_s: float, chunk: int) -> NDArray[np.float32]:
-    """`[64]`, standard normal: the same for the same face, beginning of the turn and chunk, and
-    another for each other.
+    """Standard normal noise `[64]`.
+
+    Deterministic in the face, the beginning of the turn and the chunk; different for different
+    ones.
     """
     samples = max(0, round(began_s * 16000.0))
     return np.random.default_rng((seed, samples, chunk)).standard_normal(NOISE).astype(np.float32)
 
 
 def sway(times_s: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
-    """Motion `[n, 6]` of a head that listens: pitch, yaw and roll in radians, as slow and slight as
-    in the other models' idle.
+    """Motion `[n, 6]` of a listening head: pitch, yaw and roll in radians.
+
+    As slow and slight as in the other models' idle.
     """
     idle = idle_motion(times_s, seed)
     motion = np.zeros((len(times_s), POSE), np.float32)
-    motion[:, 0], motion[:, 1], motion[:, 2] = LEVER * idle[:, 2], LEVER * idle[:, 1], idle[:, 3]
+    motion[:, 0], motion[:, 1], motion[:, 2] = (
+        RADIANS_PER_SHIFT * idle[:, 2],
+        RADIANS_PER_SHIFT * idle[:, 1],
+        idle[:, 3],
+    )
     return motion
 
 

@@ -1,6 +1,4 @@
-"""Puts SadTalker's moving head back into the whole picture, with a soft border that hides where the
-still part begins.
-"""
+"""Paste SadTalker's moving head into the whole image, with a soft border to the still part."""
 
 from __future__ import annotations
 
@@ -15,25 +13,28 @@ from orchestrator.core.types import RgbImage
 from orchestrator.models.base import Frames
 from orchestrator.models.sadtalker.face import PICTURE_SIZE, FaceSquare
 
-FEATHER: Final = 0.08
-"""Width of the border in which still and moving picture mix, as a part of the crop's side; half of
-it cuts shoulders, twice of it shows hair double.
+FEATHER_SHARE: Final = 0.08
+"""Width of the border that blends still and moving image, as a part of the crop's side.
+
+Half of it cuts shoulders, twice of it shows hair double.
 """
 
-OUTSIDE_PX: Final = 1
-"""A side of the crop this near to the picture's own needs no border: there is nothing still beside
-it.
+MAX_BORDERLESS_PX: Final = 1
+"""Largest distance of the crop's side from the image's own at which it needs no border.
+
+No still part lies beside it.
 """
 
-SHRINKS_BELOW: Final = 0.75
-"""Scales below it average the network's pixels, so that nothing flickers; above it a cubic keeps
-them sharp.
+AVERAGING_SCALE: Final = 0.75
+"""Scale below which the network's pixels are averaged, so that nothing flickers.
+
+Above it a cubic keeps them sharp.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CropPlace:
-    """Where the animated crop lies in a picture: its edges, counted at the borders of pixels."""
+    """Position of the animated crop in an image: its edges, counted at the borders of pixels."""
 
     left: float
     top: float
@@ -41,8 +42,9 @@ class CropPlace:
     height: float
 
     def in_frame(self, drawn: tuple[int, int, int], size: int) -> CropPlace:
-        """The place in a frame of `size` that shows the part `drawn` (left, top, side) of the
-        picture.
+        """The position in a frame of `size` that shows the part `drawn` of the image.
+
+        `drawn` is left, top, side.
         """
         left, top, side = drawn
         scale = size / side
@@ -54,7 +56,7 @@ class CropPlace:
         )
 
     def to_crop(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points `[n, 2]` in pixels of the picture as pixels of the crop at 256 x 256."""
+        """Points `[n, 2]` in pixels of the image as pixels of the crop at 256 x 256."""
         scaled = (points + 0.5 - (self.left, self.top)) * (
             PICTURE_SIZE / self.width,
             PICTURE_SIZE / self.height,
@@ -64,20 +66,21 @@ class CropPlace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pasting:
-    """How the network's pictures go into one frame; made once per face and size."""
+    """Geometry and weights of the paste into one frame; made once per face and size."""
 
     size: tuple[int, int]
     """Width and height of the crop in the frame."""
     corner: tuple[int, int]
-    """Row and column of the frame's pixel that the crop's first one is; negative where the crop
-    begins outside.
+    """Row and column of the frame's pixel at the crop's first one.
+
+    Negative where the crop begins outside.
     """
     window: tuple[slice, slice]
     """The part of the frame that changes."""
     weight: NDArray[np.float32]
-    """Of the network's picture in the window, 0..1."""
+    """Weight of the network's image in the window, 0..1."""
     rest: NDArray[np.float32]
-    """Of the still picture."""
+    """Weight of the still image."""
 
     @property
     def nbytes(self) -> int:
@@ -85,8 +88,8 @@ class Pasting:
         return self.weight.nbytes + self.rest.nbytes
 
     def paste(self, frame: RgbImage, picture: RgbImage) -> None:
-        """Draws the network's `picture [256, 256, 3]` into `frame`."""
-        shrinks = min(self.size) < SHRINKS_BELOW * PICTURE_SIZE
+        """Paste the network's `picture` `[256, 256, 3]` into `frame`."""
+        shrinks = min(self.size) < AVERAGING_SCALE * PICTURE_SIZE
         large = cv2.resize(
             picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
         )
@@ -102,8 +105,9 @@ class Pasting:
 
 
 def crop_place(square: FaceSquare, crop: RgbImage, photo_width: int) -> CropPlace:
-    """Where the `crop` that was cut along `square` lies in the photo; a large photo was shrunk
-    before.
+    """Position in the photo of the `crop` that was cut along `square`.
+
+    A large photo was shrunk before.
     """
     shrunk = photo_width / square.size[0]
     x, y = square.box[0] + int(square.quad[0]), square.box[1] + int(square.quad[1])
@@ -111,8 +115,9 @@ def crop_place(square: FaceSquare, crop: RgbImage, photo_width: int) -> CropPlac
 
 
 def pasting(place: CropPlace, size: int) -> Pasting:
-    """Weights and geometry for frames of `size`; the crop's edges go to whole pixels, at most half
-    a one away.
+    """Weights and geometry for frames of `size`.
+
+    The crop's edges are rounded to whole pixels.
     """
     left, top = round(place.left), round(place.top)
     width, height = round(place.left + place.width) - left, round(place.top + place.height) - top
@@ -124,8 +129,9 @@ def pasting(place: CropPlace, size: int) -> Pasting:
 
 
 def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Frames:
-    """Frames `[n, size, size, 3]` of the network's `pictures [n, 256, 256, 3]` over the `still`
-    one.
+    """Frames `[n, size, size, 3]` of the network's `pictures` over the `still` one.
+
+    `pictures` are `[n, 256, 256, 3]`.
     """
     frames: Frames = np.repeat(still[None], len(pictures), axis=0)
     for frame, picture in zip(frames, pictures, strict=True):
@@ -134,15 +140,16 @@ def paste_all(still: RgbImage, pictures: NDArray[np.uint8], how: Pasting) -> Fra
 
 
 def _border(start: int, length: int, size: int) -> NDArray[np.float64]:
-    """Weights `[size]` along one axis: 0 outside of the crop, rising to 1 from each edge that lies
-    inside of the frame.
+    """Weights `[size]` along one axis: 0 outside of the crop.
+
+    They rise to 1 from each edge that lies inside of the frame.
     """
     centres = np.arange(size, dtype=np.float64) + 0.5
     weights = ((centres > start) & (centres < start + length)).astype(np.float64)
-    if start > OUTSIDE_PX:
-        weights *= _smooth((centres - start) / (FEATHER * length))
-    if start + length < size - OUTSIDE_PX:
-        weights *= _smooth((start + length - centres) / (FEATHER * length))
+    if start > MAX_BORDERLESS_PX:
+        weights *= _smooth((centres - start) / (FEATHER_SHARE * length))
+    if start + length < size - MAX_BORDERLESS_PX:
+        weights *= _smooth((start + length - centres) / (FEATHER_SHARE * length))
     return weights
 
 

@@ -1,6 +1,4 @@
-"""A photo prepared for SadTalker: what its networks are shown of it, what they answered, and where
-their pictures go.
-"""
+"""A photo prepared for SadTalker: the networks' inputs, their encodings, and the paste."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, RgbImage
-from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED
+from orchestrator.models.sadtalker.coefficients import EXPRESSION, POSED_VALUES
 from orchestrator.models.sadtalker.face import (
     PICTURE_SIZE,
     aligned_face,
@@ -28,28 +26,28 @@ from orchestrator.models.sadtalker.paste import CropPlace, Pasting, crop_place, 
 from orchestrator.rendering.build_face_maps import square_around
 from orchestrator.rendering.landmarks import checked
 
-MIN_CROP: Final = 64
-"""Pixels of the photo that the animated square needs at least, a quarter of the network's."""
+MIN_CROP_PX: Final = 64
+"""Least side in pixels of the animated square in the photo, a quarter of the network's."""
 
 ANGLES: Final = slice(224, 227)
 TRANSLATION: Final = slice(254, 257)
 EXPRESSIONS: Final = slice(80, 144)
-"""Of the reconstruction's 257 coefficients."""
+"""Range of the expression in the reconstruction's 257 coefficients."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SadTalkerPhoto:
-    """One photo at one size, before any network saw it."""
+    """One photo at one size, before any network has processed it."""
 
     still: RgbImage
-    """`[size, size, 3]`: the picture as the other models draw it, at rest."""
+    """`[size, size, 3]`: the image as the other models render it, at rest."""
     pasting: Pasting
     picture: RgbImage
     """`[256, 256, 3]`: the square that moves."""
     aligned: RgbImage
-    """`[224, 224, 3]`: the face as the 3DMM's network expects it."""
+    """`[224, 224, 3]`: the face for the 3DMM's network."""
     seed: int
-    """Of blinks and head motion."""
+    """Seed of blinks and head motion."""
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +57,7 @@ class SadTalkerPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SadTalkerFace:
-    """The photo with what the networks that see nothing else said of it."""
+    """The photo with the encodings of the networks that depend on it alone."""
 
     photo: SadTalkerPhoto
     feature_volume: NDArray[Any]
@@ -69,15 +67,15 @@ class SadTalkerFace:
     canonical_key_points: NDArray[np.float32]
     """`[15, 3]`, before the head is turned."""
     source_key_points: NDArray[np.float32]
-    """`[15, 3]`, as the photo shows them."""
+    """`[15, 3]`, in the photo's pose."""
     coefficients: NDArray[np.float32]
     """`[70]`: the photo's expression 64 and pose 6."""
     closed_lids: NDArray[np.float32]
-    """`[64]`: what a whole blink adds to any expression."""
+    """`[64]`: difference that a whole blink adds to any expression."""
 
     @property
     def nbytes(self) -> int:
-        """The photo's; the encodings are counted where they are kept."""
+        """Bytes of the photo; the encodings are counted by the cache that keeps them."""
         return self.photo.nbytes
 
     @property
@@ -88,20 +86,21 @@ class SadTalkerFace:
     @property
     def pose(self) -> NDArray[np.float32]:
         """`[6]`, the photo's own angles and translation."""
-        return self.coefficients[EXPRESSION:POSED]
+        return self.coefficients[EXPRESSION:POSED_VALUES]
 
 
 def prepare_photo(face: FaceModel, size: int) -> SadTalkerPhoto:
-    """Cuts and aligns the face for frames of `size`. Raises FACE_MODEL_INCOMPATIBLE where the photo
-    shows too little of it.
+    """Cut and align the face for frames of `size`.
+
+    Raises FACE_MODEL_INCOMPATIBLE where the photo shows too little of it.
     """
     try:
         mesh = checked(face.landmarks(), face.neutral_pose.shape[1], face.neutral_pose.shape[0])
         picture, place = _crop(face.neutral_pose, ibug_points(mesh.astype(np.float32)))
     except ValueError as error:
         message = (
-            f"face model {face.id!r} cannot be used with sadtalker: {error}; enrol a photo that "
-            "shows the whole head, larger"
+            f"face model {face.id!r} cannot be used with sadtalker: {error}; "
+            "enrol a photo that shows the whole head, larger"
         )
         raise LipSyncError(
             LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
@@ -125,15 +124,15 @@ def photo_coefficients(reconstructed: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def _crop(photo: RgbImage, points: NDArray[np.float32]) -> tuple[RgbImage, CropPlace]:
-    """The network's picture `[256, 256, 3]` and where it lies in the photo."""
+    """The network's image `[256, 256, 3]` and its position in the photo."""
     if np.ptp(points[36:48], axis=0).max() < 1.0:
         raise ValueError("its eyes lie in one place")
     square = face_square(points, photo.shape[1], photo.shape[0])
     crop = cut(photo, square, with_border=False)
-    if min(crop.shape[:2]) < MIN_CROP:
+    if min(crop.shape[:2]) < MIN_CROP_PX:
         raise ValueError(
-            f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, {MIN_CROP} "
-            "are wanted"
+            f"its square has {crop.shape[1]} x {crop.shape[0]} pixels in the photo, "
+            f"{MIN_CROP_PX} are needed"
         )
     return network_picture(crop), crop_place(square, crop, photo.shape[1])
 

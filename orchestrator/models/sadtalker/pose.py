@@ -1,5 +1,4 @@
-"""SadTalker's head motion over a whole utterance: which 32 frames the network sees at once, and how
-its answers join.
+"""SadTalker's head motion over a whole utterance, in chunks of 32 frames, and their joining.
 
 Source: OpenTalker/SadTalker, `src/audio2pose_models/audio2pose.py` and `src/test_audio2coeff.py`.
 """
@@ -45,11 +44,10 @@ def joined_pose(
 
 
 def smoothed(pose: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Savitzky-Golay along time of `[frames, 6]`, half a second wide; one or two frames stay as
-    they are.
+    """Savitzky-Golay along time of `[frames, 6]`, half a second wide.
 
-    The ends, which have no whole window around them, take the values of the first and the last
-    window's parabola.
+    One or two frames stay as they are. The ends, which have no whole window around them, take the
+    values of the first and the last window's parabola.
     """
     if len(pose) <= SMOOTHING_ORDER:
         return pose
@@ -63,11 +61,10 @@ def smoothed(pose: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def parabola_fit(width: int) -> NDArray[np.float64]:
-    """`[width, width]`: row i gives, of `width` values (odd), the i-th value of the parabola that
-    fits them best.
+    """Matrix `[width, width]` of parabola fits to `width` (odd) values.
 
-    Source: A. Savitzky, M. J. E. Golay, "Smoothing and differentiation of data by simplified least
-    squares procedures", 1964.
+    Row i gives the i-th value of the best fitting parabola. Source: A. Savitzky, M. J. E. Golay,
+    "Smoothing and differentiation of data by simplified least squares procedures", 1964.
     """
     powers = np.vander(np.arange(width, dtype=np.float64) - width // 2, SMOOTHING_ORDER + 1)
     fit: NDArray[np.float64] = powers @ np.linalg.pinv(powers)

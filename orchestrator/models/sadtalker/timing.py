@@ -1,5 +1,6 @@
-"""SadTalker's own clock in a live turn: 25 rows a second, and which of them and how much sound a
-frame of another rate needs.
+"""SadTalker's own clock in a live turn: 25 rows a second.
+
+Rows and audio that a frame of another rate needs.
 """
 
 from __future__ import annotations
@@ -12,37 +13,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.models.base import AudioWindow, FeatureWindows
-from orchestrator.models.sadtalker.coefficients import REACH
+from orchestrator.models.sadtalker.coefficients import REACH_FRAMES
 from orchestrator.models.sadtalker.features import FPS, MEL_FRAMES_PER_S, WINDOW_FRAMES
 
 AHEAD_FRAMES: Final = 52
-"""Mel frames past a video frame's centre. Key points look 13 rows ahead, 14 between two rows, and
-the last row's mel window reaches 3 rows past its own middle; with the analysis window that is 675
-ms. It is what the network was trained on.
+"""Look-ahead in mel frames past a video frame's centre.
+
+Key points look 13 rows ahead, 14 between two rows, and the last row's mel window reaches 3 rows
+past its own middle; with the analysis window that is 675 ms. The network was trained on it.
 """
 
 BEHIND_FRAMES: Final = 290
-"""Mel frames before the one at the centre: head motion hears 32 rows, late enough to need nothing
-more ahead (`sadtalker_head`), so that a frame can be drawn although no frame before it was. The
-turn keeps 4 s.
+"""Mel frames before the one at the centre.
+
+Head motion uses 32 rows, late enough to need nothing more ahead (`head_motion`), so that a frame
+can be generated although no frame before it was. The turn keeps 4 s.
 """
 
 WINDOW: Final = AudioWindow(frames=BEHIND_FRAMES + 1 + AHEAD_FRAMES, ahead_frames=AHEAD_FRAMES)
 
-ON_A_ROW: Final = 1e-3
-"""Rows; a centre this near to one is on it, so that 25 frames a second interpolate nothing."""
+ON_ROW_TOLERANCE: Final = 1e-3
+"""Distance in rows within which a centre counts as on a row.
+
+At 25 frames a second nothing is interpolated then.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """One frame's centre among the rows of the turn; row j is centred `(j + 0.5) / 25` s after its
-    start.
+    """Position of one frame's centre among the rows of the turn.
+
+    Row j is centred `(j + 0.5) / 25` s after the turn's start.
     """
 
     row: int
     """The row at or before the centre."""
     share: float
-    """How far the centre lies past it, 0..1."""
+    """Distance of the centre past it, 0..1."""
     silent: bool
     mel: NDArray[np.float32]
     """`[BEHIND + 1 + AHEAD, 80]`."""
@@ -53,25 +60,32 @@ class Moment:
 
     @property
     def begin(self) -> int:
-        """First row that its key points see; none lies before the turn, the turn's first stands for
-        those.
+        """First row that its key points need.
+
+        The turn's first row replaces those before the turn.
         """
-        return max(0, self.row - REACH)
+        return max(0, self.row - REACH_FRAMES)
 
     @property
     def end(self) -> int:
-        """One past the last row that its key points see."""
-        return max(0, self.row) + REACH + (2 if self.share else 1)
+        """One past the last row that its key points need."""
+        return max(0, self.row) + REACH_FRAMES + (2 if self.share else 1)
 
     def around(self) -> NDArray[np.int64]:
-        """Numbers `[28]` of the rows its key points see, the last one only where it lies between
-        two rows.
-        """
-        return np.clip(np.arange(self.row - REACH, self.row + REACH + 2), self.begin, self.end - 1)
+        """Numbers `[28]` of the rows its key points need.
 
-    def heard(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Mel windows `[len(rows), 16, 80]` of `rows`; the turn's first mel frame stands for those
-        before it, as upstream has it.
+        The last one only where the frame lies between two rows.
+        """
+        return np.clip(
+            np.arange(self.row - REACH_FRAMES, self.row + REACH_FRAMES + 2),
+            self.begin,
+            self.end - 1,
+        )
+
+    def mel_windows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mel windows `[len(rows), 16, 80]` of `rows`.
+
+        The turn's first mel frame replaces those before it, as in upstream.
         """
         starts = np.trunc(MEL_FRAMES_PER_S * ((np.maximum(rows, 0) - 2) / float(FPS))).astype(
             np.int64
@@ -82,7 +96,7 @@ class Moment:
 
 
 def moments(windows: FeatureWindows) -> list[Moment]:
-    """Where each frame lies."""
+    """Positions of the frames."""
     return [_moment(windows, index) for index in range(len(windows))]
 
 
@@ -96,11 +110,11 @@ def _moment(windows: FeatureWindows, index: int) -> Moment:
     slot = int(windows.slot[index])
     centre_s = (slot + float(windows.phase[index])) / MEL_FRAMES_PER_S
     place = centre_s * FPS - 0.5
-    row = math.floor(place + ON_A_ROW)
+    row = math.floor(place + ON_ROW_TOLERANCE)
     share = place - row
     return Moment(
         row=row,
-        share=share if share > ON_A_ROW else 0.0,
+        share=share if share > ON_ROW_TOLERANCE else 0.0,
         silent=bool(windows.silent[index]),
         mel=windows.rows[index],
         first_mel=slot - BEHIND_FRAMES,

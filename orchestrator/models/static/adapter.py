@@ -1,4 +1,4 @@
-"""The last resort: the enrolled face at rest, blinking, drawn in this process without Triton."""
+"""Last fallback: the enrolled face at rest, blinking, rendered in this process without Triton."""
 
 from __future__ import annotations
 
@@ -40,26 +40,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StaticFace:
-    """A renderer of the same maps that `tpsm` draws from, so that a fallback does not make the face
-    jump.
-    """
+    """A renderer over the same maps as `tpsm`'s, so that the face does not jump in a fallback."""
 
     face: TpsmFace
     renderer: FaceRenderer
 
     @property
     def size(self) -> int:
-        """Side of its pictures in pixels."""
+        """Side of its images in pixels."""
         return self.face.maps.size
 
     @property
     def nbytes(self) -> int:
-        """Counted like the maps it holds."""
+        """Bytes of the maps it holds."""
         return self.face.nbytes
 
     def resting(self, idle_s: NDArray[np.float64]) -> Frames:
-        """Pictures `[n, size, size, 3]` at these times of the session: the mouth at rest, blinks
-        and sway; milliseconds each.
+        """Images `[n, size, size, 3]` at these times of the session; milliseconds each.
+
+        The mouth is at rest, with blinks and sway.
         """
         idle = idle_motion(idle_s, self.face.seed)
         motion = np.concatenate(
@@ -74,25 +73,23 @@ class StaticFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarePhoto:
-    """A face whose key points make no mouth or no eye: there is a picture to show and nothing in it
-    that could be moved.
-    """
+    """A face whose key points form no mouth or no eye: an image that cannot be animated."""
 
     photo: RgbImage
     """`[size, size, 3]`."""
 
     @property
     def size(self) -> int:
-        """Side of its pictures in pixels."""
+        """Side of its images in pixels."""
         return len(self.photo)
 
     @property
     def nbytes(self) -> int:
-        """The picture."""
+        """Bytes of the image."""
         return self.photo.nbytes
 
     def resting(self, idle_s: NDArray[np.float64]) -> Frames:
-        """The same picture at all times, `[n, size, size, 3]`."""
+        """The same image at all times, `[n, size, size, 3]`."""
         return np.repeat(self.photo[None], len(idle_s), axis=0)
 
     def at_rest(self) -> RgbImage:
@@ -101,29 +98,33 @@ class BarePhoto:
 
 
 RestingFace: TypeAlias = StaticFace | BarePhoto
-"""What every face that has a picture can be shown as."""
+"""Resting form of every face that has a photo."""
 
 
 def prepare_static_face(face: FaceModel, size: int) -> StaticFace:
-    """The same maps as `tpsm`'s and a renderer over them. Raises one of UNUSABLE_POINTS as `tpsm`
-    does.
-    """
+    """A renderer over the same maps as `tpsm`'s; raises one of UNUSABLE_POINTS as `tpsm` does."""
     maps = prepare_face(face, size)
     return StaticFace(maps, FaceRenderer(maps.maps))
 
 
 def prepare_resting_face(face: FaceModel, size: int) -> RestingFace:
-    """`prepare_static_face`, or else the bare photo: it does not fail."""
+    """`prepare_static_face`, or else the bare photo; never fails."""
     try:
         return prepare_static_face(face, size)
     except UNUSABLE_POINTS as error:
-        logger.warning("face %s of %s is shown as the bare photo: %s", face.id, face.user_id, error)
+        logger.warning(
+            "face %s of %s is shown as the bare photo, without motion: %s",
+            face.id,
+            face.user_id,
+            error,
+        )
         return bare_photo(face, size)
 
 
 def bare_photo(face: FaceModel, size: int) -> BarePhoto:
-    """The square of the photo that a drawn face would show; its middle where the points lie nowhere
-    in it.
+    """The square of the photo that a rendered face would show.
+
+    Its middle where the points lie outside it.
     """
     height, width = face.neutral_pose.shape[:2]
     try:
@@ -168,10 +169,10 @@ class Static:
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: RestingFace, state: ModelState
     ) -> tuple[Frames, ModelState]:
-        """`infer` is not used; drawing happens in a worker thread."""
+        """Render in a worker thread; `infer` is not used."""
         frames = await in_frame_thread(face.resting, windows.idle_s)
         return frames, state
 
-    def canary(self) -> dict[str, Tensors]:
-        """Nothing to ask."""
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """No requests."""
         return {}

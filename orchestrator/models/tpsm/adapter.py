@@ -1,6 +1,4 @@
-"""The built-in model: audio to mouth parameters, then a thin-plate-spline warp of the face
-photo.
-"""
+"""The built-in model: audio to mouth parameters, then a thin-plate-spline warp of the photo."""
 
 from __future__ import annotations
 
@@ -35,20 +33,21 @@ from orchestrator.rendering.motion import MOTION_PARAMETERS, MOUTH_PARAMETERS
 
 WINDOW_FRAMES: Final = 88
 WINDOW_STEPS: Final = 16
-"""The network answers 16 steps of 10 ms for a window: enough for the steps around two or three
-neighbouring frame centres.
+"""Steps of 10 ms that the network returns for a window.
+
+Enough for the steps around two or three neighbouring frame centres.
 """
 
-STEPS: Final = 8
+CENTRE_STEPS: Final = 8
 """Steps that one frame centre needs."""
 
 CENTRE_STEP: Final = 3
-"""The output step that lies on the mel frame at the video frame's centre."""
+"""Output step at the mel frame of the video frame's centre."""
 LOOK_AHEAD_FRAMES: Final = 6
-"""Mel frames that the network sees after an output step."""
+"""Mel frames after an output step that the network uses."""
 
-SPEECH: Final = "tpsm_speech"
-"""Both networks one after the other within the server: one request for a chunk instead of two."""
+SPEECH_ENSEMBLE: Final = "tpsm_speech"
+"""Ensemble of both networks: one request for a chunk instead of two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +61,15 @@ class TpsmFace:
 
     @property
     def nbytes(self) -> int:
-        """The blob and its unpacked arrays are of the same order."""
+        """Twice the blob, as its unpacked arrays are of the same order."""
         return 2 * int(self.blob.nbytes)
 
 
 @lru_cache(maxsize=4)
 def prepare_face(face: FaceModel, size: int) -> TpsmFace:
-    """Solve the splines of one face; see `orchestrator.rendering.build_face_maps`. `tpsm` and
-    `static` ask one after the other.
+    """Solve the splines of one face; see `orchestrator.rendering.build_face_maps`.
+
+    Cached, since `tpsm` and `static` request the same face one after the other.
     """
     return solved_face(face, solve_face(face, size))
 
@@ -80,7 +80,7 @@ def solve_face(face: FaceModel, size: int) -> bytes:
 
 
 def solved_face(face: FaceModel, solution: bytes) -> TpsmFace:
-    """The face with maps that were solved before; ValueError where the bytes are no maps."""
+    """The face with maps that were solved before; ValueError where the bytes are not face maps."""
     return TpsmFace(
         maps=FaceMaps.from_bytes(solution),
         blob=np.frombuffer(solution, dtype=np.uint8),
@@ -103,18 +103,19 @@ MEL: Final = MelSpec()
 
 
 class Tpsm:
-    """Mouth parameters from 0.88 s of log-mel, drawn by a warp of the photo; two networks, no
-    state.
+    """Mouth parameters from 0.88 s of log-mel, rendered by a warp of the photo.
+
+    Two networks, no state.
     """
 
     solution = FACE_MAPS
     spec = ModelSpec(
         model=LipSyncModel.TPSM,
         triton_models=("audio2motion", "tpsm"),
-        ensembles=(SPEECH,),
+        ensembles=(SPEECH_ENSEMBLE,),
         features=MEL,
         window=AudioWindow(
-            frames=WINDOW_FRAMES, ahead_frames=STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES
+            frames=WINDOW_FRAMES, ahead_frames=CENTRE_STEPS - 1 - CENTRE_STEP + LOOK_AHEAD_FRAMES
         ),
         quality=0.7,
         min_size=128,
@@ -135,21 +136,21 @@ class Tpsm:
         return solved_face(face, solution)
 
     def introduction(self, face: TpsmFace) -> dict[str, Tensors]:
-        """The maps, with a picture at rest that nobody looks at."""
+        """The maps, with one frame at rest that is discarded."""
         motion = np.zeros((1, len(MOTION_PARAMETERS)), np.float32)
         return {"tpsm": {"motion": motion, "face": face.digest[None], "maps": face.blob[None]}}
 
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: TpsmFace, state: ModelState
     ) -> tuple[Frames, ModelState]:
-        """Silent windows rest without asking the audio network."""
+        """Generate frames; silent windows rest without the audio network."""
         if not windows.silent.any():
             with contextlib.suppress(NotServed, NotCached):
                 return await _speech(infer, windows, face), state
         return await self.draw(infer, await self.motion(infer, windows, face.seed), face), state
 
     async def motion(self, infer: Infer, windows: FeatureWindows, seed: int) -> NDArray[np.float32]:
-        """What the face does: `[n, 11]`, rows of MOTION_PARAMETERS; `seed` is the face's own."""
+        """Rows `[n, 11]` of MOTION_PARAMETERS; `seed` is the face's own."""
         mouth = np.zeros((len(windows), len(MOUTH_PARAMETERS)), dtype=np.float32)
         speaking = ~windows.silent
         if speaking.any():
@@ -159,14 +160,14 @@ class Tpsm:
         return np.concatenate([mouth, idle_motion(windows.idle_s, seed)], axis=1)
 
     async def draw(self, infer: Infer, motion: NDArray[np.float32], face: TpsmFace) -> Frames:
-        """A picture for each row of motion.
+        """Render an image for each row of motion.
 
-        A server was sent the maps ahead (`introduction`), and its instances share them. One that
-        has lost them, or cannot share them, answers "unknown face", and nobody can say which
-        instance answers next.
+        Servers were sent the maps ahead (`introduction`), and the instances of one share them. An
+        instance that has lost them, or cannot share them, answers "unknown face", and the next
+        request may reach any instance.
 
-        After that two rows travel with the maps, one by one: with instances that take turns, a
-        single one would always reach the other one. Every upload draws a row, so this ends.
+        Then two rows are sent with the maps, one by one: with instances that take turns, a single
+        one would always reach the other instance. Every upload also renders a row, so this ends.
         """
         drawn: list[Frames] = []
         while len(motion):
@@ -190,7 +191,7 @@ class Tpsm:
                 motion = motion[2:]
         return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """Silence for the network, the built-in test card for the renderer."""
         return {
             "audio2motion": {"mel": np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)},
@@ -202,13 +203,14 @@ class Tpsm:
 
 
 async def _speech(infer: Infer, windows: FeatureWindows, face: TpsmFace) -> Frames:
-    """A chunk in one request. `NotServed` also where its windows hold different numbers of
-    frames.
+    """A chunk in one request.
+
+    `NotServed` also where its windows hold different numbers of frames.
     """
     window, centre = shared_windows(windows.slot, windows.phase)
     asked, counts = np.unique(window, return_counts=True)
     if counts.min() != counts.max():
-        raise NotServed(SPEECH)
+        raise NotServed(SPEECH_ENSEMBLE)
     moments = (
         np.column_stack([centre, idle_motion(windows.idle_s, face.seed)])
         .astype(np.float32)
@@ -216,7 +218,7 @@ async def _speech(infer: Infer, windows: FeatureWindows, face: TpsmFace) -> Fram
     )
     frames = (
         await infer(
-            SPEECH,
+            SPEECH_ENSEMBLE,
             {
                 "mel": windows.rows[asked],
                 "moments": moments,
@@ -230,8 +232,9 @@ async def _speech(infer: Infer, windows: FeatureWindows, face: TpsmFace) -> Fram
 async def _mouths(
     infer: Infer, mel: NDArray[np.float32], slot: NDArray[np.int64], phase: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Mouths of frames; a frame whose steps another frame's window holds as well does not send its
-    own.
+    """Mouths of frames.
+
+    A frame whose steps lie in another frame's window does not send its own.
     """
     window, centre = shared_windows(slot, phase)
     asked, answer = np.unique(window, return_inverse=True)
@@ -241,16 +244,17 @@ async def _mouths(
 def shared_windows(
     slot: NDArray[np.int64], phase: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each frame the frame whose window it rides in, itself or a later one, and its centre
-    among that window's steps.
+    """For each frame the frame whose window it shares, and its centre among that window's steps.
+
+    That frame is the same or a later one.
     """
     window = np.arange(len(slot))
     for row in range(len(slot) - 2, -1, -1):
-        if 0 <= slot[window[row + 1]] - slot[row] <= WINDOW_STEPS - STEPS:
+        if 0 <= slot[window[row + 1]] - slot[row] <= WINDOW_STEPS - CENTRE_STEPS:
             window[row] = window[row + 1]
-    return window, (WINDOW_STEPS - STEPS + CENTRE_STEP - (slot[window] - slot) + phase).astype(
-        np.float32
-    )
+    return window, (
+        WINDOW_STEPS - CENTRE_STEPS + CENTRE_STEP - (slot[window] - slot) + phase
+    ).astype(np.float32)
 
 
 def _rows(digest: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

@@ -1,6 +1,4 @@
-"""The public thin-plate-spline motion network, driven by the frames that `tpsm` draws of the same
-face.
-"""
+"""The public thin-plate-spline motion network, driven by `tpsm`'s frames of the same face."""
 
 from __future__ import annotations
 
@@ -28,32 +26,31 @@ from orchestrator.models.tpsm.adapter import Tpsm
 from orchestrator.models.tpsm_neural.face import (
     TpsmNeuralFace,
     TpsmNeuralPictures,
+    join_encodings,
     network_pictures,
     paste_square,
     prepare_tpsm_neural_pictures,
-    with_networks_view,
 )
 from orchestrator.models.tpsm_neural.motion import PICTURE_SIZE, relative_points
 
 KEY_POINTS: Final = 50
 
-FEATURES: Final = {
+FEATURE_SHAPES: Final = {
     "features_256": (64, 256, 256),
     "features_128": (128, 128, 128),
     "features_64": (256, 64, 64),
     "features_32": (512, 32, 32),
 }
-"""What the network keeps of the source, by channels and size: 16 MB in half precision."""
+"""The network's features of the source, by channels and size: 16 MB in half precision."""
 
 POINTS: Final = ArraySpec("float32", (KEY_POINTS, 2))
 
 
 class TpsmNeural:
-    """Head, mouth and lids move as `tpsm` moves them, relative to its resting face; the network
-    paints what that looks like.
+    """Head, mouth and lids move as in `tpsm`, relative to its resting face; the network renders.
 
     A silent window shows the frame of `tpsm` itself: a network frame costs a thousand times as much
-    and would say the same.
+    and would look the same.
     """
 
     spec = ModelSpec(
@@ -75,7 +72,7 @@ class TpsmNeural:
         {
             "source_points": POINTS,
             "rest_points": POINTS,
-            **{name: ArraySpec("float16", shape) for name, shape in FEATURES.items()},
+            **{name: ArraySpec("float16", shape) for name, shape in FEATURE_SHAPES.items()},
         }
     )
 
@@ -83,20 +80,22 @@ class TpsmNeural:
         self._driver = Tpsm()
 
     def prepare(self, face: FaceModel, size: int) -> TpsmNeuralPictures:
-        """The square of the head, and face maps at `size` and at the network's;
-        FACE_MODEL_INCOMPATIBLE where there is no mouth.
+        """Cut the square of the head, and solve face maps at `size` and at the network's size.
+
+        Raises FACE_MODEL_INCOMPATIBLE where there is no mouth.
         """
         try:
             return prepare_tpsm_neural_pictures(face, size)
         except ValueError as error:
             raise _unusable(
-                f"face model {face.id!r} cannot be used with tpsm-neural: {error}; enrol another "
-                "photo"
+                f"face model {face.id!r} cannot be used with tpsm-neural: {error}; "
+                "enrol another photo"
             ) from error
 
     async def encode(self, infer: Infer, face: TpsmNeuralPictures) -> dict[str, NDArray[Any]]:
-        """Key points of the source and of the resting driver, and the source's features; the same
-        for every size.
+        """Key points of the source and of the resting driver, and the source's features.
+
+        The same for every size.
         """
         points = (
             await infer("tpsm_neural_key_points", {"picture": np.stack((face.source, face.rest))})
@@ -105,15 +104,18 @@ class TpsmNeural:
         return {
             "source_points": points[0].copy(),
             "rest_points": points[1].copy(),
-            **{name: features[name][0].copy() for name in FEATURES},
+            **{name: features[name][0].copy() for name in FEATURE_SHAPES},
         }
 
     def with_encodings(
         self, face: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]
     ) -> TpsmNeuralFace:
-        """FACE_MODEL_INCOMPATIBLE where the network's key points do not span a face."""
+        """Join face and encodings.
+
+        Raises FACE_MODEL_INCOMPATIBLE where the network's key points do not span a face.
+        """
         try:
-            return with_networks_view(face, encodings)
+            return join_encodings(face, encodings)
         except ValueError as error:
             raise _unusable(
                 "tpsm-neural finds no key points in this face; enrol another photo"
@@ -122,7 +124,7 @@ class TpsmNeural:
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: TpsmNeuralFace, state: Painted | None
     ) -> tuple[Frames, Painted | None]:
-        """The network's last frame fades out over silent ones."""
+        """Generate frames; the network's last frame fades out over silent ones."""
         pictures, speaking = face.pictures, ~windows.silent
         motion = await self._driver.motion(infer, windows, pictures.shown.seed)
         frames = await self._driver.draw(infer, motion, pictures.shown)
@@ -140,13 +142,15 @@ class TpsmNeural:
             frames = await in_frame_thread(_painted, pictures, frames, layers)
         return frames, layers[-1]
 
-    def canary(self) -> dict[str, Tensors]:
-        """Black pictures, all points in the middle."""
+    def probe_inputs(self) -> dict[str, Tensors]:
+        """Black images, all points in the middle."""
         picture = np.zeros((1, PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
         points = np.zeros((1, KEY_POINTS, 2), np.float32)
-        features = {name: np.zeros((1, *shape), np.float16) for name, shape in FEATURES.items()}
+        features = {
+            name: np.zeros((1, *shape), np.float16) for name, shape in FEATURE_SHAPES.items()
+        }
         return {
-            **self._driver.canary(),
+            **self._driver.probe_inputs(),
             "tpsm_neural_source": {"picture": picture},
             "tpsm_neural_key_points": {"picture": picture},
             "tpsm_neural_frames": {
@@ -159,8 +163,9 @@ class TpsmNeural:
 
 
 async def _animated(infer: Infer, face: TpsmNeuralFace, driving: Frames) -> NDArray[np.uint8]:
-    """The head `[n, 256, 256, 3]` moved as in the driver's frames; they are one item, so that the
-    features travel once.
+    """The head `[n, 256, 256, 3]` moved as in the driver's frames.
+
+    They are one item, so that the features are sent once.
     """
     seen = await in_frame_thread(network_pictures, driving, face.pictures.square)
     points = (await infer("tpsm_neural_key_points", {"picture": seen}))["points"]

@@ -1,6 +1,4 @@
-"""A face prepared for the neural thin-plate-spline model: the square that it repaints, and how that
-goes back into the picture unseen.
-"""
+"""A face prepared for the neural spline model: the square to repaint, and its invisible paste."""
 
 from __future__ import annotations
 
@@ -20,31 +18,33 @@ from orchestrator.models.tpsm.adapter import TpsmFace, prepare_face
 from orchestrator.models.tpsm_neural.motion import PICTURE_SIZE, motion_scale
 from orchestrator.rendering.build_face_maps import frame_points
 
-FEATHER: Final = 0.08
-"""Width of the fades along edges, in sides of the square. This model's fade along the picture's own
-edges too: its network knows nothing beyond them, and draws darkness in from there.
+FEATHER_SHARE: Final = 0.08
+"""Width of the fades along edges, in sides of the square.
+
+This model's patch fades along the image's own edges too: its network has no data beyond them, and
+darkens from there.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TpsmNeuralPictures:
-    """One face at one size, before the networks have seen it."""
+    """One face at one size, before the networks have processed it."""
 
     shown: TpsmFace
-    """Draws the frames at the size that is sent."""
+    """Renders the frames at the output size."""
     driver: TpsmFace
-    """Draws the frames that drive the network, at `PICTURE_SIZE`."""
+    """Renders the frames that drive the network, at `PICTURE_SIZE`."""
     square: HeadSquare
     source: RgbImage
-    """`[256, 256, 3]`: the face at rest, what the network animates."""
+    """`[256, 256, 3]`: the face at rest, which the network animates."""
     rest: RgbImage
-    """`[256, 256, 3]`: the same as the driver draws it, where its motion begins."""
+    """`[256, 256, 3]`: the same as rendered for the driver, where its motion begins."""
     patch_weight: NDArray[np.float32]
-    """`[side, side]` of the square at the size that is sent, 0..1."""
+    """`[side, side]` weight of a patch in the square at the output size, 0..1."""
 
     @property
     def nbytes(self) -> int:
-        """All arrays; both faces where they differ."""
+        """Bytes of all arrays; of both faces where they differ."""
         faces = {id(face): face.nbytes for face in (self.shown, self.driver)}
         return (
             sum(faces.values()) + self.source.nbytes + self.rest.nbytes + self.patch_weight.nbytes
@@ -53,16 +53,16 @@ class TpsmNeuralPictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TpsmNeuralFace:
-    """The same with what the networks say of it."""
+    """The pictures, with the networks' encodings of them."""
 
     pictures: TpsmNeuralPictures
     source_points: NDArray[np.float32]
     rest_points: NDArray[np.float32]
     """`[50, 2]` each."""
     scale: float
-    """Of the driver's motion: 1 but for what the two pictures differ in."""
+    """Scale of the driver's motion: 1, except for differences between the two images."""
     tensors: Mapping[str, NDArray[Any]]
-    """What every request for frames holds of the face, with the batch axis."""
+    """Inputs about the face in every request for frames, with the batch axis."""
 
     @property
     def nbytes(self) -> int:
@@ -85,11 +85,12 @@ def prepare_tpsm_neural_pictures(face: FaceModel, size: int) -> TpsmNeuralPictur
     )
 
 
-def with_networks_view(
+def join_encodings(
     pictures: TpsmNeuralPictures, encodings: Mapping[str, NDArray[Any]]
 ) -> TpsmNeuralFace:
-    """Joins the face with `source_points`, `rest_points` and the source's features. ValueError
-    where the points span no area.
+    """Join the face with `source_points`, `rest_points` and the source's features.
+
+    ValueError where the points span no area.
     """
     source_points, rest_points = encodings["source_points"], encodings["rest_points"]
     features = {
@@ -104,11 +105,12 @@ def with_networks_view(
 def feathered_square(
     square: HeadSquare, size: int, *, everywhere: bool = False
 ) -> NDArray[np.float32]:
-    """How much of a patch shows: all of it, but for fades along edges inside the picture, or
-    `everywhere` along all four.
+    """Weight of a patch: 1, but for fades along edges inside the image.
+
+    With `everywhere` it fades along all four edges.
     """
     side = square.side * size // PICTURE_SIZE
-    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER)
+    across = (np.arange(side, dtype=np.float32) + 0.5) / (side * FEATHER_SHARE)
     edges = [
         (everywhere or start > 0, everywhere or start + square.side < PICTURE_SIZE)
         for start in (square.top, square.left)
@@ -136,8 +138,9 @@ def network_pictures(frames: Frames, square: HeadSquare) -> Frames:
 def paste_square(
     pictures: TpsmNeuralPictures, frame: RgbImage, patch: NDArray[np.uint8], share: float
 ) -> None:
-    """Puts the network's `patch [256, 256, 3]` into `frame [size, size, 3]`; with a smaller share
-    it is translucent.
+    """Paste the network's `patch` `[256, 256, 3]` into `frame` `[size, size, 3]`.
+
+    With a smaller share it is translucent.
     """
     region = pictures.square.of(frame)
     weight = pictures.patch_weight * np.float32(share)

@@ -1,4 +1,4 @@
-"""Motion carried from face to face, for the neural thin-plate-spline model.
+"""Transfer of motion from face to face, for the neural thin-plate-spline model.
 
 The steps and their order are those of the upstream demo (yoyo-nb/Thin-Plate-Spline-Motion-Model,
 `demo.py`). Key points are `[..., 50, 2]`, (x, y) in -1..1.
@@ -13,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 PICTURE_SIZE: Final = 256
-"""Side of the square pictures that the networks of config vox-256 see, in pixels."""
+"""Side in pixels of the square images of networks with config vox-256."""
 
-FLAT: Final = 1e-6
-"""Hull area over squared extent below which points count as lying on one line: ten times the
-rounding of float32.
+MIN_HULL_SHARE: Final = 1e-6
+"""Hull area over squared extent below which points count as lying on one line.
+
+Ten times the rounding of float32.
 """
 
 
 def hull_area(points: NDArray[np.floating[Any]]) -> float:
     """Area inside the convex hull of `[N, 2]`. `ValueError` where all points lie on one line."""
     area = cv2.contourArea(cv2.convexHull(points.astype(np.float32)))
-    if not area > FLAT * float(np.square(np.ptp(points, axis=0)).sum()):
+    if not area > MIN_HULL_SHARE * float(np.square(np.ptp(points, axis=0)).sum()):
         raise ValueError("the key points lie on one line")
     return area
 
 
 def motion_scale(source: NDArray[np.floating[Any]], initial: NDArray[np.floating[Any]]) -> float:
-    """How much larger the source face is than the first driving face, both `[50, 2]`: the ratio of
-    their hulls' sides.
+    """Size of the source face relative to the first driving face, both `[50, 2]`.
+
+    The ratio of their hulls' sides.
     """
     return float(np.sqrt(hull_area(source)) / np.sqrt(hull_area(initial)))
 
@@ -42,8 +44,9 @@ def relative_points(
     initial: NDArray[np.float32],
     scale: float,
 ) -> NDArray[np.float32]:
-    """The source's points moved as the driving face moved since its first picture, all `[..., 50,
-    2]`.
+    """The source's points moved as the driving face moved since its first image.
+
+    All `[..., 50, 2]`.
     """
     moved: NDArray[np.float32] = source + np.float32(scale) * (driving - initial)
     return moved

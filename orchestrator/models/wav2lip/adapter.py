@@ -22,8 +22,9 @@ from orchestrator.models.wav2lip.features import AHEAD_FRAMES, MEL, WINDOW_FRAME
 
 
 class Wav2Lip:
-    """The head is `static`'s, blinking and swaying; the network gives it a mouth. One network, one
-    request per chunk.
+    """The head is `static`'s, blinking and swaying; the network generates its mouth.
+
+    One network, one request per chunk.
     """
 
     spec = ModelSpec(
@@ -37,15 +38,16 @@ class Wav2Lip:
     )
 
     def prepare(self, face: FaceModel, size: int) -> Wav2LipFace:
-        """The face's box and mask at `size`; FACE_MODEL_INCOMPATIBLE where the landmarks hold no
-        face.
+        """Box and mask of the face at `size`.
+
+        Raises FACE_MODEL_INCOMPATIBLE where the landmarks hold no face.
         """
         try:
             return prepare_wav2lip_face(face, size)
         except ValueError as error:
             message = (
-                f"face model {face.id!r} cannot be used with wav2lip: {error}; enrol a photo with "
-                "a larger face"
+                f"face model {face.id!r} cannot be used with wav2lip: {error}; "
+                "enrol a photo with a larger face"
             )
             raise LipSyncError(
                 LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE, message, recoverable=False
@@ -54,7 +56,7 @@ class Wav2Lip:
     async def generate(
         self, infer: Infer, windows: FeatureWindows, face: Wav2LipFace, state: Painted | None
     ) -> tuple[Frames, Painted | None]:
-        """Silent windows rest without asking the network; its last mouth fades out over them."""
+        """Generate frames; silent windows rest without the network, whose last mouth fades out."""
         speaking = ~windows.silent
         frames, crops = await in_frame_thread(_heads, face, windows.idle_s, speaking)
         patches = crops
@@ -67,7 +69,7 @@ class Wav2Lip:
             await in_frame_thread(_paint, face, frames, layers)
         return frames, layers[-1]
 
-    def canary(self) -> dict[str, Tensors]:
+    def probe_inputs(self) -> dict[str, Tensors]:
         """A black face in silence."""
         mel = np.zeros((1, WINDOW_FRAMES, MEL.n_mels), np.float32)
         return {"wav2lip": {"mel": mel, "face": np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8)}}
@@ -76,7 +78,7 @@ class Wav2Lip:
 def _heads(
     face: Wav2LipFace, idle_s: NDArray[np.float64], speaking: NDArray[np.bool_]
 ) -> tuple[Frames, NDArray[np.uint8]]:
-    """Pictures of the resting face, and of those that speak `[m, 96, 96, 3]` for the network."""
+    """Images of the resting face, and of the speaking ones `[m, 96, 96, 3]` for the network."""
     frames = face.head.resting(idle_s)
     crops = [network_crop(frame, face.box) for frame in frames[speaking]]
     return frames, np.stack(crops) if crops else np.empty((0, FACE_SIZE, FACE_SIZE, 3), np.uint8)

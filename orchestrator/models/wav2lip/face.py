@@ -1,6 +1,4 @@
-"""A face prepared for Wav2Lip: the crop that the network repaints, and how its patch goes back into
-the picture unseen.
-"""
+"""A face prepared for Wav2Lip: the crop that the network repaints, and its invisible paste."""
 
 from __future__ import annotations
 
@@ -17,27 +15,31 @@ from orchestrator.rendering.build_face_maps import frame_points
 from orchestrator.rendering.landmarks import FACE_OVAL, pick
 
 FACE_SIZE: Final = 96
-"""Side of the network's picture in pixels; its lower half is what the network invents."""
+"""Side of the network's image in pixels; it generates the lower half."""
 
 CHIN_MARGIN: Final = 0.06
-"""Room below the chin, in box heights, for an opening jaw: upstream's 10 pixels under a face of
-some 170.
+"""Room below the chin, in box heights, for an opening jaw.
+
+Upstream has 10 pixels under a face of some 170.
 """
 
 FADE_IN: Final = (0.44, 0.58)
-"""Where the patch begins to show and where it covers, in box heights from above: from mid nose to
-above the upper lip.
+"""Start and end of the fade-in of the patch, in box heights from above.
+
+From mid nose to above the upper lip.
 """
 
 SIDE_FADE: Final = 0.14
 CHIN_FADE: Final = 0.05
-"""Widths of the fades at the sides (box widths) and below (box heights): nothing of the patch's own
-border shows, and all of the chin.
+"""Widths of the fades at the sides (box widths) and below (box heights).
+
+They hide the patch's own border and show all of the chin.
 """
 
 OVAL_MARGIN: Final = (1.06, 1.10)
-"""How much wider and higher than the face's oval the shown part is: room for a jaw that drops. Hair
-and collar beside it stay as sharp as they are.
+"""Width and height of the shown part relative to the face's oval.
+
+Room for a jaw that drops. Hair and collar beside it keep their sharpness.
 """
 
 OVAL_FADE: Final = 0.045
@@ -46,7 +48,7 @@ OVAL_FADE: Final = 0.045
 
 @dataclass(frozen=True, slots=True)
 class FaceBox:
-    """Pixels of a picture; `bottom` and `right` are the first ones outside."""
+    """Box in pixels of an image; `bottom` and `right` are the first ones outside."""
 
     top: int
     bottom: int
@@ -55,12 +57,12 @@ class FaceBox:
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
-        """In pixels."""
+        """Width in pixels."""
         return self.right - self.left
 
 
@@ -69,14 +71,14 @@ class Wav2LipFace:
     """One face at one size."""
 
     head: RestingFace
-    """Draws the face at rest, blinking and swaying: what the network repaints is cut from these
-    pictures and goes back into them.
+    """Renders the face at rest, blinking and swaying.
 
-    The head moves by a hundredth of the box at most, so the box stays where it is.
+    The network's crop is cut from these images and pasted back into them. The head moves by a
+    hundredth of the box at most, so the box stays fixed.
     """
     box: FaceBox
     patch_weight: NDArray[np.float32]
-    """`[box height, box width]`, 0..1: how much of the patch shows."""
+    """`[box height, box width]`, weight of the patch, 0..1."""
 
     @property
     def nbytes(self) -> int:
@@ -96,8 +98,9 @@ def prepare_wav2lip_face(face: FaceModel, size: int) -> Wav2LipFace:
 
 
 def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> FaceBox:
-    """The box a face detector would draw, from the extent of the face mesh, cut to a picture of
-    `height` x `width`.
+    """The box a face detector would return, from the extent of the face mesh.
+
+    Cut to an image of `height` x `width`.
     """
     left, top = np.floor(landmarks.min(axis=0))
     right, bottom = np.ceil(landmarks.max(axis=0)) + 1
@@ -107,17 +110,17 @@ def face_box(landmarks: NDArray[np.floating[Any]], height: int, width: int) -> F
     )
     if min(box.height, box.width) < FACE_SIZE // 4:
         raise ValueError(
-            f"landmarks: a face of {box.width} x {box.height} pixels in the picture, expected at "
-            f"least {FACE_SIZE // 4}"
+            f"landmarks: a face of {box.width} x {box.height} pixels in the picture, "
+            f"expected at least {FACE_SIZE // 4}"
         )
     return box
 
 
 def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
-    """The face as the network sees it, `[96, 96, 3]`: bilinear without smoothing, as in its
-    training, whose faces were hardly larger.
+    """The face `[96, 96, 3]` for the network: bilinear without smoothing, as in its training.
 
-    A face of more than twice that size is averaged: sampling would skip pixels.
+    The faces of its training were hardly larger. A face of more than twice that size is averaged:
+    sampling would skip pixels.
     """
     way = cv2.INTER_AREA if min(box.height, box.width) > 2 * FACE_SIZE else cv2.INTER_LINEAR
     crop = cv2.resize(
@@ -129,11 +132,11 @@ def network_crop(picture: RgbImage, box: FaceBox) -> RgbImage:
 
 
 def feathered_mask(height: int, width: int, oval: NDArray[np.float64]) -> NDArray[np.float32]:
-    """How much of a patch shows, `[height, width]`: all of mouth and chin, nothing at the border,
-    above the nose and beside the face.
+    """Weight of a patch, `[height, width]`: 1 on mouth and chin.
 
-    `oval [n, 2]` is the outline of the face in pixels of the box. The upper half stays the
-    picture's own: the network only copies it, at a fraction of the resolution.
+    0 at the border, above the nose and beside the face. `oval` `[n, 2]` is the outline of the face
+    in pixels of the box. The upper half stays the image's own: the network only copies it, at a
+    fraction of the resolution.
     """
     y, x = _pixel_centres(height), _pixel_centres(width)
     rows = _smooth_step((y - FADE_IN[0]) / (FADE_IN[1] - FADE_IN[0])) * _smooth_step(
@@ -159,8 +162,9 @@ def _pixel_centres(count: int) -> NDArray[np.float32]:
 def paste_back(
     face: Wav2LipFace, picture: RgbImage, patch: NDArray[np.uint8], share: float = 1.0
 ) -> None:
-    """Puts the network's `patch [96, 96, 3]` (RGB) into `picture [h, w, 3]`; with a smaller share
-    it is translucent.
+    """Paste the network's `patch` `[96, 96, 3]` (RGB) into `picture` `[h, w, 3]`.
+
+    With a smaller share it is translucent.
     """
     box, first = face.box, int(face.box.height * FADE_IN[0])  # above it nothing of the patch shows
     large = cv2.resize(patch, (box.width, box.height), interpolation=cv2.INTER_CUBIC)[first:]

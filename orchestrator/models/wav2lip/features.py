@@ -1,4 +1,4 @@
-"""What Wav2Lip hears: the mel it was trained on, and which 200 ms of it belong to a video frame."""
+"""Audio inputs of Wav2Lip: its training's mel, and the 200 ms of it for a video frame."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ MEL: Final = MelSpec(
 WINDOW_FRAMES: Final = 16
 
 AHEAD_FRAMES: Final = 10
-"""Mel frames of a live window past the video frame's centre: 150 ms of audio with what the last one
-sees, 175 ms from the start of a frame of 20 fps.
+"""Mel frames of a live window past the video frame's centre.
+
+150 ms of audio with the reach of the last one, 175 ms from the start of a frame of 20 fps.
 
 The window then starts 5 mel frames (62.5 ms) before the centre. In training it started one video
 frame of 40 ms before the frame's own start, which is 60 ms before its centre. Upstream's inference
@@ -35,15 +36,15 @@ MEL_FRAMES_PER_S: Final = 80.0
 
 
 def chunk_starts(mel_frames: int, fps: float) -> NDArray[np.int32]:
-    """First mel frame of each video frame's window, as upstream's inference cuts a whole file.
+    """First mel frame of each video frame's window, as in upstream's inference on a whole file.
 
     The first window that would pass the end is replaced by the last `WINDOW_FRAMES` and ends the
     list. ValueError for less audio than one window.
     """
     if mel_frames < WINDOW_FRAMES:
         raise ValueError(
-            f"{mel_frames} mel frames are fewer than a window of {WINDOW_FRAMES}; pad the audio "
-            "to 3000 samples"
+            f"{mel_frames} mel frames are fewer than a window of {WINDOW_FRAMES}: "
+            "pad the audio to 3000 samples"
         )
     last = mel_frames - WINDOW_FRAMES
     most = int(mel_frames * fps / MEL_FRAMES_PER_S) + 2

@@ -14,6 +14,7 @@ from aiohttp import web
 from orchestrator.core.config import ServiceConfig
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode, invalid_field
 from orchestrator.pipeline.capacity_probe import Capacity
+from orchestrator.protocol import wire_value
 from orchestrator.sessions.directory import SessionDirectory
 from orchestrator.sessions.service import LipSyncService
 
@@ -67,7 +68,7 @@ def json_response(
 ) -> web.Response:
     """A record as a JSON response."""
     return web.Response(
-        body=msgspec.json.encode(body),
+        body=msgspec.json.encode(body, enc_hook=wire_value),
         status=status,
         content_type="application/json",
         headers=headers,

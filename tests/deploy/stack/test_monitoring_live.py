@@ -96,13 +96,13 @@ async def load(url: str) -> AsyncIterator[None]:
                 Load(url, sessions=4, seconds=4.0, size=128, fps=20.0, video_format="jpeg"), SPEECH
             )
 
-    tasks = [asyncio.create_task(speak()), asyncio.create_task(trouble(url))]
-    try:
+    async with (
+        asyncio.TaskGroup() as clients
+    ):  # one that fails fails the test, instead of leaving it to wait for frames
+        tasks = [clients.create_task(speak()), clients.create_task(trouble(url))]
         yield
-    finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def trouble(url: str) -> None:

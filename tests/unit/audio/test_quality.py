@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from audio_recordings import Signal, pcm16, syllables
 
-from orchestrator.audio.quality import LARGEST_SNR_DB, assess_quality
+from orchestrator.audio.quality import MAX_SNR_DB, assess_quality
 from orchestrator.core.paths import SAMPLES
 from orchestrator.core.types import Samples
 
@@ -112,7 +112,7 @@ def test_digital_silence_has_no_noise_no_level_and_no_clarity() -> None:
 
 def test_noise_that_cannot_be_heard_is_told_as_the_largest_ratio() -> None:
     tone = np.sin(2 * np.pi * 1000 * seconds(1.0)).astype(np.float32)
-    assert assess_quality(tone).snr_db == LARGEST_SNR_DB
+    assert assess_quality(tone).snr_db == MAX_SNR_DB
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,6 +27,8 @@ from orchestrator.audio.sandboxed_files import (
 )
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 
+pytestmark = pytest.mark.slow
+
 SPEECH = container_bytes(syllables(48_000, 1.0, -20.0), 48_000, "flac", "flac", "s16")
 
 
@@ -105,8 +107,6 @@ async def test_a_small_file_that_asks_for_gigabytes_is_refused() -> None:
 
 PEAK_OF = """
 import resource, subprocess, sys
-
-pytestmark = pytest.mark.slow
 status = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
 print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """

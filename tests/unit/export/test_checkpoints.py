@@ -173,13 +173,6 @@ def test_half_precision_becomes_single(dtype: Any, tmp_path: Path) -> None:
     assert torch.equal(module.conv.weight, half["conv.weight"].float())
 
 
-def test_an_optional_network_is_asked_for_first(tmp_path: Path) -> None:
-    save(tmp_path / "one.pth", {"generator": seeded(), "epoch": 1})
-    checkpoint = Checkpoint(tmp_path / "one.pth")
-    assert checkpoint.holds(SOURCE)
-    assert not checkpoint.holds(WeightsSource("the other", ("avd",), "", ""))
-
-
 class Attack:
     """Runs a command when it is unpickled."""
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from export.audio2motion.espeak import as_heard
+from export.audio2motion.espeak import corrected_times
 from export.audio2motion.speech import PAUSE, Phone
 
 
@@ -18,7 +18,7 @@ def times_ms(*phones: tuple[str, float], rate_wpm: int = 160) -> list[float]:
     for symbol, length_ms in phones:
         spoken.append(Phone(symbol, now_s, now_s + length_ms / 1000))
         now_s += length_ms / 1000
-    heard = as_heard(spoken, rate_wpm)
+    heard = corrected_times(spoken, rate_wpm)
     assert all(a.end_s == b.start_s for a, b in pairwise(heard))
     assert heard[-1].end_s == now_s
     return [round(phone.start_s * 1000, 1) for phone in heard]

@@ -12,6 +12,7 @@ import pytest
 
 from export import command
 from export.__main__ import main as dispatch
+from orchestrator.core.paths import MODEL_REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ class TestWithTorch:
             )
             == 1
         )
-        assert "b.pth holds no network that is still wanted" in capsys.readouterr().out
+        assert "b.pth holds no network that is still needed" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("was", "becomes", "message"),
@@ -176,7 +177,7 @@ class TestWithTorch:
     ) -> None:
         folder = tmp_path / "tpsm_neural_avd"
         shutil.copytree(
-            command.REPOSITORY / folder.name,
+            MODEL_REPOSITORY / folder.name,
             folder,
             ignore=shutil.ignore_patterns("1", "parity.json"),
         )

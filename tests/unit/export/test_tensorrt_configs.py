@@ -11,13 +11,13 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.tensorrt_config import ACCELERATED, read_profile
+from export.tensorrt_config import ACCELERATED_CONFIG, read_profile
 from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.inference.model_contract import read_model
 
 FOLDERS = {
     path.parent.parent.name: path.parent.parent
-    for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED}"))
+    for path in sorted(MODEL_REPOSITORY.glob(f"*/configs/{ACCELERATED_CONFIG}"))
 }
 
 
@@ -37,7 +37,7 @@ def test_every_exported_network_has_one() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_it_is_the_same_contract_with_an_accelerator(name: str) -> None:
-    accelerated = parsed(FOLDERS[name] / "configs" / ACCELERATED)
+    accelerated = parsed(FOLDERS[name] / "configs" / ACCELERATED_CONFIG)
     (accelerator,) = accelerated.optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["trt_engine_cache_prefix"] == name
@@ -49,7 +49,7 @@ def test_it_is_the_same_contract_with_an_accelerator(name: str) -> None:
 def test_its_shapes_are_the_inputs_for_every_batch(name: str) -> None:
     contract, shapes = (
         read_model(FOLDERS[name] / "config.pbtxt"),
-        read_profile(FOLDERS[name] / "configs" / ACCELERATED),
+        read_profile(FOLDERS[name] / "configs" / ACCELERATED_CONFIG),
     )
     assert list(shapes) == [tensor.name for tensor in contract.inputs]
     for tensor in contract.inputs:

@@ -68,7 +68,7 @@ def test_a_tolerance_of_our_own_counts_where_the_manifest_states_none_and_is_mar
     near = np.full((4, 4), 1e-3, np.float32)
     assert verdict(reference, {"b": near}, {}) == 1
     assert verdict(reference, {"b": near}, {"b": 2e-3}) == 0
-    assert "the tolerance is ours" in capsys.readouterr().out
+    assert "the default tolerance applies" in capsys.readouterr().out
 
 
 def test_an_output_that_was_not_compared_fails(

@@ -16,7 +16,7 @@ from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.landmarks import LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER
-from orchestrator.rendering.mouth_fields import GAP, UPPER_SHARE
+from orchestrator.rendering.mouth_fields import MAX_GAP, UPPER_SHARE
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def toothy(portrait: Face) -> Face:
     renderer = FaceRenderer(build_face_maps(portrait.image, portrait.landmarks, 512))
     opening = 0.45
     landmarks = portrait.landmarks * np.float32(512 / 768)
-    gap = opening * GAP * float(renderer.maps.mouth_frame[4])
+    gap = opening * MAX_GAP * float(renderer.maps.mouth_frame[4])
     profile = np.sqrt(np.maximum(1.0 - np.linspace(-1.0, 1.0, 11) ** 2, 0.0)).astype(np.float32)
     landmarks[list(UPPER_LIP_INNER), 1] -= UPPER_SHARE * gap * profile
     for lip in (LOWER_LIP_INNER, LOWER_LIP_OUTER):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.rendering.frame_centres import RESTING, mouths_at, spoken_motion
+from orchestrator.rendering.frame_centres import RESTING_CENTRE, mouths_at, spoken_motion
 from orchestrator.rendering.motion import CLOSED, JAW, MOUTH_PARAMETERS, OPEN
 
 STEPS = 8
@@ -63,7 +63,7 @@ def test_the_frames_of_a_window_follow_one_another_with_their_own_head() -> None
         [steps_of([0.1 * step for step in range(STEPS)], JAW), steps_of([0.9] * STEPS, JAW)]
     )
     moments = np.arange(2 * 2 * 5, dtype=np.float32).reshape(2, 2, 5) / 100.0
-    moments[0, :, 0], moments[1, :, 0] = (3.0, 5.0), (4.0, RESTING)
+    moments[0, :, 0], moments[1, :, 0] = (3.0, 5.0), (4.0, RESTING_CENTRE)
     motion = spoken_motion(steps, moments)
     assert motion[:, JAW] == pytest.approx([0.3, 0.5, 0.9, 0.0], abs=0.005)
     np.testing.assert_array_equal(
@@ -73,5 +73,6 @@ def test_the_frames_of_a_window_follow_one_another_with_their_own_head() -> None
 
 def test_a_mouth_beyond_all_steps_rests() -> None:
     assert not mouths_at(
-        np.array([RESTING], np.float32), np.ones((1, STEPS, len(MOUTH_PARAMETERS)), np.float32)
+        np.array([RESTING_CENTRE], np.float32),
+        np.ones((1, STEPS, len(MOUTH_PARAMETERS)), np.float32),
     ).any()

@@ -15,7 +15,7 @@ from rendering_faces import Face, motion
 from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_maps import FaceMaps
 from orchestrator.rendering.map_files import PREFIX, MapFiles, open_map_files, remove_folder_of
-from orchestrator.rendering.renderer_cache import FaceShelf, UnknownFaceError
+from orchestrator.rendering.renderer_cache import RendererCache, UnknownFaceError
 
 
 @pytest.fixture(scope="module")
@@ -40,33 +40,33 @@ def row(maps: FaceMaps) -> np.ndarray:
 def test_maps_sent_to_one_instance_are_drawn_by_the_others_and_by_its_successor(
     tmp_path: Path, faces: list[FaceMaps]
 ) -> None:
-    first, second = (FaceShelf(files=MapFiles(tmp_path / "maps")) for _ in range(2))
+    first, second = (RendererCache(files=MapFiles(tmp_path / "maps")) for _ in range(2))
     first.put(faces[0].digest, faces[0].to_bytes())
-    successor = FaceShelf(files=MapFiles(tmp_path / "maps"))
+    successor = RendererCache(files=MapFiles(tmp_path / "maps"))
     expected = first.draw(motion("aa")[None], row(faces[0]))
-    for shelf in (second, successor):
-        np.testing.assert_array_equal(shelf.draw(motion("aa")[None], row(faces[0])), expected)
+    for renderers in (second, successor):
+        np.testing.assert_array_equal(renderers.draw(motion("aa")[None], row(faces[0])), expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
 def test_a_file_that_is_not_the_face_is_not_drawn_and_is_written_anew(
     tmp_path: Path, faces: list[FaceMaps], content: bytes | None
 ) -> None:
-    shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
+    renderers = RendererCache(files=MapFiles(tmp_path / "maps"))
     path = tmp_path / "maps" / f"{faces[0].digest.hex()}.maps"
     path.write_bytes(faces[1].to_bytes() if content is None else content)
     with pytest.raises(UnknownFaceError):
-        shelf.get(faces[0].digest)
-    shelf.put(faces[0].digest, faces[0].to_bytes())
+        renderers.get(faces[0].digest)
+    renderers.put(faces[0].digest, faces[0].to_bytes())
     assert path.read_bytes() == faces[0].to_bytes()
 
 
 def test_maps_whose_file_went_are_written_again_when_they_are_sent_again(
     tmp_path: Path, faces: list[FaceMaps]
 ) -> None:
-    shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
+    renderers = RendererCache(files=MapFiles(tmp_path / "maps"))
     for _ in range(2):
-        shelf.put(faces[0].digest, faces[0].to_bytes())
+        renderers.put(faces[0].digest, faces[0].to_bytes())
         (file,) = (tmp_path / "maps").glob("*.maps")
         file.unlink()
 
@@ -84,11 +84,11 @@ def test_the_files_used_longest_ago_go_first(tmp_path: Path, faces: list[FaceMap
 def test_a_folder_that_cannot_be_written_costs_the_sharing_alone(
     tmp_path: Path, faces: list[FaceMaps]
 ) -> None:
-    shelf = FaceShelf(files=MapFiles(tmp_path / "maps"))
+    renderers = RendererCache(files=MapFiles(tmp_path / "maps"))
     (tmp_path / "maps" / "lock").unlink()
     (tmp_path / "maps").rmdir()
-    shelf.put(faces[0].digest, faces[0].to_bytes())
-    assert shelf.draw(motion()[None], row(faces[0])).shape == (1, 128, 128, 3)
+    renderers.put(faces[0].digest, faces[0].to_bytes())
+    assert renderers.draw(motion()[None], row(faces[0])).shape == (1, 128, 128, 3)
 
 
 def test_the_folder_goes_with_the_last_instance(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Runs `model.onnx` inside Triton's Python backend, so that one `config.pbtxt` serves on a laptop
-and in NVIDIA's container.
+"""Triton Python backend that runs `model.onnx` with ONNX Runtime.
 
-Triton finds this file as the backend named `onnxruntime` and runs it in processes of the server.
+One `config.pbtxt` thus serves on a laptop and in NVIDIA's container. Triton finds this file as the
+backend named `onnxruntime` and runs it in processes of the server.
+
 Tensors cross by DLPack: with numpy 2 this server's `as_numpy()` and `Tensor(name, array)` return
 garbage with status OK.
 """
@@ -22,7 +23,7 @@ import triton_python_backend_utils as pb_utils
 from orchestrator.core.dlpack import to_tensor
 
 LONG_RUN_S = 0.05
-"""CPU time of a run beside which it costs nothing to give memory back, and asking for it again."""
+"""CPU time of a run beside which returning memory to the system and allocating it again is free."""
 
 SHRINK = "memory.enable_memory_arena_shrinkage", "cpu:0"
 
@@ -32,7 +33,7 @@ class TritonPythonModel:
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
-        """The shipped configurations are complete."""
+        """Keep the shipped configurations: they are complete."""
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -51,13 +52,14 @@ class TritonPythonModel:
         _give_back_freed_memory()  # reading and optimising the graph took half as much again
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One run for all requests; if that fails each runs alone, so that a bad one cannot spoil
-        its neighbours.
+        """Run all requests as one batch.
+
+        If that fails each request runs alone, so that a bad one cannot fail the others.
         """
         feeds = [self._read(request) for request in requests]
         try:
             return self._answers(feeds)
-        except Exception as error:  # noqa: BLE001 - the edge of the backend: whatever it is becomes the request's error
+        except Exception as error:  # noqa: BLE001 - the edge of the backend: it fails the request
             if len(feeds) == 1:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
         return [answer for request in requests for answer in self.execute([request])]
@@ -69,9 +71,8 @@ class TritonPythonModel:
         }
 
     def _answers(self, feeds: list[dict[str, Any]]) -> list[Any]:
-        if (
-            len(feeds) == 1
-        ):  # most are, and putting one together and apart again costs a fifth of a small network
+        # most are single, and joining and splitting costs a fifth of a small network's time
+        if len(feeds) == 1:
             return [_response(self._outputs, self._run(feeds[0]))]
         batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         results = self._run(batch)
@@ -80,8 +81,9 @@ class TritonPythonModel:
         return [_response(self._outputs, part) for part in parts]
 
     def _run(self, batch: dict[str, Any]) -> Any:
-        """A renderer's pictures in between take as much memory as its weights: after a long run all
-        that is given back.
+        """Run one batch, and return freed memory to the system after a long run.
+
+        A renderer's intermediate images take as much memory as its weights.
         """
         began = time.thread_time()
         results = self._session.run(self._outputs, batch, self._run_options)
@@ -92,8 +94,10 @@ class TritonPythonModel:
 
 
 def _response(names: list[str], arrays: Any) -> Any:
-    """ONNX Runtime's arrays, and their parts along the batch, are contiguous and writable, as
-    DLPack wants them.
+    """Build the response of one request.
+
+    ONNX Runtime's arrays, and their slices along the batch, are contiguous and writable, as DLPack
+    requires.
     """
     return pb_utils.InferenceResponse(
         [to_tensor(pb_utils, name, array) for name, array in zip(names, arrays, strict=True)]

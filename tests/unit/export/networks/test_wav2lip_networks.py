@@ -11,8 +11,8 @@ torch = pytest.importorskip(
 )
 
 from export.networks.wav2lip import verification  # noqa: E402
-from export.networks.wav2lip.detection import detector_input, faces  # noqa: E402
-from export.networks.wav2lip.frames import frame_index, padded  # noqa: E402
+from export.networks.wav2lip.detection import faces  # noqa: E402
+from export.networks.wav2lip.frames import padded  # noqa: E402
 from export.networks.wav2lip.generator import Generator  # noqa: E402
 from export.networks.wav2lip.quality_discriminator import QualityDiscriminator  # noqa: E402
 from export.networks.wav2lip.s3fd import S3fd  # noqa: E402
@@ -55,17 +55,6 @@ def test_what_needs_no_network_equals_upstream(reference: Reference, outputs: ob
 
 def test_a_padded_face_ends_at_the_frame() -> None:
     np.testing.assert_array_equal(padded(np.array([5, 3, 90, 95]), (100, 120, 3)), [5, 3, 90, 100])
-
-
-def test_a_still_picture_stands_and_a_video_repeats() -> None:
-    assert [frame_index(index, 3, still=False) for index in range(4)] == [0, 1, 2, 0]
-    assert frame_index(7, 3, still=True) == 0
-
-
-def test_the_detector_s_input_is_rgb_minus_upstream_s_offsets() -> None:
-    blue = np.zeros((2, 2, 3), np.uint8)
-    blue[..., 0] = 255
-    assert detector_input(blue)[0, :, 0, 0].tolist() == [-104.0, -117.0, 132.0]
 
 
 def test_boxes_come_best_first_and_overlapping_ones_go() -> None:

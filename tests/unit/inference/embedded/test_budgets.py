@@ -16,9 +16,9 @@ from orchestrator.inference.embedded.budgets import (
     free_bytes,
     is_small,
     load_s,
-    patience_s,
-    run_s,
-    wants_bytes,
+    measurement_s,
+    needed_bytes,
+    start_allowance_s,
 )
 from orchestrator.inference.model_contract import ModelContract, read_model
 
@@ -36,7 +36,7 @@ def grow(network: ModelContract, nbytes: int) -> None:
 
 def test_a_small_network_is_given_seconds(network: ModelContract) -> None:
     assert is_small(network)
-    assert (answer_s(0.0), patience_s(network)) == (2.0, 0.0)
+    assert (answer_s(0.0), start_allowance_s(network)) == (2.0, 0.0)
     assert load_s(network, 0.0) == pytest.approx(15.0, abs=0.1)
 
 
@@ -45,12 +45,12 @@ def test_a_large_one_is_given_minutes(network: ModelContract) -> None:
     assert not is_small(network)
     assert answer_s(7.0) == 72.0
     assert 120.0 < load_s(network, 8.0) < 180.0
-    assert patience_s(network) == run_s(network) > 300.0
+    assert start_allowance_s(network) == measurement_s(network) > 300.0
 
 
 def test_memory_is_wanted_for_every_instance(network: ModelContract) -> None:
     grow(network, 100 << 20)
-    assert wants_bytes(network) == (3 * 100 << 20) + (512 << 20)
+    assert needed_bytes(network) == (3 * 100 << 20) + (512 << 20)
 
 
 def test_this_machine_has_some_memory_free() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator.inference.embedded import fault_detection
 from orchestrator.inference.embedded.fault_detection import (
-    TIMEOUTS,
+    SUSPICIOUS_TIMEOUTS,
     TIMEOUTS_WITHIN_S,
     Fault,
-    FaultFinder,
+    FaultDetector,
 )
 from orchestrator.inference.embedded.process import Ports, ServerProcess
 
@@ -36,23 +36,23 @@ async def silent() -> bool:
 
 async def test_a_server_that_ended_is_noticed(process: ServerProcess) -> None:
     process.popen.kill()
-    assert await FaultFinder(process).next(answers) == Fault(None, "ended with code -9")
+    assert await FaultDetector(process).next(answers) == Fault(None, "ended with code -9")
 
 
 async def test_a_stopped_server_is_noticed_before_its_silence_is(process: ServerProcess) -> None:
     os.kill(process.pid, signal.SIGSTOP)
-    assert (await FaultFinder(process).next(silent)).reason == "was stopped by a signal"
+    assert (await FaultDetector(process).next(silent)).reason == "was stopped by a signal"
 
 
 async def test_a_silent_server_is_noticed(
     process: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fault_detection, "PROBE_EVERY_S", 0.0)
-    assert (await FaultFinder(process).next(silent)).reason == "does not answer"
+    monkeypatch.setattr(fault_detection, "PROBE_INTERVAL_S", 0.0)
+    assert (await FaultDetector(process).next(silent)).reason == "does not answer"
 
 
 async def test_a_report_of_a_client_comes_at_once(process: ServerProcess) -> None:
-    finder = FaultFinder(process)
+    finder = FaultDetector(process)
     finder.report(Fault("tpsm", "its backend process died"))
     assert (await finder.next(answers)).model == "tpsm"
 
@@ -60,9 +60,9 @@ async def test_a_report_of_a_client_comes_at_once(process: ServerProcess) -> Non
 async def test_a_few_timeouts_close_together_are_a_suspicion_and_scattered_ones_are_not(
     process: ServerProcess,
 ) -> None:
-    finder = FaultFinder(process)
-    for i in range(3 * TIMEOUTS):
+    finder = FaultDetector(process)
+    for i in range(3 * SUSPICIOUS_TIMEOUTS):
         finder.timed_out("slow", i * TIMEOUTS_WITHIN_S)
-    for i in range(TIMEOUTS):
+    for i in range(SUSPICIOUS_TIMEOUTS):
         finder.timed_out("tpsm", 1000.0 + i * 0.1)
     assert await finder.next(answers) == Fault("tpsm", "requests time out", suspected=True)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from project_root import ROOT
 
-from orchestrator.inference.embedded.run_lock import SHM, Lease, sweep_dead_runs
+from orchestrator.inference.embedded.run_lock import SHM, RunLock, sweep_dead_runs
 
 RUN = """
 import os, signal
-from orchestrator.inference.embedded.run_lock import Lease, SHM
-lease = Lease()
-(SHM / f"{lease.prefix}segment").write_bytes(b"left behind")
-(lease.folder() / "file").touch()
-print(lease.prefix, lease.folder(), flush=True)
+from orchestrator.inference.embedded.run_lock import RunLock, SHM
+run_lock = RunLock()
+(SHM / f"{run_lock.prefix}segment").write_bytes(b"left behind")
+(run_lock.folder() / "file").touch()
+print(run_lock.prefix, run_lock.folder(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -47,15 +47,15 @@ def is_locked(folder: Path) -> bool:
 
 
 def test_a_living_run_keeps_what_it_has_until_it_lets_go() -> None:
-    lease = Lease()
-    segment = SHM / f"{lease.prefix}segment"
+    run_lock = RunLock()
+    segment = SHM / f"{run_lock.prefix}segment"
     segment.write_bytes(b"in use")
-    folder = lease.folder()
+    folder = run_lock.folder()
     assert is_locked(folder), "systemd-tmpfiles removes the old files of folders that are not"
     sweep_dead_runs()
     assert segment.exists()
     assert folder.exists()
-    lease.release()
-    lease.release()
-    assert not list(SHM.glob(f"{lease.prefix}*"))
+    run_lock.release()
+    run_lock.release()
+    assert not list(SHM.glob(f"{run_lock.prefix}*"))
     assert not folder.exists()

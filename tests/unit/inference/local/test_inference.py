@@ -14,7 +14,7 @@ from tiny_onnx import write_projection
 from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.inference import Inference, InferenceError, NotCached, NotServed
-from orchestrator.inference.embedded.self_test import canary_of
+from orchestrator.inference.embedded.self_test import self_test_of
 from orchestrator.inference.local.inference import LocalInference
 from orchestrator.inference.model_contract import Repository, read_repository
 
@@ -53,15 +53,15 @@ def soon() -> float:
 
 
 @pytest.mark.parametrize("model", ["audio2motion", "tpsm"])
-async def test_every_shipped_model_passes_its_canary(repository: Repository, model: str) -> None:
-    canary = canary_of(repository.models[model])
-    assert canary is not None
+async def test_every_shipped_model_passes_its_self_test(repository: Repository, model: str) -> None:
+    self_test = self_test_of(repository.models[model])
+    assert self_test is not None
     async with LocalInference(repository) as inference:
-        outputs = await inference.infer(model, canary.question(), deadline=soon())
-    assert canary.passed(outputs)
-    assert not canary.passed({name: value + 1 for name, value in outputs.items()})
-    assert not canary.passed({name: value[:0] for name, value in outputs.items()})
-    assert not canary.passed({})
+        outputs = await inference.infer(model, self_test.make_inputs(), deadline=soon())
+    assert self_test.passed(outputs)
+    assert not self_test.passed({name: value + 1 for name, value in outputs.items()})
+    assert not self_test.passed({name: value[:0] for name, value in outputs.items()})
+    assert not self_test.passed({})
 
 
 async def test_an_unknown_face_asks_for_its_maps(repository: Repository) -> None:
@@ -86,12 +86,12 @@ async def test_a_missing_model_and_a_broken_file_cannot_be_loaded(repository: Re
 
 async def test_an_ensemble_is_for_servers(tmp_path: Path, repository: Repository) -> None:
     shutil.copytree(MODEL_REPOSITORY / "tpsm_speech", tmp_path / "tpsm_speech")
-    canary = canary_of(read_repository(tmp_path).models["tpsm_speech"])
-    assert canary is not None
+    self_test = self_test_of(read_repository(tmp_path).models["tpsm_speech"])
+    assert self_test is not None
     async with LocalInference(read_repository(tmp_path)) as inference:
         assert not await inference.ready("tpsm_speech")
         with pytest.raises(NotServed):
-            await inference.infer("tpsm_speech", canary.question(), deadline=soon())
+            await inference.infer("tpsm_speech", self_test.make_inputs(), deadline=soon())
 
 
 async def test_a_broken_contract_is_a_failed_generation(repository: Repository) -> None:
@@ -107,9 +107,9 @@ async def test_a_deadline_ends_the_wait(repository: Repository) -> None:
     inference: Inference = LocalInference(repository)
     x = {"x": np.ones((1, 1), np.float32)}
     await inference.infer("sleeper", x, deadline=soon())
-    for patience_s in (-1.0, 0.01):
+    for start_allowance_s in (-1.0, 0.01):
         with pytest.raises(InferenceError) as raised:
-            await inference.infer("sleeper", x, deadline=time.monotonic() + patience_s)
+            await inference.infer("sleeper", x, deadline=time.monotonic() + start_allowance_s)
         assert raised.value.code is LipSyncErrorCode.TIMEOUT
 
 

@@ -33,7 +33,7 @@ NOTHING = Repository(Path("nowhere"), {})
 
 @pytest.fixture(autouse=True)
 def _quick_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "RESOLVE_S", 0.01)
+    monkeypatch.setattr(discovery, "LOOKUP_INTERVAL_S", 0.01)
 
 
 class Answers:
@@ -167,7 +167,7 @@ async def test_a_resolver_that_fails_later_leaves_the_servers_that_there_are(
 async def test_a_resolver_that_hangs_is_given_up_and_asked_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(discovery, "LOOKUP_S", 0.02)
+    monkeypatch.setattr(discovery, "LOOKUP_TIMEOUT_S", 0.02)
     asked = 0
 
     async def hang(host: str) -> list[str]:
@@ -187,7 +187,7 @@ async def test_a_request_before_the_name_resolves_names_it() -> None:
         ["triton:8001"], read_repository(MODEL_REPOSITORY), resolve=answers
     ) as inference:
         assert not await inference.ready("tpsm")
-        with pytest.raises(InferenceError, match="no address yet of triton:8001") as raised:
+        with pytest.raises(InferenceError, match="no address yet for triton:8001") as raised:
             await inference.infer(
                 "audio2motion", WINDOW, deadline=asyncio.get_running_loop().time() + 5
             )

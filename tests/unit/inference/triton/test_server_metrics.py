@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from orchestrator.inference.triton.metrics_poller import TritonWatch
 from orchestrator.inference.triton.server_metrics import (
-    Account,
+    ServerMetrics,
     TritonFigures,
-    TritonWatch,
-    account_of,
     figures_of,
+    parse_metrics,
 )
 
 GPU = """# HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
@@ -50,8 +50,8 @@ def page(requests: int, *, items: int, executions: int, queue_us: int, failures:
 
 
 def figures(before: str | None, now: str) -> TritonFigures:
-    accounts = {} if before is None else {"a": account_of(before)}
-    return figures_of(accounts, {"a": account_of(now)}, {"tpsm": 80.0})
+    metrics_by_url = {} if before is None else {"a": parse_metrics(before)}
+    return figures_of(metrics_by_url, {"a": parse_metrics(now)}, {"tpsm": 80.0})
 
 
 def test_an_interval_is_the_difference_of_two_looks() -> None:
@@ -81,10 +81,10 @@ def test_a_server_that_was_restarted_counts_from_nothing() -> None:
 
 def test_several_servers_are_one() -> None:
     before, now = (
-        account_of(page(0, items=0, executions=0, queue_us=0)),
-        account_of(page(10, items=20, executions=10, queue_us=10_000)),
+        parse_metrics(page(0, items=0, executions=0, queue_us=0)),
+        parse_metrics(page(10, items=20, executions=10, queue_us=10_000)),
     )
-    idle: Account = before
+    idle: ServerMetrics = before
     found = figures_of({"a": before, "b": idle, "c": before}, {"a": now, "b": idle, "c": now}, {})
     assert found.models["tpsm"].requests == 20
     assert found.models["tpsm"].queue_ms == pytest.approx(1.0)
@@ -212,7 +212,7 @@ async def test_a_page_that_arrives_in_pieces_is_read_to_its_end() -> None:
 async def test_a_page_without_an_end_is_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("orchestrator.inference.triton.server_metrics.MAX_BYTES", 10_000)
+    monkeypatch.setattr("orchestrator.inference.triton.metrics_poller.MAX_PAGE_BYTES", 10_000)
     app = web.Application()
     app.add_routes([web.get("/metrics", in_pieces("# nothing but a comment\n" * 1000))])
     told: list[TritonFigures] = []

@@ -32,7 +32,7 @@ class Registry:
 
 @pytest.fixture(autouse=True)
 def small_rings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_memory, "SIZES", {SMALL: 2, LARGE: 1})
+    monkeypatch.setattr(shared_memory, "SLOTS_BY_BYTES", {SMALL: 2, LARGE: 1})
     monkeypatch.setattr(shared_memory, "LARGE_SLOT_BYTES", LARGE)
 
 
@@ -78,7 +78,7 @@ async def test_large_requests_do_not_use_up_the_small_slots(shared: SharedMemory
 async def test_too_little_memory_for_large_slots_leaves_the_small_ones(
     shared: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_memory, "SIZES", {SMALL: 2, LARGE: 1 << 40})
+    monkeypatch.setattr(shared_memory, "SLOTS_BY_BYTES", {SMALL: 2, LARGE: 1 << 40})
     assert await shared.lend(LARGE, 0) is None
     assert await shared.lend(SMALL, 0) is not None
 

@@ -17,7 +17,7 @@ from scripted_audio2head import SPEC, Networks, contract, hiss, silence_in, skip
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, Keypoint
 from orchestrator.inference import Tensors
-from orchestrator.models.audio2head.adapter import RETURN_S, Audio2Head, Speaking
+from orchestrator.models.audio2head.adapter import REST_TRANSITION_S, Audio2Head, SpeechState
 from orchestrator.models.audio2head.face import Audio2HeadFace
 from orchestrator.models.base import EncodesFace
 from orchestrator.pipeline.turn import Turn
@@ -44,8 +44,8 @@ def speak(
     turn: Turn,
     frames: int,
     at_once: int = 4,
-    state: Speaking | None = None,
-) -> tuple[np.ndarray, list[Speaking]]:
+    state: SpeechState | None = None,
+) -> tuple[np.ndarray, list[SpeechState]]:
     """Pictures of the turn's next frames, and the states after each call."""
     states = [state]
 
@@ -79,9 +79,9 @@ def test_in_silence_the_head_comes_to_rest_without_a_jump_and_no_network_is_aske
     networks, turn, last = Networks(repaint=lambda row: face.source.picture), turn_of(SAID), 21
     speaking, states = speak(networks, face, turn, last, 1)
     asked = len(networks.asked)
-    returning, more = speak(networks, face, turn, round(RETURN_S * 25), 1, states[-1])
+    returning, more = speak(networks, face, turn, round(REST_TRANSITION_S * 25), 1, states[-1])
     assert {name for name, _ in networks.asked[asked:]} == {"audio2head_frame"}
-    asked, begun = len(networks.asked), last + round(RETURN_S * 25)
+    asked, begun = len(networks.asked), last + round(REST_TRANSITION_S * 25)
     at_rest, still = speak(networks, face, turn, 30, 4, more[-1])
     assert len(networks.asked) == asked
     assert still[-1].shown is None
@@ -96,7 +96,7 @@ def test_it_leaves_rest_before_the_sound_at_an_even_pace(face: Audio2HeadFace) -
     presence = np.array([state.presence for state in states])
     assert presence[0] == presence[20] == presence[-1] == 1.0
     assert presence[60] == 0.0
-    assert np.abs(np.diff(presence)).max() <= 0.04 / RETURN_S + 1e-6
+    assert np.abs(np.diff(presence)).max() <= 0.04 / REST_TRANSITION_S + 1e-6
     points = networks.drawn()
     back = np.abs(points - face.rest.value).max(axis=(1, 2))
     quiet = np.flatnonzero(presence[: len(back)] < 0.3)
@@ -153,7 +153,7 @@ def test_a_small_head_moves_inside_its_square_alone_and_fades_toward_the_edge() 
     assert np.abs(square[0].astype(int) - face.pictures.square.of(still)[0]).max() < 12
 
 
-def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_network(
+def test_the_encoding_is_the_same_for_every_size_and_every_probe_fits_its_network(
     face: Audio2HeadFace,
 ) -> None:
     adapter = Audio2Head()
@@ -162,8 +162,8 @@ def test_the_encoding_is_the_same_for_every_size_and_every_canary_fits_its_netwo
         adapter.prepare(demo_face(), 512).source, adapter.prepare(demo_face(), 128).source
     )
     assert face.nbytes >= face.pictures.head.nbytes
-    assert set(adapter.canary()) == set(SPEC.triton_models)
-    for model, inputs in adapter.canary().items():
+    assert set(adapter.probe_inputs()) == set(SPEC.triton_models)
+    for model, inputs in adapter.probe_inputs().items():
         contract(model).check(inputs)
 
 

@@ -19,7 +19,7 @@ from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.core.types import VideoGenerationConfig
 from orchestrator.inference import Tensors
 from orchestrator.inference.model_contract import read_model
-from orchestrator.models.sadtalker.adapter import LARGEST_BATCH, SadTalker
+from orchestrator.models.sadtalker.adapter import MAX_BATCH, SadTalker
 from orchestrator.models.sadtalker.coefficients import coefficient_windows
 from orchestrator.models.sadtalker.features import MEL, mel_windows
 from orchestrator.models.sadtalker.head_motion import DELAY_ROWS, chunk_noise
@@ -187,7 +187,7 @@ def test_any_chunking_asks_for_the_same_key_points(face: SadTalkerFace, fps: flo
     samples = speech(3.0, (1.0, 2.4))
     one, four = spoken(face, samples, fps, batch=2), spoken(face, samples, fps, batch=7)
     np.testing.assert_allclose(one.windows, four.windows, atol=1e-5)
-    assert all(len(inputs["mel"]) <= LARGEST_BATCH for inputs in four.of("expression"))
+    assert all(len(inputs["mel"]) <= MAX_BATCH for inputs in four.of("expression"))
 
 
 @pytest.mark.parametrize("fps", [15.0, 20.0, 25.0])
@@ -316,9 +316,9 @@ def test_encodings_are_as_declared_and_do_not_depend_on_the_size() -> None:
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:
-    canary = SadTalker().canary()
-    assert canary.keys() == set(SPEC.triton_models)
-    for model, inputs in canary.items():
+    inputs_by_network = SadTalker().probe_inputs()
+    assert inputs_by_network.keys() == set(SPEC.triton_models)
+    for model, inputs in inputs_by_network.items():
         contract(model).check(inputs)
     assert SPEC.look_ahead_ms == 675.0
     assert not SPEC.licences.commercial

@@ -86,7 +86,7 @@ def test_a_crop_at_the_picture_s_border_moves_up_to_it() -> None:
 
 
 def test_a_face_that_is_too_small_is_refused_with_what_to_do() -> None:
-    with pytest.raises(LipSyncError, match="pixels in the photo, 64 are wanted; enrol") as raised:
+    with pytest.raises(LipSyncError, match="pixels in the photo, 64 are needed; enrol") as raised:
         prepare_photo(small_face(side=60), 256)
     assert raised.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
 

@@ -14,7 +14,7 @@ import pytest
 from orchestrator.core.types import LipSyncModel
 from orchestrator.inference import NotCached, NotServed, Tensors
 from orchestrator.models.base import FeatureWindows
-from orchestrator.models.tpsm.adapter import SPEECH, WINDOW_STEPS, Tpsm, TpsmFace
+from orchestrator.models.tpsm.adapter import SPEECH_ENSEMBLE, WINDOW_STEPS, Tpsm, TpsmFace
 from orchestrator.rendering.frame_centres import spoken_motion
 from orchestrator.rendering.motion import JAW, MOTION_PARAMETERS, MOUTH_PARAMETERS, OPEN
 
@@ -36,7 +36,7 @@ class Renderers:
         if model == "audio2motion":
             self.mel_rows += len(inputs["mel"])
             return {"motion": self.steps(inputs["mel"])}
-        if model == SPEECH:
+        if model == SPEECH_ENSEMBLE:
             return await self.speech(inputs)
         cache = self.caches[self.asked.count("tpsm") % 2]
         if "maps" in inputs:
@@ -59,7 +59,7 @@ class Renderers:
     async def speech(self, inputs: Tensors) -> dict[str, Any]:
         """What the server makes of its two members."""
         if not self.has_ensemble:
-            raise NotServed(SPEECH)
+            raise NotServed(SPEECH_ENSEMBLE)
         steps = (await self.infer("audio2motion", {"mel": inputs["mel"]}))["motion"]
         motion, count = spoken_motion(steps, inputs["moments"]), inputs["moments"].shape[1]
         frames = (
@@ -173,7 +173,7 @@ def test_a_chunk_of_speech_is_one_request_where_the_server_has_the_ensemble(
 
     asyncio.run(Tpsm().generate(infer, given, some_face(), None))
     assert len(requests) == asked
-    assert (SPEECH in requests) == (not any(silent))
+    assert (SPEECH_ENSEMBLE in requests) == (not any(silent))
 
 
 def test_windows_with_different_numbers_of_frames_are_two_requests() -> None:
@@ -190,13 +190,13 @@ def test_a_face_that_the_ensemble_does_not_know_is_taught_to_the_renderer() -> N
         )
         assert (frames >= 99).all()
     assert renderers.uploads == 2
-    assert renderers.asked[-3:] == [SPEECH, "audio2motion", "tpsm"]
+    assert renderers.asked[-3:] == [SPEECH_ENSEMBLE, "audio2motion", "tpsm"]
 
 
 def test_the_declaration_says_what_the_windows_hold() -> None:
     spec = Tpsm.spec
     assert spec.model is LipSyncModel.TPSM
     assert spec.look_ahead_ms <= 120
-    canary = Tpsm().canary()
-    assert canary.keys() == set(spec.triton_models)
-    assert canary["tpsm"]["motion"].shape == (1, len(MOTION_PARAMETERS))
+    inputs_by_network = Tpsm().probe_inputs()
+    assert inputs_by_network.keys() == set(spec.triton_models)
+    assert inputs_by_network["tpsm"]["motion"].shape == (1, len(MOTION_PARAMETERS))

@@ -23,7 +23,7 @@ from orchestrator.inference.model_contract import read_model
 from orchestrator.models.base import EncodesFace, FeatureWindows
 from orchestrator.models.head_square import HeadSquare, head_square
 from orchestrator.models.tpsm.adapter import Tpsm
-from orchestrator.models.tpsm_neural.adapter import FEATURES, TpsmNeural
+from orchestrator.models.tpsm_neural.adapter import FEATURE_SHAPES, TpsmNeural
 from orchestrator.models.tpsm_neural.face import (
     TpsmNeuralFace,
     TpsmNeuralPictures,
@@ -71,7 +71,10 @@ class Networks:
         if model == "tpsm_neural_key_points":
             return {"points": np.broadcast_to(self.points, (len(inputs["picture"]), 50, 2))}
         if model == "tpsm_neural_source":
-            return {name: np.full((1, *shape), 0.5, np.float16) for name, shape in FEATURES.items()}
+            return {
+                name: np.full((1, *shape), 0.5, np.float16)
+                for name, shape in FEATURE_SHAPES.items()
+            }
         driving = self.inputs_of("tpsm_neural_key_points")["picture"]
         assert inputs["driving_points"].shape == (1, len(driving), 50, 2)
         return {"frames": np.stack([self.repaint(picture) for picture in driving])[None]}
@@ -184,7 +187,7 @@ def test_relative_motion_is_upstream_s(face: TpsmNeuralFace) -> None:
     source = reference.inputs["kp_a"][0]
     initial = np.float32(0.7) * source + np.float32(0.05)
     driving = initial + np.float32(0.5) * reference.inputs["kp_offset"][0]
-    features = {name: array[0] for name, array in face.tensors.items() if name in FEATURES}
+    features = {name: array[0] for name, array in face.tensors.items() if name in FEATURE_SHAPES}
     known = TpsmNeural().with_encodings(
         face.pictures, {"source_points": source, "rest_points": initial, **features}
     )
@@ -264,10 +267,10 @@ def test_it_can_begin_at_any_frame_of_a_turn(face: TpsmNeuralFace, frame: int) -
     assert frames.shape == (1, 256, 256, 3)
 
 
-def test_the_canary_is_valid_for_every_network() -> None:
-    canary = TpsmNeural().canary()
-    assert canary.keys() == set(SPEC.triton_models)
-    for model, inputs in canary.items():
+def test_the_probe_is_valid_for_every_network() -> None:
+    inputs_by_network = TpsmNeural().probe_inputs()
+    assert inputs_by_network.keys() == set(SPEC.triton_models)
+    for model, inputs in inputs_by_network.items():
         assert read_model(MODEL_REPOSITORY / model / "config.pbtxt").check(inputs) == 1
 
 
@@ -276,7 +279,7 @@ def test_the_look_ahead_is_the_driver_s() -> None:
 
 
 def test_key_points_that_span_nothing_are_told(face: TpsmNeuralFace) -> None:
-    features = {name: array[0] for name, array in face.tensors.items() if name in FEATURES}
+    features = {name: array[0] for name, array in face.tensors.items() if name in FEATURE_SHAPES}
     flat = np.zeros((50, 2), np.float32)
     with pytest.raises(LipSyncError, match="enrol another photo") as caught:
         TpsmNeural().with_encodings(

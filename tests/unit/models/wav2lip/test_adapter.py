@@ -109,10 +109,15 @@ def test_the_look_ahead_is_within_the_design_s() -> None:
     assert MEL.scale is MelScale.DECIBEL
 
 
-def test_the_canary_is_a_valid_request() -> None:
-    canary = Wav2Lip().canary()
-    assert canary.keys() == set(SPEC.triton_models)
-    assert read_model(MODEL_REPOSITORY / "wav2lip" / "config.pbtxt").check(canary["wav2lip"]) == 1
+def test_the_probe_is_a_valid_request() -> None:
+    inputs_by_network = Wav2Lip().probe_inputs()
+    assert inputs_by_network.keys() == set(SPEC.triton_models)
+    assert (
+        read_model(MODEL_REPOSITORY / "wav2lip" / "config.pbtxt").check(
+            inputs_by_network["wav2lip"]
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])

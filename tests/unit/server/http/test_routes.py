@@ -10,7 +10,10 @@ from orchestrator.server.http.route import Route
 from orchestrator.server.http.routes import ROUTES
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
-HEADING = "| method | path | use | request body | response | errors | long |\n|---|---|---|---|---|---|---|"
+HEADING = (
+    "| method | path | use | request body | response | errors | long "
+    "|\n|---|---|---|---|---|---|---|"
+)
 
 
 def _row(route: Route) -> str:
