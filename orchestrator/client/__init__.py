@@ -1,12 +1,12 @@
-"""The service from a Python program: send audio, get frames. It knows the wire and nothing of the
-server.
+"""Python client of the service: send audio, receive frames.
 
     async with connect("http://127.0.0.1:8080") as client:
         turn = client.session(user="demo", face="demo").say_wav("hello.wav")
         async for frame in turn.frames():
             show(frame.data, frame.timestamp)
 
-A connection that is lost is opened again, and its sessions go on where they stood.
+A lost connection is reopened and its sessions are resumed. The package needs `protocol` and `core`
+only, nothing of the server.
 """
 
 from orchestrator.client.connection import LipSyncClient, connect

@@ -1,6 +1,4 @@
-"""What can go wrong for a client, one exception a cause: the service's codes by type, and the
-connection's own troubles.
-"""
+"""Exceptions of the client: one type for each error code, and connection failures."""
 
 from __future__ import annotations
 
@@ -11,33 +9,31 @@ from orchestrator.core.errors import LipSyncErrorCode
 
 
 class LipSyncClientError(Exception):
-    """The ground of all others."""
+    """Base class of all exceptions of the client."""
 
 
 class ConnectionFailedError(LipSyncClientError):
-    """The service cannot be reached, or did not come back in time."""
+    """The service cannot be reached, or was not reached again in time."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        """HTTP status, where there was an answer."""
+        """HTTP status of the response; None where there was none."""
 
 
 class SessionLostError(LipSyncClientError):
-    """The service no longer has the session whose turn it spoke. The session's next turn opens it
-    anew.
-    """
+    """The service has lost a session with a turn in progress; the next turn opens it anew."""
 
     def __init__(self, reason: str | None) -> None:
         super().__init__(
-            _LOST.get(reason, "the connection came back, and the service has let go of the session")
+            _LOST.get(reason, "the connection was restored, but the service has closed the session")
         )
         self.reason = reason
-        """DRAINING, OTHER_INSTANCE, EXPIRED, or None where the service did not say."""
+        """DRAINING, OTHER_INSTANCE, EXPIRED, or None where the service gave no reason."""
 
 
 class ServiceError(LipSyncClientError):
-    """The service's `error` message."""
+    """Error that the service has sent."""
 
     def __init__(
         self,
@@ -50,16 +46,16 @@ class ServiceError(LipSyncClientError):
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
-        """As on the wire."""
+        """Error code as on the wire."""
         self.message = message
         self.recoverable = recoverable
-        """Whether the session may simply go on."""
+        """True when the session continues."""
         self.fallback_available = fallback_available
         self.details = details or {}
 
     @property
     def field(self) -> str | None:
-        """Path of the field that is at fault."""
+        """Path of the invalid field of the message; None for other errors."""
         value = self.details.get("field")
         return value if isinstance(value, str) else None
 
@@ -73,53 +69,53 @@ class FaceModelIncompatibleError(ServiceError):
 
 
 class AudioProcessingError(ServiceError):
-    """The audio could not be read."""
+    """The audio could not be decoded."""
 
 
 class VideoGenerationError(ServiceError):
-    """No model drew the frames."""
+    """No model could generate the frames."""
 
 
 class GpuUnavailableError(ServiceError):
-    """The model needs a GPU that is not there."""
+    """The model needs a GPU, and there is none."""
 
 
 class ModelLoadError(ServiceError):
-    """The model is not there, or the operator refuses it."""
+    """The model is not available, or the operator has disabled it."""
 
 
 class SyncError(ServiceError):
-    """Sound and picture are too far apart to be corrected."""
+    """Sound and picture are too far apart to be synchronized."""
 
 
 class BufferOverflowError(ServiceError):
-    """More audio or more messages than the service keeps."""
+    """The service received more audio or messages than it can buffer."""
 
 
 class ServiceTimeoutError(ServiceError):
-    """Something took too long there."""
+    """An operation of the service timed out."""
 
 
 class InvalidMessageError(ServiceError):
-    """A message was refused; `field` names what is wrong."""
+    """The service, or this client, refused a message; `field` is the path of its invalid field."""
 
 
 class SessionLimitError(ServiceError):
-    """There is no room for the session, or its time is over."""
+    """The service is at capacity, or the session has reached its time limit."""
 
     @property
     def retry_after_s(self) -> float | None:
-        """When to try again."""
+        """Seconds to wait before a retry; None where the service gave no time."""
         value = self.details.get("retryAfterS")
         return float(value) if isinstance(value, int | float) else None
 
 
 class UnauthorizedError(ServiceError):
-    """The token does not open this user's faces and sessions."""
+    """The token does not authorize access to this user's faces and sessions."""
 
 
 class InternalError(ServiceError):
-    """An unexpected failure of the service; its log has the details."""
+    """The service failed unexpectedly; its log has the details."""
 
 
 _TYPES: Final[dict[str, type[ServiceError]]] = {
@@ -140,18 +136,16 @@ _TYPES: Final[dict[str, type[ServiceError]]] = {
 
 _LOST: Final[dict[str | None, str]] = {
     protocol.DRAINING: "the instance of the service shut down before the turn was over; "
-    "`drain_s` says how long it waits",
-    protocol.OTHER_INSTANCE: "the connection came back to another instance, "
-    f"which has not got the session; let the gateway route by the header {protocol.ROUTE_HEADER}, "
+    "raise `drain_s` to give turns more time",
+    protocol.OTHER_INSTANCE: "the new connection leads to an instance without the session; "
+    f"configure the gateway to route by the header {protocol.ROUTE_HEADER}, "
     f"the query parameter {protocol.ROUTE_QUERY} or a cookie",
-    protocol.EXPIRED: "the connection came back too late; "
-    "the service has let go of the session after `resume_ttl_s`",
+    protocol.EXPIRED: "the connection was restored too late: "
+    "the service closed the session after `resume_ttl_s`",
 }
 
-REFUSALS: Final = (InvalidMessageError, SessionLimitError, UnauthorizedError)
-"""The turn will not be spoken as asked, whatever `recoverable` says of the session; other
-recoverable errors leave the turn going.
-"""
+TURN_REFUSALS: Final = (InvalidMessageError, SessionLimitError, UnauthorizedError)
+"""Errors that end a turn which has not started, even if they are recoverable for the session."""
 
 
 def service_error(
@@ -162,7 +156,7 @@ def service_error(
     fallback_available: bool = False,
     details: dict[str, Any] | None = None,
 ) -> ServiceError:
-    """The exception of a code; one that this client does not know is a plain `ServiceError`."""
+    """The exception of an error code; a plain `ServiceError` for an unknown one."""
     kind = _TYPES.get(code, ServiceError)
     return kind(
         code,
@@ -173,8 +167,8 @@ def service_error(
     )
 
 
-def refused_here(field: str, message: str) -> ServiceError:
-    """An argument that the service would refuse, told before it is sent."""
+def invalid_argument(field: str, message: str) -> ServiceError:
+    """InvalidMessageError for an argument that the service would refuse."""
     return service_error(
         LipSyncErrorCode.INVALID_MESSAGE,
         f"{field}: {message}",

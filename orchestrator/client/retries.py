@@ -8,11 +8,11 @@ from typing import Final
 from orchestrator.core.backoff import Backoff
 
 WAITS: Final = Backoff(0.2, 5.0)
-"""Waits before the second and later attempts; the first one is made at once."""
+"""Waits in seconds before the second and later attempts; the first one is made at once."""
 
 
 class Retries:
-    """Backoff since the service last answered."""
+    """Backoff since the service last responded."""
 
     def __init__(self, give_up_s: float) -> None:
         """All attempts together take `give_up_s` seconds at most."""
@@ -21,7 +21,7 @@ class Retries:
         self._until_s: float | None = None
 
     def succeeded(self) -> None:
-        """Note an answer: the next attempt is a first one."""
+        """Note a response: the next attempt is made at once."""
         self._wait_s, self._until_s = 0.0, None
 
     async def wait(self) -> bool:

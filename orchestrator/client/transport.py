@@ -1,4 +1,4 @@
-"""What a session needs of the client's connection."""
+"""Interfaces between a client's connection and the sessions that share it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from orchestrator.client.errors import LipSyncClientError
 from orchestrator.client.messages import ServerMessage
 
 
-class Carried(Protocol):
-    """A session as its connection sees it."""
+class AttachedSession(Protocol):
+    """Interface of a session that its connection calls."""
 
     @property
     def id(self) -> str: ...
 
     def connection_lost(self) -> None:
-        """Called when the connection is lost; it is opened again."""
+        """Handle the loss of the connection; the client opens another one."""
         ...
 
-    def sent_away(self) -> None:
-        """Called when the instance closed the connection because it shuts down."""
+    def server_draining(self) -> None:
+        """Handle a connection that the instance closed because it shuts down."""
         ...
 
-    async def connection_back(self) -> None:
-        """Called when the connection is open again."""
+    async def connection_restored(self) -> None:
+        """Resume the session on the new connection."""
         ...
 
-    async def take(self, message: ServerMessage) -> None:
-        """Called with every message of the service for this session."""
+    async def receive(self, message: ServerMessage) -> None:
+        """Handle one message of the service for this session."""
         ...
 
     async def abandon(self, failure: LipSyncClientError | None) -> None:
-        """Called when there will be no connection any more."""
+        """End every turn; the client has given up connecting."""
         ...
 
     async def close(self) -> None:
@@ -39,33 +39,34 @@ class Carried(Protocol):
         ...
 
 
-class Line(Protocol):
-    """The way to the service, shared by all sessions of a client."""
+class Transport(Protocol):
+    """Interface of the connection that all sessions of a client share."""
 
     @property
     def is_binary(self) -> bool:
-        """Whether audio and pictures travel as bytes."""
+        """True when audio and pictures travel as bytes, false when they travel as base64."""
         ...
 
     @property
     def failure(self) -> LipSyncClientError | None:
-        """Why there is no connection and will be none; None while there is one, or may be again."""
+        """Reason why the connection is gone for good; None while it is open or is reopened."""
         ...
 
-    def carry(self, session: Carried) -> None:
-        """Pass on to this session what the service says to it; one that begins while the connection
-        is away is told so.
+    def attach(self, session: AttachedSession) -> None:
+        """Route the service's messages to this session.
+
+        While the connection is lost, the session's `connection_lost` is called at once.
         """
         ...
 
-    def drop(self, session: Carried) -> None:
-        """Pass nothing more on to it."""
+    def detach(self, session: AttachedSession) -> None:
+        """Stop routing messages to this session."""
         ...
 
     async def send(self, message: str | bytes) -> bool:
-        """Send now; False when there is no connection at the moment."""
+        """Send a message now; return False while there is no connection."""
         ...
 
-    async def call_again(self) -> None:
-        """Give this connection up for another one."""
+    async def reconnect(self) -> None:
+        """Close this connection, so that the client opens another one."""
         ...

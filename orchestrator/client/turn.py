@@ -1,12 +1,9 @@
-"""One turn of speech as the client sees it: chunks go out, frames come in, whatever happens to the
-connection between.
-"""
+"""One turn of speech in the client: sends chunks and yields frames, across lost connections."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
@@ -14,101 +11,95 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from orchestrator import protocol
-from orchestrator.client.errors import REFUSALS, LipSyncClientError, ServiceError, refused_here
+from orchestrator.client.audio_chunks import CHUNK_S, AudioChunks
+from orchestrator.client.errors import TURN_REFUSALS, LipSyncClientError, ServiceError
 from orchestrator.client.messages import End, Frame, Start, Switch
-from orchestrator.client.replay_buffer import KeptAudio
-from orchestrator.core.types import AudioFormat, LipSyncModel
+from orchestrator.client.replay_buffer import ReplayBuffer
 
 logger = logging.getLogger(__name__)
 
-CHUNK_S: Final = 0.1
-"""Length of the chunks that longer audio is cut into."""
-
-MOST_UNREAD: Final = 750
-"""Frames that wait for `frames()`, half a minute and more; beyond it the oldest goes."""
-
-BYTES_PER_SAMPLE: Final = 2
+MAX_UNREAD_FRAMES: Final = 750
+"""Frames buffered for `frames()`, 30 s at 25 frames a second; beyond it the oldest is dropped."""
 
 
-class Sender(Protocol):
-    """What a turn needs of its session."""
+class TurnSession(Protocol):
+    """Interface of the session that a turn sends through."""
 
-    async def take_floor(self, turn: ClientTurn) -> None:
-        """Wait until the audio of this turn may be sent: a recording interrupts no other turn, and
-        is interrupted by none.
+    async def wait_for_queue(self, turn: ClientTurn) -> None:
+        """Wait until the audio of this turn may be sent.
+
+        A recording interrupts no other turn and is interrupted by none.
         """
         ...
 
     async def send_audio(self, message: protocol.WireAudio, audio: bytes) -> None:
-        """Send a chunk now, or leave it to be sent once the connection is back."""
+        """Send a chunk now, or leave it to be replayed once the connection is back."""
         ...
 
     async def send_end(self, turn: ClientTurn) -> None:
-        """Send that the audio is complete, likewise; a turn without audio is over by that."""
+        """Send the end of the audio, or leave it to be replayed; an empty turn just ends."""
         ...
 
     async def send_interruption(self, turn: ClientTurn) -> None:
-        """Give this turn up at the service."""
+        """Interrupt this turn at the service."""
         ...
 
 
 class ClientTurn:
-    """Made by a session. `send` audio and `end` it; meanwhile, or after, read `frames`."""
+    """One turn of speech, made by a session: `send` audio and `end` it, and read its `frames`."""
 
     def __init__(
-        self, sender: Sender, first: protocol.WireAudio, sample_rate: int, channels: int
+        self, session: TurnSession, first: protocol.WireAudio, sample_rate: int, channels: int
     ) -> None:
-        """`first` is what the turn's first chunk says; later ones say only what they must."""
+        """`first` holds the settings of the turn's first chunk; later chunks omit them.
+
+        `sample_rate` is in Hz.
+        """
         self.id = first.turn_id or ""
         self.started = False
-        """Whether the service has begun to answer."""
+        """True once the service has begun to respond."""
         self.done = False
-        """Whether no more frames will come."""
+        """True once no more frames will come."""
         self.model: str | None = None
-        """That draws now."""
+        """Model that generates the frames at present."""
         self.switches: list[Switch] = []
         self.warnings: list[ServiceError] = []
         """Errors that the turn survived."""
         self.metrics: dict[str, Any] | None = None
-        """The service's own, once the turn is over; None too where the end was lost with a
-        connection.
-        """
+        """The service's metrics of the turn; None before its end, or where the end was lost."""
         self.interrupted = False
-        """Whether it was given up, by this client or by the service."""
+        """True once the turn was interrupted, by this client or by the service."""
         self.frames_received = 0
         self.frames_unread = 0
-        """Frames that went because nobody read them."""
-        self.speaking: asyncio.Task[None] | None = None
-        """Sends the turn's audio in the background, where a session was given all of it at once."""
-        self.audio_over = asyncio.Event()
+        """Frames that were dropped because the program did not read them."""
+        self.recording: asyncio.Task[None] | None = None
+        """Task that sends a whole recording; None for a turn that is sent piece by piece."""
+        self.audio_done = asyncio.Event()
         """Set once no more audio of the turn will be sent."""
-        self._sender = sender
+        self._session = session
         self._first = first
-        self._sample_rate, self._channels = sample_rate, channels
-        self._began_ms = 0.0
-        self._samples_sent = 0
-        self.chunks_sent = 0
+        self._chunks = AudioChunks(sample_rate, channels)
         self._ended = False
-        self._part = b""
-        """Of a sample that the last piece broke off."""
-        self._kept = KeptAudio(self._bytes_of(1.0))
+        self._replay = ReplayBuffer(self._chunks.bytes_of(1.0))
         self._frames: deque[Frame] = deque()
         self._failure: LipSyncClientError | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def began_ms(self) -> float:
-        """Timestamp of the first sample, milliseconds of this machine's clock; frame times count
-        from it.
-        """
-        return self._began_ms
+        """Timestamp of the first sample, in milliseconds of this machine's clock."""
+        return self._chunks.began_ms
+
+    @property
+    def chunks_sent(self) -> int:
+        """Chunks that were sent or buffered for a replay."""
+        return self._chunks.count
 
     async def send(self, pcm: bytes) -> None:
-        """Audio as 16-bit little endian samples, interleaved, in pieces of any length; cut into
-        chunks of 100 ms.
+        """Send audio: 16-bit little-endian samples, interleaved, in pieces of any length.
 
-        Raises what `frames` raises, and `LipSyncClientError` once the turn is over. What comes
-        after an interruption is passed over.
+        The audio is cut into chunks of 100 ms. After an interruption it is dropped. Raises the
+        errors of `frames`, and LipSyncClientError once the turn is over.
         """
         if self._failure is not None:
             raise self._failure
@@ -116,26 +107,22 @@ class ClientTurn:
             return
         if self._ended or self.done:
             raise LipSyncClientError(f"{self.id} is over; begin another turn")
-        pcm = self._part + pcm
-        whole = len(pcm) - len(pcm) % (BYTES_PER_SAMPLE * self._channels)
-        self._part = pcm[whole:]
-        step = self._bytes_of(CHUNK_S)
-        for start in range(0, whole, step):
-            await self._send_chunk(pcm[start : min(start + step, whole)])
+        for audio in self._chunks.cut(pcm):
+            await self._send_chunk(audio)
 
     async def send_in_real_time(self, pcm: bytes) -> None:
-        """The same, chunk by chunk once each is spoken; returns when the last one was sent."""
-        await self._sender.take_floor(self)
+        """Send audio in chunks at the speed of speech; return once the last one was sent."""
+        await self._session.wait_for_queue(self)
         loop, began_s = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        step = self._bytes_of(CHUNK_S)
+        step = self._chunks.bytes_of(CHUNK_S)
         for start in range(0, len(pcm), step):
             chunk = pcm[start : start + step]
             due_s = began_s + (start + len(chunk)) / step * CHUNK_S
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             await self.send(chunk)
 
-    async def speak(self, pcm: bytes) -> None:
-        """A whole turn in the background; what goes wrong is for the reader of its frames."""
+    async def send_recording(self, pcm: bytes) -> None:
+        """Send a whole turn in real time; `frames` raises what goes wrong."""
         try:
             await self.send_in_real_time(pcm)
             await self.end()
@@ -146,32 +133,31 @@ class ClientTurn:
             self.finish(LipSyncClientError(f"the audio could not be sent: {error}"))
 
     async def end(self) -> None:
-        """The audio is complete; the frames of its tail follow."""
+        """End the audio; the frames of its last part follow."""
         if self._ended or self.done:
             return
         self._ended = True
         try:
-            await self._sender.send_end(self)
+            await self._session.send_end(self)
         finally:
-            self.audio_over.set()
+            self.audio_done.set()
 
     async def interrupt(self) -> None:
-        """Give this turn up, spoken or still waiting: its frames here are dropped, and those at the
-        service. Others go on.
+        """Interrupt this turn, in progress or queued; other turns continue.
+
+        Its frames are dropped, here and at the service.
         """
         if self.done or self.interrupted:
             return
-        if self.speaking is not None:
-            self.speaking.cancel()
+        if self.recording is not None:
+            self.recording.cancel()
         self.interrupted = self._ended = True
         self._frames.clear()
-        self.audio_over.set()
-        await self._sender.send_interruption(self)
+        self.audio_done.set()
+        await self._session.send_interruption(self)
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """Every frame in order until the turn is over. Raises `LipSyncClientError` when it cannot
-        be spoken.
-        """
+        """Yield every frame in order until the turn is over; LipSyncClientError when it fails."""
         while True:
             while self._frames:
                 yield self._frames.popleft()
@@ -179,30 +165,19 @@ class ClientTurn:
                 raise self._failure
             if self.done:
                 return
-            self._news.clear()
-            await self._news.wait()
-
-    def _bytes_of(self, seconds: float) -> int:
-        return round(seconds * self._sample_rate) * self._channels * BYTES_PER_SAMPLE
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _send_chunk(self, audio: bytes) -> None:
         if self.chunks_sent == 0:
-            await self._sender.take_floor(self)
-            self._began_ms = float(time.time_ns() // 1_000_000)
-        if self.audio_over.is_set():  # given up while it waited
+            await self._session.wait_for_queue(self)
+            self._chunks.start_clock()
+        if self.audio_done.is_set():  # interrupted while it waited
             return
-        chunk = protocol.WireAudioChunk(
-            data="",
-            timestamp=round(self._began_ms + 1000.0 * self._samples_sent / self._sample_rate, 3),
-            sequence_number=self.chunks_sent,
-            sample_rate=self._sample_rate,
-            channels=self._channels,
-            format=AudioFormat.PCM,
-        )
-        self._samples_sent += len(audio) // (BYTES_PER_SAMPLE * self._channels)
-        self.chunks_sent += 1
-        self._kept.add(chunk, audio)
-        await self._sender.send_audio(self._message(chunk, opens=chunk.sequence_number == 0), audio)
+        chunk = self._chunks.stamp(audio)
+        self._replay.add(chunk, audio)
+        message = self._message(chunk, opens=chunk.sequence_number == 0)
+        await self._session.send_audio(message, audio)
 
     def _message(self, chunk: protocol.WireAudioChunk, *, opens: bool) -> protocol.WireAudio:
         first = self._first
@@ -210,77 +185,66 @@ class ClientTurn:
             return msgspec.structs.replace(first, audio_chunk=chunk)
         return protocol.WireAudio(first.session_id, first.user_id, chunk, turn_id=first.turn_id)
 
-    # What the session passes on
+    # Called by the session
 
-    def waiting_from(self, next_chunk: int) -> list[tuple[protocol.WireAudio, bytes]]:
-        """Chunks from this number on, to be sent again; where that is the whole turn, the first
-        says what it is to be.
+    def chunks_from(self, next_chunk: int) -> list[tuple[protocol.WireAudio, bytes]]:
+        """Buffered chunks from this number on, to be sent again.
+
+        For `next_chunk` 0 the first one carries the turn's settings, even where older chunks were
+        evicted.
         """
-        waiting = enumerate(self._kept.since(next_chunk))
         return [
             (self._message(chunk, opens=next_chunk == place == 0), audio)
-            for place, (chunk, audio) in waiting
+            for place, (chunk, audio) in enumerate(self._replay.since(next_chunk))
         ]
 
     @property
-    def can_begin_anew(self) -> bool:
-        """Whether a service that knows nothing of the turn can still speak all of it."""
-        return not self.started and not self.interrupted and self._kept.has_all
+    def can_restart(self) -> bool:
+        """True while a service that knows nothing of the turn could still generate all of it."""
+        return not self.started and not self.interrupted and self._replay.is_complete
 
     @property
     def audio_complete(self) -> bool:
-        """Whether `end` was called."""
+        """True once `end` or `interrupt` was called."""
         return self._ended
 
-    def take(self, message: Frame | Start | End | Switch) -> None:
-        """A message of this turn."""
+    def receive(self, message: Frame | Start | End | Switch) -> None:
+        """Handle a message of this turn."""
         if isinstance(message, Frame):
-            self._take_frame(message)
+            self._receive_frame(message)
         elif isinstance(message, Start):
             self.started, self.model = True, message.model
         elif isinstance(message, Switch):
             self.switches.append(message)
             self.model = message.after
         else:
-            self.metrics, self.interrupted = (
-                message.metrics,
-                message.interrupted or self.interrupted,
-            )
+            self.metrics = message.metrics
+            self.interrupted = message.interrupted or self.interrupted
             self.finish()
-        self._news.set()
+        self._changed.set()
 
     def finish(self, failure: LipSyncClientError | None = None) -> None:
-        """No more frames will come."""
+        """End the turn; `frames` raises `failure` after the frames that are buffered."""
         self.done, self._failure = True, failure or self._failure
-        self._kept.clear()
-        self.audio_over.set()
-        if self.speaking is not None and self.speaking is not asyncio.current_task():
-            self.speaking.cancel()
-        self._news.set()
+        self._replay.clear()
+        self.audio_done.set()
+        if self.recording is not None and self.recording is not asyncio.current_task():
+            self.recording.cancel()
+        self._changed.set()
 
     def fail_or_warn(self, error: ServiceError) -> None:
-        """An error of the session while this turn was the newest."""
-        if not error.recoverable or (isinstance(error, REFUSALS) and not self.started):
+        """Handle an error of the session while this turn is in progress."""
+        if not error.recoverable or (isinstance(error, TURN_REFUSALS) and not self.started):
             self.finish(error)
         else:
             self.warnings.append(error)
 
-    def _take_frame(self, frame: Frame) -> None:
+    def _receive_frame(self, frame: Frame) -> None:
         self.frames_received += 1
         if self.interrupted:
             return
         self.model = frame.model
         self._frames.append(frame)
-        if len(self._frames) > MOST_UNREAD:
+        if len(self._frames) > MAX_UNREAD_FRAMES:
             self._frames.popleft()
             self.frames_unread += 1
-
-
-def preference(model: str | None) -> LipSyncModel | None:
-    """A model by its wire name, also one that only the service knows; InvalidMessageError for what
-    cannot be a name.
-    """
-    try:
-        return None if model is None else LipSyncModel.own(model)
-    except ValueError as error:
-        raise refused_here("model", str(error)) from None

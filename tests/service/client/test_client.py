@@ -1,6 +1,4 @@
-"""The Python client against the real service: turns, both codings of the wire, lost connections,
-and errors by type.
-"""
+"""The Python client against the real service: turns, both codings, lost connections, errors."""
 
 from __future__ import annotations
 
@@ -27,12 +25,12 @@ from orchestrator.client import (
     SessionLostError,
     UnauthorizedError,
     connect,
-    connection,
+    handshake,
 )
 
 
 async def cut(client: LipSyncClient) -> None:
-    """The connection is gone without a word."""
+    """Abort the connection without a close frame."""
     assert client._socket is not None
     connection: Any = client._socket._response.connection
     connection.transport.abort()
@@ -93,7 +91,7 @@ async def test_a_lost_connection_costs_no_number_and_no_audio(
     assert turn.metrics["framesGenerated"] == 40
 
 
-async def test_a_wish_made_while_the_connection_is_away_is_kept(service_url: str) -> None:
+async def test_a_model_switch_while_the_connection_is_lost_is_kept(service_url: str) -> None:
     async with connect(service_url) as client:
         session = client.session(user="demo", face="demo", size=128)
         turn = session.say(syllables(3.0))
@@ -108,7 +106,7 @@ async def test_a_wish_made_while_the_connection_is_away_is_kept(service_url: str
     assert [(switch.before, switch.after) for switch in turn.switches] == [("tpsm", "static")]
 
 
-async def test_a_session_that_the_service_let_go_of_is_told_and_opened_anew(
+async def test_a_session_that_the_service_lost_fails_and_is_opened_anew(
     serving: Callable[..., Any],
 ) -> None:
     async with serving(resume_ttl_s=0.0) as url, connect(url) as client:
@@ -126,10 +124,10 @@ async def test_a_session_at_another_instance_is_found() -> None:
     """A stand-in for a service of two instances: the first three connections after the break reach
     the wrong one.
     """
-    asked = 0
+    resume_requests = 0
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
-        nonlocal asked
+        nonlocal resume_requests
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for raw in socket:
@@ -157,9 +155,9 @@ async def test_a_session_at_another_instance_is_found() -> None:
                 )
                 request.transport.abort()  # type: ignore[union-attr]
             elif message["type"] == "resume_session":
-                asked += 1
+                resume_requests += 1
                 refusal = {"errorCode": "INVALID_MESSAGE", "errorMessage": "", "recoverable": False}
-                if asked < 4:
+                if resume_requests < 4:
                     await socket.send_json(
                         {
                             "type": "error",
@@ -191,7 +189,7 @@ async def test_a_session_at_another_instance_is_found() -> None:
     async with TestServer(app) as server, connect(str(server.make_url("")), binary=False) as client:
         turn = client.session(user="demo").say(syllables(0.5))
         assert len([frame async for frame in turn.frames()]) == 1
-        assert (asked, client.reconnections) == (4, 4)
+        assert (resume_requests, client.reconnections) == (4, 4)
 
 
 async def test_an_interruption_ends_the_frames(service_url: str) -> None:
@@ -253,7 +251,7 @@ async def test_a_token_that_does_not_open_the_user_has_its_own_type(
             ]
 
 
-async def test_a_service_that_is_not_there_is_told_at_once() -> None:
+async def test_a_missing_service_fails_at_once() -> None:
     with pytest.raises(ConnectionFailedError):
         async with connect("http://127.0.0.1:9"):
             pass
@@ -288,13 +286,13 @@ async def test_a_service_that_does_not_come_back_fails_the_turn(service_url: str
 
 
 async def fails(turn: ClientTurn, kind: type[LipSyncClientError]) -> None:
-    """The frames raise this, and nobody waits for ever."""
+    """Assert that the frames raise this within a minute."""
     async with asyncio.timeout(60.0):
         with pytest.raises(kind):
             _ = [frame async for frame in turn.frames()]
 
 
-async def test_after_the_service_is_given_up_every_later_turn_is_told(service_url: str) -> None:
+async def test_after_the_service_is_given_up_every_later_turn_fails(service_url: str) -> None:
     async with connect(service_url, give_up_s=0.3) as client:
         sessions = [client.session(user="demo", face="demo", size=128) for _ in range(2)]
         turns = [session.say(syllables(5.0)) for session in sessions]
@@ -330,7 +328,7 @@ async def test_a_token_that_is_refused_at_the_next_connection_fails_the_turn(
 async def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(handshake, "CONNECT_TIMEOUT_S", 0.2)
     gone = asyncio.Event()
 
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -360,10 +358,10 @@ async def test_a_service_that_speaks_nonsense_fails_the_turn(
     app.add_routes([web.get("/v1/ws", serve)])
     async with TestServer(app) as server, connect(str(server.make_url(""))) as client:
         await fails(client.session(user="demo").say(syllables(5.0)), ConnectionFailedError)
-    assert "cannot go on" in caplog.text
+    assert "its sessions end" in caplog.text
 
 
-async def test_a_turn_of_a_client_that_is_not_connected_is_told(service_url: str) -> None:
+async def test_a_turn_of_a_client_that_is_not_connected_fails(service_url: str) -> None:
     client = connect(service_url)
     session = client.session(user="demo", face="demo", size=128)
     await fails(session.say(syllables(0.2)), ConnectionFailedError)
