@@ -18,15 +18,15 @@ HISTORY: Final = 256
 """Batches remembered per model."""
 
 FIRST_PROBE_S: Final = 0.25
-"""A failed model is asked again after this time, later ones after twice the time, up to
+"""Time to the first probe of a failed model. It doubles with each failed probe, up to
 `LONGEST_PROBE_S`.
 """
 
 LONGEST_PROBE_S: Final = 1.0
 
 STEADY_S: Final = 10.0
-"""A model that fails again within this time of coming back flaps: it stays away for twice as long
-as before, up to `LONGEST_FLAP_S`.
+"""A model that fails again within this time of its recovery is flapping: its circuit stays open for
+twice as long as before, up to `LONGEST_FLAP_S`.
 """
 
 LONGEST_FLAP_S: Final = 4.0
@@ -34,8 +34,8 @@ LONGEST_FLAP_S: Final = 4.0
 SHARED_FAILURES: Final = frozenset(
     {LipSyncErrorCode.TIMEOUT, LipSyncErrorCode.MODEL_LOAD_FAILED, LipSyncErrorCode.GPU_UNAVAILABLE}
 )
-"""Failures of the model itself. Others may come from one session's face or audio and must not cost
-the others their model.
+"""Failures of the model itself, which open its circuit for all sessions. Other failures may come
+from one session's face or audio.
 """
 
 
@@ -70,23 +70,21 @@ class ModelPerformance:
     p95_latency_ms: float
     p99_latency_ms: float
     p95_load: float
-    """Of a batch's latency over the time that its frames last; above 1 a model falls behind."""
+    """95th percentile of a batch's latency over its duration; above 1 a model falls behind."""
     success_rate: float
     frames_per_second: float
     is_open: bool
-    """The circuit is open: the model failed and has not answered a probe since."""
+    """True while the circuit is open: the model failed and has not answered a probe since."""
     drawn: int
-    """Batches that the latencies are those of; 0: they say nothing."""
+    """Number of batches behind the latencies; with 0 they are meaningless."""
     updated_s: float | None
-    """Of the last batch, drawn or failed, on the caller's clock; None before the first."""
+    """Time of the last batch, successful or not, on the caller's clock; None before the first."""
     quality_score: float = 0.0
-    """Expected quality of the picture times the share of batches that succeeded, 0..1."""
+    """Declared quality times the share of successful batches, 0..1."""
     queue_ms: float | None = None
-    """Mean wait in Triton's queues for one batch, at the last look; None where nobody asked the
-    model's networks meanwhile.
-    """
+    """Mean wait of a batch in Triton's queues by its last report; None without requests since."""
     gpu_utilization: float | None = None
-    """0..1, of the GPUs that the model runs on, other models included; None without one."""
+    """Utilization 0..1 of the model's GPUs, other models included; None without a GPU."""
     memory_usage_mb: float | None = None
     """Memory of the model's backend processes, or else in use on its GPUs, other models
     included.
@@ -94,19 +92,19 @@ class ModelPerformance:
 
 
 class PerformanceTracker:
-    """Records results and answers which circuits are closed. Never reads a clock: `now` is
-    monotonic seconds.
+    """Records results, and holds a circuit breaker per model. No clock is read: `now` is monotonic
+    seconds.
     """
 
     def __init__(self, qualities: Mapping[LipSyncModel, float] | None = None) -> None:
-        """`qualities` are what the models declare, 0..1."""
+        """`qualities` are those that the models declare, 0..1."""
         self._qualities = dict(qualities or {})
         self._records: dict[LipSyncModel, _Record] = {}
 
     def record_success(
         self, model: LipSyncModel, latency_ms: float, frames: int, now: float, *, lasting_ms: float
     ) -> None:
-        """A batch was drawn, whose frames last as long as `lasting_ms` says."""
+        """Record a successful batch whose frames last `lasting_ms`."""
         record = self._record(model)
         record.latencies_ms.append(latency_ms)
         record.loads.append(latency_ms / lasting_ms)
@@ -115,8 +113,8 @@ class PerformanceTracker:
         record.updated_s = now
 
     def record_failure(self, model: LipSyncModel, code: LipSyncErrorCode, now: float) -> None:
-        """A batch failed; a failure of the model itself opens its circuit at once, and a face that
-        it cannot draw says nothing of it.
+        """Record a failed batch. A failure of the model itself opens its circuit at once. A face
+        that it cannot use does not count.
         """
         if code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE:
             return

@@ -110,48 +110,50 @@ def ranked(
     """
     static = LipSyncModel.STATIC
     if (context.preference or context.default) is static:
-        return [
-            RankedModel(static, Reason.DEFAULT if context.preference is None else Reason.REQUESTED)
-        ]
+        is_default = context.preference is None
+        return [RankedModel(static, Reason.DEFAULT if is_default else Reason.REQUESTED)]
+    order = _with_preference(_by_configuration(candidates, context), candidates, context)
+    keeping_up = [each for each in order if _may_catch_up(each, candidates[each.model], context)]
+    behind = [_benched(each, context) for each in order if each not in keeping_up]
+    return [*keeping_up, RankedModel(static, Reason.LAST_RESORT), *behind]
+
+
+def _by_configuration(
+    candidates: Mapping[LipSyncModel, Candidate], context: SelectionContext
+) -> list[RankedModel]:
+    """Default and fallback chain: the first choice, the others, then those with an objection."""
     listed = [
         model
         for model in dict.fromkeys((context.default, *context.chain))
-        if model in candidates and model is not static
+        if model in candidates and model is not LipSyncModel.STATIC
     ]
     against = {model: _objection(candidates[model], context) for model in listed}
     fitting = [model for model in listed if against[model] is None]
     first = _first(fitting, candidates, context)
-    choices = [] if first is None else [first]
-    choices += [
-        RankedModel(model, _place(model, context))
-        for model in fitting
-        if first is None or model is not first.model
-    ]
-    choices += [
-        RankedModel(model, objection)
-        for model in listed
-        if (objection := against[model]) is not None
-    ]
-    wanted = context.preference
-    if wanted is not None and wanted in candidates:
-        choices = [
-            RankedModel(wanted, Reason.REQUESTED),
-            *(choice for choice in choices if choice.model is not wanted),
-        ]
-    keeping_up = [
-        choice for choice in choices if _may_catch_up(choice, candidates[choice.model], context)
-    ]
-    others = [
-        choice
-        if choice.model not in context.benched
-        else RankedModel(choice.model, Reason.TOO_SLOW)
-        for choice in choices
-    ]
+    others = [model for model in fitting if first is None or model is not first.model]
     return [
-        *keeping_up,
-        RankedModel(static, Reason.LAST_RESORT),
-        *(choice for choice in others if choice not in keeping_up),
+        *([] if first is None else [first]),
+        *(RankedModel(model, _place(model, context)) for model in others),
+        *(RankedModel(model, reason) for model, reason in against.items() if reason is not None),
     ]
+
+
+def _with_preference(
+    order: list[RankedModel],
+    candidates: Mapping[LipSyncModel, Candidate],
+    context: SelectionContext,
+) -> list[RankedModel]:
+    preferred = context.preference
+    if preferred is None or preferred not in candidates:
+        return order
+    others = [each for each in order if each.model is not preferred]
+    return [RankedModel(preferred, Reason.REQUESTED), *others]
+
+
+def _benched(ranked_model: RankedModel, context: SelectionContext) -> RankedModel:
+    """The rank with its reason behind the last resort."""
+    is_slow = ranked_model.model in context.benched
+    return RankedModel(ranked_model.model, Reason.TOO_SLOW) if is_slow else ranked_model
 
 
 def _objection(candidate: Candidate, context: SelectionContext) -> Reason | None:

@@ -82,7 +82,7 @@ class LiveSession:
     # Messages of the client
 
     async def receive(self, request: protocol.AudioRequest) -> None:
-        """Queue a chunk with its wishes for face, model and configuration; ignore one of an
+        """Queue a chunk with its face, model preference and configuration; ignore one of an
         interrupted turn, and one that was received before the connection was lost.
         """
         if not self.turns.chunk(request.turn_id, request.chunk.sequence_number):

@@ -33,41 +33,31 @@ def message_of(
     frames leave no gap.
     """
     if isinstance(out, OutgoingFrame):
-        return protocol.video_message(
-            session.id, out.turn.id, out.frame, out.turn.delivery.frames_sent
-        )
+        number = out.turn.delivery.frames_sent
+        return protocol.video_message(session.id, out.turn.id, out.frame, number)
     if isinstance(out, TurnStarted):
-        weights = pipeline.models.weights_warning(out.model) or msgspec.UNSET
-        return protocol.ResponseStart(
-            session.id,
-            out.turn.id,
-            out.model,
-            protocol.wire_time(out.timestamp_ms),
-            instance,
-            weights,
-        )
+        return _start(session, out, pipeline, instance)
     if isinstance(out, TurnEnded):
-        return protocol.ResponseEnd(
-            session.id,
-            out.turn.id,
-            turn_metrics(out.turn, session.delivery.stream),
-            out.interrupted,
-        )
+        metrics = turn_metrics(out.turn, session.delivery.stream)
+        return protocol.ResponseEnd(session.id, out.turn.id, metrics, out.interrupted)
     if isinstance(out, Poster):
         return protocol.Poster(session.id, out.face_model_id, out.data, "jpeg", out.size, out.size)
     if isinstance(out, Resumed):
-        return protocol.SessionResumed(
-            session.id, out.turn_id, out.next_chunk, list(out.open_turns)
-        )
+        open_turns = list(out.open_turns)
+        return protocol.SessionResumed(session.id, out.turn_id, out.next_chunk, open_turns)
     if isinstance(out, Ending):
-        return protocol.SessionWarning(session.id, out.reason, round(max(0.0, out.ends_s - now), 1))
-    return protocol.ModelSwitched(
-        session.id,
-        out.before,
-        out.after,
-        out.reason,
-        pipeline.models.weights_warning(out.after) or msgspec.UNSET,
-    )
+        left_s = round(max(0.0, out.ends_s - now), 1)
+        return protocol.SessionWarning(session.id, out.reason, left_s)
+    weights = pipeline.models.weights_warning(out.after) or msgspec.UNSET
+    return protocol.ModelSwitched(session.id, out.before, out.after, out.reason, weights)
+
+
+def _start(
+    session: Session, out: TurnStarted, pipeline: FramePipeline, instance: str
+) -> protocol.ResponseStart:
+    weights = pipeline.models.weights_warning(out.model) or msgspec.UNSET
+    time_ms = protocol.wire_time(out.timestamp_ms)
+    return protocol.ResponseStart(session.id, out.turn.id, out.model, time_ms, instance, weights)
 
 
 def turn_metrics(turn: Turn, stream: StreamState) -> protocol.TurnMetrics:

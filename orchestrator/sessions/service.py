@@ -153,10 +153,10 @@ class LipSyncService:
         face.
         """
         session = self._calls.session(session_id)
-        asked = session.models.preference if preference is None else preference
+        preferred = session.models.preference if preference is None else preference
         return (
             await self.pipeline.rank(
-                session, asked, session.models.compatible if compatible is None else compatible
+                session, preferred, session.models.compatible if compatible is None else compatible
             )
         )[0]
 

@@ -55,11 +55,11 @@ class VideoStreamingService:
         config: VideoGenerationConfig | None = None,
     ) -> list[StreamingFrame]:
         """Encoded frames in order, the first of a turn as a keyframe."""
-        asked = config or VideoGenerationConfig()
+        config = config or VideoGenerationConfig()
         return await self.code(
             self._state(session_id),
             frames,
-            asked,
+            config,
             force_keyframe=bool(frames) and frames[0].sequence_number == 0,
         )
 
