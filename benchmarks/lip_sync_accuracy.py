@@ -215,7 +215,7 @@ def _print_row(face: str, clip: str, driver: str, row: LipScore) -> None:
 
 
 def _print_verdict(face: str, mean: LipScore, silence: float, music: float) -> None:
-    """Print the requirements; `silence` is the motion beyond that of "true", the detector's noise."""
+    """Print the requirements; `silence` is the motion beyond that of the row "true"."""
     over_chance = mean.closure_recall - mean.closure_chance
     demands = (
         (

@@ -4,8 +4,9 @@
 
 Prints CPU ms and GFLOP per frame of both parts, and the saved share in percent. All variants run in
 turns within a round, one frame each on one thread, and the medians over the rounds are compared.
-Key points, which every driving picture needs anyway, are left out. GFLOP count 2 for a multiply-add, of
-convolutions and matrix products alone. Needs torch, for the modules and to export seeded weights.
+Key points, which every driving picture needs anyway, are left out. GFLOP count 2 for a
+multiply-add, of convolutions and matrix products alone. Needs torch, for the modules and to export
+seeded weights.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Prints CPU ms per frame by variant: median, least, most, and the ratio to eager PyTorch. They run
 in turns within a round, one thread each, so that other load on the machine affects all of them.
-Through Triton, CPU time is that of this process, the server and its backends. A whole frame is the rendered head, the crop, the network and the patch put back; the eager loop runs the network
-alone. Needs torch, for the module and to export seeded weights.
+Through Triton, CPU time is that of this process, the server and its backend processes. A whole
+frame is the rendered head, the crop, the network and the patch put back; the eager loop runs the
+network alone. Needs torch, for the module and to export seeded weights.
 """
 
 from __future__ import annotations
