@@ -1,4 +1,4 @@
-"""Commands that measure the product: what it costs, how it holds up, and how it looks."""
+"""Benchmarks of the product: its cost, its behaviour under faults, and its pictures."""
 
 from orchestrator.core.child_environment import use_single_threads
 

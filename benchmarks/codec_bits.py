@@ -1,7 +1,9 @@
-"""Bits of H.264 against JPEG for the same speaking face at equal picture quality (SSIM), and how a
-target bitrate is held.
+"""Bitrate of H.264 and of JPEG for the same speaking face at equal SSIM.
 
-`python -m benchmarks.codec_bits`; needs scikit-image, which the development extra brings.
+    python -m benchmarks.codec_bits
+
+Prints a row per face and size: SSIM, both bitrates in kbit/s, the JPEG quality of that SSIM, and
+the ratio of the bitrates. Needs scikit-image, a package of the development extra.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import numpy as np
 import simplejpeg
 from skimage.metrics import structural_similarity
 
-from benchmarks.interpolation import speech
+from benchmarks.shared import command_line, sample_speech
 from benchmarks.speaking_faces import drawn_portrait, heard, photo
-from orchestrator.core.config import ServiceConfig
+from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.core.types import RgbImage
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.video.encoder import H264Encoder, JpegEncoder
@@ -27,26 +29,30 @@ from orchestrator.video.encoder import H264Encoder, JpegEncoder
 FPS: Final = 20.0
 SIZES: Final = (256, 512)
 QUALITY: Final = 80
-"""The wire's default; JPEG is then searched for the same SSIM."""
+"""Quality of H.264, the wire's default; the JPEG quality of the same SSIM is searched for."""
 
 UNBOUNDED_BPS: Final = 20_000_000
-EVERY: Final = 5
-"""SSIM is taken of every fifth frame."""
+"""Bitrate limit that is never reached, so that the quality alone decides."""
+
+SSIM_FRAME_STEP: Final = 5
+"""SSIM is measured on every fifth frame."""
+
+MAX_RATIO: Final = 0.2
+"""Highest accepted bits of H.264 as a share of JPEG's."""
 
 
 def main() -> int:
-    """Print a table; exit status 1 where H.264 needs more than a fifth of JPEG's bits."""
+    """Print the table; return 1 where H.264 needs more than `MAX_RATIO` of JPEG's bits."""
+    command_line("codec_bits", __doc__).parse_args()
     cv2.setNumThreads(1)
-    samples, worst = speech(), 0.0
+    samples, worst = sample_speech("hello.wav"), 0.0
     print(
         f"{'face':>9} {'size':>5} {'SSIM':>7} {'H.264 kbit/s':>13} {'JPEG kbit/s':>12} "
         f"{'quality':>8} {'ratio':>6}"
     )
     for name, face in (("drawing", drawn_portrait()), ("photo", photo())):
         for size in SIZES:
-            frames = heard(
-                samples, prepare_face(face, size), FPS, size, ServiceConfig().model_repository
-            ).frames
+            frames = heard(samples, prepare_face(face, size), FPS, size, MODEL_REPOSITORY).frames
             bits, likeness = _h264(frames)
             jpeg_bits, quality = _jpeg_as_like(frames, likeness)
             worst = max(worst, bits / jpeg_bits)
@@ -58,7 +64,7 @@ def main() -> int:
                 f"{name:>9} {size:>5} {likeness:>7.4f} {rates} {quality:>8} "
                 f"{bits / jpeg_bits:>6.2f}"
             )
-    return 0 if worst <= 0.2 else 1
+    return 0 if worst <= MAX_RATIO else 1
 
 
 def _h264(frames: Sequence[RgbImage]) -> tuple[int, float]:
@@ -77,7 +83,7 @@ def _h264(frames: Sequence[RgbImage]) -> tuple[int, float]:
 
 
 def _jpeg_as_like(frames: Sequence[RgbImage], likeness: float) -> tuple[int, int]:
-    """The coarsest quality whose SSIM is no lower, and its bits."""
+    """Bits and quality of the coarsest JPEG whose SSIM is at least `likeness`."""
     low, high = 1, 100
     while low < high:
         middle = (low + high) // 2
@@ -96,12 +102,12 @@ def _through_jpeg(frames: Sequence[RgbImage], quality: int, index: int) -> RgbIm
 
 
 def _mean_ssim(frames: Sequence[RgbImage], shown: Callable[[int], RgbImage]) -> float:
-    """Of the luma, where the eye is sharpest."""
+    """Mean SSIM of the luma, to which the eye is most sensitive."""
 
     def luma(image: RgbImage) -> Any:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
-    chosen = range(0, len(frames), EVERY)
+    chosen = range(0, len(frames), SSIM_FRAME_STEP)
     pairs = ((luma(frames[index]), luma(shown(index))) for index in chosen)
     likeness: Callable[..., float] = structural_similarity
     return float(np.mean([likeness(*pair) for pair in pairs]))

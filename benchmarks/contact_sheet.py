@@ -1,5 +1,9 @@
-"""Contact sheets to look at: every viseme, how one becomes another, and a spoken second, for the
-portrait and for a photo.
+"""Contact sheets of the portrait and of a photo, to be judged by eye.
+
+    python -m benchmarks.contact_sheet [--photo PATH] [--audio PATH] [--out DIR] [--size 256]
+
+Writes four PNG files per face and prints their paths: visemes, enlarged mouths, transitions, and a
+spoken second.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.shared import command_line
 from benchmarks.speaking_faces import drawn_portrait, heard
 from orchestrator.audio.files import read_audio
+from orchestrator.core.paths import MODEL_REPOSITORY, SAMPLES
 from orchestrator.core.types import FaceModel, RgbImage
 from orchestrator.faces.enrolment.enrol import enrol_photo
 from orchestrator.faces.storage.local_folder import LocalFaceStore
@@ -25,22 +31,19 @@ from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.rendering.face_renderer import FaceRenderer
 from orchestrator.rendering.motion import CLOSED, HEAD_PARAMETERS, MOTION_PARAMETERS, VISEMES
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-REPOSITORY: Final = ROOT / "model_repository"
-SAMPLE: Final = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
-
 FPS: Final = 20
 SIZE: Final = 256
 COLUMNS: Final = 6
-STEPS: Final = 8
-"""Frames of a transition."""
+TRANSITION_FRAMES: Final = 8
 
 BLINKS: Final = (0.25, 0.5, 0.75, 1.0)
+"""Lids, from nearly open to closed."""
+
 MOUTH_ZOOM: Final = 2
 
 
 def main() -> None:
-    """Write the sheets of each face into `--out` and say where they are."""
+    """Write the sheets of each face into `--out` and print their paths."""
     options = _parser().parse_args()
     cv2.setNumThreads(1)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -51,11 +54,13 @@ def main() -> None:
         prepared = prepare_face(face, options.size)
         renderer = FaceRenderer(prepared.maps)
         shown = visemes(renderer)
-        spoken = heard(read_audio(options.audio), prepared, FPS, options.size, REPOSITORY).frames
+        spoken = heard(
+            read_audio(options.audio), prepared, FPS, options.size, MODEL_REPOSITORY
+        ).frames
         sheets = {
             "visemes": sheet(shown),
             "mouths": sheet([(label, _mouth(renderer, frame)) for label, frame in shown]),
-            "transitions": sheet(transitions(renderer), columns=STEPS),
+            "transitions": sheet(transitions(renderer), columns=TRANSITION_FRAMES),
             "second": sheet(_spoken_second(options.audio, spoken), columns=FPS // 4),
         }
         for kind, picture in sheets.items():
@@ -65,7 +70,7 @@ def main() -> None:
 
 
 def visemes(renderer: FaceRenderer) -> list[tuple[str, RgbImage]]:
-    """The photo, each viseme, and lids on their way down."""
+    """The photo, each viseme, and the lids of `BLINKS`, each with its label."""
     drawn = [(name, renderer.draw(motion_row(mouth))) for name, mouth in VISEMES.items()]
     drawn += [
         (f"blink {blink}", renderer.draw(motion_row(VISEMES["sil"], blink=blink)))
@@ -79,29 +84,28 @@ def visemes(renderer: FaceRenderer) -> list[tuple[str, RgbImage]]:
 
 
 def transitions(renderer: FaceRenderer) -> list[tuple[str, RgbImage]]:
-    """Rest to aa, aa over a bilabial back to aa, aa to ou, smile-wide ih to ou: `STEPS` frames
-    each.
-    """
+    """`TRANSITION_FRAMES` each of: rest to aa, aa to a bilabial to aa, aa to ou, ih to ou."""
+    shares = np.linspace(0.0, 1.0, TRANSITION_FRAMES)
     rows = [
-        *_between("sil", "aa", np.linspace(0.0, 1.0, STEPS)),
+        *_between("sil", "aa", shares),
         *[
             (f"aa p {shut:.1f}", _closing("aa", shut))
-            for shut in np.sin(np.linspace(0.0, np.pi, STEPS))
+            for shut in np.sin(np.linspace(0.0, np.pi, TRANSITION_FRAMES))
         ],
-        *_between("aa", "ou", np.linspace(0.0, 1.0, STEPS)),
-        *_between("ih", "ou", np.linspace(0.0, 1.0, STEPS)),
+        *_between("aa", "ou", shares),
+        *_between("ih", "ou", shares),
     ]
     return [(label, renderer.draw(row)) for label, row in rows]
 
 
 def motion_row(mouth: Sequence[float], **head: float) -> NDArray[np.float32]:
-    """A motion row `[11]` of mouth parameters and head parameters by name."""
+    """A motion row `[11]` of mouth parameters and of head parameters by name."""
     values = [*mouth, *(head.get(name, 0.0) for name in HEAD_PARAMETERS)]
     return np.array(values, dtype=np.float32).reshape(len(MOTION_PARAMETERS))
 
 
 def sheet(pictures: Sequence[tuple[str, RgbImage]], columns: int = COLUMNS) -> RgbImage:
-    """The pictures in rows, each with its label."""
+    """The pictures in rows of `columns`, each with its label."""
     tiles = [_labelled(label, picture) for label, picture in pictures]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     return np.vstack(
@@ -136,7 +140,7 @@ def _mouth(renderer: FaceRenderer, frame: RgbImage) -> RgbImage:
 
 
 def _spoken_second(audio: Path, frames: Sequence[RgbImage]) -> list[tuple[str, RgbImage]]:
-    """The second in which the picture moves most."""
+    """The frames of the second in which the picture moves most."""
     moved = np.array(
         [0.0]
         + [float(np.abs(b.astype(np.int16) - a).mean()) for a, b in itertools.pairwise(frames)]
@@ -169,9 +173,11 @@ def _enrolled(photo: Path) -> FaceModel:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.contact_sheet", description=__doc__)
-    parser.add_argument("--photo", type=Path, help="a photo of one face, beside the demo portrait")
-    parser.add_argument("--audio", type=Path, default=SAMPLE, help="speech for the spoken second")
+    parser = command_line("contact_sheet", __doc__)
+    parser.add_argument("--photo", type=Path, help="another face, beside the demo portrait")
+    parser.add_argument(
+        "--audio", type=Path, default=SAMPLES / "hello.wav", help="speech for the spoken second"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("contact-sheets"), help="folder for the PNG files"
     )

@@ -1,14 +1,15 @@
-"""Delay of the first frames after a start: `python -m benchmarks.first_minute --starts 5`.
+"""Delay of the first frames after a start.
 
-Each start runs `lipsync serve`, waits for `/readyz`, and speaks three turns with each face at each
-size, one session after another. Faces: the shipped portrait, and a photo (scikit-image's astronaut)
-that is enrolled once, before the first start. Every turn has other sound, and the frame cache is
-off. Printed are medians and 95th percentiles.
+    python -m benchmarks.first_minute [--starts 5] [--sizes 256 512 128]
+
+Each start runs `lipsync serve`, waits for `/readyz`, and sends three turns for each face and size,
+one session after another. The faces are the shipped portrait and a photo (scikit-image's
+astronaut), which is enrolled once before the first start. Every turn has other sound, and the frame
+cache is off. Prints medians and 95th percentiles in ms.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import subprocess
@@ -25,6 +26,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.shared import command_line
 from benchmarks.speaking_faces import photo_file
 from orchestrator.cli.bench.service_process import ServiceProcess, running_service
 from orchestrator.client import ClientSession, connect
@@ -36,43 +38,40 @@ PHOTO: Final = "astronaut"
 TURNS: Final = 3
 TURN_S: Final = 0.6
 SKIPPED_S: Final = 0.3
-"""Of each sample: the silence before its first word."""
+"""Silence at the start of each sample, before its first word."""
 
 POLL_S: Final = 0.01
-"""Between two requests to `/readyz`."""
+"""Interval of the requests to `/readyz`."""
 
 PROBED: Final = {"LIPSYNC_CAPACITY_PROBE": "1"}
-"""As a user starts it: the service measures its machine in the same minute."""
+"""Capacity probe as by default: the service measures its machine in the same minute."""
 
 
 class Figures:
-    """Milliseconds by the name of what was measured."""
+    """Delays in milliseconds by name."""
 
     def __init__(self) -> None:
         self._values: defaultdict[str, list[float]] = defaultdict(list)
-        self.lesser_frames = 0
-        """Frames that another model than `tpsm` drew before the first of `tpsm`."""
+        self.fallback_frames = 0
+        """Frames of other models before the first one of `tpsm`."""
 
     def add(self, name: str, seconds: float) -> None:
-        """One more value."""
+        """Record one delay."""
         self._values[name].append(1000.0 * seconds)
 
     def table(self) -> Iterator[str]:
-        """Lines of Markdown."""
+        """Yield the lines of a Markdown table."""
         yield "| from ... to | median, ms | p95, ms | each start, ms |"
         yield "|---|---|---|---|"
         for name, values in self._values.items():
             each = " ".join(f"{value:.0f}" for value in values)
             yield f"| {name} | {np.median(values):.0f} | {np.percentile(values, 95):.0f} | {each} |"
-        yield f"\nframes of other models before the first of tpsm: {self.lesser_frames}"
+        yield f"\nframes of other models before the first of tpsm: {self.fallback_frames}"
 
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.first_minute",
-        description="Delay of the first frames after a start.",
-    )
+    parser = command_line("first_minute", __doc__)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 128])
     options = parser.parse_args()
@@ -87,20 +86,12 @@ def main() -> int:
 
 
 def _enrol(storage: Path) -> None:
-    """As a user does it; CalledProcessError where it fails."""
+    """Enrol the photo by `lipsync enroll`; CalledProcessError on failure."""
     photo = storage / f"{PHOTO}.png"
     photo.write_bytes(photo_file())
-    command = [
-        sys.executable,
-        "-m",
-        "orchestrator",
-        "enroll",
-        str(photo),
-        "--consent",
-        "--storage",
-        str(storage),
-    ]
-    subprocess.run([*command, "--user", DEMO_USER, "--id", PHOTO], check=True, capture_output=True)
+    command = [sys.executable, "-m", "orchestrator", "enroll", str(photo), "--consent"]
+    command += ["--storage", str(storage), "--user", DEMO_USER, "--id", PHOTO]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _start(storage: Path, sizes: Sequence[int], figures: Figures) -> None:
@@ -143,20 +134,18 @@ async def _speak(
 async def _first_frame(
     session: ClientSession, pcm: bytes, rate_hz: int, figures: Figures
 ) -> tuple[float, float]:
-    """When the turn's first chunk was sent and its first speaking frame came, seconds of
-    `time.time`; returns after the turn.
-    """
+    """Send a turn; return the times of its first chunk and first `tpsm` frame, in Unix seconds."""
     seen_s = 0.0
     turn = session.say(pcm, sample_rate=rate_hz)
     async for frame in turn.frames():
         if seen_s == 0.0 and frame.model == LipSyncModel.TPSM.value:
             seen_s = time.time()
-        figures.lesser_frames += seen_s == 0.0
+        figures.fallback_frames += seen_s == 0.0
     return turn.began_ms / 1000.0, seen_s or time.time()
 
 
 def _pieces() -> Iterator[tuple[bytes, int]]:
-    """Pieces of the demo page's samples, each once, and their rate in Hz."""
+    """Yield the pieces of the page's recordings, each once, with their rate in Hz."""
     for sample in sorted(SAMPLES.glob("*.wav")):
         with wave.open(str(sample)) as clip:
             rate_hz = clip.getframerate()

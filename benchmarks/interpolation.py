@@ -1,5 +1,10 @@
-"""How near an interpolated frame comes to the one that was drawn: motion-aware against a blend, on
-frames held out of speech.
+"""Error of interpolated frames against generated ones, motion-aware and blended.
+
+    python -m benchmarks.interpolation
+
+Every second frame of a recording is held out and interpolated from its neighbours. Prints a row
+per face and gap: mean error around the mouth in grey levels for a repeated, a blended and a
+motion-aware frame, the ratio of the last two, and CPU ms per frame.
 """
 
 from __future__ import annotations
@@ -7,28 +12,26 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import av
 import cv2
 import numpy as np
 
+from benchmarks.shared import command_line, sample_speech
 from benchmarks.speaking_faces import drawn_portrait, heard, photo
-from orchestrator.core.config import ServiceConfig
-from orchestrator.core.paths import PAGE
+from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.core.types import FaceModel, RgbImage, Samples
 from orchestrator.models.tpsm.adapter import prepare_face
 from orchestrator.video.interpolation import interpolate
 
 SIZE: Final = 256
 FPS: Final = (20.0, 40.0)
-"""Every second frame of these rates is held out: gaps of 100 ms, and of 50 ms as at 20 drawn frames
-a second.
-"""
+"""Frame rates before every second frame is held out: gaps of 100 ms and of 50 ms."""
 
 
 def main() -> None:
-    """Print a table; errors are grey levels around the mouth, the mean over held-out frames."""
+    """Print the table."""
+    command_line("interpolation", __doc__).parse_args()
     cv2.setNumThreads(1)
-    samples = speech()
+    samples = sample_speech("hello.wav")
     print(
         f"{'face':>9} {'gap ms':>7} {'frames':>7} {'repeat':>7} {'blend':>7} {'motion':>7} "
         f"{'motion/blend':>13} {'cpu ms':>7}"
@@ -39,9 +42,7 @@ def main() -> None:
 
 
 def _print(name: str, face: FaceModel, samples: Samples, fps: float) -> None:
-    frames = heard(
-        samples, prepare_face(face, SIZE), fps, SIZE, ServiceConfig().model_repository
-    ).frames
+    frames = heard(samples, prepare_face(face, SIZE), fps, SIZE, MODEL_REPOSITORY).frames
     held_out = range(1, len(frames) - 1, 2)
     began_s = time.process_time()
     moved = [interpolate(frames[index - 1], frames[index + 1], 0.5) for index in held_out]
@@ -75,8 +76,8 @@ def _print(name: str, face: FaceModel, samples: Samples, fps: float) -> None:
     )
 
 
-def _error(guess: RgbImage, drawn: RgbImage, region: tuple[slice, slice]) -> float:
-    return float(np.abs(guess[region].astype(np.int16) - drawn[region]).mean())
+def _error(guess: RgbImage, generated: RgbImage, region: tuple[slice, slice]) -> float:
+    return float(np.abs(guess[region].astype(np.int16) - generated[region]).mean())
 
 
 def _mouth(face: FaceModel) -> tuple[slice, slice]:
@@ -84,17 +85,6 @@ def _mouth(face: FaceModel) -> tuple[slice, slice]:
     points = face.landmarks()[[0, 17, 61, 291, 152]] * (SIZE / np.array([width, height]))
     (left, top), (right, bottom) = points.min(axis=0) - 10, points.max(axis=0) + 10
     return slice(int(max(0, top)), int(bottom)), slice(int(max(0, left)), int(right))
-
-
-def speech() -> Samples:
-    with av.open(str(PAGE / "samples" / "hello.wav")) as container:
-        resampler = av.AudioResampler("flt", "mono", 16_000)
-        pieces = [
-            piece.to_ndarray()[0]
-            for frame in container.decode(audio=0)
-            for piece in resampler.resample(frame)
-        ]
-    return np.asarray(np.concatenate(pieces), np.float32)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""Compare faces and landmarks with MediaPipe 0.10.21 on hard pictures: `python -m
-benchmarks.landmark_photos`.
+"""Faces and landmarks on hard pictures, compared with MediaPipe 0.10.21.
 
-`tests/data/landmarks/mediapipe_0_10_21.json` holds what its `solutions` found with this service's
-earlier code: the number of faces on every picture, and the mesh of some. Its mesh network (192
-pixels, with attention) is another one than that of `face_landmarker.task` (256 pixels), so that the
-points differ by more than either scatters.
+    python -m benchmarks.landmark_photos
+
+Prints the faces found per group of pictures beside MediaPipe's, ms per picture, the distances of
+the points from the recorded ones, and their scatter, both in pixels of a face 256 wide.
+
+`tests/data/landmarks/mediapipe_0_10_21.json` records the results of MediaPipe's `solutions` with
+earlier code of this service: the number of faces on every picture, and the mesh of some. Its mesh
+network (192 pixels, with attention) differs from that of `face_landmarker.task` (256 pixels), so
+the points differ by more than either network scatters.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.landmark_pictures import Picture, astronaut, pictures, portrait
+from benchmarks.shared import command_line
 from orchestrator.core.types import RgbImage
 from orchestrator.faces.enrolment.face_mesh import Mesh
 from orchestrator.faces.enrolment.landmarks import find_faces
@@ -28,9 +33,7 @@ RECORDED: Final = Path(__file__).parents[1] / "tests/data/landmarks/mediapipe_0_
 
 EYES_AND_LIPS: Final = (61, 291, 13, 14, 0, 17, 33, 263, 133, 362, 159, 145)
 FACE_WIDTH_PX: Final = 256
-"""Differences are stated on a face scaled to this width, measured between the mesh points 234 and
-454.
-"""
+"""Width of the face to which distances are scaled, between the mesh points 234 and 454."""
 
 COPIES: Final = 16
 _RIGHT_EDGE, _LEFT_EDGE = 234, 454
@@ -38,9 +41,8 @@ _COUNTS: Final = "{:<11} {:>8} {:>9} {:>9} {:>6} {:>9} {:>6}"
 
 
 def main() -> None:
-    """Print what was found by group, how far the points lie from the recorded ones, and how far
-    they scatter.
-    """
+    """Print the counts, the distances and the scatter."""
+    command_line("landmark_photos", __doc__).parse_args()
     recorded = json.loads(RECORDED.read_text())
     began_s = time.perf_counter()
     found = [(picture, find_faces(picture.image)) for picture in pictures()]
@@ -56,16 +58,15 @@ def main() -> None:
 
 
 def difference_px(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance `[n]` of each point `[n, 2 or 3]` from the wanted one in the picture's plane, on a
-    face `FACE_WIDTH_PX` wide.
-    """
+    """Distances `[n]` of points `[n, 2 or 3]` in the picture, on a face `FACE_WIDTH_PX` wide."""
     width = np.hypot(*(wanted[_LEFT_EDGE, :2] - wanted[_RIGHT_EDGE, :2]))
     return np.asarray(np.hypot(*(points - wanted)[:, :2].T) * FACE_WIDTH_PX / width)
 
 
 def scatter_px(photo: RgbImage) -> float:
-    """Mean distance of the points found in copies of a photo, laid back over each other, from their
-    mean.
+    """Mean distance of the points in `COPIES` turned, scaled and moved copies from their mean.
+
+    The points are mapped back to the original photo first.
     """
     random = np.random.default_rng(1)
     height, width = photo.shape[:2]

@@ -1,5 +1,6 @@
-"""Pictures with and without faces, made from scikit-image's photos and the shipped portrait: hard
-light, tilt, turn, distance.
+"""Pictures with and without faces for `landmark_photos`: hard light, tilt, turn, distance.
+
+Made from scikit-image's photos and the shipped portrait.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from orchestrator.core.paths import SHIPPED_FACES
+from benchmarks.shared import portrait_files
 from orchestrator.core.types import RgbImage
 from orchestrator.faces.image_decoding import decode_picture, encode_jpeg
-from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
 
 FACELESS: Final = (
     *(
@@ -36,8 +36,9 @@ FACELESS: Final = (
 """Photos of `skimage.data` that show no human face."""
 
 _FACE_CENTRE: Final = (222.0, 125.0)
-"""The astronaut's face, about 130 pixels high."""
+"""Centre of the astronaut's face, x and y in pixels."""
 _FACE_HEIGHT_PX: Final = 130
+"""Height of the astronaut's face."""
 _STREET_SIDE: Final = 1280
 _SEED: Final = 5
 
@@ -53,7 +54,7 @@ class Picture:
 
 
 def pictures() -> Iterator[Picture]:
-    """All pictures, the same on every machine."""
+    """Yield all pictures, the same on every machine."""
     for sitter, photo in (("astronaut", astronaut()), ("portrait", portrait())):
         yield Picture("as it is", sitter, photo, 1)
         yield from _lights(sitter, photo)
@@ -81,10 +82,8 @@ def astronaut() -> RgbImage:
 
 
 def portrait() -> RgbImage:
-    """The drawn portrait that comes with the package."""
-    return decode_picture(
-        (SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE) / "neutral_pose.jpg").read_bytes()
-    )
+    """The drawn portrait that ships with the package."""
+    return decode_picture(portrait_files()["neutral_pose.jpg"])
 
 
 def tilted(photo: RgbImage, angle_deg: float) -> RgbImage:
@@ -115,9 +114,7 @@ def turned(photo: RgbImage, angle_deg: float) -> RgbImage:
 
 
 def distant(photo: RgbImage, face_px: int) -> RgbImage:
-    """The photo pasted into a large gravel field, so that the astronaut's face would be `face_px`
-    high.
-    """
+    """The photo pasted into a large gravel field, scaled so that the face is `face_px` high."""
     scale = face_px / _FACE_HEIGHT_PX
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     field = np.tile(_sample("gravel"), (3, 3, 1))[:_STREET_SIDE, :_STREET_SIDE].copy()
@@ -159,8 +156,9 @@ def _groups() -> Iterator[Picture]:
 
 
 def _tiny_portraits() -> Iterator[Picture]:
-    """100 faces and 100 other cut-outs of Labeled Faces in the Wild, 25 pixels wide, made larger
-    and framed in grey.
+    """Yield 100 faces and 100 other cut-outs of Labeled Faces in the Wild, 25 pixels wide.
+
+    They are enlarged to 200 pixels and framed.
     """
     for index, small in enumerate(_data("lfw_subset")):
         grey = cv2.resize((small * 255).astype(np.uint8), (200, 200), interpolation=cv2.INTER_CUBIC)
@@ -183,7 +181,7 @@ def _data(name: str) -> NDArray[np.generic]:
 
 
 def _rgb(image: NDArray[np.generic]) -> RgbImage:
-    """Grey, boolean and transparent pictures as RGB."""
+    """Convert grey, boolean and transparent pictures to RGB."""
     pixels = image.astype(np.uint8) * 255 if image.dtype == bool else image.astype(np.uint8)
     return np.ascontiguousarray(
         np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]

@@ -1,5 +1,6 @@
-"""Measure lips in decoded pictures with the face mesh network, which knows nothing of how they were
-drawn.
+"""Lip gaps in decoded pictures, measured by the face mesh network.
+
+The network is independent of the renderer that made the pictures.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _MIN_FOUND: Final = 0.95
 
 
 def lip_gaps(frames: Sequence[RgbImage]) -> Curve:
-    """The inner lips' distance in each frame as a share of the upper face's height (which the jaw
-    does not change).
+    """Distance of the inner lips `[frames]`, relative to the height of the upper face.
 
-    Every frame is looked at alone, so no smoothing of the detector shifts the curve. Frames without
-    a face are interpolated; ValueError when more than one in twenty have none.
+    The jaw does not change that height. Every frame is measured alone, so that no smoothing of the
+    detector shifts the curve. Frames without a face are interpolated; ValueError when more than
+    one in twenty have none.
     """
     gaps = np.array([_gap(frame) for frame in frames])
     found = np.isfinite(gaps)

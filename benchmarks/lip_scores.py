@@ -1,5 +1,6 @@
-"""How well a measured lip gap follows the true mouth: correlation, closures, offset, stillness.
-Pure arithmetic.
+"""Scores of a measured lip gap against the true mouth: correlation, closures, offset, stillness.
+
+Pure functions.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SHUT_BELOW: Final = 0.15
 _MAX_OFFSET_S: Final = 0.2
 _OFFSET_STEP_S: Final = 0.005
 _SETTLED_S: Final = 0.2
-"""A pause is silence this long after speech and before it."""
+"""Silence counts from this long after speech to this long before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +29,19 @@ class LipScore:
     corr: float
     corr_in_speech: float
     closure_recall: float
-    """Share of p, b, m with shut lips within a frame."""
+    """Share of the phones p, b and m with shut lips within one frame."""
     closure_chance: float
-    """The same at any moment of speech: what lips that shut often would score without listening."""
+    """Share of all frames of speech with shut lips nearby: the recall expected for random times."""
     offset_ms: float
-    """Positive: the picture is ahead of the sound."""
+    """Offset of the picture; positive when it is ahead of the sound."""
     silence_motion: float
     """Spread of the gap in silence over its spread in speech."""
     shut_after_ms: float
-    """From the end of speech until the lips are shut for good."""
+    """Time from the end of speech until the lips stay shut."""
 
 
 def score(gap: Curve, mouth: TrueMouth, fps: float) -> LipScore:
-    """Scores `gap` `[frames]`, measured in any unit, of frames whose centres lie at `(k + 0.5) /
-    fps`.
-    """
+    """Score `gap` `[frames]`, in any unit, of frames whose centres lie at `(k + 0.5) / fps`."""
     times_s = (np.arange(len(gap), dtype=np.float64) + 0.5) / fps
     truth = mouth.at(times_s, mouth.aperture)
     speaks = mouth.speaks_at(times_s)
@@ -66,13 +65,13 @@ def mean_score(scores: Sequence[LipScore]) -> LipScore:
 
 
 def spread(gap: Curve) -> float:
-    """How much lips move: 5th to 95th percentile."""
+    """Range of the lips' motion: 5th to 95th percentile of the gap."""
     low, high = np.percentile(gap, [5, 95])
     return float(high - low)
 
 
 def correlation(a: Curve, b: Curve) -> float:
-    """Pearson's; 0 for a curve that does not move."""
+    """Pearson correlation of two curves; 0 for a constant curve."""
     a, b = a - a.mean(), b - b.mean()
     power = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / power if power > 1e-12 else 0.0
@@ -85,9 +84,7 @@ def _threshold(gap: Curve) -> float:
 def _closures(
     gap: Curve, mouth: TrueMouth, speaks: NDArray[np.bool_], fps: float
 ) -> tuple[float, float]:
-    """Recall at the closures, and the same at every frame of speech: the expectation for random
-    times.
-    """
+    """Recall at the closures, and its expectation for random times of speech."""
     padded = np.pad(gap, 1, mode="edge")
     shut_nearby = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:]) < _threshold(gap)
     events = [min(len(gap) - 1, int(time_s * fps)) for time_s in mouth.closures_s]
@@ -97,7 +94,7 @@ def _closures(
 
 
 def _offset_ms(gap: Curve, mouth: TrueMouth, times_s: Curve) -> float:
-    """The shift of the true curve that fits best, between the 5 ms steps by a parabola."""
+    """The best-fitting shift of the true curve; a parabola interpolates between the 5 ms steps."""
     shifts = np.arange(-_MAX_OFFSET_S, _MAX_OFFSET_S + 1e-9, _OFFSET_STEP_S)
     fits = np.array(
         [correlation(gap, mouth.at(times_s + shift, mouth.aperture)) for shift in shifts]

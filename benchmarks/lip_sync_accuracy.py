@@ -1,11 +1,11 @@
-"""Do the lips say what is heard? Renders unseen speech, decodes the video, reads the lips, and
-holds them to the phones.
+"""Lip-sync accuracy: lips read from decoded video of unseen speech, scored against its phones.
 
     python -m benchmarks.lip_sync_accuracy [--clips 6] [--faces drawing photo]
         [--fps 20] [--size 256] [--mp4]
 
-Rows "heard" are the whole product's decoded video. Rows "true" tell the renderer the true mouth and
-so show its ceiling; the row "meant" is the mouth that the network asked for, before any picture.
+Rows "heard" are the whole product's decoded video. Rows "true" render the true mouth, an upper
+bound. The row "meant" is the mouth that the network requested, before any picture.
+
 Columns: correlation with the true lip gap over all frames and in speech, share of p, b, m with shut
 lips, the same at any moment (chance), offset in ms (positive: picture ahead), motion in silence
 over motion in speech, ms from the end of speech until the lips stay shut.
@@ -42,11 +42,13 @@ from orchestrator.models.tpsm.adapter import TpsmFace, prepare_face
 
 FACES: Final[dict[str, Callable[[], FaceModel]]] = {"drawing": drawn_portrait, "photo": photo}
 IN_SPEECH_AT_LEAST: Final = {"drawing": 0.70, "photo": 0.64}
-"""What the project asks for, per face: correlation in speech; the others follow."""
+"""Required correlation in speech by face; the constants below are the other requirements."""
 RECALL_AT_LEAST: Final = 0.88
 RECALL_OVER_CHANCE_AT_LEAST: Final = 0.25
-"""The lip reader calls nearly shut lips shut more often than MediaPipe 0.10.21 did, at closures and
-elsewhere: movies of one face that scored 0.41 with that score 0.28 with it (photo, six clips).
+"""Required recall above chance.
+
+The lip reader counts nearly shut lips as shut more often than MediaPipe 0.10.21 did: movies of one
+face that scored 0.41 with MediaPipe score 0.28 with it (photo, six clips).
 """
 OFFSET_WITHIN_MS: Final = 15.0
 SHUT_WITHIN_MS: Final = 150.0
@@ -60,7 +62,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the video is made."""
+    """Settings of the video."""
 
     fps: float
     size: int
@@ -68,7 +70,7 @@ class Setting:
 
 
 def main() -> None:
-    """Prints a row per clip, the means, and which of the project's demands they meet."""
+    """Print a row per clip, the means, and the requirements that they meet or miss."""
     arguments = _parser().parse_args()
     setting = Setting(arguments.fps, arguments.size, arguments.repository)
     try:
@@ -120,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_movie(name: str, clips: Sequence[Clip], setting: Setting) -> None:
-    """All clips in one movie, cut apart again for their scores."""
+    """Render all clips as one movie and score each clip's part of it."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         file.write(photo_file())
         file.flush()
@@ -213,9 +215,7 @@ def _print_row(face: str, clip: str, driver: str, row: LipScore) -> None:
 
 
 def _print_verdict(face: str, mean: LipScore, silence: float, music: float) -> None:
-    """`silence` is the motion beyond that of the row "true", whose lips rest: the detector itself
-    trembles.
-    """
+    """Print the requirements; `silence` is the motion beyond that of the row "true"."""
     over_chance = mean.closure_recall - mean.closure_chance
     demands = (
         (

@@ -1,7 +1,9 @@
-"""Real-time clients against a service that runs already: `python -m benchmarks.load --url
-http://127.0.0.1:8080 --sessions 8`.
+"""Latency of real-time clients of a running service.
 
-`lipsync bench` is the same load with a service of its own, whose CPU time it can see.
+    python -m benchmarks.load [--url http://127.0.0.1:8080] [--sessions 8]
+
+Prints frames and complete sessions, percentiles of the latency in ms, and KiB per frame.
+`lipsync bench` applies the same load to a service that it starts and whose CPU time it measures.
 """
 
 from __future__ import annotations
@@ -15,17 +17,16 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
+from benchmarks.shared import command_line, sample_speech
 from orchestrator.audio.files import read_audio
 from orchestrator.cli.bench.load_client import Load, run_load
 from orchestrator.cli.bench.session_report import SessionReport, all_latencies_ms
-from orchestrator.core.paths import SAMPLES
 
 
 def main() -> int:
-    """Exit status 0 when every session got every frame."""
+    """Print the figures; return 1 unless every session received every frame."""
     options = _parser().parse_args()
-    files = [options.audio] if options.audio else sorted(SAMPLES.glob("*.wav"))
-    speech = np.concatenate([read_audio(file) for file in files])
+    speech = read_audio(options.audio) if options.audio else sample_speech()
     load = Load(
         options.url.rstrip("/"),
         options.sessions,
@@ -39,16 +40,14 @@ def main() -> int:
     try:
         reports = asyncio.run(run_load(load, speech))
     except (aiohttp.ClientError, OSError) as error:
-        print(f"{load.url} does not answer: {error}", file=sys.stderr)
+        print(f"{load.url} does not respond ({error}): start the service", file=sys.stderr)
         return 1
     print(_text(reports))
     return 0 if all(report.complete for report in reports) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load", description="Real-time clients against a running service."
-    )
+    parser = command_line("load", __doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--sessions", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -74,8 +73,8 @@ def _text(reports: Sequence[SessionReport]) -> str:
         f"{frames} of {expected} frames, {complete} of {len(reports)} sessions complete",
         f"look-ahead sent -> frame: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms",
         f"first chunk -> first frame: p50 {first_p50:.1f}, p95 {first_p95:.1f} ms",
-        f"{sum(report.bytes_received for report in reports) / max(1, frames) / 1024.0:.1f} KiB a "
-        "frame",
+        f"{sum(report.bytes_received for report in reports) / max(1, frames) / 1024.0:.1f} KiB "
+        "per frame",
     ]
     lines += [
         f"session {number}: {fault}"

@@ -1,4 +1,10 @@
-"""What drawing a face costs: solving its maps once, and each frame after that, on one thread."""
+"""CPU time of rendering a face on one thread: its maps once, and each frame.
+
+    python -m benchmarks.render_cost
+
+Prints a row per size: ms to build the maps, their size in KB, and ms per frame at rest, in speech,
+and in speech with a blink.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ import cv2
 import numpy as np
 
 from benchmarks.contact_sheet import motion_row
+from benchmarks.shared import command_line
 from benchmarks.speaking_faces import drawn_portrait
 from orchestrator.rendering.build_face_maps import build_face_maps
 from orchestrator.rendering.face_renderer import FaceRenderer
@@ -27,7 +34,8 @@ KINDS: Final = {
 
 
 def main() -> None:
-    """Print a table; times are CPU milliseconds, the median of ROUNDS rounds."""
+    """Print the table; times are CPU milliseconds, the median of `ROUNDS` rounds."""
+    command_line("render_cost", __doc__).parse_args()
     cv2.setNumThreads(1)
     face = drawn_portrait()
     print(f"{'size':>5} {'build':>8} {'maps KB':>8} " + " ".join(f"{kind:>15}" for kind in KINDS))
@@ -43,9 +51,7 @@ def main() -> None:
 
 
 def cpu_ms(work: Callable[[], object], repeats: int) -> float:
-    """CPU milliseconds of one call of `work`: the median over ROUNDS rounds of `repeats` calls,
-    after a warm-up.
-    """
+    """CPU milliseconds of one call of `work`: median of `ROUNDS` rounds of `repeats` calls."""
     work()
     rounds = []
     for _ in range(ROUNDS):

@@ -1,6 +1,4 @@
-"""Speaking faces as `lipsync render` writes them: an MP4 whose own picture and sound are held
-against each other.
-"""
+"""Movies of `lipsync render`, with the delay between their own picture and sound."""
 
 from __future__ import annotations
 
@@ -30,33 +28,17 @@ class RenderedMovie:
 
     frames: list[RgbImage]
     picture_late_s: float
-    """How much later frame k is shown than `k / fps` after its sound begins."""
+    """Mean delay of frame k relative to `k / fps` after the start of the sound."""
 
 
 def rendered(samples: Samples, face: str, fps: float, size: int) -> RenderedMovie:
-    """The command run on 16 kHz `samples`; `face` is what `--face` takes. CalledProcessError when
-    it fails.
-    """
+    """Render 16 kHz `samples` with the command's `--face`; CalledProcessError on failure."""
     with tempfile.TemporaryDirectory() as folder:
         sound, movie = Path(folder, "sound.wav"), Path(folder, "movie.mp4")
         _write_wav(sound, samples)
-        command = [
-            sys.executable,
-            "-m",
-            "orchestrator",
-            "render",
-            str(sound),
-            "--face",
-            face,
-            "-o",
-            str(movie),
-        ]
-        subprocess.run(
-            [*command, "--fps", f"{fps:g}", "--size", str(size)],
-            check=True,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-        )
+        command = [sys.executable, "-m", "orchestrator", "render", str(sound), "-o", str(movie)]
+        command += ["--face", face, "--fps", f"{fps:g}", "--size", str(size)]
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
         frames, times_s = _pictures(movie)
         late_s = float(np.mean(times_s - np.arange(len(times_s)) / fps)) - _sound_lag_s(
             read_audio(movie), samples
@@ -84,7 +66,7 @@ def _pictures(movie: Path) -> tuple[list[RgbImage], NDArray[np.float64]]:
 
 
 def _sound_lag_s(heard: Samples, sent: Samples) -> float:
-    """By the peak of the cross-correlation, to a sample (0.06 ms)."""
+    """Delay of the movie's sound by the peak of the cross-correlation, to a sample (0.06 ms)."""
     size = fast_length(len(heard) + len(sent))
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sent, size))
     lag = int(np.argmax(np.fft.irfft(spectrum, size)))

@@ -1,19 +1,17 @@
-"""Prints what `tpsm-neural` saves by encoding a face once instead of in every frame: CPU time of
-one thread, and operations.
+"""Savings of `tpsm-neural` by encoding a face once instead of in every frame.
 
-`python -m benchmarks.source_split [--rounds 5]`. Needs torch, for the modules and to export them
-with seeded weights. All ways take turns within a round, one frame each, and the medians over the
-rounds are compared. Key points, which are found in every driving picture anyway, are left out.
-GFLOP count 2 for a multiply-add, of convolutions and matrix products alone.
+    python -m benchmarks.source_split [--rounds 5]
+
+Prints CPU ms and GFLOP per frame of both parts, and the saved share in percent. All variants run in
+turns within a round, one frame each on one thread, and the medians over the rounds are compared.
+Key points, which every driving picture needs anyway, are left out. GFLOP count 2 for a
+multiply-add, of convolutions and matrix products alone. Needs torch, for the modules and to export
+seeded weights.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from benchmarks.shared import command_line, export_seeded, has_torch
 from orchestrator.inference.local.inference import open_model
 from orchestrator.inference.model_contract import read_repository
 
-if TYPE_CHECKING:  # so that the command can say that torch is missing
+if TYPE_CHECKING:  # torch may be missing, which the command reports
     from export.base import ExportSpec
 
 SEED: Final = 1
@@ -33,12 +32,12 @@ SOURCE: Final = "tpsm_neural_source"
 FRAMES: Final = "tpsm_neural_frames"
 WHOLE: Final = "a frame that encodes its source"
 
-Way: TypeAlias = Callable[[], Any]
+Variant: TypeAlias = Callable[[], Any]
 """Computes its part of one frame."""
 
 
 def declared() -> dict[str, ExportSpec]:
-    """Both graphs over seeded modules, with example inputs."""
+    """Export declarations of both graphs over seeded modules, with example inputs."""
     import torch
 
     from export.networks.tpsm_neural.onnx import GRAPHS
@@ -53,8 +52,8 @@ def declared() -> dict[str, ExportSpec]:
     }
 
 
-def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
-    """The modules as they are served, and the same frame in one piece, as upstream computes it."""
+def eager(specs: dict[str, ExportSpec]) -> dict[str, Variant]:
+    """The modules as served, and a whole frame as the upstream project computes it."""
     source, frames = specs[SOURCE].rows(1), specs[FRAMES].rows(1, halved=True)
     networks: Any = specs[FRAMES].module
 
@@ -72,70 +71,53 @@ def eager(specs: dict[str, ExportSpec]) -> dict[str, Way]:
     }
 
 
-def exported(specs: dict[str, ExportSpec], folder: Path) -> dict[str, Way]:
-    """The graphs as users export them, in ONNX Runtime on one thread."""
-    arguments = [
-        "tpsm-neural",
-        "--seeded",
-        str(SEED),
-        "--networks",
-        f"{SOURCE},{FRAMES}",
-        "--repository",
-        str(folder),
-        "--batches",
-        "1",
-    ]
-    subprocess.run(
-        [sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL
-    )
+def exported(specs: dict[str, ExportSpec], folder: Path) -> dict[str, Variant]:
+    """The exported graphs in ONNX Runtime on one thread."""
+    export_seeded("tpsm-neural", (SOURCE, FRAMES), folder, SEED)
     models = read_repository(folder).models
 
-    def way(name: str) -> Way:
+    def variant(name: str) -> Variant:
         model = open_model(models[name])
         inputs = {
             key: np.asarray(tensor) for key, tensor in specs[name].rows(1, halved=True).items()
         }
         return lambda: model.run(inputs)
 
-    return {name: way(name) for name in (SOURCE, FRAMES)}
+    return {name: variant(name) for name in (SOURCE, FRAMES)}
 
 
-def gigaflops(way: Way) -> float:
-    """Operations of one frame."""
+def gigaflops(variant: Variant) -> float:
+    """Floating-point operations of one frame in GFLOP."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        way()
+        variant()
     return float(counter.get_total_flops()) / 1e9
 
 
-def cpu_ms(way: Way) -> float:
-    """CPU time of one frame."""
+def cpu_ms(variant: Variant) -> float:
+    """CPU time of one frame in milliseconds."""
     began = time.process_time()
-    way()
+    variant()
     return 1000.0 * (time.process_time() - began)
 
 
-def measure(runtimes: dict[str, dict[str, Way]], rounds: int) -> dict[str, dict[str, float]]:
-    """Medians of the CPU ms of a frame over interleaved rounds, by runtime and part; a first round
-    warms up and is not counted.
-    """
+def measure(runtimes: dict[str, dict[str, Variant]], rounds: int) -> dict[str, dict[str, float]]:
+    """Median CPU ms of a frame by runtime and part, over interleaved rounds after a warm-up."""
     times: dict[tuple[str, str], list[float]] = {
-        (runtime, part): [] for runtime, ways in runtimes.items() for part in ways
+        (runtime, part): [] for runtime, variants in runtimes.items() for part in variants
     }
     for _ in range(1 + rounds):
         for (runtime, part), values in times.items():
             values.append(cpu_ms(runtimes[runtime][part]))
     return {
-        runtime: {part: statistics.median(times[runtime, part][1:]) for part in ways}
-        for runtime, ways in runtimes.items()
+        runtime: {part: statistics.median(times[runtime, part][1:]) for part in variants}
+        for runtime, variants in runtimes.items()
     }
 
 
 def print_parts(title: str, parts: dict[str, float]) -> None:
-    """Both parts, their sum, what was measured of it in one piece, and the share that the split
-    saves.
-    """
+    """Print both parts, their sum, the frame in one piece, and the share that the split saves."""
     total = parts[SOURCE] + parts[FRAMES]
     rows = parts | {"sum": total}
     print(title)
@@ -146,12 +128,11 @@ def print_parts(title: str, parts: dict[str, float]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 1 where torch is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.source_split", description=__doc__)
+    """Print the tables; return 1 where torch is missing."""
+    parser = command_line("source_split", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
-    if importlib.util.find_spec("torch") is None:
-        print("torch is not installed; it comes with: pip install 'lipsync-service[export]'")
+    if not has_torch():
         return 1
     import torch
 
@@ -166,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for title, parts in measure(runtimes, options.rounds).items():
             print_parts(title, parts)
         print_parts(
-            "GFLOP, 2 for a multiply-add", {name: gigaflops(way) for name, way in modules.items()}
+            "GFLOP, 2 for a multiply-add",
+            {name: gigaflops(variant) for name, variant in modules.items()},
         )
     return 0
 

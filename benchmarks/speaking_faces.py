@@ -1,5 +1,6 @@
-"""Makes the pictures that lips are read from: the product's own path from sound to decoded H.264,
-and a path without ears.
+"""Pictures for lip reading: the product's path from sound to decoded H.264, and a reference path.
+
+The reference path gives the renderer the true mouth instead of the network's.
 """
 
 from __future__ import annotations
@@ -56,23 +57,22 @@ _QUALITY: Final = 80
 _DEADLINE_MS: Final = 30_000
 _JAW_OF_OPENING: Final = 0.9
 _KEEPS_CLOSURES_S: Final = (-0.01, 0.0, 0.01)
-"""A closure this close to a frame's centre is shown in it: at 20 fps it would else fall between
-frames. Measured: a reach of 10 ms finds every closure and leaves 0.976 of the correlation in
-speech, 20 ms leaves 0.929, none at all loses one closure in 20.
+"""Offsets at which a closure still counts for a frame; at 20 fps it could fall between two frames.
+
+Measured: a reach of 10 ms finds every closure and leaves 0.976 of the correlation in speech, 20 ms
+leaves 0.929, and none at all loses one closure in 20.
 """
 
 
 def drawn_portrait() -> FaceModel:
-    """The portrait that ships with the service; FileNotFoundError when it is not there."""
+    """The portrait that ships with the service; FileNotFoundError when it is missing."""
     folder = SHIPPED_FACES / ROOT / DEMO_USER / DEMO_FACE
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return parse_face_model(DEMO_USER, DEMO_FACE, files, "shipped")
 
 
 def photo() -> FaceModel:
-    """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled as a user
-    would.
-    """
+    """scikit-image's astronaut, a public-domain portrait with a toothy smile, enrolled."""
     with tempfile.TemporaryDirectory() as folder:
         store = LocalFaceStore(Path(folder))
         return asyncio.run(
@@ -92,19 +92,15 @@ def photo_file() -> bytes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """What the product made of a sound: its pictures, and the mouth it meant to draw."""
+    """Result of one turn: its pictures, and the mouth that the network requested."""
 
     frames: list[RgbImage]
     aperture: Curve
-    """One value per frame: network, smoothing and silence gate, without the renderer and the
-    detector.
-    """
+    """Lip gap per frame after network, smoothing and silence gate, before the renderer."""
 
 
 def heard(samples: Samples, face: TpsmFace, fps: float, size: int, repository: Path) -> Heard:
-    """One turn, made as in a live session: 100 ms chunks, windows, network, smoothing, silence
-    gate, renderer.
-    """
+    """Run one turn as in a live session: 100 ms chunks, windows, network, smoothing, renderer."""
     return asyncio.run(_heard(samples, face, fps, size, repository))
 
 
@@ -190,9 +186,7 @@ def _chunk(samples: Samples) -> AudioChunk:
 
 
 def told_frames(mouth: TrueMouth, duration_s: float, face: TpsmFace, fps: float) -> list[RgbImage]:
-    """The frames of a renderer that is told the true mouth: what is lost here, no network can win
-    back.
-    """
+    """Render the true mouth; its scores are an upper bound for any network."""
     times_s = (np.arange(int(np.ceil(duration_s * fps - 1e-3)), dtype=np.float64) + 0.5) / fps
     motion = np.zeros((len(times_s), len(MOTION_PARAMETERS)), np.float32)
     motion[:, OPEN] = mouth.at(times_s, mouth.opening)
@@ -206,7 +200,7 @@ def told_frames(mouth: TrueMouth, duration_s: float, face: TpsmFace, fps: float)
 
 
 def through_h264(frames: list[RgbImage], fps: float) -> list[RgbImage]:
-    """The frames as a viewer's decoder gives them back."""
+    """Encode the frames as H.264 and decode them, as for a viewer."""
     encoder = H264Encoder(frames[0].shape[0], fps, _QUALITY)
     decoder = av.CodecContext.create("h264", "r")
     decoded = []

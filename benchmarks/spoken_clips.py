@@ -1,5 +1,6 @@
-"""The sounds that lips are checked on: speech whose phone times are known, from voices the network
-never heard, and music.
+"""Sounds for the lip-sync check: speech with known phone times, music and room noise.
+
+The network was not trained on these voices.
 """
 
 # ruff: noqa: RUF001  (Russian letters look like Latin ones)
@@ -20,7 +21,7 @@ from orchestrator.core.types import Samples
 
 _LEAD_S: Final = 0.5
 _TAIL_S: Final = 1.2
-"""Silence around each clip, to see the mouth rest before and shut after."""
+"""Silence before (`_LEAD_S`) and after each clip, in which the mouth must rest and shut."""
 
 _ENGLISH: Final = (
     "My brother Bob bought a map of the harbour before he moved to Boston. Maybe he will come "
@@ -48,12 +49,12 @@ _CLIPS: Final = (
     (_SLT, _ENGLISH[3]), (_SLT, _ENGLISH[4]), (_SLT, _ENGLISH[5]), (_LINDA, _RUSSIAN[1]),
     (_KAL, _ENGLISH[0]), (_F4, _ENGLISH[1]),
 )  # fmt: skip
-"""Voice and text, the most telling first. Training never hears flite, nor these espeak variants."""
+"""Voice and text, the most informative first; training uses neither flite nor these variants."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Sound at 16 kHz, and what a mouth does to make it; None for sound that no mouth makes."""
+    """Sound at 16 kHz and the mouth that makes it; None for sound that is not speech."""
 
     name: str
     samples: Samples
@@ -93,7 +94,7 @@ def music_clip(seconds: float = 8.0, seed: int = 3) -> Clip:
 
 
 def noise_clip(seconds: float = 4.0, seed: int = 4) -> Clip:
-    """A room with a fan in it, at -40 dB of full scale."""
+    """Noise of a room with a fan, at -40 dB of full scale."""
     rng = np.random.default_rng(seed)
     brown = np.cumsum(rng.standard_normal(round(seconds * SAMPLE_RATE_HZ)))
     rumble = brown - np.convolve(brown, np.ones(400) / 400, mode="same")

@@ -1,13 +1,14 @@
-"""Prints what the embedded Triton costs: start to ready, CPU per request against the same tensors
-in process, and healing.
+"""Cost of the embedded Triton: start-up time, CPU time per request, and recovery time.
 
-`python -m benchmarks.triton_hop [--requests 500]`. CPU is that of this process, the server and its
-backend processes.
+    python -m benchmarks.triton_hop [--requests 500]
+
+Prints the seconds from start to ready, CPU and wall ms per request by number of frames and by
+transport (shared memory or bytes), and the seconds of recovery from each fault. CPU time is that of
+this process, the server and its backend processes.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -23,6 +24,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks.shared import command_line, cpu_s
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.paths import MODEL_REPOSITORY
 from orchestrator.inference.embedded.backend_processes import Stub
@@ -62,7 +64,7 @@ class TritonPythonModel:
 
 
 def write_blank(folder: Path) -> Repository:
-    """A repository with one model that answers frames of 256x256 and computes nothing."""
+    """Write a repository with one null model that returns frames of 256 x 256."""
     (folder / "blank" / "1").mkdir(parents=True)
     (folder / "blank" / "config.pbtxt").write_text(BLANK_CONFIG)
     (folder / "blank" / "1" / "model.py").write_text(BLANK_MODEL)
@@ -73,7 +75,7 @@ def write_blank(folder: Path) -> Repository:
 async def connected(
     repository: Repository, models: tuple[str, ...], *, shared_memory: bool
 ) -> AsyncIterator[tuple[EmbeddedTriton, TritonInference]]:
-    """A fresh server and a client."""
+    """Start a server and connect a client to it."""
     async with (
         EmbeddedTriton(repository.path, models) as server,
         TritonInference([server], repository, shared_memory=shared_memory) as inference,
@@ -82,7 +84,7 @@ async def connected(
 
 
 async def start_to_ready(repeats: int) -> list[float]:
-    """Seconds from the launch to both models having passed their self_tests."""
+    """Seconds from the launch until all models have passed their self tests, per start."""
     seconds = []
     for _ in range(repeats):
         began = time.monotonic()
@@ -97,43 +99,38 @@ async def start_to_ready(repeats: int) -> list[float]:
 async def hop(
     repository: Repository, *, frames: int, shared_memory: bool, requests: int
 ) -> tuple[float, float]:
-    """CPU ms and median wall ms of one request after another."""
+    """CPU ms and median wall ms of a request, sent one after another."""
     motion = {"motion": np.zeros((frames, 11), np.float32)}
     async with connected(repository, ("blank",), shared_memory=shared_memory) as (
         server,
         inference,
     ):
-        await ask(inference, "blank", motion, 50)
+        await timed_requests(inference, "blank", motion, 50)
         family = [
             psutil.Process(),
             psutil.Process(server.health().pid),
             *psutil.Process(server.health().pid).children(),
         ]
-        before = sum(map(cpu_s, family))
-        walls = await ask(inference, "blank", motion, requests)
-        return 1000 * (sum(map(cpu_s, family)) - before) / requests, 1000 * statistics.median(walls)
+        before_s = cpu_s(family)
+        walls_s = await timed_requests(inference, "blank", motion, requests)
+        cpu_ms = 1000 * (cpu_s(family) - before_s) / requests
+        return cpu_ms, 1000 * statistics.median(walls_s)
 
 
-async def ask(
+async def timed_requests(
     inference: TritonInference, model: str, inputs: dict[str, NDArray[Any]], requests: int
 ) -> list[float]:
-    """Wall seconds of each request."""
-    walls = []
+    """Send requests one after another; return the wall seconds of each."""
+    walls_s = []
     for _ in range(requests):
         began = time.perf_counter()
         await inference.infer(model, inputs, deadline=time.monotonic() + 5)
-        walls.append(time.perf_counter() - began)
-    return walls
+        walls_s.append(time.perf_counter() - began)
+    return walls_s
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """User and system time so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-async def healing() -> dict[str, float]:
-    """Seconds from each fault until both models answer again and go on to do so."""
+async def recovery() -> dict[str, float]:
+    """Seconds from each fault until all models have failed and pass their self tests again."""
     seconds = {}
     repository = read_repository(MODEL_REPOSITORY)
     for name, number in (
@@ -142,7 +139,7 @@ async def healing() -> dict[str, float]:
         ("server stopped", signal.SIGSTOP),
     ):
         async with connected(repository, MODELS, shared_memory=True) as (server, inference):
-            await answered(inference, repository)
+            await pass_self_tests(inference, repository)
             pid = server.health().pid
             assert pid is not None
             victim = renderer(server).pid if name.startswith("stub") else pid
@@ -150,19 +147,19 @@ async def healing() -> dict[str, float]:
             os.kill(victim, number)
             while server.has_ready("tpsm"):  # noqa: ASYNC110 - another process's death sets no event
                 await asyncio.sleep(0.01)
-            while not await answered(inference, repository):  # noqa: ASYNC110
+            while not await pass_self_tests(inference, repository):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             seconds[name] = time.monotonic() - began
     return seconds
 
 
 def renderer(server: EmbeddedTriton) -> Stub:
-    """One of the backend processes that draw."""
+    """One of the backend processes of `tpsm`."""
     return next(stub for stub in server.stubs() if stub.model == "tpsm")
 
 
-async def answered(inference: TritonInference, repository: Repository) -> bool:
-    """Whether both models are ready and bring their self_tests' answers."""
+async def pass_self_tests(inference: TritonInference, repository: Repository) -> bool:
+    """True when all models are ready and answer the requests of their self tests."""
     for model in MODELS:
         self_test = self_test_of(repository.models[model])
         assert self_test is not None
@@ -176,7 +173,7 @@ async def answered(inference: TritonInference, repository: Repository) -> bool:
 
 
 async def report(requests: int) -> None:
-    """Prints everything."""
+    """Measure and print everything."""
     starts = await start_to_ready(5)
     print(
         f"start to ready, {' + '.join(MODELS)}: median {statistics.median(starts):.2f} s, worst "
@@ -195,12 +192,12 @@ async def report(requests: int) -> None:
                     f"hop, {frames} x 256 x 256 x 3, {way:13}: {cpu_ms:.2f} ms CPU ({per_frame}), "
                     f"{wall_ms:.2f} ms wall"
                 )
-    for name, seconds in (await healing()).items():
-        print(f"healed after {name}: {seconds:.2f} s")
+    for name, seconds in (await recovery()).items():
+        print(f"recovered after {name}: {seconds:.2f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("triton_hop", __doc__)
     parser.add_argument(
         "--requests", type=int, default=500, help="requests per measurement of the hop"
     )

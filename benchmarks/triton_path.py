@@ -1,10 +1,12 @@
-"""Prints what the way through Triton adds to the path of a frame: the live service over models that
-cost nothing, there and in process.
+"""CPU time that Triton adds to the path of a frame, measured with null models.
 
-`python -m benchmarks.triton_path [--rounds 5 --sessions 8]`. Two services run side by side and are
-loaded in turns, so that a busy machine is busy for both. A path is everything between two socket
-calls of a client: message, sound, features, inference, JPEG, message. CPU is that of the service
-with its server and backend processes.
+    python -m benchmarks.triton_path [--rounds 5] [--sessions 8]
+
+Two services run side by side, one with Triton and one with inference in process. They are loaded in
+turns, so that other load on the machine affects both. A path is everything between two socket calls
+of a client: message, sound, features, inference, JPEG, message. Prints CPU ms per frame of both, by
+process, and the ratio, median and range over the rounds. CPU time is that of the service with its
+server and backend processes.
 """
 
 from __future__ import annotations
@@ -22,27 +24,27 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.costless_models import MODELS, write_costless_models
-from orchestrator.audio.files import read_audio
+from benchmarks.null_models import MODELS, write_null_models
+from benchmarks.shared import command_line, sample_speech
 from orchestrator.cli.bench.load_client import Load, run_load
 from orchestrator.cli.bench.service_process import cpu_seconds
 from orchestrator.core.config import ServiceConfig
-from orchestrator.core.paths import SAMPLES
 from orchestrator.inference import Inference
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.open_inference import open_inference
 from orchestrator.server.app import serving
 
 ROOT: Final = Path(__file__).parents[1]
-SPEECH: Final = SAMPLES / "hello.wav"
 WAYS: Final = ("in process", "through Triton")
-LIMIT: Final = 1.6
+MAX_RATIO: Final = 1.6
+"""Highest accepted CPU time through Triton relative to that in process."""
+
 SECONDS: Final = 6.0
 SIZE: Final = 256
 
 
 async def serve(way: str, folder: Path) -> None:
-    """The service over the models of `folder`, until it is ended."""
+    """Run the service with the models of `folder` until the process is terminated."""
     config = ServiceConfig(
         port=0,
         storage=folder,
@@ -66,16 +68,9 @@ async def serve(way: str, folder: Path) -> None:
 
 @contextmanager
 def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
-    """Process id and URL of a service of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.triton_path",
-        "--serve",
-        way,
-        "--repository",
-        str(folder),
-    ]
+    """Start a service in a child process; yield its process id and URL."""
+    command = [sys.executable, "-m", "benchmarks.triton_path", "--serve", way]
+    command += ["--repository", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
@@ -88,10 +83,10 @@ def running(way: str, folder: Path) -> Iterator[tuple[int, str]]:
 
 
 def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
-    """CPU milliseconds per frame of each part of the service under one load."""
+    """CPU milliseconds per frame of each process of the service under one load."""
     before = cpu_seconds(pid)
     reports = asyncio.run(
-        run_load(Load(url, sessions, SECONDS, SIZE, 20.0, "jpeg"), read_audio(SPEECH))
+        run_load(Load(url, sessions, SECONDS, SIZE, 20.0, "jpeg"), sample_speech("hello.wav"))
     )
     frames = sum(report.frames for report in reports)
     assert set().union(*(report.models for report in reports)) == {"tpsm"}, [
@@ -104,10 +99,10 @@ def measured(pid: int, url: str, sessions: int) -> dict[str, float]:
 
 
 def compare(rounds: int, sessions: int) -> None:
-    """Both ways in turns; prints each round and the medians."""
+    """Load both services in turns and print the medians and their ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_costless_models(folder, SIZE)
+        write_null_models(folder, SIZE)
         with running(WAYS[0], folder) as here, running(WAYS[1], folder) as there:
             services, found = (
                 dict(zip(WAYS, (here, there), strict=True)),
@@ -133,7 +128,7 @@ def compare(rounds: int, sessions: int) -> None:
         ]
     )
     ratio = float(np.median(ratios))
-    verdict = f"{'within' if ratio <= LIMIT else 'above'} {LIMIT}"
+    verdict = f"{'within' if ratio <= MAX_RATIO else 'above'} {MAX_RATIO}"
     print(
         f"{sessions} sessions: {ratio:.2f} times ({ratios.min():.2f} to {ratios.max():.2f} in "
         f"{rounds} rounds), {verdict}"
@@ -141,8 +136,8 @@ def compare(rounds: int, sessions: int) -> None:
 
 
 def main() -> None:
-    """The comparison, or one of its services."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the comparison, or one of its services."""
+    parser = command_line("triton_path", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sessions", type=int, default=8)
     parser.add_argument("--serve", choices=WAYS, help=argparse.SUPPRESS)

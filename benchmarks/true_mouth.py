@@ -1,8 +1,7 @@
-"""How far lips are apart when a phone is spoken, by rule: the yardstick that rendered mouths are
-held against.
+"""Lip gap of each phone by rule: the reference for rendered mouths.
 
-Written from articulatory phonetics (jaw height of vowels, place of consonants) and kept apart from
-what the network is trained towards, so that a mistake there does not hide here.
+The rules follow articulatory phonetics (jaw height of vowels, place of consonants). They are
+independent of the training targets, so that a mistake in those does not hide here.
 """
 
 # ruff: noqa: RUF001  (IPA letters look like Latin ones)
@@ -39,13 +38,13 @@ _TAKES_THE_NEXT_VOWELS_SHAPE: Final = frozenset("hɦʔħ")
 _UNKNOWN: Final = 0.4
 
 _OPENING_SPAN_MS: Final = 110
-"""Length of the raised-cosine window that turns steps into movements: jaws move at some 5 Hz."""
+"""Length of the raised-cosine window that smooths the steps: jaws move at about 5 Hz."""
 _SHUTTING_SPAN_MS: Final = 60
-"""Lips shut and part faster than the jaw."""
+"""Length of the window for closures: lips move faster than the jaw."""
 _SHUTTING_GAIN: Final = 1.4
-"""So that a closure of 40 ms still shuts the lips fully."""
+"""Gain after smoothing, so that a closure of 40 ms still shuts the lips fully."""
 _JOINT_S: Final = 0.08
-"""Pauses shorter than this are joints between words, which lips pass through."""
+"""Pauses shorter than this are joints between words, during which the lips move on."""
 _PAUSE_S: Final = 0.1
 """Pauses from this length on are not speech."""
 
@@ -63,28 +62,28 @@ class TimedPhone(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrueMouth:
-    """What lips do during one clip, sampled at 1 kHz, and when they must be shut."""
+    """Lips during one clip, sampled at 1 kHz, and the times at which they must be shut."""
 
     opening: Curve
-    """Gap that jaw and lips aim at, 0..1, leaving closures aside."""
+    """Gap that jaw and lips aim at, 0..1, without closures."""
     shut: Curve
-    """How firmly the lips are pressed together, 0..1."""
+    """Pressure of the lips on each other, 0..1."""
     is_speech: NDArray[np.bool_]
     closures_s: tuple[float, ...]
-    """Middles of p, b and m."""
+    """Middles of the phones p, b and m, in seconds."""
     speech_end_s: float
 
     @property
     def aperture(self) -> Curve:
-        """The visible gap."""
+        """The visible gap, 0..1."""
         return self.opening * (1.0 - self.shut)
 
     def at(self, times_s: Curve, curve: Curve) -> Curve:
-        """A curve of this mouth at `times_s`."""
+        """Values of a curve of this mouth at `times_s`."""
         return np.interp(times_s, np.arange(len(curve)) / RATE_HZ, curve)
 
     def speaks_at(self, times_s: Curve) -> NDArray[np.bool_]:
-        """Whether there is speech at `times_s`."""
+        """True where there is speech at `times_s`."""
         index = np.clip(np.round(times_s * RATE_HZ).astype(int), 0, len(self.is_speech) - 1)
         speaks: NDArray[np.bool_] = self.is_speech[index]
         return speaks
@@ -114,9 +113,7 @@ def true_mouth(phones: Sequence[TimedPhone], duration_s: float) -> TrueMouth:
 
 
 def _letters(phones: Sequence[TimedPhone]) -> list[tuple[str, float, float, str]]:
-    """Every IPA letter with its share of the phone's time and the letter after it; pauses are empty
-    letters.
-    """
+    """Every IPA letter with its start and end in seconds and the next letter; a pause is empty."""
     flat: list[tuple[str, float, float]] = []
     for phone in phones:
         letters = [
@@ -144,7 +141,7 @@ def _openness(letter: str, following: str) -> float:
 
 
 def _bridged(opening: Curve, phones: Sequence[TimedPhone]) -> Curve:
-    """Across short pauses the mouth goes straight from one word to the next."""
+    """Interpolate the opening across the joints between words."""
     bridged = opening.copy()
     for phone in phones:
         begin, stop = round(phone.start_s * RATE_HZ), round(phone.end_s * RATE_HZ)

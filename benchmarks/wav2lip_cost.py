@@ -1,21 +1,18 @@
-"""Prints the CPU time of a Wav2Lip frame: eager PyTorch over the module, against the adapter in
-process and through the real Triton.
+"""CPU time of a Wav2Lip frame: eager PyTorch, the adapter in process, and through Triton.
 
-`python -m benchmarks.wav2lip_cost [--rounds 9] [--frames 12]`. Needs torch, for the module and to
-export it with seeded weights. All ways take turns within a round, one thread each, and the medians
-over the rounds are compared: what else the machine does then weighs on all alike. Through Triton,
-CPU is that of this process, the server and its backend processes. A whole frame is the head drawn,
-the crop, the network and the patch put back; the eager loop runs the network alone.
+    python -m benchmarks.wav2lip_cost [--rounds 9] [--frames 12]
+
+Prints CPU ms per frame by variant: median, least, most, and the ratio to eager PyTorch. They run
+in turns within a round, one thread each, so that other load on the machine affects all of them.
+Through Triton, CPU time is that of this process, the server and its backend processes. A whole
+frame is the rendered head, the crop, the network and the patch put back; the eager loop runs the
+network alone. Needs torch, for the module and to export seeded weights.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import importlib.util
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,9 +24,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from orchestrator.core.paths import SHIPPED_FACES
-from orchestrator.faces.storage.face_format import parse_face_model
-from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, face_prefix
+from benchmarks.shared import command_line, export_seeded, has_torch
+from benchmarks.shared import cpu_s as cpu_of
+from benchmarks.speaking_faces import drawn_portrait
 from orchestrator.inference import Inference, Tensors
 from orchestrator.inference.embedded.supervisor import EmbeddedTriton
 from orchestrator.inference.local.inference import LocalInference
@@ -41,36 +38,18 @@ from orchestrator.models.wav2lip.face import FACE_SIZE, Wav2LipFace
 
 SEED: Final = 1
 CHUNK: Final = 2
-"""Frames of a request: what 100 ms of audio are at 20 frames per second."""
+"""Frames of a request: 100 ms of audio at 20 frames per second."""
 
 SIZE: Final = 256
 TARGET: Final = 0.6
-"""Of the eager loop's CPU time."""
+"""Target for a whole frame, as a share of the eager loop's CPU time."""
 
-Way: TypeAlias = Callable[[int], Awaitable[float]]
-"""CPU seconds of so many frames."""
-
-
-def export_seeded(repository: Path) -> None:
-    """The network as users export it, with random weights."""
-    arguments = [
-        "wav2lip",
-        "--seeded",
-        str(SEED),
-        "--repository",
-        str(repository),
-        "--networks",
-        "wav2lip",
-        "--batches",
-        "1",
-    ]
-    subprocess.run(
-        [sys.executable, "-m", "export", *arguments], check=True, stdout=subprocess.DEVNULL
-    )
+Variant: TypeAlias = Callable[[int], Awaitable[float]]
+"""Generates a number of frames; returns their CPU seconds."""
 
 
-def eager_loop(batch: int) -> Way:
-    """A plain loop over the module as it was trained."""
+def eager_loop(batch: int) -> Variant:
+    """A plain loop over the trained module, `batch` frames at a time."""
     import torch
 
     from export.networks.wav2lip.sources import NETWORKS
@@ -90,13 +69,13 @@ def eager_loop(batch: int) -> Way:
     return run
 
 
-def network_alone(inference: Inference) -> Way:
-    """The exported network in this process, without pictures around it."""
+def network_alone(inference: Inference) -> Variant:
+    """The exported network in this process, without cropping and pasting."""
     inputs: dict[str, NDArray[Any]] = {
         "mel": np.zeros((CHUNK, 16, 80), np.float32),
         "face": np.zeros((CHUNK, FACE_SIZE, FACE_SIZE, 3), np.uint8),
     }
-    infer = patient(inference)
+    infer = without_deadline(inference)
 
     async def run(frames: int) -> float:
         began = time.process_time()
@@ -107,9 +86,9 @@ def network_alone(inference: Inference) -> Way:
     return run
 
 
-def whole_frames(inference: Inference, face: Wav2LipFace, server_pid: int | None) -> Way:
-    """The adapter, chunk by chunk."""
-    adapter, infer = Wav2Lip(), patient(inference)
+def whole_frames(inference: Inference, face: Wav2LipFace, server_pid: int | None) -> Variant:
+    """The adapter, chunk by chunk; `server_pid` adds the CPU time of that server."""
+    adapter, infer = Wav2Lip(), without_deadline(inference)
 
     async def run(frames: int) -> float:
         began = cpu_s(server_pid)
@@ -120,8 +99,8 @@ def whole_frames(inference: Inference, face: Wav2LipFace, server_pid: int | None
     return run
 
 
-def pictures_alone(face: Wav2LipFace) -> Way:
-    """The adapter with a network that costs nothing: what our own code takes."""
+def pictures_alone(face: Wav2LipFace) -> Variant:
+    """The adapter with a null network: the cost of this service's own code."""
     adapter = Wav2Lip()
 
     async def nothing(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -136,8 +115,8 @@ def pictures_alone(face: Wav2LipFace) -> Way:
     return run
 
 
-def patient(inference: Inference) -> Infer:
-    """Without a deadline that matters."""
+def without_deadline(inference: Inference) -> Infer:
+    """Inference with a deadline of 60 s, which is never reached."""
 
     async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         return await inference.infer(model, inputs, deadline=time.monotonic() + 60.0)
@@ -146,7 +125,7 @@ def patient(inference: Inference) -> Infer:
 
 
 def windows(first: int) -> FeatureWindows:
-    """Speech of constant sound."""
+    """Feature windows of a chunk of constant sound that starts at frame `first`."""
     spec, numbers = Wav2Lip.spec, first + np.arange(CHUNK)
     rows = np.zeros((CHUNK, spec.window.frames, 80), np.float32)
     return FeatureWindows(
@@ -159,23 +138,21 @@ def windows(first: int) -> FeatureWindows:
 
 
 def cpu_s(server_pid: int | None) -> float:
-    """CPU time so far of this process, and of the server with its backend processes."""
+    """CPU seconds of this process so far, and of the server with its backend processes."""
     mine = time.process_time()
     if server_pid is None:
         return mine
     server = psutil.Process(server_pid)
-    return mine + sum(sum(each.cpu_times()[:2]) for each in (server, *server.children()))
+    return mine + cpu_of((server, *server.children()))
 
 
 def demo_face() -> Wav2LipFace:
-    """The shipped portrait, prepared."""
-    folder = SHIPPED_FACES / face_prefix(DEMO_USER, DEMO_FACE)
-    files = {file.name: file.read_bytes() for file in folder.iterdir()}
-    return Wav2Lip().prepare(parse_face_model(DEMO_USER, DEMO_FACE, files, "1"), SIZE)
+    """The shipped portrait, prepared for Wav2Lip at `SIZE` pixels."""
+    return Wav2Lip().prepare(drawn_portrait(), SIZE)
 
 
 async def measure(repository: Path, rounds: int, frames: int) -> dict[str, list[float]]:
-    """CPU ms of a frame in every round, by way."""
+    """CPU ms of a frame in every round, by variant."""
     contracts, face = read_repository(repository), demo_face()
     async with (
         LocalInference(contracts) as local,
@@ -183,7 +160,7 @@ async def measure(repository: Path, rounds: int, frames: int) -> dict[str, list[
         TritonInference([server], contracts) as triton,
     ):
         assert server.has_ready("wav2lip"), server.health()
-        ways = {
+        variants = {
             "eager PyTorch, frame by frame": eager_loop(1),
             "eager PyTorch, two at a time": eager_loop(CHUNK),
             "ONNX Runtime, the network alone": network_alone(local),
@@ -191,17 +168,17 @@ async def measure(repository: Path, rounds: int, frames: int) -> dict[str, list[
             "whole frame, through Triton": whole_frames(triton, face, server.health().pid),
             "our own code of it": pictures_alone(face),
         }
-        for run in ways.values():
+        for run in variants.values():
             await run(2 * CHUNK)
-        results: dict[str, list[float]] = {name: [] for name in ways}
+        results: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(rounds):
-            for name, run in ways.items():
+            for name, run in variants.items():
                 results[name].append(1000.0 * await run(frames) / frames)
         return results
 
 
 def print_table(results: dict[str, list[float]]) -> None:
-    """Medians, spread, and the ratio to the first row."""
+    """Print medians, range, and the ratio to the first row."""
     eager = statistics.median(next(iter(results.values())))
     print(f"{'':34}{'CPU ms/frame':>14}{'least':>9}{'most':>9}{'x eager':>9}")
     for name, values in results.items():
@@ -211,19 +188,21 @@ def print_table(results: dict[str, list[float]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 1 where torch is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.wav2lip_cost", description=__doc__)
+    """Print the table; return 1 where torch is missing."""
+    parser = command_line("wav2lip_cost", __doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--frames", type=int, default=12, help=f"of each way in a round, a multiple of {CHUNK}"
+        "--frames",
+        type=int,
+        default=12,
+        help=f"frames of each variant in a round, a multiple of {CHUNK}",
     )
     options = parser.parse_args(arguments)
-    if importlib.util.find_spec("torch") is None:
-        print("torch is not installed; it comes with: pip install 'lipsync-service[export]'")
+    if not has_torch():
         return 1
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        export_seeded(Path(folder))
+        export_seeded("wav2lip", ("wav2lip",), Path(folder), SEED)
         print_table(asyncio.run(measure(Path(folder), options.rounds, options.frames)))
     return 0
 

@@ -1,6 +1,4 @@
-"""Builds the recordings that the audio tests send: tones, speech-like syllables, WAV, Opus and Ogg
-bytes.
-"""
+"""Recordings for the audio tests: tones, speech-like syllables, WAV, Opus and Ogg bytes."""
 
 from __future__ import annotations
 

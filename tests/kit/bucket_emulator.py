@@ -1,4 +1,4 @@
-"""A storage emulator in this process: the real Google client talks to it over HTTP."""
+"""Storage emulator in this process, used by the real Google client over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An address at which nobody answers, for as long as a test needs that."""
+"""Address that refuses connections for as long as a test needs it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses every connection: it is held, so that nobody else listens there
-    meanwhile.
-    """
+    """A port that refuses every connection; it is bound, so that no other process uses it."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield int(held.getsockname()[1])

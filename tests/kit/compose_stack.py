@@ -1,6 +1,4 @@
-"""The stack of docker-compose.yml in an engine of the tests' own, on stand-ins for the public base
-images.
-"""
+"""Stack of docker-compose.yml in the tests' own engine, on stand-ins for public base images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Scripted stand-ins for what a test wants to fail on command; everything else in the tests is
-real.
-"""
+"""Scripted stand-ins for parts that a test makes fail; all other parts in the tests are real."""
 
 from __future__ import annotations
 

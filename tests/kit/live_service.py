@@ -1,6 +1,4 @@
-"""The whole application over an embedded Triton of its own, in the test's process, with the
-server's statistics in reach.
-"""
+"""The whole application over its own embedded Triton, with access to the server's statistics."""
 
 from __future__ import annotations
 

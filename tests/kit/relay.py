@@ -1,6 +1,4 @@
-"""A stretch of wire between a client and the service that a test can cut: both sides then see the
-connection break.
-"""
+"""TCP relay between a client and the service whose connections a test can break."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""An event loop whose clock jumps to the next timer: hours pass in milliseconds, and the same every
-time.
-"""
+"""Event loop whose clock jumps to the next timer, so that tests are fast and repeatable."""
 
 from __future__ import annotations
 

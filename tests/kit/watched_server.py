@@ -1,6 +1,4 @@
-"""What a test sees of a real server from outside: until something is so, and how many executions a
-model took.
-"""
+"""Observation of a real server: waiting for conditions, and counts of executions."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ T = TypeVar("T")
 
 
 async def until(condition: Callable[[], Any], within_s: float = GENEROUS_S) -> None:
-    """Waits for a condition, which may be a coroutine function; TimeoutError if it does not
-    come.
-    """
+    """Wait for a condition, which may be a coroutine function; TimeoutError after `within_s`."""
     async with asyncio.timeout(within_s):
         while not (await result if asyncio.iscoroutine(result := condition()) else result):  # noqa: ASYNC110 - other processes set no events
             await asyncio.sleep(0.02)

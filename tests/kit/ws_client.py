@@ -1,6 +1,4 @@
-"""A WebSocket client that speaks the wire as a user's program would: JSON text, base64, 100 ms
-chunks.
-"""
+"""WebSocket client that sends JSON text with base64 audio in chunks of 100 ms."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from container_engine import Engine
 from deploy_tools import DEPLOY, ROOT
 
 from orchestrator.client import connect
+from orchestrator.core.paths import SAMPLES
 
 IMAGE = "lipsync-embedded"
 TOKEN = "a-token-of-the-tests"
@@ -63,9 +64,7 @@ def url(engine: Engine) -> Iterator[str]:
 
 async def test_it_speaks_with_its_own_triton(url: str) -> None:
     async with connect(url, TOKEN) as client:
-        turn = client.session(user="demo", face="demo").say_wav(
-            ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
-        )
+        turn = client.session(user="demo", face="demo").say_wav(SAMPLES / "hello.wav")
         frames = [(frame.sequence_number, frame.model) async for frame in turn.frames()]
     assert frames == [(number, "tpsm") for number in range(len(frames))]
     assert frames

@@ -13,12 +13,12 @@ import pytest
 import simplejpeg
 import skimage.data
 from compose_stack import TOKEN, Stack
-from deploy_tools import ROOT
 
 from orchestrator.client import connect
+from orchestrator.core.paths import SAMPLES
 
 SERVICES = {"gateway": 1, "orchestrator": 2, "triton": 1}
-HELLO = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+HELLO = SAMPLES / "hello.wav"
 FRAMES_OF_HELLO = 110
 
 WITHOUT_CAPABILITIES = "0000000000000000"

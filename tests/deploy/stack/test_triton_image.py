@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from container_engine import Engine
-from deploy_tools import ROOT
 from serving import serve
 
 from orchestrator.client import LipSyncClient, connect
+from orchestrator.core.paths import SAMPLES
 
 IMAGE = "lipsync-triton:0.1.0"
-HELLO = ROOT / "orchestrator" / "demo" / "page" / "samples" / "hello.wav"
+HELLO = SAMPLES / "hello.wav"
 FRAMES_OF_HELLO = 110
 SESSIONS = 12
 MODELS = ("audio2motion", "tpsm", "tpsm_speech")

@@ -1,5 +1,6 @@
-"""The models of `tpsm` without their work: what is left is the service's own way from sound to
-frames, as where a GPU draws.
+"""Null models in place of those of `tpsm`: same names and contracts, no computation.
+
+With them a benchmark measures the service alone, as where a GPU runs the models.
 """
 
 from __future__ import annotations
@@ -70,10 +71,8 @@ class TritonPythonModel:
 """
 
 
-def write_costless_models(folder: Path, size: int) -> None:
-    """A model repository with the models of `tpsm` by name and contract; whatever is said, they
-    show the demo portrait at `size` px.
-    """
+def write_null_models(folder: Path, size: int) -> None:
+    """Write a model repository whose `tpsm` always returns the demo portrait at `size` pixels."""
     for name, model in (
         ("audio2motion", _MOTION_MODEL),
         ("tpsm", _TPSM_MODEL.replace("SIZE", str(size))),
