@@ -11,13 +11,13 @@ import msgspec
 from orchestrator.core.cache import LruCache
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.revalidation import FreshnessChecks
+from orchestrator.faces.revalidation import Revalidations
 from orchestrator.faces.storage.errors import StorageError
 from orchestrator.faces.storage.face_format import face_ids
 from orchestrator.faces.storage.layout import ROOT, Blob, active_model_key
 from orchestrator.faces.storage.store import FaceStore
 
-MOST_USERS: Final = 4096
+MAX_USERS: Final = 4096
 """Whose active face is remembered."""
 
 _ATTEMPTS: Final = 8
@@ -38,9 +38,9 @@ class ActiveFaces:
     def __init__(self, store: FaceStore) -> None:
         self._store = store
         self._known: LruCache[str, str] = LruCache(
-            max_items=MOST_USERS, max_bytes=1 << 24, size_of=len
+            max_items=MAX_USERS, max_bytes=1 << 24, size_of=len
         )
-        self._checks: FreshnessChecks[str, str] = FreshnessChecks()
+        self._checks: Revalidations[str, str] = Revalidations()
 
     async def close(self) -> None:
         """End what goes on beside the sessions."""

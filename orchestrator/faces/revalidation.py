@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class FreshnessChecks(Generic[K, V]):
+class Revalidations(Generic[K, V]):
     """Owns a task for each key that is being checked; all who ask meanwhile share it, and the
     patience of the first.
     """

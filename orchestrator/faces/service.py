@@ -24,8 +24,8 @@ from orchestrator.faces.preparation.cache import PreparedFaces
 from orchestrator.faces.preparation.derived_files import DerivedFiles
 from orchestrator.faces.preparation.encoder import FaceEncoder
 from orchestrator.faces.preparation.solutions import FaceSolutions
-from orchestrator.faces.revalidation import PATIENCE_S, FreshnessChecks
-from orchestrator.faces.storage.errors import ReportedStore, StorageError
+from orchestrator.faces.revalidation import PATIENCE_S, Revalidations
+from orchestrator.faces.storage.errors import StorageError
 from orchestrator.faces.storage.face_format import face_ids, face_not_found, is_unfinished
 from orchestrator.faces.storage.layout import ROOT, face_prefix
 from orchestrator.faces.storage.read_face import read_face_model
@@ -45,7 +45,7 @@ ENCODING_DEADLINE_S: Final = 60.0
 seconds.
 """
 
-PRELOADS_AT_ONCE: Final = 16
+MAX_PRELOADS: Final = 16
 """So that a long list of users leaves room in the storage's line for sessions that begin meanwhile.
 """
 
@@ -118,7 +118,7 @@ class FaceModelCacheService:
         max_derived_bytes: int = 1024 * 1024 * 1024,
         encoding_deadline_s: float = ENCODING_DEADLINE_S,
     ) -> None:
-        self._store = ReportedStore(store)
+        self._store = store
         self._active = ActiveFaces(self._store)
         self._faces: LruCache[FaceKey, FaceModel] = LruCache(
             max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes
@@ -130,7 +130,7 @@ class FaceModelCacheService:
             encoder, self._solutions, max_items=max_derived, max_bytes=max_derived_bytes
         )
         self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
-        self._checks: FreshnessChecks[FaceKey, bool] = FreshnessChecks()
+        self._checks: Revalidations[FaceKey, bool] = Revalidations()
         self.on_swap: Callable[[str, str, FaceModel], None] = lambda user_id, old_id, face: None
         """Told by `hot_swap_model`: whoever holds the old face goes on with the new one."""
 
@@ -222,7 +222,7 @@ class FaceModelCacheService:
         """Have the active faces of these users in memory; returns the users whose face could be
         loaded.
         """
-        users, turns = tuple(user_ids), asyncio.Semaphore(PRELOADS_AT_ONCE)
+        users, turns = tuple(user_ids), asyncio.Semaphore(MAX_PRELOADS)
 
         async def load(user_id: str) -> FaceModel:
             async with turns:

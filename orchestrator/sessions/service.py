@@ -34,7 +34,6 @@ from orchestrator.core.types import (
     VideoGenerationConfig,
 )
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.errors import ReportedStore
 from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.instrumented import TimedInference
@@ -143,9 +142,7 @@ class LipSyncService:
         self.sessions = SessionRegistry(
             self.config.max_concurrent_sessions, self.config.max_sessions_per_user
         )
-        self.store = ReportedStore(
-            open_store(self.config.storage, bucket_name or self.config.bucket)
-        )
+        self.store = open_store(self.config.storage, bucket_name or self.config.bucket)
         self.faces = _faces(self.config, self)
         self.faces.on_swap = self.sessions.swap_face
         self.audio = AudioFeatureService(

@@ -37,7 +37,7 @@ steps would only add up.
 DEAF: Final = 30
 """Reports for which nothing is hurried after a step without effect."""
 
-LARGEST_CORRECTION_MS: Final = 500.0
+MAX_CORRECTION_MS: Final = 500.0
 """A client that reports more than this plays something else than what it is sent."""
 
 
@@ -104,12 +104,12 @@ class SyncTracker:
             or len(self._reports) < REPORTS // 2
             or abs(self.offset_ms) <= DEAD_BAND_MS
         ):
-            return abs(self.correction_ms) < LARGEST_CORRECTION_MS
+            return abs(self.correction_ms) < MAX_CORRECTION_MS
         step = GAIN * self.offset_ms
         if step <= -HURRY_MS:
             self._hurried, self._since = (self.offset_ms, step), []
         self._move(step)
-        return abs(self.correction_ms) < LARGEST_CORRECTION_MS
+        return abs(self.correction_ms) < MAX_CORRECTION_MS
 
     def _judge(self, offset_ms: float) -> bool:
         """Whether a step is still being judged; one that moved nothing is taken back."""
@@ -125,7 +125,7 @@ class SyncTracker:
         return False
 
     def _move(self, step: float) -> None:
-        moved = min(LARGEST_CORRECTION_MS, max(-LARGEST_CORRECTION_MS, self.correction_ms + step))
+        moved = min(MAX_CORRECTION_MS, max(-MAX_CORRECTION_MS, self.correction_ms + step))
         self._reports = deque(
             (old - (moved - self.correction_ms) for old in self._reports), maxlen=REPORTS
         )

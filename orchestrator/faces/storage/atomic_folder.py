@@ -30,7 +30,7 @@ _ATTEMPTS: Final = 8
 R = TypeVar("R")
 
 
-class Incoming:
+class AtomicFolders:
     """The folder `.incoming` beside the faces, on the same file system, outside of the key
     space.
     """

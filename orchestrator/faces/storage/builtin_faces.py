@@ -9,7 +9,7 @@ from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, Blob, face_p
 from orchestrator.faces.storage.store import FaceStore
 
 
-class WithShippedFaces:
+class BuiltinFaces:
     """A store in which the demo face that comes with the package is always there, and always the
     same.
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 AWAY_AFTER_S: Final = 2.0
 """A storage that answered no call for this long, while one waited, counts as away."""
 
-LAST_CHANCE_S: Final = 3.0
+GRACE_S: Final = 3.0
 """Further patience of the calls that wait when the storage is found to be away: a hiccup costs them
 nothing.
 """
@@ -32,7 +32,7 @@ nothing.
 PROBE_S: Final = 2.0
 """Between two probes for recovery."""
 
-MOST_OF_A_USER: Final = 32
+MAX_CALLS_PER_USER: Final = 32
 """Concurrent calls for one user's faces, so that the queue has room for other users. More than one
 user's sessions need.
 """
@@ -40,7 +40,7 @@ user's sessions need.
 R = TypeVar("R")
 
 
-class WatchedStore:
+class CircuitBreakerStore:
     """`FaceStore` over one that may hang. It owns the probing task; one event loop owns it."""
 
     def __init__(self, store: FaceStore, probe: str) -> None:
@@ -89,7 +89,7 @@ class WatchedStore:
                 finally:
                     alarm.cancel()
         except TimeoutError as error:
-            raise OSError(f"it did not answer within {AWAY_AFTER_S + LAST_CHANCE_S:g} s") from error
+            raise OSError(f"it did not answer within {AWAY_AFTER_S + GRACE_S:g} s") from error
         self._note_answer()
         return answer
 
@@ -97,8 +97,8 @@ class WatchedStore:
         if self.is_away:
             raise OSError(f"it does not answer, and is probed every {PROBE_S:g} s; try again")
         user = "/".join(key.split("/")[:2])
-        if self._under_way[user] >= MOST_OF_A_USER:
-            raise OSError(f"{MOST_OF_A_USER} calls for this user's faces wait already")
+        if self._under_way[user] >= MAX_CALLS_PER_USER:
+            raise OSError(f"{MAX_CALLS_PER_USER} calls for this user's faces wait already")
         self._under_way[user] += 1
         try:
             return await call()
@@ -108,7 +108,7 @@ class WatchedStore:
     def _note_silence(self, asked_s: float, patience: asyncio.Timeout) -> None:
         if self._answered_s > asked_s:
             return
-        patience.reschedule(asyncio.get_running_loop().time() + LAST_CHANCE_S)
+        patience.reschedule(asyncio.get_running_loop().time() + GRACE_S)
         if not self.is_away:
             logger.warning("the face store does not answer; faces in memory stay in use")
             self._breaker.open(asyncio.get_running_loop().time())

@@ -38,7 +38,7 @@ class StorageError(LipSyncError, OSError):
         return f"the storage of face models failed: {self._cause}"
 
 
-class ReportedStore:
+class ErrorTranslatingStore:
     """`FaceStore` over another one; every `OSError` becomes a `StorageError`."""
 
     def __init__(self, store: FaceStore) -> None:

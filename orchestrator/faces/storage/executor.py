@@ -12,10 +12,10 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-AT_ONCE: Final = 8
+MAX_THREADS: Final = 8
 """Calls that run; below the 10 connections that Google's client keeps open."""
 
-MOST_WAITING: Final = 256
+MAX_WAITING_CALLS: Final = 256
 """Calls in line; who comes later is told so at once."""
 
 GIVE_UP_S: Final = 24.0
@@ -30,8 +30,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class StorageThreads(Executor):
-    """At most `AT_ONCE` threads, which end when nothing waits. They are daemons: the interpreter's
+class StorageExecutor(Executor):
+    """At most `MAX_THREADS` threads, which end when nothing waits. They are daemons: the interpreter's
     exit waits for none of them.
     """
 
@@ -57,13 +57,13 @@ class StorageThreads(Executor):
         """See `Executor.submit`; OSError when too many calls wait."""
         future: Future[R] = Future()
         with self._lock:
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_WAITING_CALLS:
                 self._waiting = deque(each for each in self._waiting if not each[0].cancelled())
-            if len(self._waiting) >= MOST_WAITING:
-                raise OSError(f"{MOST_WAITING} calls of {self._name} wait already")
+            if len(self._waiting) >= MAX_WAITING_CALLS:
+                raise OSError(f"{MAX_WAITING_CALLS} calls of {self._name} wait already")
             self._waiting.append((future, partial(fn, *args, **kwargs)))
             self._under_way.add(future)
-            is_one_more = self._threads < AT_ONCE
+            is_one_more = self._threads < MAX_THREADS
             self._threads += is_one_more
         future.add_done_callback(self._forget)
         if is_one_more:

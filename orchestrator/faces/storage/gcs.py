@@ -17,7 +17,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from orchestrator.core.config import ConfigError
 from orchestrator.faces.ids import is_path_part
-from orchestrator.faces.storage.executor import StorageThreads
+from orchestrator.faces.storage.executor import StorageExecutor
 from orchestrator.faces.storage.face_format import METADATA
 from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 from orchestrator.faces.storage.replacement import is_replacement, new_replacement_name, packed
@@ -28,15 +28,15 @@ REQUEST_TIMEOUT_S: Final = 5.0
 CALL_TIMEOUT_S: Final = 12.0
 """For one call of the store, repeated requests included."""
 
-SETTLE_S: Final = 20.0
+MAX_PLACING_S: Final = 20.0
 """For writing a face's files in their places; within `storage_threads.GIVE_UP_S`."""
 
 ABANDONED_S: Final = 60.0
 """A replacement that is older than the latest by this much has lost its writer, who stops after
-`SETTLE_S` and a last call.
+`MAX_PLACING_S` and a last call.
 """
 
-LOOK_AGAIN_S: Final = 0.1
+POLL_S: Final = 0.1
 """While an earlier writer of the same face is at work."""
 
 CREDENTIALS: Final = (
@@ -59,7 +59,7 @@ class BucketFaceStore:
         self._client = client or _client(bucket)
         self._bucket = self._client.bucket(bucket)
         self._given_up: set[str] = set()
-        self._threads = StorageThreads(f"the bucket {bucket!r}")
+        self._threads = StorageExecutor(f"the bucket {bucket!r}")
         self._options: dict[str, Any] = {
             "timeout": REQUEST_TIMEOUT_S,
             "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S),
@@ -142,7 +142,7 @@ class BucketFaceStore:
         one counts, earlier writers leave, and it is written in its place only once they have left.
         Whoever does not leave in time was killed; then it stays what counts.
         """
-        until_s, is_written = time.monotonic() + SETTLE_S, False
+        until_s, is_written = time.monotonic() + MAX_PLACING_S, False
         while True:
             listed = self._listed(prefix)
             abandoned, writers = self._writers(listed)
@@ -159,7 +159,7 @@ class BucketFaceStore:
             if is_written:
                 self._write_in_place(prefix, files, listed, until_s)
             else:
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(POLL_S)
 
     def _forsake(self, prefix: str, writers: list[str]) -> None:
         """The face was deleted meanwhile: nothing that we wrote since may stay."""
@@ -171,7 +171,7 @@ class BucketFaceStore:
     ) -> None:
         for name in sorted(files, key=lambda name: name == METADATA):
             if time.monotonic() > until_s:  # later writers take us for dead
-                raise OSError(f"writing {prefix} took longer than {SETTLE_S:g} s")
+                raise OSError(f"writing {prefix} took longer than {MAX_PLACING_S:g} s")
             self._write(f"{prefix}/{name}", files[name])
         kept = {f"{prefix}/{name}" for name in files}
         self._remove_all(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.faces.ids import is_path_part
-from orchestrator.faces.storage.atomic_folder import Incoming, remove
-from orchestrator.faces.storage.executor import StorageThreads
+from orchestrator.faces.storage.atomic_folder import AtomicFolders, remove
+from orchestrator.faces.storage.executor import StorageExecutor
 from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 
 
@@ -19,8 +19,8 @@ class LocalFaceStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._incoming = Incoming(self._root)
-        self._threads = StorageThreads(f"the folder {root}")
+        self._incoming = AtomicFolders(self._root)
+        self._threads = StorageExecutor(f"the folder {root}")
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         return await self._threads.run(self._blobs, prefix)
