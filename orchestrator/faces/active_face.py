@@ -13,7 +13,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.revalidation import Revalidations
 from orchestrator.faces.storage.errors import StorageError
-from orchestrator.faces.storage.face_format import face_ids
+from orchestrator.faces.storage.face_listing import face_ids
 from orchestrator.faces.storage.layout import ROOT, Blob, active_model_key
 from orchestrator.faces.storage.store import FaceStore
 

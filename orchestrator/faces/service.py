@@ -26,7 +26,7 @@ from orchestrator.faces.preparation.encoder import FaceEncoder
 from orchestrator.faces.preparation.solutions import FaceSolutions
 from orchestrator.faces.revalidation import PATIENCE_S, Revalidations
 from orchestrator.faces.storage.errors import StorageError
-from orchestrator.faces.storage.face_format import face_ids, face_not_found, is_unfinished
+from orchestrator.faces.storage.face_listing import face_ids, face_not_found, is_unfinished
 from orchestrator.faces.storage.layout import ROOT, face_prefix
 from orchestrator.faces.storage.read_face import read_face_model
 from orchestrator.faces.storage.replacement import version_of

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import FaceModel
-from orchestrator.faces.storage.face_format import METADATA
+from orchestrator.faces.storage.face_listing import METADATA
 from orchestrator.faces.storage.layout import derived_prefix, face_prefix
 from orchestrator.faces.storage.replacement import version_of
 from orchestrator.faces.storage.store import FaceStore

@@ -13,9 +13,7 @@ from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 
 
 class LocalFaceStore:
-    """The layout in a local folder. Writes go to a sibling folder first and are renamed into
-    place.
-    """
+    """`FaceStore` in a local folder. Writes are staged beside the faces and renamed into place."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -41,9 +39,7 @@ class LocalFaceStore:
         await self._threads.close()
 
     def _path(self, key: str) -> Path:
-        """The file or folder of a key, proven to lie below the root even where the root holds
-        links.
-        """
+        """Path of a key, proven to lie below the root even where the root holds links."""
         parts = key.split("/")
         deepest = 5 if is_derived(key) else 4
         if parts[0] != ROOT or not 2 <= len(parts) <= deepest or not all(map(is_path_part, parts)):
@@ -68,7 +64,9 @@ class LocalFaceStore:
         for path in sorted(paths):
             try:
                 stat = path.stat()
-            except FileNotFoundError:  # replaced while we looked: the next look sees its successor
+            except (
+                FileNotFoundError
+            ):  # replaced during the listing: the next one sees its successor
                 continue
             if path.is_file():
                 key = path.relative_to(self._root).as_posix()
@@ -104,6 +102,6 @@ class LocalFaceStore:
 
 
 def _unless_gone(error: OSError) -> None:
-    """A folder that is not there holds nothing."""
+    """A missing folder is empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error

@@ -15,7 +15,11 @@ from orchestrator.faces.storage.store import FaceStore
 
 
 def open_store(root: Path, bucket: str = "") -> FaceStore:
-    """A bucket, or a local folder, made on the first write; with the shipped demo face in view."""
+    """Open a bucket, or a local folder that the first write creates, with the built-in demo face.
+
+    Every failure of the returned store is a `StorageError`. Raises `ConfigError` where a bucket
+    cannot be opened.
+    """
     own = CircuitBreakerStore(_own_store(root, bucket), face_prefix(DEMO_USER, DEMO_FACE))
     return ErrorTranslatingStore(BuiltinFaces(own, LocalFaceStore(SHIPPED_FACES)))
 
@@ -24,9 +28,8 @@ def _own_store(root: Path, bucket: str) -> FaceStore:
     if not bucket:
         return LocalFaceStore(root)
     try:
-        from orchestrator.faces.storage.gcs import (
-            BucketFaceStore,
-        )  # Google's client takes a second to import
+        # Imported on demand: Google's client takes a second to import.
+        from orchestrator.faces.storage.gcs import BucketFaceStore
     except ImportError as error:
         raise ConfigError(
             f"faces in a bucket need Google's client: pip install 'lipsync-service[gcs]' ({error})"

@@ -77,7 +77,7 @@ async def test_a_line_that_is_full_is_told_at_once_and_who_gave_up_is_out_of_it(
     threads = StorageExecutor("a disk")
     running = await started(threads, MAX_THREADS, hangs)
     waiting = await started(threads, MAX_WAITING_CALLS, hangs)
-    with pytest.raises(OSError, match="wait already"):
+    with pytest.raises(OSError, match="are waiting"):
         await threads.run(int)
     waiting[0].cancel()
     await asyncio.wait([waiting[0]])

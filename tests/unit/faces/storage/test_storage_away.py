@@ -1,5 +1,6 @@
-"""A storage that is silent costs a session that has its face in memory half a second once, and then
-nothing.
+"""Sessions while the face storage does not respond.
+
+A session whose face is in memory waits half a second once, and then not at all.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ GIVES_UP_S = 12.0
 
 
 class SilentStore(LocalFaceStore):
-    """A folder that takes its time, or says nothing until the caller is told so."""
+    """Local folder with a delay, or one that fails after `GIVES_UP_S` while `is_silent`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -157,7 +158,7 @@ def test_who_waits_for_a_silent_storage_is_told_in_seconds_and_a_hiccup_costs_no
         stage.own.takes_s = 0.0
         assert (await asking).id == "g"
         stage.own.is_silent, began_s = True, loop.time()
-        with pytest.raises(LipSyncError, match="did not answer within") as caught:
+        with pytest.raises(LipSyncError, match="no response within") as caught:
             await stage.faces.load_face_model("ann", "h")
         assert caught.value.recoverable
         assert loop.time() - began_s == pytest.approx(AWAY_AFTER_S + GRACE_S)
