@@ -6,14 +6,13 @@ Concurrent requests share one load; count and bytes are bounded.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from orchestrator.core.cache import LruCache, SingleFlight
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel
 from orchestrator.faces.active_face import ActiveFaces, no_active_face
+from orchestrator.faces.cache import FaceCache
 from orchestrator.faces.compatibility import Compatibility, check_compatibility
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.preparation.cache import PreparedFaces
@@ -21,21 +20,12 @@ from orchestrator.faces.preparation.derived_files import DerivedFiles
 from orchestrator.faces.preparation.encoder import FaceEncoder
 from orchestrator.faces.preparation.solutions import FaceSolutions
 from orchestrator.faces.preprocessing import PreprocessedFace, preprocess
-from orchestrator.faces.revalidation import PATIENCE_S, Revalidations
-from orchestrator.faces.storage.errors import StorageError
-from orchestrator.faces.storage.face_listing import face_ids, face_not_found, is_unfinished
+from orchestrator.faces.revalidation import PATIENCE_S
+from orchestrator.faces.storage.face_listing import face_ids, face_not_found
 from orchestrator.faces.storage.layout import ROOT, face_prefix
-from orchestrator.faces.storage.read_face import read_face_model
-from orchestrator.faces.storage.replacement import version_of
 from orchestrator.faces.storage.store import FaceStore
 from orchestrator.inference import Inference
 from orchestrator.models.base import ModelAdapter
-
-FaceKey: TypeAlias = tuple[str, str]
-"""User id and face model id."""
-
-KEYPOINT_BYTES: Final = 200
-"""Memory of a `Keypoint` with its two floats and its name, by sys.getsizeof."""
 
 ENCODING_DEADLINE_S: Final = 60.0
 """Limit for encoding a face the first time: the largest networks take 10 s on a CPU."""
@@ -43,20 +33,9 @@ ENCODING_DEADLINE_S: Final = 60.0
 MAX_PRELOADS: Final = 16
 """Concurrent preloads; leaves room in the storage's queue for sessions that begin meanwhile."""
 
-logger = logging.getLogger(__name__)
-
 
 def _deadline_s() -> float:
     return asyncio.get_running_loop().time() + PATIENCE_S
-
-
-def face_bytes(face: FaceModel) -> int:
-    """Memory of a face model: picture, key points and embeddings; the rest is negligible."""
-    return (
-        face.neutral_pose.nbytes
-        + KEYPOINT_BYTES * len(face.keypoints)
-        + 32 * sum(map(len, face.embeddings))
-    )
 
 
 class FaceModelCacheService:
@@ -78,24 +57,22 @@ class FaceModelCacheService:
     ) -> None:
         self._store = store
         self._active = ActiveFaces(self._store)
-        self._faces: LruCache[FaceKey, FaceModel] = LruCache(
-            max_items=max_faces, max_bytes=max_face_bytes, size_of=face_bytes
-        )
         files = DerivedFiles(self._store)
         self._solutions = FaceSolutions(files)
         encoder = FaceEncoder(files, deadline_s=encoding_deadline_s)
         self._prepared = PreparedFaces(
             encoder, self._solutions, max_items=max_derived, max_bytes=max_derived_bytes
         )
-        self._loads: SingleFlight[FaceKey, FaceModel] = SingleFlight()
-        self._checks: Revalidations[FaceKey, bool] = Revalidations()
+        self._faces = FaceCache(
+            store, self._prepared, max_items=max_faces, max_bytes=max_face_bytes
+        )
         self.on_swap: Callable[[str, str, FaceModel], None] = lambda user_id, old_id, face: None
         """Called by `hot_swap_model`; holders of the old face continue with the new one."""
 
     async def close(self) -> None:
         """Cancel background work; the owner of the store closes the store."""
         await self._solutions.close()
-        await self._checks.close()
+        await self._faces.close()
         await self._active.close()
 
     @property
@@ -116,28 +93,20 @@ class FaceModelCacheService:
         until_s, user_id = _deadline_s(), check_id(user_id, "userId")
         if model_id is None:
             return await self._load_active(until_s, user_id)
-        return await self._load_current(until_s, (user_id, check_id(model_id, "faceModelId")))
+        return await self._faces.load(until_s, (user_id, check_id(model_id, "faceModelId")))
 
     async def _load_active(self, until_s: float, user_id: str) -> FaceModel:
         """Load the active face; where it is gone, another face of the user becomes active."""
         active = await self._active.within(until_s, user_id)
         try:
-            return await self._load_current(until_s, (user_id, active))
+            return await self._faces.load(until_s, (user_id, active))
         except LipSyncError as error:
             if error.code is not LipSyncErrorCode.FACE_MODEL_NOT_FOUND or error.recoverable:
                 raise
         settled = await self._active.settle(user_id)
         if settled is None:
             raise no_active_face(user_id)
-        return await self._load_current(until_s, (user_id, settled))
-
-    async def _load_current(self, until_s: float, key: FaceKey) -> FaceModel:
-        known = self._faces.get(key)
-        if known is not None and await self._checks.within(
-            until_s, key, lambda: self._is_current(key, known), True
-        ):
-            return known
-        return await self._loads.run(key, lambda: self._load(key, known))
+        return await self._faces.load(until_s, (user_id, settled))
 
     async def active_model_id(self, user_id: str) -> str:
         """Id of the active face, which is in memory afterwards; raises as `load_face_model`."""
@@ -200,9 +169,7 @@ class FaceModelCacheService:
 
     def hold(self, face: FaceModel) -> None:
         """Cache a face that was just stored, replacing the previous one of that id."""
-        key = (face.user_id, face.id)
-        self._checks.drop(key)
-        self._keep(key, face)
+        self._faces.put(face)
 
     async def activate(self, user_id: str, model_id: str) -> FaceModel:
         """Load a face and make it the user's active one."""
@@ -218,7 +185,7 @@ class FaceModelCacheService:
         face = await self.load_face_model(user_id, new_id)
         if await self._is_active(user_id, check_id(old_id, "faceModelId")):
             await self.activate(user_id, new_id)
-        self._forget((user_id, old_id))
+        self._faces.evict((user_id, old_id))
         self.on_swap(user_id, old_id, face)
         return face
 
@@ -230,8 +197,7 @@ class FaceModelCacheService:
         """
         key = (check_id(user_id, "userId"), check_id(model_id, "faceModelId"))
         was_there = await self._store.delete(face_prefix(*key))
-        self._checks.drop(key)
-        self._forget(key)
+        self._faces.drop(key)
         await self._active.settle(user_id)
         if not was_there:
             raise face_not_found(user_id, model_id)
@@ -242,38 +208,3 @@ class FaceModelCacheService:
             return await self._active.read(check_id(user_id, "userId")) == model_id
         except LipSyncError:
             return False
-
-    async def _is_current(self, key: FaceKey, known: FaceModel) -> bool:
-        """Check a cached face against storage, and evict an outdated one.
-
-        A face counts as current while storage fails or others write it.
-        """
-        try:
-            blobs = await self._store.blobs(face_prefix(*key))
-        except StorageError as error:
-            logger.warning("face %s of %s: using the cached copy: %s", key[1], key[0], error)
-            return True
-        current = is_unfinished(blobs) or version_of(blobs) == known.version
-        if not current:
-            self._forget(key)
-        return current
-
-    async def _load(self, key: FaceKey, known: FaceModel | None) -> FaceModel:
-        """Load from storage; `known` is the fallback for failures that may pass."""
-        try:
-            face = await read_face_model(self._store, *key)
-        except LipSyncError as error:
-            if known is None or not error.recoverable:
-                raise
-            logger.warning("face %s of %s: using the cached copy: %s", key[1], key[0], error)
-            face = known
-        self._keep(key, face)
-        return face
-
-    def _keep(self, key: FaceKey, face: FaceModel) -> None:
-        self._faces.put(key, face)
-        self._prepared.forget(*key, but_version=face.version)
-
-    def _forget(self, key: FaceKey) -> None:
-        self._faces.discard(key)
-        self._prepared.forget(*key)
