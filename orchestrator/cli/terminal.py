@@ -28,7 +28,9 @@ HINTS: Final = {
 def explain(error: Exception) -> int:
     """Print the error in one line, and each of its reasons in another; return exit status 1."""
     reasons = error.details.get("reasons", ()) if isinstance(error, LipSyncError) else ()
-    hint = HINTS.get(error.code) if isinstance(error, LipSyncError) else None
+    hint = None
+    if isinstance(error, LipSyncError) and not isinstance(error, OSError):  # not a storage failure
+        hint = HINTS.get(error.code)
     text = "the photo cannot be used:" if reasons else _text(error)
     print(f"lipsync: {' '.join(text.split())}{f' ({hint})' if hint else ''}", file=sys.stderr)
     for reason in reasons:

@@ -1,3 +1,1 @@
-"""Faces: enrolling a photo, storing what was found in it, and handing models what they need of
-it.
-"""
+"""Faces: enrolment of photos, storage, and preparation for models."""

@@ -1,5 +1,6 @@
-"""Which face each user speaks with when a message names none: a small file in storage, remembered
-for when storage is slow or away.
+"""Active face of each user, used when a message names none.
+
+It is a small file in storage, cached for when storage is slow or away.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import msgspec
 from orchestrator.core.cache import LruCache
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.revalidation import FreshnessChecks
+from orchestrator.faces.revalidation import Revalidations
 from orchestrator.faces.storage.errors import StorageError
-from orchestrator.faces.storage.face_format import face_ids
+from orchestrator.faces.storage.face_listing import face_ids
 from orchestrator.faces.storage.layout import ROOT, Blob, active_model_key
 from orchestrator.faces.storage.store import FaceStore
 
-MOST_USERS: Final = 4096
-"""Whose active face is remembered."""
+MAX_USERS: Final = 4096
+"""Users whose active face is cached."""
 
-_ATTEMPTS: Final = 8
-"""To leave behind what fits the faces that are stored: each one more means that another process
-changed them meanwhile.
+_MAX_ATTEMPTS: Final = 8
+"""Attempts to make the file match the stored faces.
+
+Each further attempt means that another process changed the faces meanwhile.
 """
 
 
@@ -31,24 +33,26 @@ class _ActiveModel(msgspec.Struct, rename="camel"):
 
 
 class ActiveFaces:
-    """Reads and writes `active_model.json`. One event loop owns it; the store reports its failures
-    as `StorageError`.
+    """Reader and writer of `active_model.json`. One event loop owns it.
+
+    The store reports its failures as `StorageError`.
     """
 
     def __init__(self, store: FaceStore) -> None:
         self._store = store
         self._known: LruCache[str, str] = LruCache(
-            max_items=MOST_USERS, max_bytes=1 << 24, size_of=len
+            max_items=MAX_USERS, max_bytes=1 << 24, size_of=len
         )
-        self._checks: FreshnessChecks[str, str] = FreshnessChecks()
+        self._checks: Revalidations[str, str] = Revalidations()
 
     async def close(self) -> None:
-        """End what goes on beside the sessions."""
+        """Cancel background revalidations."""
         await self._checks.close()
 
     async def within(self, until_s: float, user_id: str) -> str:
-        """As `read`, but what is remembered counts where storage has not answered by `until_s` of
-        the loop's clock.
+        """Read as `read`, but return the cached id if storage has not responded by `until_s`.
+
+        `until_s` is the loop's clock.
         """
         known = self._known.get(user_id)
         return (
@@ -58,8 +62,9 @@ class ActiveFaces:
         )
 
     async def read(self, user_id: str) -> str:
-        """From storage, from memory only while it fails; FACE_MODEL_NOT_FOUND when nothing was
-        enrolled.
+        """Read from storage, or from the cache while storage fails.
+
+        Raises FACE_MODEL_NOT_FOUND when nothing is enrolled.
         """
         try:
             data = await self._store.read(active_model_key(user_id))
@@ -82,7 +87,7 @@ class ActiveFaces:
         self._known.put(user_id, model_id)
 
     async def settle(self, user_id: str) -> str | None:
-        """See `settle_active`."""
+        """Repair the file, see `settle_active`, and cache the result."""
         active = await settle_active(self._store, user_id)
         self._checks.drop(user_id)
         if active is None:
@@ -93,14 +98,15 @@ class ActiveFaces:
 
 
 async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> str | None:
-    """Have `active_model.json` name a face that is there: the one it names, else `enrolled`, else
-    the first; returns its id.
+    """Make `active_model.json` name a stored face and return its id.
 
-    Without a face there is no file, and None is returned. Other processes enrol and delete
-    meanwhile, so what is stored decides, and is looked at again after each write: whoever writes
-    last finds that it fits, or mends it.
+    It stays if the face exists; else `enrolled` is chosen, else the first face. Without a face the
+    file is removed and None returned.
+
+    Other processes enrol and delete at the same time. The listing therefore decides, and is read
+    again after each write: the last writer finds a match or repairs it.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         named = _named(await store.read(active_model_key(user_id)))
         blobs = await store.blobs(f"{ROOT}/{user_id}")
         if named in _present(blobs):
@@ -112,9 +118,7 @@ async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> s
             await store.delete(active_model_key(user_id))
         else:
             return None
-    message = (
-        f"the face models of user {user_id!r} were changed again and again by others; try again"
-    )
+    message = f"the face models of user {user_id!r} kept changing: try again"
     raise LipSyncError(
         LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
         message,
@@ -124,8 +128,8 @@ async def settle_active(store: FaceStore, user_id: str, enrolled: str = "") -> s
 
 
 def no_active_face(user_id: str) -> LipSyncError:
-    """For a message that names no face, of a user who has none."""
-    message = f"user {user_id!r} has no active face model; send faceModelId or enrol a photo"
+    """Error for a message without a face id from a user without an active face."""
+    message = f"user {user_id!r} has no active face model: send faceModelId or enrol a photo"
     return LipSyncError(
         LipSyncErrorCode.FACE_MODEL_NOT_FOUND,
         message,
@@ -135,12 +139,12 @@ def no_active_face(user_id: str) -> LipSyncError:
 
 
 def _present(blobs: tuple[Blob, ...]) -> set[str]:
-    """Faces of which anything is stored, so also one that is being written."""
+    """Ids with any stored file, so also a face that is being written."""
     return {parts[2] for blob in blobs if len(parts := blob.key.split("/")) == 4}
 
 
 def _named(data: bytes | None) -> str | None:
-    """None also for a file that names no face."""
+    """Id in the file; None without a file, and for one that names no face."""
     try:
         return None if data is None else _decoded("", data)
     except LipSyncError:

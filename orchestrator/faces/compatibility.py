@@ -1,4 +1,4 @@
-"""Which models a face can be driven with, and what speaks against the others."""
+"""Compatibility of a face with the lip-sync models, with the reasons against a model."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ PREFERENCE: Final = (
     LipSyncModel.AUDIO2HEAD,
     LipSyncModel.STATIC,
 )
-"""Best first for live use: the order of the default fallback chain; `audio2head` looks 2 s ahead,
-so last of the talking ones.
+"""Models for live use, best first: the order of the default fallback chain.
+
+`audio2head` looks 2 s ahead, so it is last of the talking models.
 """
 
 MIN_TPSM_SIDE: Final = 128
@@ -34,29 +35,27 @@ MIN_CROP_SIDE: Final = 256
 MIN_SADTALKER_POINTS: Final = 68
 MIN_SADTALKER_QUALITY: Final = 70.0
 MIN_MOUTH_WIDTH: Final = 0.04
-"""Narrowest mouth that can be drawn, as a fraction of the picture's shorter side: 5 pixels of 128. 
-"""
+"""Narrowest mouth that can be drawn, over the picture's shorter side: 5 pixels of 128."""
 
 MIN_EYE_WIDTH: Final = 0.0125
-"""Narrowest eye that a lid can be drawn over, likewise: 2.4 of the 192 pixels of a photo drawn at
-128. A head turned away has such.
+"""Narrowest eye that a lid can be drawn over, relative to the picture's shorter side.
+
+2.4 of the 192 pixels of a photo that is drawn at 128. Heads turned away have such eyes.
 """
 
 MIN_FACE_SIDE: Final = 0.05
-"""Smallest width and height of all points together, likewise: less than any model makes a head of. 
+"""Smallest extent of all points, over the picture's shorter side.
+
+No model can make a head of a smaller face.
 """
 
 DRAWN_BY_POINTS: Final = (LipSyncModel.TPSM, LipSyncModel.TPSM_NEURAL)
-"""Models that draw the mouth and the lids from their points; the other ones want to know where the
-face is.
-"""
+"""Models that draw mouth and lids from their points; others only need the face's place."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompatibilityIssue:
-    """One thing that is wrong with a face model, and the models it rules out (none: it is only
-    odd).
-    """
+    """One problem of a face model, and the models it rules out (none for a mere oddity)."""
 
     code: str
     message: str
@@ -65,7 +64,7 @@ class CompatibilityIssue:
 
 @dataclass(frozen=True, slots=True)
 class Compatibility:
-    """What `validate_compatibility` found."""
+    """Result of `validate_compatibility`."""
 
     model_id: str
     compatible_lip_sync_models: tuple[LipSyncModel, ...]
@@ -75,10 +74,10 @@ class Compatibility:
 
 
 def check_compatibility(face: FaceModel) -> Compatibility:
-    """Hold the face against each model's needs. `tpsm-neural` is driven by pictures that `tpsm`
-    draws and needs what it needs.
+    """Check a face against the requirements of each model.
 
-    A model of one's own needs what its adapter declares.
+    `tpsm-neural` is driven by pictures that `tpsm` draws, and shares its requirements. A custom
+    model requires what its adapter declares.
     """
     own = tuple(adapter.spec for model, adapter in ADAPTERS.items() if model not in SHIPPED_MODELS)
     issues = (
@@ -116,8 +115,9 @@ def _size_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
 
 
 def _point_issues(face: FaceModel) -> tuple[CompatibilityIssue, ...]:
-    """Points that are no face, rule out every model that moves it; those that are one, still need a
-    mouth and eyes.
+    """Issues of the key points: without a face no moving model works.
+
+    With a face, mouth and eyes are checked.
     """
     height, width = face.neutral_pose.shape[:2]
     try:

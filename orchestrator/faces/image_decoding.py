@@ -1,5 +1,6 @@
-"""Pictures from strangers: the size is read from the header and limited before a single pixel is
-decoded.
+"""Decoding of untrusted pictures.
+
+The size is read from the header and limited before a single pixel is decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import simplejpeg
 from orchestrator.core.types import Resolution, RgbImage
 
 MAX_PIXELS: Final = 25_000_000
-"""Largest picture decoded: every phone's usual photo fits, and its 75 MB of RGB still do."""
+"""Largest picture decoded: photos of common phones fit, and take 75 MB as RGB."""
 
 _JPEG: Final = b"\xff\xd8\xff"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -22,9 +23,7 @@ _ORIENTATION_TAG: Final = 0x0112
 
 
 class PictureError(ValueError):
-    """The bytes are no picture that can be used; the message says why, `kind` is `format`, `size`
-    or `damaged`.
-    """
+    """Unusable picture: the message says why, `kind` is `format`, `size` or `damaged`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -32,11 +31,10 @@ class PictureError(ValueError):
 
 
 def decode_picture(data: bytes, *, upright: bool = True) -> RgbImage:
-    """A JPEG, PNG or WebP as RGB; with `upright` turned as its EXIF orientation says, transparency
-    over white.
+    """Decode a JPEG, PNG or WebP to RGB `[h, w, 3]`, with transparency over white.
 
-    Raises `PictureError` for anything else, for more than `MAX_PIXELS` pixels (before decoding) and
-    for damaged files.
+    With `upright` the picture is turned by its EXIF orientation. Raises `PictureError` for other
+    formats, for more than `MAX_PIXELS` pixels (before decoding) and for damaged files.
     """
     size = picture_size(data)
     if size.width * size.height > MAX_PIXELS:
@@ -53,7 +51,7 @@ def decode_picture(data: bytes, *, upright: bool = True) -> RgbImage:
 
 
 def encode_jpeg(image: RgbImage, quality: int = 95) -> bytes:
-    """The picture as JPEG without chroma subsampling: lips are small and red."""
+    """Encode as JPEG without chroma subsampling, which would blur the small red lips."""
     data: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444"
     )
@@ -70,19 +68,14 @@ def picture_size(data: bytes) -> Resolution:
             return Resolution(*struct.unpack(">II", data[16:24]))
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
-    except (
-        ValueError,
-        KeyError,
-        struct.error,
-    ) as error:  # KeyError: simplejpeg met a colour space it has no name for
-        raise PictureError("damaged", "the picture is cut off or damaged in its header") from error
+    # KeyError: simplejpeg found a colour space it has no name for
+    except (ValueError, KeyError, struct.error) as error:
+        raise PictureError("damaged", "the header of the picture is damaged or cut off") from error
     raise PictureError("format", "not a JPEG, PNG or WebP picture")
 
 
 def _webp_size(data: bytes) -> Resolution:
-    """Sizes of the three kinds of WebP: lossy, lossless, extended (RFC 9649, sections 2.5 to
-    2.7).
-    """
+    """Size of a lossy, lossless or extended WebP (RFC 9649, sections 2.5 to 2.7)."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", data[26:30])
@@ -103,9 +96,8 @@ def _decode_jpeg(data: bytes) -> RgbImage:
     try:
         image: RgbImage = simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
-        if "extraneous bytes" not in str(
-            error
-        ):  # some cameras leave stray bytes between markers: harmless
+        # Some cameras leave stray bytes between markers, which are harmless.
+        if "extraneous bytes" not in str(error):
             raise PictureError("damaged", f"the JPEG is damaged or cut off ({error})") from error
         image = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=False)
     return image
@@ -153,9 +145,7 @@ def jpeg_orientation(data: bytes) -> int:
 
 
 def _exif_block(data: bytes) -> bytes:
-    """The TIFF structure inside the APP1 segment; empty when there is none before the first
-    scan.
-    """
+    """TIFF structure in the APP1 segment; empty where none precedes the first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
         (length,) = struct.unpack_from(">H", data, position + 2)
@@ -166,9 +156,7 @@ def _exif_block(data: bytes) -> bytes:
 
 
 def _turn(image: RgbImage, orientation: int) -> RgbImage:
-    """Undo the eight EXIF orientations: a mirror for the even ones of 1-4 and odd ones of 5-8, then
-    a quarter or half turn.
-    """
+    """Undo an EXIF orientation: mirror 2, 4, 5 and 7, then a quarter or half turn."""
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)

@@ -1,5 +1,6 @@
-"""Whether what is in memory still counts is asked each time, but nobody waits long for the answer:
-the question outlives who asked it.
+"""Stale-while-revalidate: each read revalidates the cached value.
+
+After `PATIENCE_S` the caller gets the cached value, and the check continues in the background.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final, Generic, TypeVar
 
 PATIENCE_S: Final = 0.5
-"""A session begins with the copy in memory when storage takes longer than this to say that it is
-outdated.
-"""
+"""Longest wait for a revalidation before a cached value is used."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class FreshnessChecks(Generic[K, V]):
-    """Owns a task for each key that is being checked; all who ask meanwhile share it, and the
-    patience of the first.
+class Revalidations(Generic[K, V]):
+    """Owner of one revalidation task per key.
+
+    Concurrent callers share the task, and the deadline of the first one.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,9 @@ class FreshnessChecks(Generic[K, V]):
     async def within(
         self, until_s: float, key: K, check: Callable[[], Coroutine[Any, Any, V]], known: V
     ) -> V:
-        """What `check()` gives or raises where that is there by `until_s` of the loop's clock, else
-        `known` while it goes on.
+        """Result or error of `check()` by `until_s` of the loop's clock, else `known`.
+
+        A late check continues in the background.
         """
         task = self._tasks.get(key) or self._start(key, check, until_s)
         await asyncio.wait(
@@ -40,14 +41,14 @@ class FreshnessChecks(Generic[K, V]):
         return task.result() if task.done() and not task.cancelled() else known
 
     def drop(self, key: K) -> None:
-        """What is being found out about the key counts no more: its owner knows better."""
+        """Cancel the revalidation of a key whose value its owner just wrote."""
         task = self._tasks.pop(key, None)
         if task is not None:
             del self._until_s[key]
             task.cancel()
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel all revalidations."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -58,7 +59,7 @@ class FreshnessChecks(Generic[K, V]):
         self, key: K, check: Callable[[], Coroutine[Any, Any, V]], until_s: float
     ) -> asyncio.Task[V]:
         self._until_s[key] = until_s
-        task = self._tasks[key] = asyncio.create_task(check(), name=f"check whether {key} changed")
+        task = self._tasks[key] = asyncio.create_task(check(), name=f"revalidate {key}")
         task.add_done_callback(lambda done: self._over(key, done))
         return task
 
@@ -66,4 +67,4 @@ class FreshnessChecks(Generic[K, V]):
         if self._tasks.get(key) is task:
             del self._tasks[key], self._until_s[key]
         if not task.cancelled():
-            task.exception()  # told to those who still waited; the next one asks anew
+            task.exception()  # retrieved: waiting callers got it, the next caller checks again

@@ -29,7 +29,6 @@ from orchestrator.core.types import (
     StreamingFrame,
 )
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.errors import ReportedStore
 from orchestrator.faces.storage.open_store import open_store
 from orchestrator.inference import Inference
 from orchestrator.inference.instrumented import TimedInference
@@ -86,9 +85,7 @@ class LipSyncService:
         """Identifies this process among those of the service, and after a restart."""
         self.sessions = SessionDirectory(self)
         self._calls = Calls(self.sessions, self)
-        self.store = ReportedStore(
-            open_store(self.config.storage, bucket_name or self.config.bucket)
-        )
+        self.store = open_store(self.config.storage, bucket_name or self.config.bucket)
         self.faces = _faces(self.config, self)
         self.faces.on_swap = self.sessions.swap_face
         self.audio = AudioFeatureService(

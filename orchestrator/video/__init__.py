@@ -1,1 +1,1 @@
-"""Windows of audio become pictures."""
+"""Video: generate, synchronise, encode and adapt frames."""

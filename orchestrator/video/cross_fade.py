@@ -1,5 +1,6 @@
-"""Lets the picture of one model grow out of that of another over a few frames, which need not come
-in one batch.
+"""Cross-fade from the picture of one model to that of the next over a few frames.
+
+The frames may be spread over several batches.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import numpy as np
 from orchestrator.core.types import RgbImage
 
 CROSS_FADE_FRAMES: Final = 3
-"""Frames over which the picture of one model gives way to the next one's."""
+"""Frames of the transition between two models."""
 
 
 class CrossFade:
-    """What a turn remembers of a switch until it is over."""
+    """State of a cross-fade within a turn."""
 
     def __init__(self) -> None:
         self._before: RgbImage | None = None
         self._done = 0
 
     def over(self, before: RgbImage | None, images: Sequence[RgbImage]) -> list[RgbImage]:
-        """The turn's next pictures; `before` was shown last where another model draws from here on,
-        else None.
+        """Fade the turn's next pictures.
+
+        `before` is the last picture shown by the previous model where the model changes here, else
+        None.
         """
         if before is not None:
             self._before, self._done = before, 0

@@ -1,4 +1,4 @@
-"""Frame encoders: JPEG, and H.264 as Annex B for a decoder that joins at any keyframe."""
+"""Frame encoders: JPEG, and H.264 as Annex B for decoders that join at any keyframe."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ KEYFRAME_INTERVAL: Final = 30
 """Frames between keyframes, the specification's default."""
 
 BITRATE_BPS: Final = 500_000
-"""Target of the H.264 stream, the specification's default; easy pictures need less and take less. 
-"""
+"""Target of the H.264 stream, the specification's default; simple pictures take less."""
 
 BUFFER_S: Final = 0.5
-"""Seconds of the target that a keyframe may run ahead: the decoder's buffer."""
+"""Decoder buffer in seconds of the target bitrate, by which a keyframe may exceed it."""
 
-LOWEST_JPEG_QUALITY: Final = 20
-"""Below it skin falls into blocks of false colours; a target that this quality exceeds is met by
-leaving frames out.
+MIN_JPEG_QUALITY: Final = 20
+"""Lowest JPEG quality: below it skin breaks into blocks of false colours.
+
+A target that this quality exceeds is met by dropping frames.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """One coded picture."""
+    """One encoded picture."""
 
     data: bytes
     is_keyframe: bool
 
 
 class Encoder(Protocol):
-    """Turns pictures of one size into coded ones, in order."""
+    """Encoder of pictures of one size, in order."""
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
-        """Code one picture; every picture yields exactly one coded picture, without delay."""
+        """Encode one picture `[h, w, 3]` without delay."""
         ...
 
 
 class JpegEncoder:
-    """Every frame stands alone. With a target, pictures larger than their share of it lower the
-    quality of those after them.
+    """JPEG encoder: every frame is a keyframe.
+
+    With a target bitrate, pictures above their share of it lower the quality of the next ones.
     """
 
     def __init__(self, quality: int, fps: float, bitrate_bps: int | None) -> None:
@@ -60,17 +61,17 @@ class JpegEncoder:
         self.aim(bitrate_bps)
 
     def aim(self, bitrate_bps: int | None) -> None:
-        """Another target from the next picture on; None keeps the quality that was asked for."""
+        """Set the target from the next picture on; None restores the requested quality."""
         self._share_bytes = math.inf if bitrate_bps is None else bitrate_bps / 8.0 / self._fps
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
-        """JPEG with 4:2:0 chroma."""
+        """Encode as JPEG with 4:2:0 chroma."""
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), self._quality, "RGB", "420")
         if len(data) > self._share_bytes:
             lower = min(
                 self._quality - 1, round(self._quality * max(0.7, self._share_bytes / len(data)))
             )
-            self._quality = max(min(LOWEST_JPEG_QUALITY, self._highest), lower)
+            self._quality = max(min(MIN_JPEG_QUALITY, self._highest), lower)
         elif len(data) < 0.9 * self._share_bytes:
             self._quality = min(
                 self._highest, self._quality + (2 if len(data) < 0.8 * self._share_bytes else 1)
@@ -79,10 +80,10 @@ class JpegEncoder:
 
 
 class H264Encoder:
-    """Constrained baseline, no B-frames, no look-ahead, SPS and PPS before every keyframe.
+    """H.264 encoder: constrained baseline, no B-frames, no look-ahead.
 
-    The target bitrate is held where pictures need it; no picture is coded finer than `quality`
-    asks.
+    SPS and PPS precede every keyframe. The bitrate is limited to the target, and the quantiser to
+    that of `quality`.
     """
 
     def __init__(self, size: int, fps: float, quality: int, bitrate_bps: int = BITRATE_BPS) -> None:
@@ -112,7 +113,7 @@ class H264Encoder:
         self._context = context
 
     def encode(self, image: RgbImage, *, force_keyframe: bool) -> EncodedPicture:
-        """One access unit in Annex B."""
+        """Encode one access unit in Annex B."""
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._pts, self._context.time_base
@@ -123,8 +124,9 @@ class H264Encoder:
 
 
 def finest_quantiser(quality: int) -> int:
-    """x264's smallest quantiser for the wire's quality 0..100; 80 gives 20, what its default of CRF
-    23 uses for keyframes.
+    """x264's smallest quantiser for the wire's quality 0..100.
+
+    80 gives 20, which x264's default CRF of 23 uses for keyframes.
     """
     return max(1, round(48 - 0.35 * quality))
 
@@ -132,8 +134,9 @@ def finest_quantiser(quality: int) -> int:
 def make_encoder(
     video_format: VideoFormat, size: int, fps: float, quality: int, bitrate_bps: int | None = None
 ) -> Encoder:
-    """The encoder a client asked for; without a target JPEG keeps its quality and H.264 the
-    default.
+    """Create the requested encoder.
+
+    Without a target JPEG keeps its quality, and H.264 uses `BITRATE_BPS`.
     """
     if video_format is VideoFormat.JPEG:
         return JpegEncoder(quality, fps, bitrate_bps)

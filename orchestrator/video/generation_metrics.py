@@ -1,4 +1,4 @@
-"""How generation goes, over all sessions: the specification's figures."""
+"""Generation metrics over all sessions, as in the specification."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-RECENT: Final = 512
-"""Batches over which means are taken."""
+MAX_BATCHES: Final = 512
+"""Batches in the means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,35 +16,35 @@ class GenerationMetrics:
 
     frames_generated: int
     frames_dropped: int
-    """Left out for slow clients, or given up with an interrupted turn."""
+    """Dropped for slow clients, or with an interrupted turn."""
     average_generation_time_ms: float
     """Per frame, over the last batches."""
     average_fps: float
     """Frames a second over the last batches, all sessions together."""
     buffer_underruns: int
-    """Frames that came out more than one frame's length after they could have: the viewer's buffer
-    shrank.
-    """
+    """Frames delayed by more than one frame interval, which drained the viewer's buffer."""
     model_switches: int
 
 
 @dataclass(slots=True)
 class GenerationCounter:
-    """Counts; never reads a clock: `now` is monotonic seconds."""
+    """Counters. Reads no clock: `now` is monotonic seconds."""
 
     frames_generated: int = 0
     frames_dropped: int = 0
     buffer_underruns: int = 0
     model_switches: int = 0
-    _batches: deque[tuple[float, int, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _batches: deque[tuple[float, int, float]] = field(
+        default_factory=lambda: deque(maxlen=MAX_BATCHES)
+    )
 
     def drawn(self, frames: int, elapsed_ms: float, now: float) -> None:
-        """A batch was drawn."""
+        """Count a generated batch."""
         self.frames_generated += frames
         self._batches.append((now, frames, elapsed_ms))
 
     def metrics(self) -> GenerationMetrics:
-        """The figures now."""
+        """Snapshot of the metrics."""
         frames = sum(count for _, count, _ in self._batches)
         elapsed_ms = sum(each for _, _, each in self._batches)
         span_s = self._batches[-1][0] - self._batches[0][0] if len(self._batches) > 1 else 0.0

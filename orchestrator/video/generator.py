@@ -1,4 +1,4 @@
-"""VideoGeneratorService: one batch of frames from one model, within its deadline."""
+"""VideoGeneratorService: generate batches of frames by one model within a deadline."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class VideoGeneratorService:
-    """Asks adapters for frames; what it holds is counts. Frames that wait belong to the session,
-    which is found by its id.
+    """Generation of frames by adapters; holds only counters.
+
+    Waiting frames belong to the session, which is found by its id.
     """
 
     def __init__(
@@ -34,14 +35,14 @@ class VideoGeneratorService:
         inference: Inference,
         buffered: Callable[[str], Sequence[StreamingFrame]] = lambda _: (),
     ) -> None:
-        """`buffered` gives the frames of a session that wait to be sent."""
+        """`buffered` returns the frames of a session that wait to be sent."""
         self._inference = inference
         self._buffered = buffered
         self.counter = GenerationCounter()
 
     @property
     def inference(self) -> Inference:
-        """Where the frames come from."""
+        """Inference that generates the frames."""
         return self._inference
 
     async def generate_frames(
@@ -53,8 +54,10 @@ class VideoGeneratorService:
         *,
         deadline: float,
     ) -> tuple[list[RgbImage], ModelState]:
-        """A picture per window, all from this model, or a `LipSyncError`; `deadline` is the loop's
-        time, infinite where nothing has to be waited for.
+        """Generate one picture per window, all by this model, and the model's next state.
+
+        `deadline` is the loop's time, infinite for no limit. Raises TIMEOUT after it, and
+        VIDEO_GENERATION_FAILED for networks whose outputs do not match the contract.
         """
 
         async def infer(model: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -65,19 +68,12 @@ class VideoGeneratorService:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 frames, state = await adapter.generate(infer, windows, face, state)
         except TimeoutError:
-            message = f"{adapter.spec.model.value} did not answer within its deadline"
+            message = f"{adapter.spec.model.value} did not respond within its deadline"
             raise LipSyncError(LipSyncErrorCode.TIMEOUT, message) from None
-        except (
-            ValueError,
-            TypeError,
-            LookupError,
-            ArithmeticError,
-            cv2.error,
-        ) as error:  # networks that answer other shapes than agreed
-            logger.exception(
-                "%s cannot make frames of what its networks answered", adapter.spec.model.value
-            )
-            message = f"{adapter.spec.model.value} cannot make frames of what its networks answered"
+        # Networks that return other shapes than agreed.
+        except (ValueError, TypeError, LookupError, ArithmeticError, cv2.error) as error:
+            message = f"{adapter.spec.model.value} cannot use the outputs of its networks"
+            logger.exception(message)
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message) from error
         if (
             frames.shape[0] != len(windows)
@@ -86,7 +82,7 @@ class VideoGeneratorService:
             or frames.dtype != np.uint8
         ):
             message = (
-                f"{adapter.spec.model.value} answered frames of shape {frames.shape} for "
+                f"{adapter.spec.model.value} returned frames of shape {frames.shape} for "
                 f"{len(windows)} windows"
             )
             raise LipSyncError(LipSyncErrorCode.VIDEO_GENERATION_FAILED, message)
@@ -97,9 +93,7 @@ class VideoGeneratorService:
     def interpolate_frames(
         self, before: GeneratedFrame, after: GeneratedFrame, factor: float
     ) -> GeneratedFrame:
-        """The frame `factor` (0..1) of the way between two, in picture and time; see
-        `interpolation`.
-        """
+        """Frame at `factor` (0..1) between two, in picture and time; see `interpolation`."""
         time_ms = before.audio_timestamp_ms + factor * (
             after.audio_timestamp_ms - before.audio_timestamp_ms
         )
@@ -115,10 +109,9 @@ class VideoGeneratorService:
     def drop_frames_for_performance(
         self, frames: Sequence[GeneratedFrame], target_fps: float
     ) -> list[GeneratedFrame]:
-        """As many frames left out, evenly, as `target_fps` asks; their own rate follows from their
-        times. Numbers have no holes.
+        """Drop frames evenly to reach `target_fps`, and renumber the rest without gaps.
 
-        Frames of one moment have no rate, and stay.
+        The present rate follows from the timestamps. Frames of one moment have no rate, and stay.
         """
         if not (math.isfinite(target_fps) and target_fps > 0.0):
             raise invalid_field("targetFps", f"is {target_fps:g}; must be more than 0")
@@ -137,21 +130,19 @@ class VideoGeneratorService:
         ]
 
     def get_buffered_frames(self, session_id: str) -> list[StreamingFrame]:
-        """Coded frames of the session that wait for its client, oldest first."""
+        """Encoded frames of the session that wait for its client, oldest first."""
         return list(self._buffered(session_id))
 
     def get_metrics(self) -> GenerationMetrics:
-        """Over all sessions since the start; means over the last batches."""
+        """Counters over all sessions since the start; means over the last batches."""
         return self.counter.metrics()
 
     async def ready(self, adapter: ModelAdapter) -> bool:
-        """Whether every Triton model of the adapter would answer."""
+        """True if every Triton model of the adapter is ready."""
         return all([await self._inference.ready(model) for model in adapter.spec.triton_models])
 
     async def introduce(self, adapter: IntroducesFace, face: Any, *, deadline: float) -> bool:
-        """Send a face to every server ahead of its first frame; False where some network of the
-        model got it nowhere.
-        """
+        """Send a face to every server ahead of its first frame; False if a network failed."""
         requests = adapter.introduction(face).items()
         return all(
             [
@@ -161,9 +152,7 @@ class VideoGeneratorService:
         )
 
     async def probe(self, adapter: ModelAdapter, *, deadline: float) -> bool:
-        """Whether a model that failed answers again: its smallest valid request, outside of any
-        session.
-        """
+        """Probe a failed model with its smallest valid request; True if it responds."""
         try:
             for model, inputs in adapter.probe_inputs().items():
                 await self._inference.infer(model, inputs, deadline=deadline)

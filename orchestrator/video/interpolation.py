@@ -1,5 +1,6 @@
-"""A picture between two others along the motion between them, where a blend would show both mouths
-at once.
+"""Frame interpolation along the motion between two pictures.
+
+A blend would show both mouths at once.
 """
 
 from __future__ import annotations
@@ -12,29 +13,30 @@ from numpy.typing import NDArray
 
 from orchestrator.core.types import RgbImage
 
-STILL: Final = 0.05
-"""Mean grey levels of difference under which there is no motion to find."""
+MIN_MOTION_LEVELS: Final = 0.05
+"""Mean difference in grey levels under which there is no motion to find."""
 
-TRUST_WINDOW: Final = (13, 13)
-"""Pixels over which the success of the motion is judged."""
+TRUST_WINDOW_PX: Final = (13, 13)
+"""Window in pixels over which the match of the motion is averaged."""
 
 
 def interpolate(before: RgbImage, after: RgbImage, factor: float) -> RgbImage:
-    """The picture `factor` (0..1) of the way from `before` to `after`, both `[h, w, 3]`.
+    """Interpolate at `factor` (0..1) of the way from `before` to `after`, both `[h, w, 3]`.
 
-    Dense inverse search flow both ways (T. Kroeger et al., 2016; OpenCV), brought to the moment in
-    between as in H. Jiang et al., "Super SloMo", 2018, equation 4; both pictures are warped there
-    and mixed. ValueError for pictures of two sizes.
+    Dense inverse search flow both ways (T. Kroeger et al., 2016; OpenCV). It is scaled to the
+    moment in between as in H. Jiang et al., "Super SloMo", 2018, equation 4. Both pictures are
+    warped there and mixed. Raises ValueError for pictures of different sizes, or a factor outside
+    0..1.
     """
     if before.shape != after.shape:
         raise ValueError(
-            f"pictures of {before.shape} and {after.shape} have nothing between them; give two of "
+            f"cannot interpolate between pictures of {before.shape} and {after.shape}: use two of "
             "one size"
         )
     if not 0.0 <= factor <= 1.0:
         raise ValueError(f"factor {factor} is not between 0 and 1")
     grey_before, grey_after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (before, after))
-    if factor in (0.0, 1.0) or cv2.absdiff(grey_before, grey_after).mean() < STILL:
+    if factor in (0.0, 1.0) or cv2.absdiff(grey_before, grey_after).mean() < MIN_MOTION_LEVELS:
         return before if factor < 0.5 else after
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     forward = finder.calc(grey_before, grey_after, None)  # type: ignore[call-overload]
@@ -51,13 +53,12 @@ def interpolate(before: RgbImage, after: RgbImage, factor: float) -> RgbImage:
 
 
 def _trust(left: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float32]:
-    """How much of the motion to believe `[h, w]`: where the moved pictures differ as much as the
-    unmoved ones, half.
+    """Weight `[h, w]` of the motion: 0.5 where warping did not reduce the difference.
 
-    Lips that open show teeth that were not there before; no motion leads to them.
+    Lips that open show teeth that were hidden before, and no motion leads to them.
     """
     remaining, difference = (
-        cv2.blur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), TRUST_WINDOW)
+        cv2.blur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), TRUST_WINDOW_PX)
         for image in (left, found)
     )
     trust: NDArray[np.float32] = difference / (remaining + difference + np.float32(1e-3))
@@ -65,7 +66,7 @@ def _trust(left: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _warped(image: RgbImage, flow: NDArray[Any]) -> NDArray[Any]:
-    """`image` sampled at each pixel plus its flow `[h, w, 2]`."""
+    """Sample `image` at each pixel plus its flow `[h, w, 2]`."""
     height, width = image.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(

@@ -1,6 +1,4 @@
-"""Writes pictures and their sound into an MP4 that plays everywhere and keeps them together to the
-sample.
-"""
+"""MP4 writer: pictures and sound, synchronised to the sample, playable everywhere."""
 
 from __future__ import annotations
 
@@ -22,37 +20,36 @@ from orchestrator.audio.files import Sound
 from orchestrator.core.types import RgbImage
 
 AAC_RATES_HZ: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-"""Sample rates that AAC knows, up to the highest that is kept; a sound of another rate becomes 48
-kHz.
-"""
+"""Sample rates of AAC that are kept; other sounds are resampled to 48 kHz."""
 
 CRF: Final = "18"
-"""x264's constant rate factor: compression that the eye hardly sees."""
+"""x264's constant rate factor: visually almost lossless."""
 
 BT601: Final = 6
-"""SMPTE 170M in H.273: what cv2 converts by. Untagged video is taken for BT.709, which tints the
-skin.
+"""SMPTE 170M in H.273, the matrix that cv2 uses.
+
+Players assume BT.709 for untagged video, which tints the skin.
 """
 
 VIDEO_RANGE: Final = 1
 """Luma 16..235, FFmpeg's AVCOL_RANGE_MPEG."""
 
 AAC_BITS_PER_SAMPLE: Final = 2.0
-"""96 kbit/s a channel at 48 kHz; in proportion below, where the encoder would refuse more."""
+"""96 kbit/s a channel at 48 kHz; proportional below, where the encoder refuses more."""
 
 
 class Movie:
-    """One MP4 while it is written: pictures one by one, the sound interleaved. A context manager.
+    """Writer of one MP4, pictures one by one, the sound interleaved. A context manager.
 
-    The file appears under its name only when all is written; what stood there before is then
-    replaced. Entering and leaving take as long as coding does (the sound is resampled; what the
-    coder still holds is coded, and the index moved to the front), so an event loop has each of the
-    three done in a thread, one after another.
+    The file appears under its name, replacing an older one, only when it is complete. Entering,
+    adding and leaving are blocking: the sound is resampled, frames are encoded, and the index is
+    moved to the front. An event loop runs each of them in a thread, one after another.
     """
 
     def __init__(self, path: Path, sound: Sound, *, size: int, fps: float, note: str) -> None:
-        """`sound` is kept whole; `note` goes into the metadata as comment and description. Nothing
-        is done yet.
+        """`sound` is held in memory; `note` becomes the comment and description.
+
+        Opens no file yet.
         """
         self._path = path
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -63,7 +60,7 @@ class Movie:
         self._samples = 0
 
     def __enter__(self) -> Movie:
-        """Raises `OSError`, as all that follows does."""
+        """Open the file; raises `OSError`, as the other methods do."""
         if self._sound.rate_hz not in AAC_RATES_HZ:
             self._sound = self._sound.resampled(AAC_RATES_HZ[-1])
         self._container = av.open(
@@ -80,7 +77,7 @@ class Movie:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Whole or not at all. One that could not be entered may be left too."""
+        """Complete the file, or remove it after an error or a failed `__enter__`."""
         if self._container is None:
             return
         try:
@@ -93,7 +90,7 @@ class Movie:
             self._unfinished.unlink(missing_ok=True)
 
     def add(self, images: Iterable[RgbImage]) -> None:
-        """The next pictures `[size, size, 3]`: picture k is shown from k / fps on."""
+        """Add pictures `[size, size, 3]`: picture k is shown from k / fps seconds on."""
         for image in images:
             planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
@@ -108,9 +105,7 @@ class Movie:
         self._container.mux(self._audio.encode(None))
 
     def _add_sound_until(self, end_s: Fraction | float) -> None:
-        """Sound and pictures lie side by side in the file, so that it can be played while it is
-        fetched.
-        """
+        """Interleave the sound with the pictures, so that the file plays while it is downloaded."""
         end = min(self._sound.samples.shape[1], int(end_s * self._sound.rate_hz))
         if end <= self._samples:
             return

@@ -82,8 +82,8 @@ async def renderer(config: ServiceConfig) -> Check:
         face = await FaceModelCacheService(LocalFaceStore(SHIPPED_FACES)).load_face_model(
             DEMO_USER, DEMO_FACE
         )
-    except LipSyncError as error:
-        return Check("renderer", State.MISSING, error.message, RESTORE)
+    except (LipSyncError, OSError) as error:
+        return Check("renderer", State.MISSING, str(error), RESTORE)
     face_renderer = FaceRenderer(prepare_face(face, SIZE).maps)
     motion = np.zeros((2, len(MOTION_PARAMETERS)), np.float32)
     motion[1, OPEN] = 1.0

@@ -1,6 +1,4 @@
-"""A photo becomes a face model: found, framed, measured, and stored only when it is good enough to
-speak from.
-"""
+"""Enrolment: find, frame and measure the face in a photo, and store it if it is good enough."""
 
 from __future__ import annotations
 
@@ -22,13 +20,8 @@ from orchestrator.faces.enrolment.face_mesh import Mesh
 from orchestrator.faces.enrolment.framing import Framing, crown_of, cut_out, frame_head
 from orchestrator.faces.enrolment.geometry_descriptor import describe
 from orchestrator.faces.enrolment.landmarks import extent, find_faces, mesh_of_square
-from orchestrator.faces.enrolment.photo_quality import (
-    Assessment,
-    Finding,
-    Measurements,
-    assess,
-    measure,
-)
+from orchestrator.faces.enrolment.photo_measurements import Measurements, measure
+from orchestrator.faces.enrolment.photo_quality import Assessment, Finding, assess
 from orchestrator.faces.ids import check_id
 from orchestrator.faces.image_decoding import PictureError, decode_picture, encode_jpeg
 from orchestrator.faces.storage.face_format import serialise_face_model
@@ -38,16 +31,17 @@ from orchestrator.faces.storage.store import FaceStore
 from orchestrator.rendering.landmarks import FACE_OVAL
 
 MAX_PHOTO_BYTES: Final = 20 * 1024 * 1024
-"""Larger uploads are refused before they are looked at."""
+"""Larger uploads are refused before they are decoded."""
 
-DOMINANT: Final = 2.0
-"""With several faces, the largest is meant when it covers this many times the next one's area."""
+MIN_DOMINANT_AREA_RATIO: Final = 2.0
+"""Area of the largest face over that of the next one, from which it counts as the subject."""
 
 LAYOUT_VERSION: Final = "1"
 
-_STUDIO: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="enrolment")
-"""One photo at a time: large photos never fill the memory together, nor the worker threads that
-live sessions draw in.
+_EXECUTOR: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="enrolment")
+"""Single thread for photos.
+
+It bounds the memory for large photos, and keeps the threads of live sessions free.
 """
 
 _NO_FACE: Final = Finding(
@@ -62,7 +56,7 @@ _PICTURE_CODES: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portrait:
-    """What enrolment keeps of a photo."""
+    """Result of the analysis of a photo that is stored."""
 
     picture: RgbImage
     """`[size, size, 3]`, 256 to 512 pixels a side."""
@@ -81,14 +75,14 @@ async def enrol_photo(
     consent: bool,
     now: datetime | None = None,
 ) -> FaceModel:
-    """Store the face in a JPEG, PNG or WebP photo and return it as it is stored; it becomes the
-    active one where none is.
+    """Store the face in a JPEG, PNG or WebP photo and return it as stored.
 
-    Without `face_id` the id is made from the photo's bytes. An existing face model of that id is
-    replaced at once. Raises INVALID_MESSAGE for a bad id or missing consent,
-    FACE_MODEL_INCOMPATIBLE with `details["reasons"]`, each with code, message and measured value,
-    for a photo that will not do, and MODEL_LOAD_FAILED when the face networks have not been
-    fetched.
+    It becomes the active face where the user has none. Without `face_id` the id is derived from the
+    photo's bytes. An existing face model of that id is replaced at once.
+
+    Raises INVALID_MESSAGE for a malformed id or missing consent, and FACE_MODEL_INCOMPATIBLE for an
+    unsuitable photo, with code, message and measured value of each of `details["reasons"]`. Raises
+    MODEL_LOAD_FAILED when the face networks have not been fetched.
     """
     check_id(user_id, "userId")
     face_id = (
@@ -98,21 +92,19 @@ async def enrol_photo(
     )
     if consent is not True:
         raise invalid_field(
-            "consent", "must be true: the person in the photo has to agree to be animated"
+            "consent", "must be true: the person in the photo has to consent to be animated"
         )
-    portrait = await asyncio.get_running_loop().run_in_executor(_STUDIO, take_portrait, data)
+    portrait = await asyncio.get_running_loop().run_in_executor(_EXECUTOR, analyse_photo, data)
     files = await asyncio.to_thread(_files, portrait, user_id, face_id, now or datetime.now(UTC))
     await store.replace(face_prefix(user_id, face_id), files)
     await settle_active(store, user_id, enrolled=face_id)
     return await read_face_model(store, user_id, face_id)
 
 
-def take_portrait(data: bytes) -> Portrait:
-    """The framed picture and what was measured on it; FACE_MODEL_INCOMPATIBLE with reasons when the
-    photo will not do.
-    """
+def analyse_photo(data: bytes) -> Portrait:
+    """Frame and measure a photo; FACE_MODEL_INCOMPATIBLE with reasons for an unsuitable one."""
     photo = _decode(data)
-    mesh = _the_face(find_faces(photo))
+    mesh = _subject(find_faces(photo))
     framing = frame_head(mesh, (photo.shape[1], photo.shape[0]))
     cut_off = _cut_off(mesh, photo, framing)
     if cut_off:
@@ -131,7 +123,7 @@ def take_portrait(data: bytes) -> Portrait:
 
 
 def refused(reasons: Iterable[Finding]) -> LipSyncError:
-    """The error for a photo that will not do."""
+    """Error for an unsuitable photo."""
     found = [asdict(reason) for reason in reasons]
     message = "photo: " + "; ".join(str(reason["message"]) for reason in found)
     details = {"field": "photo", "reasons": found}
@@ -152,10 +144,10 @@ def _decode(data: bytes) -> RgbImage:
         raise refused([Finding(_PICTURE_CODES[error.kind], str(error), len(data))]) from error
 
 
-def _the_face(meshes: list[Mesh]) -> Mesh:
+def _subject(meshes: list[Mesh]) -> Mesh:
     if not meshes:
         raise refused([_NO_FACE])
-    if len(meshes) > 1 and extent(meshes[0]) < DOMINANT * extent(meshes[1]):
+    if len(meshes) > 1 and extent(meshes[0]) < MIN_DOMINANT_AREA_RATIO * extent(meshes[1]):
         raise refused(
             [
                 Finding(
@@ -169,7 +161,7 @@ def _the_face(meshes: list[Mesh]) -> Mesh:
 
 
 def _cut_off(mesh: Mesh, photo: RgbImage, framing: Framing) -> list[Finding]:
-    """The face itself must be on the photo; of the crown a fifth of a face may be missing."""
+    """Finding where the face leaves the photo; a crown may be cut by a fifth of a face."""
     margin = 0.02 * framing.face_length
     outside = _share_outside(mesh[list(FACE_OVAL), :2], photo, margin)
     crown = _share_outside(crown_of(mesh)[None], photo, 0.2 * framing.face_length)

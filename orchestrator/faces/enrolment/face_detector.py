@@ -1,5 +1,6 @@
-"""Find faces: BlazeFace's anchors, boxes and non-maximum suppression as MediaPipe's
-face_detection_short_range does them.
+"""Face detection: anchors, boxes and non-maximum suppression of BlazeFace.
+
+They follow MediaPipe's face_detection_short_range.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from orchestrator.core.types import RgbImage
 from orchestrator.faces.enrolment.face_networks import DETECTOR_SIDE, face_networks
 
 MIN_CONFIDENCE: Final = 0.5
-"""For a look at the whole picture: `min_score_thresh` of MediaPipe's graph."""
+"""Threshold for the whole picture: `min_score_thresh` of MediaPipe's graph."""
 
-MIN_CONFIDENCE_AGAIN: Final = 0.7
-"""For each further look at a part of it, or at it turned: up to 88 of them, each with its chance of
-error.
-"""
+MIN_TILE_CONFIDENCE: Final = 0.7
+"""Threshold for tiles and turned pictures: up to 88 searches, each a chance of an error."""
 
 SAME_FACE_OVERLAP: Final = 0.3
-"""`min_suppression_threshold` of MediaPipe's graph: boxes that share more of their union show one
-face.
+"""Overlap (intersection over union) from which two boxes show the same face.
+
+`min_suppression_threshold` of MediaPipe's graph.
 """
 
 _ANCHOR_GRIDS: Final = ((16, 2), (8, 6))
-"""Cells a side and anchors in each cell; face_detection_short_range.pbtxt: strides 8, 16, 16, 16,
-two anchors a stride.
+"""Cells a side, and anchors in each cell.
+
+face_detection_short_range.pbtxt: strides 8, 16, 16, 16, with two anchors a stride.
 """
 
 _LOGIT_LIMIT: Final = 100.0
@@ -43,11 +44,13 @@ _RIGHT_EYE, _LEFT_EYE = 2, 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """A face's place: pixels, in the picture it was looked for in."""
+    """Place of a face, in pixels of the searched picture."""
 
     points: NDArray[np.float64]
-    """`[8, 2]`, x y: top left and bottom right corner of the box, right eye, left eye, nose, mouth,
-    right ear, left ear.
+    """`[8, 2]`, x y.
+
+    Top left and bottom right corner of the box, right eye, left eye, nose, mouth, right ear, left
+    ear.
     """
     confidence: float
     """0..1."""
@@ -58,23 +61,21 @@ class Detection:
 
     @property
     def side(self) -> float:
-        """The longer side of the box."""
+        """Longer side of the box, pixels."""
         return float((self.points[1] - self.points[0]).max())
 
     def scaled(self, scale: float) -> Detection:
-        """The same face in a picture scaled by that much."""
+        """Same face in a picture scaled by `scale`."""
         return Detection(self.points * scale, self.confidence)
 
     @property
     def upright(self) -> bool:
-        """Tilted by less than 45 degrees."""
+        """True for a tilt of less than 45 degrees."""
         return abs(self.tilt_rad) < math.pi / 4
 
     @property
     def tilt_rad(self) -> float:
-        """Angle of the line from one eye to the other: 0 is upright, positive turns the head
-        clockwise.
-        """
+        """Angle of the line between the eyes: 0 is upright, positive turns the head clockwise."""
         across = self.points[_LEFT_EYE] - self.points[_RIGHT_EYE]
         return math.atan2(across[1], across[0])
 
@@ -83,18 +84,18 @@ def detect_faces(image: RgbImage, level: int, *, turned: bool) -> list[Detection
     """Find the faces in an image, most confident first.
 
     The network sees 128 x 128 pixels. Level 0 is the whole image, level 1 are overlapping tiles
-    half as large, level 2 tiles of a quarter. Of heads tilted by more than about 45 degrees it is
-    sure only in the image `turned` on its sides and upside down.
+    half as large, level 2 tiles of a quarter. Heads tilted by more than about 45 degrees are found
+    reliably only if `turned` also searches the image on its sides and upside down.
     """
-    found = _detect_upright(image, level, MIN_CONFIDENCE_AGAIN if level else MIN_CONFIDENCE)
+    found = _detect_upright(image, level, MIN_TILE_CONFIDENCE if level else MIN_CONFIDENCE)
     for turns in (1, 2, 3) if turned else ():
-        on_its_side = _detect_upright(np.rot90(image, turns), level, MIN_CONFIDENCE_AGAIN)
+        on_its_side = _detect_upright(np.rot90(image, turns), level, MIN_TILE_CONFIDENCE)
         found += [_turned_back(face, turns, image) for face in on_its_side]
     return distinct(found)
 
 
 def distinct(faces: list[Detection]) -> list[Detection]:
-    """The most confident of all detections that show the same face."""
+    """Keep the most confident of the detections that show the same face."""
     kept: list[Detection] = []
     for face in sorted(faces, key=lambda face: -face.confidence):
         if all(_overlap(face, other) < SAME_FACE_OVERLAP for other in kept):
@@ -102,27 +103,26 @@ def distinct(faces: list[Detection]) -> list[Detection]:
     return kept
 
 
-def _detect_upright(image: RgbImage, level: int, least: float) -> list[Detection]:
-    """Find the faces on all tiles of a level that have at least the confidence `least`."""
+def _detect_upright(image: RgbImage, level: int, min_confidence: float) -> list[Detection]:
+    """Find the faces on all tiles of a level, with at least `min_confidence`."""
     faces = merged([face for tile in _tiles(image, level) for face in _detect_in(image, tile)])
-    return [face for face in faces if face.confidence >= least]
+    return [face for face in faces if face.confidence >= min_confidence]
 
 
 def _turned_back(face: Detection, turns: int, image: RgbImage) -> Detection:
-    """A face found in `np.rot90(image, turns)`, in pixels of the image."""
+    """Map a face found in `np.rot90(image, turns)` to pixels of the image."""
     points = face.points
     for turn in range(turns, 0, -1):
-        width = image.shape[
-            turn % 2
-        ]  # of the picture before this turn, whose right edge became the top
+        width = image.shape[turn % 2]  # before this turn, which moved the right edge to the top
         points = np.stack((width - points[:, 1], points[:, 0]), axis=1)
     points[:2] = np.sort(points[:2], axis=0)
     return Detection(points, face.confidence)
 
 
 def merged(detections: list[Detection]) -> list[Detection]:
-    """One detection per face: MediaPipe's weighted non-maximum suppression, the mean of overlapping
-    boxes by confidence.
+    """Merge overlapping boxes into their mean, weighted by confidence.
+
+    MediaPipe's weighted non-maximum suppression.
     """
     left = sorted(detections, key=lambda face: -face.confidence)
     faces: list[Detection] = []
@@ -137,7 +137,7 @@ def merged(detections: list[Detection]) -> list[Detection]:
 
 
 def resized(image: RgbImage, scale: float) -> RgbImage:
-    """Make an image smaller by averaging; `scale` of 1 or more leaves it as it is."""
+    """Shrink an image by averaging; a `scale` of 1 or more returns it unchanged."""
     return (
         image
         if scale >= 1.0
@@ -148,8 +148,9 @@ def resized(image: RgbImage, scale: float) -> RgbImage:
 
 
 def _tiles(image: RgbImage, level: int) -> Iterator[tuple[int, int, int]]:
-    """Squares (x, y, side) of half the overlap that cover the image; one of the image's longer side
-    on level 0.
+    """Squares (x, y, side) that cover the image and overlap by half.
+
+    On level 0 it is one square of the image's longer side.
     """
     height, width = image.shape[:2]
     side = max(1, round(max(height, width) / 2**level))
@@ -159,7 +160,7 @@ def _tiles(image: RgbImage, level: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin so that neighbours share at least half of them."""
+    """Offsets of tiles so that neighbours share at least half of their length."""
     if length <= side:
         return [0]
     steps = math.ceil((length - side) / (side / 2))
@@ -167,9 +168,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _detect_in(image: RgbImage, tile: tuple[int, int, int]) -> list[Detection]:
-    """Find faces in a square that may reach beyond the image on the right and below, where it is
-    black.
-    """
+    """Find faces in a square; what reaches beyond the image is black."""
     x, y, side = tile
     scale = side / DETECTOR_SIDE
     part = image[y : y + side, x : x + side]
@@ -184,8 +183,9 @@ def _detect_in(image: RgbImage, tile: tuple[int, int, int]) -> list[Detection]:
 
 
 def _decoded(boxes: NDArray[np.float64], logits: NDArray[np.float64]) -> list[Detection]:
-    """The faces that the network's output `[896, 16]`, `[896]` shows: x, y, width, height, then six
-    key points, all from the anchor.
+    """Decode the network's output `[896, 16]`, `[896]`.
+
+    x, y, width, height, then six key points, all relative to the anchor.
     """
     confidences = 1.0 / (1.0 + np.exp(-np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT)))
     chosen = confidences >= MIN_CONFIDENCE
@@ -212,8 +212,9 @@ def _overlap(a: Detection, b: Detection) -> float:
 
 
 def _anchors() -> NDArray[np.float64]:
-    """Centres `[896, 2]` of the anchors in pixels of the network; all have its size
-    (`fixed_anchor_size`).
+    """Centres `[896, 2]` of the anchors, in pixels of the network's input.
+
+    All anchors have the size of the input (`fixed_anchor_size`).
     """
     grids = []
     for cells, anchors in _ANCHOR_GRIDS:

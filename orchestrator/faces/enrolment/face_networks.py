@@ -19,8 +19,7 @@ from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import RgbImage
 
 SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-"""Checksum of the float16 file, version 1, the only one whose anchors and outputs are known here. 
-"""
+"""Checksum of the float16 file, version 1, whose anchors and outputs this module knows."""
 
 DETECTOR_SIDE: Final = 128
 MESH_SIDE: Final = 256
@@ -31,8 +30,9 @@ _MESH: Final = "face_landmarks_detector.tflite"
 
 
 class FaceNetworks:
-    """The two networks. OpenCV's networks keep the input between calls, so one thread runs them at
-    a time.
+    """Detector and mesh network.
+
+    OpenCV's networks keep the input between calls, so one thread runs them at a time.
     """
 
     def __init__(self, task: bytes) -> None:
@@ -43,16 +43,18 @@ class FaceNetworks:
         self._lock = threading.Lock()
 
     def detect(self, picture: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Run the detector on `[128, 128, 3]`: 16 numbers per anchor `[896, 16]` in pixels, and
-        logits `[896]`.
+        """Run the detector on `[128, 128, 3]`.
+
+        Returns 16 numbers per anchor `[896, 16]`, in pixels, and logits `[896]`.
         """
         blob = cv2.dnn.blobFromImage(picture, 1 / 127.5, mean=(127.5, 127.5, 127.5))
         boxes, logits = self._run(self._detector, blob, ("regressors", "classificators"))
         return boxes[0], logits.ravel()
 
     def mesh(self, picture: RgbImage) -> tuple[NDArray[np.float64], float]:
-        """Run the mesh on `[256, 256, 3]`: points `[478, 3]` in its pixels, and the logit of a face
-        being there.
+        """Run the mesh on `[256, 256, 3]`.
+
+        Returns points `[478, 3]` in pixels of the input, and the logit of a face being present.
         """
         blob = cv2.dnn.blobFromImage(picture, 1 / 255)
         points, presence = self._run(self._mesh, blob, ("Identity", "Identity_1"))
@@ -68,16 +70,15 @@ class FaceNetworks:
 
 @functools.cache
 def face_networks() -> FaceNetworks:
-    """Return the networks, loaded at the first use; raise MODEL_LOAD_FAILED where the file is
-    missing or not the known one.
+    """Load the networks at the first use.
+
+    Raises MODEL_LOAD_FAILED where the file is missing or not the known one.
     """
     return load_networks(face_landmarker())
 
 
 def load_networks(path: Path) -> FaceNetworks:
-    """Load the networks in a `face_landmarker.task`; raise MODEL_LOAD_FAILED where its checksum is
-    not `SHA256`.
-    """
+    """Load a `face_landmarker.task`; MODEL_LOAD_FAILED where its checksum is not `SHA256`."""
     task = path.read_bytes()
     if hashlib.sha256(task).hexdigest() != SHA256:
         message = f"{path} is damaged or of another version: delete it and run `lipsync fetch`"

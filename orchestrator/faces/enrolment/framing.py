@@ -1,5 +1,6 @@
-"""The enrolled picture is a passport photo: head upright, centred, shoulders in view where the
-photo has them.
+"""Framing of the enrolled picture like a passport photo.
+
+The head is upright and centred, with shoulders in view where the photo has them.
 """
 
 from __future__ import annotations
@@ -19,40 +20,38 @@ FULL_SIDE: Final = 512
 """Side of the enrolled picture where the photo has that many pixels."""
 
 MIN_SIDE: Final = 256
-"""Smallest enrolled picture: what wav2lip and audio2head ask for."""
+"""Smallest enrolled picture: the requirement of wav2lip and audio2head."""
 
 UPRIGHT_WITHIN_DEG: Final = 5.0
-"""A slighter tilt of the head looks natural and is kept; a stronger one is turned upright."""
+"""Tilt up to which the head is left as it is; a stronger one is turned upright."""
 
 CROWN_ABOVE_FACE: Final = 0.30
-"""The crown lies this far above the mesh's topmost point, in face lengths (topmost point to chin). 
-"""
+"""Height of the crown above the topmost mesh point, in lengths from that point to the chin."""
 
 _CROWN_AT: Final = 0.13
-"""Where the crown goes, as a fraction of the picture's height from above; the chin then goes to
-0.75.
-"""
+"""Place of the crown, as a fraction of the picture's height; the chin is then at 0.75."""
 
 _SIDES: Final = (2.1, 1.95, 1.8, 1.65, 1.5)
-"""Sides of the crop in face lengths, best first: the head takes 62 % of the first one's height, 87
-% of the last one's.
+"""Sides of the crop in face lengths, best first.
+
+The head takes 62 % of the first one's height, 87 % of the last one's.
 """
 
 _SHIFTS: Final = (-0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15)
-"""How far the crop may move off its ideal place to stay on the photo, in sides."""
+"""Shifts of the crop from its ideal place, in sides, to stay on the photo."""
 
-_AIR: Final = 0.02
-"""Least space above the crown and below the chin, in sides."""
+_MIN_MARGIN: Final = 0.02
+"""Smallest margin above the crown and below the chin, in sides."""
 
 _TOP, _CHIN, _LEFT_CHEEK, _RIGHT_CHEEK, _LEFT_EYE, _RIGHT_EYE = 10, 152, 234, 454, 33, 263
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Framing:
-    """A square cut out of a photo."""
+    """Square cut out of a photo."""
 
     corner: NDArray[np.float64]
-    """Its upper left corner in the photo, pixels."""
+    """Upper left corner in the photo, pixels."""
     across: NDArray[np.float64]
     """Unit vector along its upper edge, in the photo."""
     side: float
@@ -64,21 +63,23 @@ class Framing:
 
     @property
     def size(self) -> int:
-        """Side of the picture to make: `FULL_SIDE`, or what the photo gives in steps of 16, at
-        least `MIN_SIDE`.
+        """Side of the resulting picture.
+
+        `FULL_SIDE`, or what the photo provides in steps of 16, at least `MIN_SIDE`.
         """
         return int(np.clip(round(self.side * 1.1 / 16) * 16, MIN_SIDE, FULL_SIDE))
 
     def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of the photo `[n, 2]` in pixels of the picture."""
+        """Map points of the photo `[n, 2]` to pixels of the picture."""
         axes = np.column_stack((self.across, (-self.across[1], self.across[0])))
         moved: NDArray[np.float64] = (points - self.corner) @ axes * (self.size / self.side)
         return moved
 
 
 def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Framing:
-    """The best square for the mesh `[478, 2 or 3]` in a photo of (width, height): on the photo
-    first, ideal next.
+    """Choose the best square for the mesh `[478, 2 or 3]` in a photo of (width, height).
+
+    Staying on the photo comes first, the ideal place second.
     """
     flat = points[:, :2]
     across = _across(flat)
@@ -102,16 +103,14 @@ def frame_head(points: NDArray[np.float64], photo_size: tuple[int, int]) -> Fram
 
 
 def crown_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where the top of the head is, from the mesh, in pixels `[2]`."""
+    """Top of the head estimated from the mesh, pixels `[2]`."""
     flat = points[:, :2]
     crown: NDArray[np.float64] = flat[_TOP] + CROWN_ABOVE_FACE * (flat[_TOP] - flat[_CHIN])
     return crown
 
 
 def cut_out(photo: RgbImage, framing: Framing) -> RgbImage:
-    """The framed square as `[size, size, 3]`; what lies off the photo continues its edge,
-    blurred.
-    """
+    """Cut out the square as `[size, size, 3]`; beyond the photo its edge continues, blurred."""
     scale = framing.size / framing.side
     shrink = min(1.0, scale)
     small = (
@@ -144,9 +143,7 @@ def _warp(photo: RgbImage, matrix: NDArray[np.float64], size: int) -> RgbImage:
 
 
 def _across(flat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The picture's horizontal in the photo: the photo's own, or the head's where it is tilted too
-    far.
-    """
+    """Horizontal of the picture: the photo's, or the head's where it is tilted too far."""
     eyes = flat[_RIGHT_EYE] - flat[_LEFT_EYE]
     if abs(math.degrees(math.atan2(eyes[1], eyes[0]))) <= UPRIGHT_WITHIN_DEG:
         return np.array((1.0, 0.0))
@@ -155,15 +152,15 @@ def _across(flat: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _crown_at(factor: float) -> float:
-    """In a tighter square the space above and below the head shrinks alike."""
+    """Crown position for a crop factor: space above and below the head shrinks alike."""
     head = (1.0 + CROWN_ABOVE_FACE) / factor
     return _CROWN_AT * (1.0 - head) / (1.0 - (1.0 + CROWN_ABOVE_FACE) / _SIDES[0])
 
 
 def _shows_head(factor: float, right: float, lower: float) -> bool:
-    """Crown and chin stay in the picture with a little air."""
+    """True if crown and chin stay in the picture with a margin."""
     crown = _crown_at(factor) - lower
-    return crown >= _AIR and crown + (1.0 + CROWN_ABOVE_FACE) / factor <= 1.0 - _AIR
+    return crown >= _MIN_MARGIN and crown + (1.0 + CROWN_ABOVE_FACE) / factor <= 1.0 - _MIN_MARGIN
 
 
 def _uncovered(
@@ -179,8 +176,10 @@ def _uncovered(
 
 
 def _cost(framing: Framing, choice: tuple[float, float, float]) -> float:
-    """A percent off the photo weighs like a shift of a tenth of the side, or a side smaller by a
-    fifth of the face.
+    """Cost of a crop.
+
+    One percent off the photo costs as much as a shift of a tenth of the side, or a side smaller by
+    a fifth of the face.
     """
     factor, right, lower = choice
     return 10.0 * framing.uncovered + abs(right) + abs(lower) + 0.5 * (_SIDES[0] - factor)

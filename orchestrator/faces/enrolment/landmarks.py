@@ -12,46 +12,41 @@ from orchestrator.faces.enrolment.face_detector import Detection, detect_faces, 
 from orchestrator.faces.enrolment.face_mesh import Mesh, fit_mesh
 
 SEARCH_SIDE: Final = 1280
-"""Photos are searched at this size at most."""
+"""Largest side at which photos are searched, pixels."""
 
 LEVELS: Final = 3
-"""Sizes of tiles that photos are searched in: the whole photo, halves and quarters."""
+"""Tile levels for photos: the whole photo, halves and quarters."""
 
 TURNED_LEVELS: Final = 2
-"""On so many of the levels photos without an upright face are also searched on their sides and
-upside down.
-"""
+"""Levels on which photos without an upright face are also searched turned."""
 
 MAX_FACES: Final = 5
-"""More than this in one photo need not be counted: one must dominate."""
+"""Largest number of faces counted in one photo, since one must dominate."""
 
 
 def find_faces(image: RgbImage) -> list[Mesh]:
-    """Find the meshes of all faces in `[h, w, 3]`, largest first; raise MODEL_LOAD_FAILED where the
-    networks are missing.
+    """Find the meshes of all faces in `[h, w, 3]`, largest first.
+
+    Raises MODEL_LOAD_FAILED where the networks are missing.
     """
     return _faces(image, LEVELS, TURNED_LEVELS)
 
 
 def mesh_of_square(image: RgbImage) -> Mesh | None:
-    """Find the mesh of the largest face in a square that an upright face fills; None where there is
-    none.
-    """
+    """Find the largest face in a square that an upright face fills; None without a face."""
     return next(iter(_faces(image, 1, 0)), None)
 
 
 def extent(mesh: Mesh) -> float:
-    """How large a face is: the area in pixels of the box around its mesh."""
+    """Size of a face: area of the bounding box of its mesh, square pixels."""
     return float(np.prod(np.ptp(mesh[:, :2], axis=0)))
 
 
 def _faces(image: RgbImage, levels: int, turned_levels: int) -> list[Mesh]:
-    """Search one level beyond the first that shows a face: faces on that one may still be half as
-    large.
-    """
+    """Search one level beyond the first with a face, where faces may still be half as large."""
     scale = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if round(scale * min(image.shape[:2])) < 1:
-        return []  # a line
+        return []  # a picture without area
     small, found = resized(image, scale), list[tuple[Detection, Mesh]]()
     for level in range(levels):
         last = bool(found)
@@ -65,7 +60,7 @@ def _faces(image: RgbImage, levels: int, turned_levels: int) -> list[Mesh]:
 
 
 def _distinct(found: list[tuple[Detection, Mesh]]) -> list[Mesh]:
-    """The meshes of the most confident detections where several levels show the same face."""
+    """Keep the mesh of the most confident detection of each face."""
     kept: list[Mesh] = []
     for _, mesh in sorted(found, key=lambda pair: -pair[0].confidence):
         if not any(_same_face(mesh, other) for other in kept):
@@ -74,6 +69,6 @@ def _distinct(found: list[tuple[Detection, Mesh]]) -> list[Mesh]:
 
 
 def _same_face(a: Mesh, b: Mesh) -> bool:
-    """Tell if the middles of two meshes lie within half a face of each other."""
+    """True if the centres of two meshes lie within half a face of each other."""
     apart = np.hypot(*(a[:, :2].mean(axis=0) - b[:, :2].mean(axis=0)))
     return bool(apart < 0.5 * math.sqrt(max(extent(a), extent(b))))

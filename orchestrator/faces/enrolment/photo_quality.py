@@ -1,71 +1,16 @@
-"""Is this a good photo to speak from? Measured values, and words a person can act on where one is
-off.
-"""
+"""Photo quality: checks of the measured values, with advice where one is out of range."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from orchestrator.core.types import RgbImage
-from orchestrator.rendering.landmarks import FACE_OVAL, LOWER_LIP_OUTER, UPPER_LIP_OUTER
-
-LIPS_OUTLINE: Final = (*UPPER_LIP_OUTER, *LOWER_LIP_OUTER[-2:0:-1])
-"""Mesh points around the lips."""
-
-_LEVEL_PAIRS: Final = ((234, 454), (33, 263), (61, 291))
-_EYES: Final = ((159, 145, 33, 133), (386, 374, 263, 362))
-_TOP, _CHIN, _UPPER_LIP, _LOWER_LIP, _LEFT_CORNER, _RIGHT_CORNER = 10, 152, 13, 14, 61, 291
-
-LEVEL_PITCH_DEG: Final = 12.5
-"""Pitch that the mesh's depths show for a level face: 12.7 measured on scikit-image's astronaut,
-12.5 on the drawn demo portrait.
-"""
-
-_FACE_WIDTH: Final = 128
-"""Light and sharpness are measured on a face scaled to this width in pixels, so that a photo's size
-does not count.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Measurements:
-    """What the checks look at."""
-
-    face_height_px: float
-    """Topmost mesh point to chin, in pixels of the photo."""
-    uncovered: float
-    """Share of the square around the head that the photo does not show, 0..1."""
-    sharpness: float
-    """Variance of the Laplacian over the variance of the luma inside the face oval."""
-    brightness: float
-    """Median luma inside the face oval, 0..255."""
-    contrast: float
-    """95th minus 5th percentile of that luma."""
-    lip_detail: float
-    """Mean vertical gradient between the lips' outlines, over `contrast`; next to nothing when
-    something covers the mouth.
-    """
-    yaw_deg: float
-    """Turned to the side: positive is towards the picture's right."""
-    pitch_deg: float
-    """Chin up is positive."""
-    mouth_open: float
-    """Gap between the lips over the mouth's width."""
-    eyes_open: float
-    """Gap between the lids over the eye's width, mean of both eyes."""
+from orchestrator.faces.enrolment.photo_measurements import Measurements
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a photo: a code for programs, a sentence for people, and the value it rests
-    on.
-    """
+    """Finding about a photo: a code, a message for the user, and the measured value."""
 
     code: str
     message: str
@@ -74,9 +19,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """Below `refuse_below` or above `refuse_above` the photo is refused; between that and the
-    `warn` limits it is worse, not useless.
-    """
+    """Limits of one value: beyond `refuse` the photo is refused, beyond `warn` it scores less."""
 
     code: str
     message: str
@@ -84,7 +27,7 @@ class _Check:
     refuse: float
     warn: float
     penalty: float
-    """Points off the score at the refusal limit, growing evenly from the warning limit on."""
+    """Score deducted at the refusal limit, growing linearly from the warning limit."""
 
 
 # A limit is 'low' where refuse < warn, 'high' otherwise. Each limit lies well outside what good
@@ -172,48 +115,15 @@ _CHECKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Reasons refuse a photo; warnings and the score (0..100) tell how much better another one
-    could be.
-    """
+    """Result: reasons refuse a photo; warnings and the score (0..100) rate an accepted one."""
 
     reasons: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
     score: float
 
 
-def measure(
-    picture: RgbImage, points: NDArray[np.float64], *, face_height_px: float, uncovered: float
-) -> Measurements:
-    """Measure the enrolled picture `[h, w, 3]` and its mesh `[478, 3]`; the two numbers come from
-    the photo it was cut out of.
-    """
-    luma, inside, lips = _face_at_fixed_width(picture, points)
-    shades = luma[inside]
-    low, high = np.percentile(shades, (5, 95))
-    contrast = float(high - low)
-    edges = cv2.Sobel(cv2.GaussianBlur(luma, (0, 0), 1.0), cv2.CV_32F, 0, 1) / 8.0
-    mouth_width = _distance(points, _LEFT_CORNER, _RIGHT_CORNER)
-    return Measurements(
-        face_height_px=face_height_px,
-        uncovered=uncovered,
-        sharpness=float(
-            cv2.Laplacian(luma, cv2.CV_32F)[inside].var() / max(1.0, float(shades.var()))
-        ),
-        brightness=float(np.median(shades)),
-        contrast=contrast,
-        lip_detail=float(np.abs(edges[lips]).mean() / max(1.0, contrast)) if lips.any() else 0.0,
-        yaw_deg=yaw_deg(points),
-        pitch_deg=pitch_deg(points),
-        mouth_open=_distance(points, _UPPER_LIP, _LOWER_LIP) / max(1e-6, mouth_width),
-        eyes_open=sum(
-            _distance(points, a, b) / max(1e-6, _distance(points, c, d)) for a, b, c, d in _EYES
-        )
-        / 2.0,
-    )
-
-
 def assess(measurements: Measurements) -> Assessment:
-    """All reasons at once, so that one more photo is enough."""
+    """Assess all checks at once, so that one more photo is enough."""
     reasons: list[Finding] = []
     warnings: list[Finding] = []
     score = 100.0
@@ -229,46 +139,7 @@ def assess(measurements: Measurements) -> Assessment:
     return Assessment(tuple(reasons), tuple(warnings), round(max(0.0, score), 1))
 
 
-def yaw_deg(points: NDArray[np.float64]) -> float:
-    """How far the head is turned, from the depth of three pairs of points that are level in every
-    face.
-    """
-    spans = np.array([points[right] - points[left] for left, right in _LEVEL_PAIRS])
-    angles = np.degrees(np.arctan2(spans[:, 2], np.hypot(spans[:, 0], spans[:, 1])))
-    return float(angles.mean())
-
-
-def pitch_deg(points: NDArray[np.float64]) -> float:
-    """How far the head is raised, from the depth of the chin against the topmost point."""
-    rise = points[_CHIN] - points[_TOP]
-    return math.degrees(math.atan2(rise[2], rise[1])) - LEVEL_PITCH_DEG
-
-
 def _value(measurements: Measurements, name: str) -> float:
     if name.startswith("abs_"):
         return abs(float(getattr(measurements, name.removeprefix("abs_"))))
     return float(getattr(measurements, name))
-
-
-def _distance(points: NDArray[np.float64], a: int, b: int) -> float:
-    return float(np.hypot(*(points[a, :2] - points[b, :2])))
-
-
-def _face_at_fixed_width(
-    picture: RgbImage, points: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Luma `[h, w]` of the picture scaled to a fixed face width, and which pixels are face and
-    lips.
-    """
-    scale = _FACE_WIDTH / max(1.0, _distance(points, 234, 454))
-    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
-    luma = cv2.resize(
-        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=how
-    )
-
-    def region(outline: tuple[int, ...]) -> NDArray[np.bool_]:
-        mask = np.zeros(luma.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(points[list(outline), :2] * scale).astype(np.int32)], [1])
-        return np.asarray(mask == 1)
-
-    return luma.astype(np.float32), region(FACE_OVAL), region(LIPS_OUTLINE)

@@ -1,3 +1,1 @@
-"""Preparation of faces for models: face encodings and solutions, cached and stored beside the
-face.
-"""
+"""Preparation of faces for models: encodings and solutions, cached and stored."""

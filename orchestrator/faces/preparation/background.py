@@ -1,5 +1,6 @@
-"""Faces made ready for a model while their sessions speak with another one: a few at once, each
-once, all ended with the service.
+"""Background preparation of faces for models that their sessions may switch to.
+
+Concurrency is bounded, each face is prepared once, and all tasks end with the service.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from orchestrator.models.base import EncodesFace, ModelAdapter
 logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 2
-"""Faces prepared side by side: live frames come first, and one face can keep a core of a CPU busy
-for ten seconds.
+"""Concurrent preparations: live frames come first.
+
+One face can keep a CPU core busy for ten seconds.
 """
 
 MOST: Final = 64
-"""Preparations under way or waiting; who comes later asks again with its next frames."""
+"""Preparations running or waiting; further requests are retried with the next frames."""
 
-FORGOTTEN_S: Final = 60.0
-"""A preparation that waited for its turn and that nobody asked for lately is not begun."""
+MAX_REQUEST_AGE_S: Final = 60.0
+"""Age of the last request from which a waiting preparation is not started."""
 
 RETRY_S: Final = 30.0
-"""A face that could not be prepared for a model is not tried again for this long."""
+"""Wait before a failed preparation is tried again."""
 
 _Key: TypeAlias = tuple[str, str, str, LipSyncModel, int]
 
@@ -39,12 +41,13 @@ _Key: TypeAlias = tuple[str, str, str, LipSyncModel, int]
 @dataclass(slots=True, eq=False)
 class _Preparation:
     task: asyncio.Task[None]
-    asked_s: float
+    requested_s: float
 
 
 class FacePreparations:
-    """Owns a task per face, model and size that is being prepared; sessions share them, and none
-    ends with a session.
+    """Owner of one task per face, model and size that is being prepared.
+
+    Sessions share the tasks, and no task ends with a session.
     """
 
     def __init__(
@@ -62,29 +65,29 @@ class FacePreparations:
         return len(self._running)
 
     def is_ready(self, face: FaceModel, adapter: ModelAdapter, size: int) -> bool:
-        """Whether frames can be drawn now. Always, where no network has to see the face first: such
-        a face is prepared in a moment.
+        """True if frames can be generated now.
+
+        Always true for a model without face networks, whose preparation takes a moment.
         """
         return not self._encodes(adapter) or self._faces.prepared(face, adapter, size) is not None
 
     def _encodes(self, adapter: ModelAdapter) -> bool:
-        """Asked several times for every batch of frames, and a protocol is not checked in less than
-        10 microseconds.
-        """
+        """Cached protocol check: it takes over 10 microseconds and runs several times per batch."""
         known = self._encoding.get(adapter.spec.model)
         if known is None:
             known = self._encoding[adapter.spec.model] = isinstance(adapter, EncodesFace)
         return known
 
     def start(self, face: FaceModel, adapter: ModelAdapter, size: int) -> None:
-        """Have the face prepared in the background, unless it is being so, failed lately, or too
-        many are.
+        """Prepare the face in the background.
+
+        Does nothing if a preparation is running, failed within `RETRY_S`, or too many are waiting.
         """
         now = asyncio.get_running_loop().time()
         key = (face.user_id, face.id, face.version, adapter.spec.model, size)
         running = self._running.get(key)
         if running is not None:
-            running.asked_s = now
+            running.requested_s = now
         elif self._failed_until_s.get(key, now) <= now and len(self._running) < MOST:
             name = f"prepare {face.id} for {adapter.spec.model.value}"
             task = asyncio.create_task(self._run(key, face, adapter), name=name)
@@ -94,9 +97,7 @@ class FacePreparations:
     async def wait(
         self, face: FaceModel, models: Iterable[LipSyncModel], patience_s: float
     ) -> None:
-        """Until the face is prepared for these models, as far as that is under way, or `patience_s`
-        are over.
-        """
+        """Wait for running preparations of the face for these models, for `patience_s` at most."""
         wanted = set(models)
         tasks = [
             each.task
@@ -107,7 +108,7 @@ class FacePreparations:
             await asyncio.wait(tasks, timeout=patience_s)
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel all preparations."""
         tasks = [each.task for each in self._running.values()]
         for task in tasks:
             task.cancel()
@@ -118,13 +119,13 @@ class FacePreparations:
         loop, model = asyncio.get_running_loop(), adapter.spec.model
         async with self._turns:
             began_s = loop.time()
-            if began_s - self._running[key].asked_s > FORGOTTEN_S:
+            if began_s - self._running[key].requested_s > MAX_REQUEST_AGE_S:
                 return
             try:
                 await self._faces.optimize_for_model(face, adapter, key[4], self._inference)
             except LipSyncError as error:
                 self._fail(key, error.code, error.message)
-            # the edge of the task: a bug in one model must not cost the session its others
+            # the task boundary: a bug in one model must not affect the others
             except Exception as error:
                 logger.exception("face %s could not be prepared for %s", face.id, model.value)
                 self._fail(key, LipSyncErrorCode.VIDEO_GENERATION_FAILED, repr(error))
@@ -135,7 +136,7 @@ class FacePreparations:
                 )
 
     def _fail(self, key: _Key, code: LipSyncErrorCode, message: str) -> None:
-        """Note it, and forget what failed long ago."""
+        """Record the failure, and drop failures older than `RETRY_S`."""
         now = asyncio.get_running_loop().time()
         self._failed_until_s = {
             other: until_s for other, until_s in self._failed_until_s.items() if until_s > now

@@ -1,5 +1,6 @@
-"""What models derive from faces, in memory: made once for all who ask at once, and counted to the
-byte.
+"""Cache of the data that models derive from faces.
+
+Concurrent requests share one preparation; bytes are accounted exactly.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter, Solv
 from orchestrator.rendering.landmarks import UNUSABLE_POINTS
 
 ALL_SIZES: Final = 0
-"""Size of encodings that do not depend on it."""
+"""Size in the key of encodings that do not depend on it."""
 
 logger = logging.getLogger(__name__)
 
 
 class EncodingKey(NamedTuple):
-    """Which encodings; the networks are not in it, for those of a running server stay the same."""
+    """Key of encodings, without the networks, which stay the same while a server runs."""
 
     user_id: str
     face_id: str
@@ -35,7 +36,7 @@ class EncodingKey(NamedTuple):
 
 
 class InputsKey(NamedTuple):
-    """Which prepared face, and the encodings it holds."""
+    """Key of a prepared face, with the encodings it holds."""
 
     user_id: str
     face_id: str
@@ -46,11 +47,10 @@ class InputsKey(NamedTuple):
 
 
 class PreparedFaces:
-    """Prepared faces and the encodings in them, in one LRU bounded by count and by bytes. One event
-    loop owns it.
+    """LRU cache of prepared faces and their encodings, bounded by count and bytes.
 
-    Encodings that several sizes share are held and counted once; a prepared face never outlives its
-    encodings here.
+    Encodings that several sizes share are held and counted once. A prepared face never outlives its
+    encodings here. One event loop owns the cache.
     """
 
     def __init__(
@@ -70,18 +70,16 @@ class PreparedFaces:
         return self._held.total_bytes
 
     def get(self, face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs | None:
-        """The prepared face, if it is in memory."""
+        """Prepared face, if it is in memory."""
         key = _inputs_key(face, adapter, size)
         if key.encodings is not None:
-            self._held.get(key.encodings)  # used as lately as the face that holds them
+            self._held.get(key.encodings)  # as recently used as the face that holds them
         return self._held.get(key)
 
     async def prepare(
         self, face: FaceModel, adapter: ModelAdapter, size: int, inference: Inference | None
     ) -> FaceInputs:
-        """The prepared face, from memory or made now; see
-        `FaceModelCacheService.optimize_for_model`.
-        """
+        """Return the cached face or prepare it; see `FaceModelCacheService.optimize_for_model`."""
         held = self.get(face, adapter, size)
         if held is not None:
             return held
@@ -91,7 +89,7 @@ class PreparedFaces:
         )
 
     def forget(self, user_id: str, face_id: str, *, but_version: str | None = None) -> None:
-        """Let go of all that was derived from a face, or from its other versions."""
+        """Evict all data derived from a face, except that of `but_version`."""
         self._held.discard_where(
             lambda key: key[:2] == (user_id, face_id) and key.version != but_version
         )
@@ -109,14 +107,14 @@ class PreparedFaces:
         self._put(key, inputs)
         if key.encodings is not None and key not in self._held:
             message = (
-                f"a face prepared for {key.model.value} takes more memory than the service may "
-                "use for faces: raise face_cache_mb"
+                f"a face prepared for {key.model.value} exceeds the memory for faces: "
+                "raise face_cache_mb"
             )
             raise LipSyncError(LipSyncErrorCode.MODEL_LOAD_FAILED, message)
         return inputs
 
     async def _inputs(self, face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
-        """What the adapter makes of the face, from its solution where it has one."""
+        """Inputs that the adapter makes of the face, from its solution where it has one."""
         solution = (
             await self._solutions.get(face, adapter, size)
             if isinstance(adapter, SolvesFace)
@@ -162,8 +160,9 @@ class PreparedFaces:
 
 
 def _derived(face: FaceModel, adapter: ModelAdapter, size: int) -> FaceInputs:
-    """What the adapter makes of the face. The picture was decoded and every number read: what fails
-    now is where the points lie.
+    """Inputs that the adapter makes of the face.
+
+    Picture and numbers are valid by now, so a failure is due to the place of the points.
     """
     try:
         return adapter.prepare(face, size)

@@ -1,5 +1,6 @@
-"""Files beside a face model for what is computed from it: read where they can be used, written
-where storage allows it.
+"""Stored files of derived data beside a face model.
+
+They are read where usable, and written where the storage allows it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from orchestrator.core.errors import LipSyncError
 from orchestrator.core.types import FaceModel
-from orchestrator.faces.storage.face_format import METADATA
+from orchestrator.faces.storage.face_listing import METADATA
 from orchestrator.faces.storage.layout import derived_prefix, face_prefix
 from orchestrator.faces.storage.replacement import version_of
 from orchestrator.faces.storage.store import FaceStore
@@ -23,8 +24,9 @@ T = TypeVar("T")
 
 
 def fingerprint(face: FaceModel, made_by: str) -> str:
-    """32 hex digits for everything that derived data depends on: photo, points, and the code and
-    networks in `made_by`.
+    """Fingerprint of all inputs of derived data: photo, points, code and networks (`made_by`).
+
+    32 hex digits of a SHA-256.
     """
     found = hashlib.sha256(f"{made_by} {face.neutral_pose.shape}".encode())
     found.update(face.neutral_pose.tobytes())
@@ -33,13 +35,14 @@ def fingerprint(face: FaceModel, made_by: str) -> str:
 
 
 class DerivedFiles:
-    """The `derived/` folders of a store. Storage that cannot be read or written is no error: the
-    data is computed again.
+    """The `derived/` folders of a store.
+
+    Storage that cannot be read or written is no error: the data is computed again.
     """
 
     def __init__(self, store: FaceStore) -> None:
         self._store = store
-        self._told_of_writing = False
+        self._has_logged_failure = False
 
     async def load(
         self,
@@ -50,8 +53,9 @@ class DerivedFiles:
         max_bytes: int,
         timeout_s: float,
     ) -> T | None:
-        """Parsed content of a file; None where there is none, `parse` raises ValueError, or storage
-        takes longer than `timeout_s`.
+        """Read and parse a file.
+
+        Returns None for a missing file, where `parse` raises ValueError, or after `timeout_s`.
         """
         folder = derived_prefix(face.user_id, face.id)
         try:
@@ -64,10 +68,10 @@ class DerivedFiles:
             return None if data is None else await asyncio.to_thread(parse, data)
         except (OSError, ValueError) as error:
             logger.warning(
-                "face %s: %s cannot be used and is made anew: %s",
+                "face %s: stored %s unusable, computing it again: %s",
                 face.id,
                 name,
-                error or "storage does not answer",
+                error or "no response from storage",
             )
             return None
 
@@ -80,21 +84,19 @@ class DerivedFiles:
         max_bytes: int,
         timeout_s: float,
     ) -> None:
-        """Store what `made` gives, unless that is too large. The first failure in a row is
-        logged.
-        """
+        """Store the result of `made` unless it is too large; log the first failure in a row."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._write(face, name, made, max_bytes)
-            self._told_of_writing = False
+            self._has_logged_failure = False
         except (OSError, ValueError, LipSyncError) as error:
-            if not self._told_of_writing:
+            if not self._has_logged_failure:
                 logger.warning(
-                    "what models computed from faces cannot be stored, and has to be computed "
-                    "again after a restart: %s",
+                    "data derived from faces cannot be stored, and is computed again after a "
+                    "restart: %s",
                     error,
                 )
-            self._told_of_writing = True
+            self._has_logged_failure = True
 
     async def _write(
         self, face: FaceModel, name: str, made: Callable[[], bytes], max_bytes: int
@@ -107,15 +109,14 @@ class DerivedFiles:
             return
         await self._store.write(f"{folder}/{name}", data)
         if f"{prefix}/{METADATA}" not in [blob.key for blob in await self._store.blobs(prefix)]:
-            await self._store.delete(
-                f"{folder}/{name}"
-            )  # deleted while we wrote: nothing of the person may stay
+            # The face was deleted during the write: no data of the person may stay.
+            await self._store.delete(f"{folder}/{name}")
         for blob in await self._store.blobs(folder):
             if _is_outdated(blob.key.rsplit("/", 1)[1], name):
                 await self._store.delete(blob.key)
 
 
 def _is_outdated(other: str, name: str) -> bool:
-    """Whether a file holds the same kind of data of another face, code or network."""
+    """True for a file of the same kind of data from another face, code or network."""
     kind, found = name.split(".")[:2]
     return other.startswith(f"{kind}.") and not other.startswith(f"{kind}.{found}.")

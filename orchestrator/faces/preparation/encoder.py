@@ -1,6 +1,4 @@
-"""Has a face seen by the networks that look at nothing else: once, and never again while face and
-networks stay the same.
-"""
+"""Face encodings: run the networks that depend on the face only, once per face and network."""
 
 from __future__ import annotations
 
@@ -24,19 +22,15 @@ from orchestrator.inference import Inference, Tensors
 from orchestrator.models.base import EncodesFace, FaceInputs, ModelAdapter
 
 STORE_TIMEOUT_S: Final = 30.0
-"""Storage that takes longer is done without: the networks can be asked instead, and the answer kept
-in memory.
-"""
+"""Limit for storage; after it the networks run instead, and the result is cached."""
 
 
 class FaceEncodingAdapter(EncodesFace, ModelAdapter, Protocol):
-    """A model some of whose networks see nothing but the face."""
+    """Model with networks that depend on the face only."""
 
 
 class FaceEncoder:
-    """Encodings of faces, from the folder beside the face or from the networks; it remembers none
-    itself.
-    """
+    """Encodings of faces from the stored file or from the networks; caches none itself."""
 
     def __init__(self, files: DerivedFiles, *, deadline_s: float) -> None:
         self._files = files
@@ -50,11 +44,10 @@ class FaceEncoder:
         prepared: FaceInputs,
         inference: Inference,
     ) -> Encodings:
-        """Stored ones where there are any of these very networks; otherwise new ones, which are
-        then stored.
+        """Return the stored encodings of these networks, or compute and store them.
 
-        Raises what the networks raise, and TIMEOUT when they take longer than the encoder's
-        deadline. Storage that cannot be read or written is no error.
+        Raises the errors of the networks, and TIMEOUT after the encoder's deadline. Storage that
+        cannot be read or written is no error.
         """
         networks = await _identities(adapter, inference)
         if networks is None:
@@ -101,7 +94,7 @@ class FaceEncoder:
 
 
 async def _identities(adapter: FaceEncodingAdapter, inference: Inference) -> tuple[str, ...] | None:
-    """Of the networks that encode; None unless all are known."""
+    """Identities of the encoding networks; None unless all are known."""
     found = [await inference.identity(model) for model in adapter.face_models]
     known = tuple(identity for identity in found if identity is not None)
     return known if len(known) == len(found) else None

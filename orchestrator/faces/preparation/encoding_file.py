@@ -1,5 +1,6 @@
-"""What networks saw in a face, as bytes: written beside the face, and believed only where it is
-what they would answer.
+"""File format of face encodings.
+
+A stored file is used only if it has exactly the arrays that the adapter declares.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from orchestrator.faces.preparation import derived_files
 from orchestrator.models.base import ArraySpec, FaceEncoding
 
 MAX_FILE_BYTES: Final = 128 * 1024 * 1024
-"""Larger files are not read, nor written: eight times what the largest model of ours keeps of a
-face.
-"""
+"""Largest file read or written: eight times the encoding of the largest model here."""
 
 _NPY: Final[Any] = np.lib.format
-"""Arrays as files: its functions carry no types."""
+"""numpy's array format, whose functions are untyped."""
 
 _SUFFIX: Final = ".npy"
 _UNREADABLE: Final = (
@@ -43,9 +42,7 @@ _UNREADABLE: Final = (
     tokenize.TokenError,
     zipfile.BadZipFile,
 )
-"""What `zipfile` and numpy's header reader are known to raise for bytes that are no archive of
-arrays.
-"""
+"""Exceptions of `zipfile` and numpy's header reader for bytes that are no array archive."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,18 +58,19 @@ class Encodings:
 
 
 def checked(
-    model: LipSyncModel, encoding: FaceEncoding, answered: Mapping[str, NDArray[Any]]
+    model: LipSyncModel, encoding: FaceEncoding, returned: Mapping[str, NDArray[Any]]
 ) -> Encodings:
-    """The adapter's answer in memory of its own; VIDEO_GENERATION_FAILED where it is not what the
-    adapter declares.
+    """Copy the arrays of the adapter into read-only memory.
+
+    Raises VIDEO_GENERATION_FAILED where they are not those that the adapter declares.
     """
-    wrong = "; ".join(_differences(encoding, answered))
+    wrong = "; ".join(_differences(encoding, returned))
     if wrong:
         raise LipSyncError(
             LipSyncErrorCode.VIDEO_GENERATION_FAILED,
-            f"{model.value} encoded the face wrongly: {wrong}",
+            f"the face encoding of {model.value} is invalid: {wrong}",
         )
-    arrays = {name: np.array(array, order="C") for name, array in answered.items()}
+    arrays = {name: np.array(array, order="C") for name, array in returned.items()}
     for array in arrays.values():
         array.flags.writeable = False
     return Encodings(arrays)
@@ -81,14 +79,12 @@ def checked(
 def fingerprint(
     face: FaceModel, model: LipSyncModel, encoding: FaceEncoding, networks: Sequence[str]
 ) -> str:
-    """One string for all that encodings follow from: photo and points, the adapter's code, and the
-    networks' identities.
-    """
+    """Fingerprint of the inputs of encodings: photo, points, adapter code and networks."""
     return derived_files.fingerprint(face, f"{model.value} {encoding.version} {' '.join(networks)}")
 
 
 def to_npz(encodings: Encodings) -> bytes:
-    """An uncompressed archive that `np.load` reads."""
+    """Encode as an uncompressed archive that `np.load` reads."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in encodings.arrays.items():
@@ -98,8 +94,7 @@ def to_npz(encodings: Encodings) -> bytes:
 
 
 def from_npz(data: bytes, encoding: FaceEncoding) -> Encodings:
-    """The arrays of such an archive; raises ValueError unless they are exactly those that the
-    adapter declares.
+    """Decode such an archive; ValueError unless it has exactly the declared arrays.
 
     Nothing is unpickled, and nothing is read or reserved beyond the size of `data`.
     """
@@ -109,7 +104,7 @@ def from_npz(data: bytes, encoding: FaceEncoding) -> Encodings:
             if sorted(member.filename for member in members) != sorted(
                 name + _SUFFIX for name in encoding.arrays
             ):
-                raise ValueError("other arrays than the model has")
+                raise ValueError("not the arrays of the model")
             arrays = {name: _array(archive, name, spec) for name, spec in encoding.arrays.items()}
     except _UNREADABLE as error:
         raise ValueError(str(error) or type(error).__name__) from error
@@ -127,16 +122,16 @@ def _array(archive: zipfile.ZipFile, name: str, spec: ArraySpec) -> NDArray[Any]
     shape, is_fortran, dtype = _NPY.read_array_header_1_0(stream)
     wrong = _difference(name, spec, dtype, shape)
     if wrong or is_fortran or len(content) - stream.tell() != dtype.itemsize * _count(shape):
-        raise ValueError(wrong or f"{name}: the header and the data do not belong together")
+        raise ValueError(wrong or f"{name}: header and data do not match")
     return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
 
 
-def _differences(encoding: FaceEncoding, answered: Mapping[str, NDArray[Any]]) -> list[str]:
-    if answered.keys() != encoding.arrays.keys():
-        return [f"{sorted(answered)} instead of {sorted(encoding.arrays)}"]
+def _differences(encoding: FaceEncoding, returned: Mapping[str, NDArray[Any]]) -> list[str]:
+    if returned.keys() != encoding.arrays.keys():
+        return [f"{sorted(returned)} instead of {sorted(encoding.arrays)}"]
     found = [
         _difference(name, encoding.arrays[name], array.dtype, array.shape)
-        for name, array in answered.items()
+        for name, array in returned.items()
     ]
     return [difference for difference in found if difference]
 
@@ -153,7 +148,7 @@ def _difference(name: str, spec: ArraySpec, dtype: np.dtype[Any], shape: tuple[i
 
 
 def _count(shape: tuple[int, ...]) -> int:
-    """As Python counts: numpy's product of a forged shape would overflow."""
+    """Element count in Python integers: numpy's product of a forged shape would overflow."""
     count = 1
     for length in shape:
         count *= length

@@ -1,5 +1,6 @@
-"""Solutions of faces (`SolvesFace`): solved once per face and size, stored beside the face, shared
-by adapters of one kind.
+"""Solutions of faces (`SolvesFace`): solved once per face and size, and stored beside it.
+
+Adapters of one kind share them.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from orchestrator.models.base import FaceSolution, ModelAdapter, SolvesFace
 from orchestrator.rendering.landmarks import UNUSABLE_POINTS
 
 READ_TIMEOUT_S: Final = 0.25
-"""Solving takes less than 0.1 s: a storage that needs longer than this to answer is done without. 
-"""
+"""Limit for reading a solution: solving takes less than 0.1 s."""
 
 WRITE_TIMEOUT_S: Final = 30.0
 
 CLOSE_S: Final = 1.0
-"""Time that files under way have at the service's end."""
+"""Time for running writes at shutdown."""
 
-HELD: Final = 4
-"""Solutions in memory: adapters of one kind ask for the same one shortly after each other, and hold
-it themselves then.
+MAX_HELD: Final = 4
+"""Solutions in memory.
+
+Adapters of one kind request the same one shortly after each other, and then hold it themselves.
 """
 
 CHECKSUM_BYTES: Final = 32
-"""SHA-256 ahead of the solution in its file: its structure alone does not show a flipped bit."""
+"""SHA-256 before the solution in its file, since its structure shows no flipped bit."""
 
 
 class SolvingAdapter(SolvesFace, ModelAdapter, Protocol):
-    """A model that solves faces."""
+    """Model that solves faces."""
 
 
 class _Key(NamedTuple):
@@ -46,20 +47,18 @@ class _Key(NamedTuple):
 
 
 class FaceSolutions:
-    """Solutions from memory, from the folder beside the face, or solved now. One event loop owns
-    it.
-    """
+    """Solutions from memory, from the stored file, or solved now. One event loop owns it."""
 
     def __init__(self, files: DerivedFiles) -> None:
         self._files = files
-        self._held: LruCache[_Key, bytes] = LruCache(max_items=HELD, max_bytes=1 << 30, size_of=len)
+        self._held: LruCache[_Key, bytes] = LruCache(
+            max_items=MAX_HELD, max_bytes=1 << 30, size_of=len
+        )
         self._flights: SingleFlight[_Key, bytes] = SingleFlight()
         self._writing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """End writing, after a moment's patience; a face whose file was not written is solved
-        again.
-        """
+        """Wait shortly for writes, then cancel them; a face without a file is solved again."""
         if self._writing:
             await asyncio.wait(self._writing, timeout=CLOSE_S)
         for task in list(self._writing):
@@ -67,14 +66,15 @@ class FaceSolutions:
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     def forget(self, user_id: str, face_id: str, *, but_version: str | None = None) -> None:
-        """Let go of a face, or of its other versions."""
+        """Evict the solutions of a face, except those of `but_version`."""
         self._held.discard_where(
             lambda key: key[:2] == (user_id, face_id) and key.version != but_version
         )
 
     async def get(self, face: FaceModel, adapter: SolvingAdapter, size: int) -> bytes | None:
-        """The face's solution; None where its points cannot be solved. A new one is stored in the
-        background.
+        """Return the solution, or None where the points cannot be solved.
+
+        A new one is stored in the background.
         """
         key = _Key(face.user_id, face.id, face.version, adapter.solution.name, size)
         held = self._held.get(key)
@@ -100,7 +100,7 @@ class FaceSolutions:
     async def _load(
         self, face: FaceModel, name: str, kind: FaceSolution, size: int
     ) -> bytes | None:
-        if _is_shipped(face):
+        if _is_builtin(face):
             return None
         limit = kind.max_bytes + CHECKSUM_BYTES
         return await self._files.load(
@@ -112,7 +112,7 @@ class FaceSolutions:
         )
 
     def _store(self, face: FaceModel, name: str, kind: FaceSolution, solution: bytes) -> None:
-        if _is_shipped(face):
+        if _is_builtin(face):
             return
         limit = kind.max_bytes + CHECKSUM_BYTES
         writing = self._files.keep(
@@ -123,9 +123,10 @@ class FaceSolutions:
         task.add_done_callback(self._writing.discard)
 
 
-def _is_shipped(face: FaceModel) -> bool:
-    """Whether it is the shipped portrait: solved at each start, while the server starts, so that
-    nothing need be stored for it.
+def _is_builtin(face: FaceModel) -> bool:
+    """True for the built-in portrait, whose solution is not stored.
+
+    It is solved at each start, while the inference server starts.
     """
     return (face.user_id, face.id) == (DEMO_USER, DEMO_FACE)
 
@@ -135,9 +136,9 @@ def _file_of(solution: bytes) -> bytes:
 
 
 def _solution_in(data: bytes, kind: FaceSolution, size: int) -> bytes:
-    """Raises ValueError for a damaged file, and for one that is none of these."""
+    """Solution in a file; ValueError for a damaged file or one of another kind."""
     solution = data[CHECKSUM_BYTES:]
     if hashlib.sha256(solution).digest() != data[:CHECKSUM_BYTES]:
-        raise ValueError("the checksum is wrong")
+        raise ValueError("checksum mismatch")
     kind.check(solution, size)
     return solution

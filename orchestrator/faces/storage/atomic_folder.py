@@ -1,5 +1,6 @@
-"""Files on their way into a folder of faces or out of it: complete before they are seen, and
-removed where a process was killed midway.
+"""Atomic replacement of folders: files are staged beside the faces and renamed into place.
+
+Staged folders of a killed process are removed later.
 """
 
 from __future__ import annotations
@@ -20,20 +21,19 @@ from typing import Any, Final, TypeVar
 from orchestrator.faces.ids import is_path_part
 
 STALE_S: Final = 600.0
-"""Nothing is on its way for longer, so what is older was left by a process that was killed. Looked
-for this often.
+"""Age from which a staged folder counts as abandoned; also the interval between sweeps.
+
+No write takes longer, so an older folder was left by a process that was killed.
 """
 
-_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
-_ATTEMPTS: Final = 8
+_TARGET_EXISTS: Final = (errno.ENOTEMPTY, errno.EEXIST)
+_MAX_ATTEMPTS: Final = 8
 
 R = TypeVar("R")
 
 
-class Incoming:
-    """The folder `.incoming` beside the faces, on the same file system, outside of the key
-    space.
-    """
+class AtomicFolders:
+    """Staging folder `.incoming` beside the faces: same file system, outside the key space."""
 
     def __init__(self, root: Path) -> None:
         self._folder = root / ".incoming"
@@ -42,9 +42,9 @@ class Incoming:
         self._swept_s = -math.inf
 
     def stage(self, files: Mapping[str, bytes]) -> Path:
-        """A complete folder, flushed to the disk."""
+        """Write a complete folder and flush it to the disk; ValueError for names that are paths."""
         if not all(map(is_path_part, files)):
-            raise ValueError(f"not names of files: {sorted(files)}")
+            raise ValueError(f"not file names: {sorted(files)}")
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
@@ -53,19 +53,20 @@ class Incoming:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-        except OSError:  # a full disk must not keep the half that fitted
+        except OSError:  # on a full disk, free what was written
             remove(folder)
             raise
         return folder
 
     def put(self, staged: Path, path: Path) -> None:
-        """Rename a staged folder into place; where that fails, nothing of it stays, and what was
-        there is there again.
+        """Rename a staged folder into place.
+
+        On failure the staged folder is removed and the previous folder is restored.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._swap:
-                self._swaps += 1  # odd while one is under way
+                self._swaps += 1  # odd during a swap
                 try:
                     doomed = self._exchange(staged, path)
                 finally:
@@ -76,12 +77,12 @@ class Incoming:
         remove(doomed)
 
     def take_away(self, path: Path) -> Path | None:
-        """Out of sight in one step; None where there is nothing."""
+        """Rename the folder or file out of the key space; None where there is none."""
         with self._swap:
             return self._take_away(path)
 
     def outside_of_swaps(self, look: Callable[[], R]) -> R:
-        """What `look()` gives while no face is away for the moment between two renames."""
+        """Result of `look()`, taken while no face is absent between the two renames of a swap."""
         before = self._swaps
         seen = look()
         if before % 2 == 0 and self._swaps == before:
@@ -90,9 +91,7 @@ class Incoming:
             return look()
 
     def sweep(self) -> None:
-        """Remove what others left; a folder that cannot be read or written leaves that to
-        others.
-        """
+        """Remove abandoned staged folders, at most once per `STALE_S`; file errors are ignored."""
         if time.monotonic() - self._swept_s < STALE_S:
             return
         self._swept_s = time.monotonic()
@@ -109,22 +108,22 @@ class Incoming:
             return None
 
     def _exchange(self, staged: Path, path: Path) -> Path | None:
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_MAX_ATTEMPTS):
             doomed = self._take_away(path)
             try:
                 staged.rename(path)
             except OSError as error:
-                if error.errno not in _TAKEN or attempt == _ATTEMPTS - 1:
+                if error.errno not in _TARGET_EXISTS or attempt == _MAX_ATTEMPTS - 1:
                     _put_back(doomed, path)
                     raise
-                remove(doomed)  # another process was faster: it is its face that we replace
+                remove(doomed)  # another process stored its face first: replace that one
             else:
                 return doomed
         raise AssertionError("the last attempt returns or raises")
 
 
 def remove(path: Path | None) -> None:
-    """A file or a folder; what another process removed meanwhile is no failure."""
+    """Remove a file or folder; what another process removed meanwhile is no error."""
     if path is not None and path.is_dir():
         shutil.rmtree(path, onerror=_unless_gone)
     elif path is not None:

@@ -9,12 +9,11 @@ from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, Blob, face_p
 from orchestrator.faces.storage.store import FaceStore
 
 
-class WithShippedFaces:
-    """A store in which the demo face that comes with the package is always there, and always the
-    same.
+class BuiltinFaces:
+    """Store that always shows the unchanged demo face of the package beside the stored faces.
 
-    What is computed from it lies in the own store, as for any other face, and is listed with its
-    own folder alone: whoever wants the face does not wait for the own store.
+    Data derived from the demo face lies in the writable store, as for any other face. A listing of
+    the demo face alone comes from the package, so it does not wait for the writable store.
     """
 
     def __init__(self, own: FaceStore, shipped: FaceStore) -> None:
@@ -60,5 +59,5 @@ class WithShippedFaces:
         if self._is_fixed(key):
             raise invalid_field(
                 "faceModelId",
-                "the demo face is part of the product and cannot be changed; choose another id",
+                "the demo face is part of the package and read-only: choose another id",
             )

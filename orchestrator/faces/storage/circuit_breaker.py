@@ -15,41 +15,43 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from orchestrator.core.backoff import Backoff
 from orchestrator.core.circuit_breaker import CircuitBreaker
 
-if TYPE_CHECKING:  # it is `store` that puts the two together
+if TYPE_CHECKING:  # annotations only
     from orchestrator.faces.storage.layout import Blob
     from orchestrator.faces.storage.store import FaceStore
 
 logger = logging.getLogger(__name__)
 
 AWAY_AFTER_S: Final = 2.0
-"""A storage that answered no call for this long, while one waited, counts as away."""
+"""Time without any response, while a call waits, after which the circuit opens."""
 
-LAST_CHANCE_S: Final = 3.0
-"""Further patience of the calls that wait when the storage is found to be away: a hiccup costs them
-nothing.
-"""
+GRACE_S: Final = 3.0
+"""Time that waiting calls still have once the circuit opens, so that a hiccup fails none."""
 
 PROBE_S: Final = 2.0
-"""Between two probes for recovery."""
+"""Interval between two recovery probes."""
 
-MOST_OF_A_USER: Final = 32
-"""Concurrent calls for one user's faces, so that the queue has room for other users. More than one
-user's sessions need.
+MAX_CALLS_PER_USER: Final = 32
+"""Concurrent calls per user, so that one user cannot fill the queue.
+
+More than the sessions of one user need.
 """
 
 R = TypeVar("R")
 
 
-class WatchedStore:
-    """`FaceStore` over one that may hang. It owns the probing task; one event loop owns it."""
+class CircuitBreakerStore:
+    """`FaceStore` that fails fast while the wrapped store hangs.
+
+    Owns the probe task. One event loop owns the store.
+    """
 
     def __init__(self, store: FaceStore, probe: str) -> None:
-        """`probe` is the folder that a probe lists."""
+        """`probe` is the folder that a recovery probe lists."""
         self._store = store
         self._prefix = probe
         self._breaker = CircuitBreaker(Backoff(0.0, 0.0), Backoff(PROBE_S, PROBE_S))
         self._probe: asyncio.Task[None] | None = None
-        self._answered_s = -math.inf
+        self._responded_s = -math.inf
         self._under_way: Counter[str] = Counter()
 
     @property
@@ -58,10 +60,10 @@ class WatchedStore:
         return self._breaker.is_open
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
-        return await self._watched(prefix, lambda: self._store.blobs(prefix))
+        return await self._timed(prefix, lambda: self._store.blobs(prefix))
 
     async def read(self, key: str) -> bytes | None:
-        return await self._watched(key, lambda: self._store.read(key))
+        return await self._timed(key, lambda: self._store.read(key))
 
     async def write(self, key: str, data: bytes) -> None:
         await self._admitted(key, lambda: self._store.write(key, data))
@@ -78,51 +80,55 @@ class WatchedStore:
             await asyncio.wait([self._probe])
         await self._store.close()
 
-    async def _watched(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
-        """Time a short call, and note the storage's silence or answer."""
+    async def _timed(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
+        """Time a read, and record silence or a response."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(None) as patience:
-                alarm = loop.call_later(AWAY_AFTER_S, self._note_silence, loop.time(), patience)
+            async with asyncio.timeout(None) as deadline:
+                alarm = loop.call_later(AWAY_AFTER_S, self._note_silence, loop.time(), deadline)
                 try:
-                    answer = await self._admitted(key, call)
+                    result = await self._admitted(key, call)
                 finally:
                     alarm.cancel()
         except TimeoutError as error:
-            raise OSError(f"it did not answer within {AWAY_AFTER_S + LAST_CHANCE_S:g} s") from error
-        self._note_answer()
-        return answer
+            raise OSError(f"no response within {AWAY_AFTER_S + GRACE_S:g} s") from error
+        self._note_response()
+        return result
 
     async def _admitted(self, key: str, call: Callable[[], Awaitable[R]]) -> R:
         if self.is_away:
-            raise OSError(f"it does not answer, and is probed every {PROBE_S:g} s; try again")
+            raise OSError(f"it does not answer; probed every {PROBE_S:g} s, try again")
         user = "/".join(key.split("/")[:2])
-        if self._under_way[user] >= MOST_OF_A_USER:
-            raise OSError(f"{MOST_OF_A_USER} calls for this user's faces wait already")
+        if self._under_way[user] >= MAX_CALLS_PER_USER:
+            raise OSError(
+                f"{MAX_CALLS_PER_USER} calls for the faces of this user are waiting; try again"
+            )
         self._under_way[user] += 1
         try:
             return await call()
         finally:
-            self._under_way -= Counter((user,))  # keeps no user whose count is 0
+            self._under_way -= Counter((user,))  # drops users whose count is 0
 
-    def _note_silence(self, asked_s: float, patience: asyncio.Timeout) -> None:
-        if self._answered_s > asked_s:
+    def _note_silence(self, sent_s: float, deadline: asyncio.Timeout) -> None:
+        if self._responded_s > sent_s:
             return
-        patience.reschedule(asyncio.get_running_loop().time() + LAST_CHANCE_S)
+        deadline.reschedule(asyncio.get_running_loop().time() + GRACE_S)
         if not self.is_away:
-            logger.warning("the face store does not answer; faces in memory stay in use")
+            logger.warning("face store does not respond: circuit open, cached faces stay in use")
             self._breaker.open(asyncio.get_running_loop().time())
-            self._probe = asyncio.create_task(self._until_it_answers(), name="probe the face store")
+            self._probe = asyncio.create_task(
+                self._probe_until_recovery(), name="probe the face store"
+            )
 
-    def _note_answer(self) -> None:
-        self._answered_s = asyncio.get_running_loop().time()
-        self._breaker.close(self._answered_s)
+    def _note_response(self) -> None:
+        self._responded_s = asyncio.get_running_loop().time()
+        self._breaker.close(self._responded_s)
         if self._probe is not None:
-            logger.warning("the face store answers again")
+            logger.warning("face store responds again: circuit closed")
             self._probe.cancel()
             self._probe = None
 
-    async def _until_it_answers(self) -> None:
+    async def _probe_until_recovery(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._breaker.is_open:
@@ -132,7 +138,9 @@ class WatchedStore:
                     self._breaker.probe_failed(loop.time())
                     await asyncio.sleep(self._breaker.wait_s)
                 else:
-                    self._note_answer()
+                    self._note_response()
         finally:
-            if self._probe is asyncio.current_task():  # without it calls would fail forever
+            if (
+                self._probe is asyncio.current_task()
+            ):  # an open circuit without a probe would never close
                 self._breaker.close(loop.time())

@@ -1,5 +1,6 @@
-"""A store whose failures say what a caller can do: the storage is away, which is not the face's
-fault and may pass.
+"""Translation of storage failures into errors that clients can act on.
+
+An unavailable storage is not the fault of the face, and may pass.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ R = TypeVar("R")
 
 
 class StorageError(LipSyncError, OSError):
-    """The storage did not do what it was asked; both kinds of error, so that whoever can do without
-    it may go on.
+    """Failure of the face storage.
+
+    Both a `LipSyncError`, for clients, and an `OSError`, for callers that can go on without
+    storage.
     """
 
     def __init__(self, cause: OSError) -> None:
         reason = (
             "it does not answer" if cause.strerror is None else cause.strerror
-        )  # callers need not know where it lies
+        )  # without the path, which clients need not know
         message = (
-            f"faceModelId: the storage of face models failed ({reason}); try again, faces that "
-            "are in memory go on speaking"
+            f"faceModelId: the storage of face models failed ({reason}): try again; cached faces "
+            "stay usable"
         )
         details = {"field": "faceModelId", "storage": "away"}
         super().__init__(
@@ -34,36 +37,39 @@ class StorageError(LipSyncError, OSError):
         self._cause = cause
 
     def __str__(self) -> str:
-        """For the operator: with the path."""
+        """Message for the operator, with the path."""
         return f"the storage of face models failed: {self._cause}"
 
 
-class ReportedStore:
-    """`FaceStore` over another one; every `OSError` becomes a `StorageError`."""
+class ErrorTranslatingStore:
+    """`FaceStore` that raises a `StorageError` for every `OSError` of the wrapped store.
+
+    `open_store` applies it, once, to the store it returns.
+    """
 
     def __init__(self, store: FaceStore) -> None:
         self._store = store
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
-        return await _reported(self._store.blobs(prefix))
+        return await _translated(self._store.blobs(prefix))
 
     async def read(self, key: str) -> bytes | None:
-        return await _reported(self._store.read(key))
+        return await _translated(self._store.read(key))
 
     async def write(self, key: str, data: bytes) -> None:
-        await _reported(self._store.write(key, data))
+        await _translated(self._store.write(key, data))
 
     async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
-        await _reported(self._store.replace(prefix, files))
+        await _translated(self._store.replace(prefix, files))
 
     async def delete(self, prefix: str) -> bool:
-        return await _reported(self._store.delete(prefix))
+        return await _translated(self._store.delete(prefix))
 
     async def close(self) -> None:
         await self._store.close()
 
 
-async def _reported(call: Awaitable[R]) -> R:
+async def _translated(call: Awaitable[R]) -> R:
     try:
         return await call
     except StorageError:

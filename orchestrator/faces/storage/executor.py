@@ -1,5 +1,6 @@
-"""Threads of one storage: few at once, the others in line, and a call that hangs keeps neither a
-frame nor the program's end waiting.
+"""Thread pool of one storage: bounded threads and queue.
+
+A call that hangs blocks neither frames nor the exit of the process.
 """
 
 from __future__ import annotations
@@ -12,27 +13,29 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-AT_ONCE: Final = 8
-"""Calls that run; below the 10 connections that Google's client keeps open."""
+MAX_THREADS: Final = 8
+"""Concurrent calls; below the 10 connections that Google's client keeps open."""
 
-MOST_WAITING: Final = 256
-"""Calls in line; who comes later is told so at once."""
+MAX_WAITING_CALLS: Final = 256
+"""Calls in the queue; further ones are refused at once."""
 
 GIVE_UP_S: Final = 24.0
-"""A caller waits no longer than this, the line included; the call itself ends when the storage lets
-it.
+"""Longest wait of a caller, queueing included.
+
+The call itself ends only when the storage returns.
 """
 
 CLOSE_S: Final = 3.0
-"""For calls under way at the end of the service: a face that is being written is whole by then."""
+"""Time for running calls at shutdown, so that a face in progress is written completely."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class StorageThreads(Executor):
-    """At most `AT_ONCE` threads, which end when nothing waits. They are daemons: the interpreter's
-    exit waits for none of them.
+class StorageExecutor(Executor):
+    """Executor of at most `MAX_THREADS` daemon threads.
+
+    Threads end when the queue is empty, and the exit of the interpreter waits for none of them.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,8 +46,9 @@ class StorageThreads(Executor):
         self._threads = 0
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `work` gives; OSError when it takes longer than `GIVE_UP_S`, or when too many calls
-        wait.
+        """Run `work` in a thread and return its result.
+
+        Raises OSError after `GIVE_UP_S`, or at once when the queue is full.
         """
         call = asyncio.get_running_loop().run_in_executor(self, partial(work, *args, **kwargs))
         try:
@@ -54,16 +58,16 @@ class StorageThreads(Executor):
             raise OSError(f"{self._name} did not answer within {GIVE_UP_S:g} s") from error
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """See `Executor.submit`; OSError when too many calls wait."""
+        """Queue a call, see `Executor.submit`; OSError when the queue is full."""
         future: Future[R] = Future()
         with self._lock:
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_WAITING_CALLS:
                 self._waiting = deque(each for each in self._waiting if not each[0].cancelled())
-            if len(self._waiting) >= MOST_WAITING:
-                raise OSError(f"{MOST_WAITING} calls of {self._name} wait already")
+            if len(self._waiting) >= MAX_WAITING_CALLS:
+                raise OSError(f"{MAX_WAITING_CALLS} calls of {self._name} are waiting; try again")
             self._waiting.append((future, partial(fn, *args, **kwargs)))
             self._under_way.add(future)
-            is_one_more = self._threads < AT_ONCE
+            is_one_more = self._threads < MAX_THREADS
             self._threads += is_one_more
         future.add_done_callback(self._forget)
         if is_one_more:
@@ -71,7 +75,7 @@ class StorageThreads(Executor):
         return future
 
     async def close(self) -> None:
-        """Let what is under way end, for `CLOSE_S` at most."""
+        """Wait for running calls, for `CLOSE_S` at most."""
         with self._lock:
             calls = [asyncio.wrap_future(future) for future in self._under_way]
         if calls:

@@ -1,5 +1,6 @@
-"""Face models in a Google Cloud Storage bucket, in the same layout as in a folder; the only file
-that knows Google's client.
+"""Face store in a Google Cloud Storage bucket, in the layout of the local folder.
+
+The only module that imports Google's client.
 """
 
 from __future__ import annotations
@@ -17,27 +18,28 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from orchestrator.core.config import ConfigError
 from orchestrator.faces.ids import is_path_part
-from orchestrator.faces.storage.executor import StorageThreads
-from orchestrator.faces.storage.face_format import METADATA
+from orchestrator.faces.storage.executor import StorageExecutor
+from orchestrator.faces.storage.face_listing import METADATA
 from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 from orchestrator.faces.storage.replacement import is_replacement, new_replacement_name, packed
 
 REQUEST_TIMEOUT_S: Final = 5.0
-"""For one HTTP request to the bucket."""
+"""Limit of one HTTP request to the bucket."""
 
 CALL_TIMEOUT_S: Final = 12.0
-"""For one call of the store, repeated requests included."""
+"""Limit of one call of the store, retries included."""
 
-SETTLE_S: Final = 20.0
-"""For writing a face's files in their places; within `storage_threads.GIVE_UP_S`."""
+MAX_PLACING_S: Final = 20.0
+"""Limit for writing the files of a face under their names; below `executor.GIVE_UP_S`."""
 
 ABANDONED_S: Final = 60.0
-"""A replacement that is older than the latest by this much has lost its writer, who stops after
-`SETTLE_S` and a last call.
+"""Age difference to the latest replacement from which the writer of an older one counts as dead.
+
+A live writer stops after `MAX_PLACING_S` and one last call.
 """
 
-LOOK_AGAIN_S: Final = 0.1
-"""While an earlier writer of the same face is at work."""
+POLL_S: Final = 0.1
+"""Interval between two listings while an earlier writer of the same face is active."""
 
 CREDENTIALS: Final = (
     "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or run `gcloud "
@@ -45,21 +47,22 @@ CREDENTIALS: Final = (
 )
 
 FAILURES: Final = (GoogleAPIError, GoogleAuthError, DataCorruption)
-"""What Google's client raises."""
+"""Exceptions that Google's client raises."""
 
 R = TypeVar("R")
 
 
 class BucketFaceStore:
-    """`FaceStore` over a bucket; `storage.Client` finds its credentials, or an emulator by
-    STORAGE_EMULATOR_HOST.
+    """`FaceStore` over a bucket.
+
+    `storage.Client` finds the credentials, or an emulator by STORAGE_EMULATOR_HOST.
     """
 
     def __init__(self, bucket: str, client: storage.Client | None = None) -> None:
         self._client = client or _client(bucket)
         self._bucket = self._client.bucket(bucket)
         self._given_up: set[str] = set()
-        self._threads = StorageThreads(f"the bucket {bucket!r}")
+        self._threads = StorageExecutor(f"the bucket {bucket!r}")
         self._options: dict[str, Any] = {
             "timeout": REQUEST_TIMEOUT_S,
             "retry": DEFAULT_RETRY.with_timeout(CALL_TIMEOUT_S),
@@ -84,7 +87,7 @@ class BucketFaceStore:
         await self._threads.close()
 
     async def _call(self, work: Callable[..., R], key: str, *arguments: Any) -> R:
-        """Whatever Google's client raises becomes an `OSError`, as for a disk."""
+        """Run in a storage thread; exceptions of Google's client become `OSError`."""
         _check(key)
         try:
             return await self._threads.run(work, key, *arguments)
@@ -92,7 +95,7 @@ class BucketFaceStore:
             raise OSError(f"the bucket {self._bucket.name!r} failed: {error}") from error
 
     def _blobs(self, prefix: str) -> tuple[Blob, ...]:
-        """Of a face's replacements the latest alone."""
+        """List the files; of the replacements of a face only the latest."""
         listed = self._listed(prefix)
         latest = {blob.name.rsplit("/", 1)[0]: blob.name for blob in _replacements(listed)}
         shown = [
@@ -119,15 +122,15 @@ class BucketFaceStore:
         )
 
     def _replace(self, prefix: str, files: dict[str, bytes]) -> None:
-        """First all files in one, which counts from then on; then each in its place."""
+        """Write one replacement with all files, which counts at once, then each file by name."""
         if not all(map(is_path_part, files)):
-            raise ValueError(f"not names of files: {sorted(files)}")
+            raise ValueError(f"not file names: {sorted(files)}")
         own = f"{prefix}/{new_replacement_name()}"
         try:
             self._write(own, packed(files))
         except Exception:
             with suppress(*FAILURES):
-                self._remove(own)  # it may have arrived though nobody said so
+                self._remove(own)  # the upload may have succeeded without a response
             raise
         try:
             self._settle(prefix, own, files)
@@ -136,18 +139,19 @@ class BucketFaceStore:
             raise
 
     def _settle(self, prefix: str, own: str, files: dict[str, bytes]) -> None:
-        """Write each file in its place, and remove the replacement, which counted until then.
+        """Write each file under its name, then remove the replacement, which counts until then.
 
-        Several writers at once, also of several machines, see each other's replacements: the latest
-        one counts, earlier writers leave, and it is written in its place only once they have left.
-        Whoever does not leave in time was killed; then it stays what counts.
+        Concurrent writers, also on other machines, see each other's replacements. The latest one
+        counts, and earlier writers give up. Its writer places the files only once the others have
+        left. A writer that does not leave in time was killed; the replacement then stays and keeps
+        counting.
         """
-        until_s, is_written = time.monotonic() + SETTLE_S, False
+        until_s, is_written = time.monotonic() + MAX_PLACING_S, False
         while True:
             listed = self._listed(prefix)
             abandoned, writers = self._writers(listed)
             if own not in writers:
-                return self._forsake(prefix, writers)
+                return self._remove_if_deleted(prefix, writers)
             if writers[-1] != own:
                 self._remove(own)
                 return None
@@ -159,10 +163,10 @@ class BucketFaceStore:
             if is_written:
                 self._write_in_place(prefix, files, listed, until_s)
             else:
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(POLL_S)
 
-    def _forsake(self, prefix: str, writers: list[str]) -> None:
-        """The face was deleted meanwhile: nothing that we wrote since may stay."""
+    def _remove_if_deleted(self, prefix: str, writers: list[str]) -> None:
+        """Remove what was written since another process deleted the face."""
         if not writers:
             self._delete(prefix)
 
@@ -170,8 +174,8 @@ class BucketFaceStore:
         self, prefix: str, files: dict[str, bytes], listed: list[storage.Blob], until_s: float
     ) -> None:
         for name in sorted(files, key=lambda name: name == METADATA):
-            if time.monotonic() > until_s:  # later writers take us for dead
-                raise OSError(f"writing {prefix} took longer than {SETTLE_S:g} s")
+            if time.monotonic() > until_s:  # later writers consider this one dead
+                raise OSError(f"writing {prefix} took longer than {MAX_PLACING_S:g} s")
             self._write(f"{prefix}/{name}", files[name])
         kept = {f"{prefix}/{name}" for name in files}
         self._remove_all(
@@ -179,7 +183,7 @@ class BucketFaceStore:
         )
 
     def _writers(self, listed: list[storage.Blob]) -> tuple[list[str], list[str]]:
-        """Replacements whose writers are dead, and the others, the latest last."""
+        """Replacements of dead writers, and the others with the latest last."""
         found = _replacements(listed)
         dead = {
             blob.name
@@ -190,8 +194,9 @@ class BucketFaceStore:
         return sorted(dead), [blob.name for blob in found if blob.name not in dead]
 
     def _delete(self, prefix: str) -> bool:
-        """The metadata first, for without it there is no face; a replacement last, for with it
-        there is one.
+        """Delete the metadata first, since no face exists without it, and replacements last.
+
+        A replacement alone is a complete face.
         """
         doomed = [blob.name for blob in self._listed(prefix)] + [prefix]
         removed = [
@@ -217,7 +222,7 @@ class BucketFaceStore:
 def _client(bucket: str) -> storage.Client:
     try:
         return storage.Client()
-    except (GoogleAuthError, OSError) as error:  # an OSError where no project is known
+    except (GoogleAuthError, OSError) as error:  # OSError: no project is known
         raise ConfigError(
             f"bucket {bucket!r} cannot be opened: {str(error).split(' To ')[0].rstrip('.')}; "
             f"{CREDENTIALS}"
@@ -225,7 +230,7 @@ def _client(bucket: str) -> storage.Client:
 
 
 def _replacements(listed: list[storage.Blob]) -> list[storage.Blob]:
-    """The latest last, by the bucket's clock."""
+    """Replacements in a listing, by the clock of the bucket, the latest last."""
     return sorted(
         (blob for blob in listed if is_replacement(blob.name)),
         key=lambda blob: (blob.time_created, blob.name),

@@ -1,5 +1,6 @@
-"""Keys of the face store: `face-models/{userId}/{modelId}/{file}`, and the record of one stored
-file.
+"""Keys of the face store, and the record of one stored file.
+
+A key is `face-models/{userId}/{modelId}/{file}`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ ROOT: Final = "face-models"
 DEMO_USER: Final = "demo"
 DEMO_FACE: Final = "demo"
 DERIVED: Final = "derived"
-"""Folder of a face model for what is computed from it: no part of the face, and made anew where it
-is missing.
-"""
+"""Subfolder of a face model for derived data, which is recomputed where it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One stored file. `generation` changes whenever its bytes are written anew."""
+    """One stored file. `generation` changes whenever its bytes are rewritten."""
 
     key: str
     size_bytes: int
@@ -28,21 +27,21 @@ class Blob:
 
 
 def face_prefix(user_id: str, model_id: str) -> str:
-    """The folder of one face model."""
+    """Folder of one face model."""
     return f"{ROOT}/{user_id}/{model_id}"
 
 
 def active_model_key(user_id: str) -> str:
-    """The file that names the face a user speaks with."""
+    """File that names the active face of a user."""
     return f"{ROOT}/{user_id}/active_model.json"
 
 
 def derived_prefix(user_id: str, model_id: str) -> str:
-    """The folder of what was computed from one face model."""
+    """Folder of the data derived from one face model."""
     return f"{face_prefix(user_id, model_id)}/{DERIVED}"
 
 
 def is_derived(key: str) -> bool:
-    """Whether the file was computed from a face model rather than belonging to it."""
+    """True for a file that was derived from a face model and does not belong to it."""
     parts = key.split("/")
     return len(parts) > 3 and parts[3] == DERIVED

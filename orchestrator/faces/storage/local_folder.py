@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.faces.ids import is_path_part
-from orchestrator.faces.storage.atomic_folder import Incoming, remove
-from orchestrator.faces.storage.executor import StorageThreads
+from orchestrator.faces.storage.atomic_folder import AtomicFolders, remove
+from orchestrator.faces.storage.executor import StorageExecutor
 from orchestrator.faces.storage.layout import ROOT, Blob, is_derived
 
 
 class LocalFaceStore:
-    """The layout in a local folder. Writes go to a sibling folder first and are renamed into
-    place.
-    """
+    """`FaceStore` in a local folder. Writes are staged beside the faces and renamed into place."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._incoming = Incoming(self._root)
-        self._threads = StorageThreads(f"the folder {root}")
+        self._incoming = AtomicFolders(self._root)
+        self._threads = StorageExecutor(f"the folder {root}")
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
         return await self._threads.run(self._blobs, prefix)
@@ -41,9 +39,7 @@ class LocalFaceStore:
         await self._threads.close()
 
     def _path(self, key: str) -> Path:
-        """The file or folder of a key, proven to lie below the root even where the root holds
-        links.
-        """
+        """Path of a key, proven to lie below the root even where the root holds links."""
         parts = key.split("/")
         deepest = 5 if is_derived(key) else 4
         if parts[0] != ROOT or not 2 <= len(parts) <= deepest or not all(map(is_path_part, parts)):
@@ -68,7 +64,9 @@ class LocalFaceStore:
         for path in sorted(paths):
             try:
                 stat = path.stat()
-            except FileNotFoundError:  # replaced while we looked: the next look sees its successor
+            except (
+                FileNotFoundError
+            ):  # replaced during the listing: the next one sees its successor
                 continue
             if path.is_file():
                 key = path.relative_to(self._root).as_posix()
@@ -104,6 +102,6 @@ class LocalFaceStore:
 
 
 def _unless_gone(error: OSError) -> None:
-    """A folder that is not there holds nothing."""
+    """A missing folder is empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error

@@ -1,4 +1,4 @@
-"""A face model as it lies in storage at one moment, though others write it meanwhile."""
+"""Consistent read of a face model that others may write at the same time."""
 
 from __future__ import annotations
 
@@ -7,43 +7,40 @@ from typing import Final
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel
-from orchestrator.faces.storage.face_format import (
-    READ,
-    check_listing,
-    parse_face_model,
-    unpacked_face,
-)
+from orchestrator.faces.storage.face_format import parse_face_model, unpacked_face
+from orchestrator.faces.storage.face_listing import READ, check_listing
 from orchestrator.faces.storage.layout import Blob, face_prefix, is_derived
 from orchestrator.faces.storage.replacement import replacement_in, version_of
 from orchestrator.faces.storage.store import FaceStore
 
-_ATTEMPTS: Final = 4
-"""A face that is replaced once may change twice while it is read: to the replacement, and to its
-files.
+_MAX_ATTEMPTS: Final = 4
+"""Reads of a face before giving up.
+
+One replacement changes a face twice during a read: to the replacement, and to its files.
 """
 
 
 async def read_face_model(store: FaceStore, user_id: str, model_id: str) -> FaceModel:
-    """Read until the folder did not change meanwhile, so that no face is a mixture of two.
+    """Read until the folder did not change during the read, so that two faces never mix.
 
-    Raises FACE_MODEL_NOT_FOUND and FACE_MODEL_INCOMPATIBLE; `recoverable` while others write the
-    face.
+    Raises FACE_MODEL_NOT_FOUND and FACE_MODEL_INCOMPATIBLE, `recoverable` while the face is being
+    written.
     """
     prefix = face_prefix(user_id, model_id)
     blobs = await store.blobs(prefix)
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         version = version_of(blobs)
         check_listing(user_id, model_id, blobs)
         files = await _files(store, model_id, blobs)
         blobs = await store.blobs(prefix)
         if version_of(blobs) == version:
             return await asyncio.to_thread(parse_face_model, user_id, model_id, files, version)
-    message = f"face model {model_id!r} was written again and again while it was read; try again"
+    message = f"face model {model_id!r} kept changing while it was read: try again"
     raise LipSyncError(LipSyncErrorCode.FACE_MODEL_NOT_FOUND, message, recoverable=True)
 
 
 async def _files(store: FaceStore, model_id: str, blobs: tuple[Blob, ...]) -> dict[str, bytes]:
-    """Bytes by name, those in the replacement where there is one; without what is gone by now."""
+    """File contents by name, from the replacement where there is one; without removed files."""
     whole = replacement_in(blobs)
     if whole is not None:
         data = await store.read(whole.key)

@@ -1,5 +1,6 @@
-"""All files of a face in one, for a storage that writes one file at a time: while they are written
-one by one, this one is the face.
+"""Write-ahead copy of a face: all files in one, for a storage that writes one file at a time.
+
+While the files are written one by one, the copy is the face.
 """
 
 from __future__ import annotations
@@ -18,26 +19,25 @@ _NAME: Final = re.compile(r"replacement\.[0-9a-f]{32}")
 
 
 def new_replacement_name() -> str:
-    """A name of its own for every writer, so that none removes what another one wrote."""
+    """Unique name per writer, so that no writer removes the copy of another one."""
     return f"replacement.{uuid.uuid4().hex}"
 
 
 def is_replacement(key: str) -> bool:
-    """Whether the file, in the folder of a face, holds a whole face."""
+    """True for a file in the folder of a face that holds a whole face."""
     parts = key.split("/")
     return len(parts) == 4 and _NAME.fullmatch(parts[3]) is not None
 
 
 def replacement_in(blobs: Iterable[Blob]) -> Blob | None:
-    """The file that stands for all others of one face's folder while it is there."""
+    """File that replaces all others in the folder of one face while it exists."""
     return next((blob for blob in blobs if is_replacement(blob.key)), None)
 
 
 def version_of(blobs: Iterable[Blob]) -> str:
-    """One string for the state of a face model's folder: it changes when any file but a derived one
-    is written, added or removed.
+    """Version of the folder of a face: changes when any file that is not derived changes.
 
-    While the face is being replaced, its replacement alone counts.
+    While the face is being replaced, only its replacement counts.
     """
     blobs = tuple(blobs)
     whole = replacement_in(blobs)
@@ -47,10 +47,10 @@ def version_of(blobs: Iterable[Blob]) -> str:
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
-    """Files by name, as MessagePack."""
+    """Files by name, encoded as MessagePack."""
     return msgspec.msgpack.encode(dict(files))
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
-    """The way back; ValueError where it is none."""
+    """Decode `packed`; ValueError for other bytes."""
     return msgspec.msgpack.decode(data, type=dict[str, bytes])

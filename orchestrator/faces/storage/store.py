@@ -9,18 +9,19 @@ from orchestrator.faces.storage.layout import Blob
 
 
 class FaceStore(Protocol):
-    """Small files by key: `face-models/{userId}/{modelId}/{file}`,
-    `face-models/{userId}/{modelId}/derived/{file}` and `face-models/{userId}/active_model.json`.
+    """Small files by key.
 
+    Keys are `face-models/{userId}/{modelId}/{file}`,
+    `face-models/{userId}/{modelId}/derived/{file}` and `face-models/{userId}/active_model.json`.
     Where the storage itself fails, every call raises an `OSError`.
     """
 
     async def blobs(self, prefix: str) -> tuple[Blob, ...]:
-        """All files below the folder `prefix`, by key."""
+        """All files below the folder `prefix`, sorted by key."""
         ...
 
     async def read(self, key: str) -> bytes | None:
-        """The file's bytes; None when there is no such file."""
+        """Bytes of the file; None where there is no such file."""
         ...
 
     async def write(self, key: str, data: bytes) -> None:
@@ -28,18 +29,17 @@ class FaceStore(Protocol):
         ...
 
     async def replace(self, prefix: str, files: Mapping[str, bytes]) -> None:
-        """Make `files` (by name) all that the folder `prefix` holds; where that fails, it holds
-        what it held, or all of them.
+        """Replace the content of the folder `prefix` by `files` (by name), all or nothing.
 
-        A reader tells an old file from a new one by its generation. While the storage writes file
-        by file, the folder also holds one with all of them, and that one counts; see `replacement`.
+        The generations distinguish old files from new ones. While the storage writes file by file,
+        the folder also holds one file with all of them, and that one counts; see `replacement`.
         """
         ...
 
     async def delete(self, prefix: str) -> bool:
-        """Remove the folder or file; says whether there was one."""
+        """Remove the folder or file; True where there was one."""
         ...
 
     async def close(self) -> None:
-        """At the service's end: let calls under way end, as long as that takes a moment."""
+        """Wait shortly for running calls at shutdown."""
         ...

@@ -1,6 +1,4 @@
-"""Faces from a bucket: the budget holds, what is damaged is named, and a storage that is away
-silences nobody.
-"""
+"""Faces from a bucket: the byte budget, errors naming damaged files, and an absent storage."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from benchmarks.face_loads import fill, random_loads
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage import gcs
+from orchestrator.faces.storage.errors import ErrorTranslatingStore
 from orchestrator.faces.storage.gcs import BucketFaceStore
 from orchestrator.faces.storage.layout import active_model_key, face_prefix
 
@@ -66,7 +65,7 @@ async def test_with_the_storage_away_faces_in_memory_go_on_and_others_are_told_s
         store = BucketFaceStore(BUCKET, client)
         await put(store, "ann", "f", package())
         await store.write(active_model_key("ann"), b'{"activeModelId": "f"}')
-        service = FaceModelCacheService(store)
+        service = FaceModelCacheService(ErrorTranslatingStore(store))
         face = await service.load_face_model("ann")
     monkeypatch.setattr(gcs, "CALL_TIMEOUT_S", 0.3)
     assert await service.load_face_model("ann", "f") is face

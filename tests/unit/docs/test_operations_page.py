@@ -48,9 +48,9 @@ def test_fixed_limits_are_as_the_page_says() -> None:
         "64 MiB": 64 * mib == recordings.MAX_RECORDING_BYTES,
         "10 s of audio": benchmark.MAX_BENCHMARK_S == 10.0,
         "8 at once, 256 in line, 32 of them": (
-            executor.AT_ONCE,
-            executor.MOST_WAITING,
-            circuit_breaker.MOST_OF_A_USER,
+            executor.MAX_THREADS,
+            executor.MAX_WAITING_CALLS,
+            circuit_breaker.MAX_CALLS_PER_USER,
         )
         == (8, 256, 32),
         "waits for it half a second": revalidation.PATIENCE_S == 0.5,

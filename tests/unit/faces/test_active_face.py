@@ -14,6 +14,7 @@ from overtaken_store import OvertakenStore
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.active_face import settle_active
 from orchestrator.faces.service import FaceModelCacheService
+from orchestrator.faces.storage.errors import ErrorTranslatingStore
 from orchestrator.faces.storage.layout import Blob, active_model_key
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 
@@ -86,7 +87,7 @@ async def test_a_deletion_that_ended_half_way_is_seen_to_by_the_next_attempt(
 ) -> None:
     await stored(tmp_path, "a")
     store = FailingStore(tmp_path)
-    service = FaceModelCacheService(store)
+    service = FaceModelCacheService(ErrorTranslatingStore(store))
     store.is_failing = True
     with pytest.raises(LipSyncError, match="storage"):
         await service.delete_face_model("ann", "a")

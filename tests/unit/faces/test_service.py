@@ -18,7 +18,8 @@ import pytest
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, LipSyncModel
-from orchestrator.faces.service import FaceModelCacheService, face_bytes
+from orchestrator.faces.cache import face_bytes
+from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import Blob, active_model_key
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.replacement import new_replacement_name

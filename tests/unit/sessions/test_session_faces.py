@@ -21,6 +21,7 @@ from orchestrator.core.errors import LipSyncErrorCode
 from orchestrator.core.metrics import Metrics
 from orchestrator.core.types import FaceModel, LipSyncModel, VideoGenerationConfig
 from orchestrator.faces.service import FaceModelCacheService
+from orchestrator.faces.storage.errors import ErrorTranslatingStore
 from orchestrator.faces.storage.layout import Blob
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.models.base import FeatureWindows, Frames, Infer, ModelState
@@ -78,7 +79,7 @@ class Stage:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.store = FragileStore(folder)
-        self.faces = FaceModelCacheService(self.store, **settings)
+        self.faces = FaceModelCacheService(ErrorTranslatingStore(self.store), **settings)
         self.adapters = {TPSM: LookingAdapter(TPSM), STATIC: LookingAdapter(STATIC, ahead_frames=0)}
         for adapter in self.adapters.values():
             adapter.refused, adapter.seen = {}, []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.core.types import LipSyncModel, Resolution, StreamingFrame, VideoFormat
-from orchestrator.video.av_sync import LARGEST_CORRECTION_MS, SyncTracker, corrected, sync_state
+from orchestrator.video.av_sync import MAX_CORRECTION_MS, SyncTracker, corrected, sync_state
 
 
 def frame(number: int, video_format: VideoFormat) -> StreamingFrame:
@@ -105,4 +105,4 @@ def test_an_offset_that_cannot_be_corrected_is_told() -> None:
         answers.append(tracker.report(2000.0))
     assert answers[0] is True
     assert answers[-1] is False
-    assert tracker.correction_ms == LARGEST_CORRECTION_MS
+    assert tracker.correction_ms == MAX_CORRECTION_MS

@@ -19,10 +19,11 @@ from landmarker import require_face_landmarker
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import FaceModel, LipSyncModel, RgbImage
 from orchestrator.faces.compatibility import check_compatibility
-from orchestrator.faces.enrolment.enrol import MAX_PHOTO_BYTES, enrol_photo, take_portrait
+from orchestrator.faces.enrolment.enrol import MAX_PHOTO_BYTES, analyse_photo, enrol_photo
 from orchestrator.faces.enrolment.framing import crown_of, frame_head
 from orchestrator.faces.enrolment.geometry_descriptor import describe
-from orchestrator.faces.enrolment.photo_quality import Measurements, assess, measure, yaw_deg
+from orchestrator.faces.enrolment.photo_measurements import Measurements, measure, yaw_deg
+from orchestrator.faces.enrolment.photo_quality import assess
 from orchestrator.faces.image_decoding import encode_jpeg
 from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import active_model_key
@@ -73,7 +74,7 @@ def masked() -> RgbImage:
 
 def reasons_for(photo: RgbImage | bytes) -> list[str]:
     with pytest.raises(LipSyncError) as caught:
-        take_portrait(photo if isinstance(photo, bytes) else encode_jpeg(photo))
+        analyse_photo(photo if isinstance(photo, bytes) else encode_jpeg(photo))
     assert caught.value.code is LipSyncErrorCode.FACE_MODEL_INCOMPATIBLE
     assert caught.value.details["field"] == "photo"
     reasons = caught.value.details["reasons"]
@@ -237,12 +238,12 @@ def test_a_file_that_is_no_usable_picture_is_refused(data: bytes, code: str) -> 
 def test_a_small_face_in_the_background_does_not_matter() -> None:
     photo = cv2.resize(astronaut(), (1024, 1024), interpolation=cv2.INTER_CUBIC)
     photo[100:292, 700:892] = cv2.resize(astronaut()[30:222, 130:322], (192, 192))
-    assert take_portrait(encode_jpeg(np.asarray(photo, np.uint8))).measurements.face_height_px > 150
+    assert analyse_photo(encode_jpeg(np.asarray(photo, np.uint8))).measurements.face_height_px > 150
 
 
 @pytest.mark.parametrize("degrees", [0, 4, -15, 30, -40])
 def test_the_enrolled_head_is_upright_centred_and_two_thirds_of_the_picture(degrees: float) -> None:
-    portrait = take_portrait(encode_jpeg(turned(degrees)))
+    portrait = analyse_photo(encode_jpeg(turned(degrees)))
     side = portrait.picture.shape[0]
     eyes = portrait.points[263] - portrait.points[33]
     chin, crown = portrait.points[152, :2], crown_of(portrait.points)
@@ -253,7 +254,7 @@ def test_the_enrolled_head_is_upright_centred_and_two_thirds_of_the_picture(degr
 
 
 def test_a_photo_on_its_side_is_enrolled_upright() -> None:
-    portrait = take_portrait(encode_jpeg(np.ascontiguousarray(np.rot90(astronaut()))))
+    portrait = analyse_photo(encode_jpeg(np.ascontiguousarray(np.rot90(astronaut()))))
     eyes = portrait.points[263] - portrait.points[33]
     assert abs(np.degrees(np.arctan2(eyes[1], eyes[0]))) < 8
 
@@ -262,7 +263,7 @@ def test_a_large_photo_gives_the_full_size_and_a_better_score_than_a_small_one()
     large = np.asarray(
         cv2.resize(astronaut(), (2048, 2048), interpolation=cv2.INTER_CUBIC), np.uint8
     )
-    big, small = take_portrait(encode_jpeg(large)), take_portrait(encode_jpeg(astronaut()))
+    big, small = analyse_photo(encode_jpeg(large)), analyse_photo(encode_jpeg(astronaut()))
     assert (big.picture.shape, small.picture.shape) == ((512, 512, 3), (256, 256, 3))
     assert 100 >= big.assessment.score > small.assessment.score >= 70
     assert [warning.code for warning in small.assessment.warnings] == ["FACE_TOO_SMALL"]
@@ -308,7 +309,7 @@ def test_every_check_refuses_only_beyond_its_limit_and_lowers_the_score_before()
 
 @pytest.mark.parametrize("degrees", [-35, -10, 20, 40])
 def test_a_turned_mesh_measures_as_turned(degrees: float) -> None:
-    portrait = take_portrait(encode_jpeg(astronaut()))
+    portrait = analyse_photo(encode_jpeg(astronaut()))
     angle, centre = np.radians(degrees), portrait.points.mean(axis=0)
     about_the_vertical = np.array(
         [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
@@ -330,12 +331,12 @@ def test_the_shipped_portrait_loads_suits_every_model_and_would_pass_as_a_photo(
     face = asyncio.run(load())
     assert face.id == "demo"
     assert check_compatibility(face).issues == ()
-    portrait = take_portrait(encode_jpeg(face.neutral_pose))
+    portrait = analyse_photo(encode_jpeg(face.neutral_pose))
     assert (portrait.assessment.warnings, portrait.picture.shape) == ((), (512, 512, 3))
 
 
 def test_the_descriptor_ignores_place_size_and_tilt() -> None:
-    points = take_portrait(encode_jpeg(astronaut())).points[:, :2]
+    points = analyse_photo(encode_jpeg(astronaut())).points[:, :2]
     turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
     first, second = np.array(describe(points)), np.array(describe(points @ turn * 3 + 70))
     assert first.shape == (134,)

@@ -31,8 +31,9 @@ from virtual_time import run_virtual
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import LipSyncModel
+from orchestrator.faces.cache import face_bytes
 from orchestrator.faces.preparation.encoding_file import Encodings, from_npz, to_npz
-from orchestrator.faces.service import FaceModelCacheService, face_bytes
+from orchestrator.faces.service import FaceModelCacheService
 from orchestrator.faces.storage.layout import DEMO_FACE, DEMO_USER, active_model_key, face_prefix
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.open_store import open_store
@@ -353,7 +354,7 @@ def test_a_forged_shape_reserves_no_memory() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as forged:
         forged.writestr("a.npy", header.getvalue() + b"\0" * 16)
-    with pytest.raises(ValueError, match="do not belong together"):
+    with pytest.raises(ValueError, match="do not match"):
         from_npz(buffer.getvalue(), encoding)
 
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.faces.storage import executor
-from orchestrator.faces.storage.executor import AT_ONCE, MOST_WAITING, StorageThreads
+from orchestrator.faces.storage.executor import MAX_THREADS, MAX_WAITING_CALLS, StorageExecutor
 
 HANGS_AND_ENDS = """
 import asyncio, threading
 from orchestrator.faces.storage import executor
 executor.GIVE_UP_S = executor.CLOSE_S = 0.05
 async def main():
-    threads = executor.StorageThreads("a disk")
+    threads = executor.StorageExecutor("a disk")
     try:
         await threads.run(threading.Event().wait)
     except OSError as error:
@@ -39,7 +39,7 @@ def hangs() -> Iterator[threading.Event]:
 
 
 async def started(
-    threads: StorageThreads, calls: int, hangs: threading.Event
+    threads: StorageExecutor, calls: int, hangs: threading.Event
 ) -> list[asyncio.Task[bool]]:
     tasks = [asyncio.create_task(threads.run(hangs.wait)) for _ in range(calls)]
     await asyncio.sleep(0)
@@ -49,15 +49,15 @@ async def started(
 async def test_calls_that_hang_leave_the_threads_of_everything_else_alone(
     hangs: threading.Event,
 ) -> None:
-    tasks = await started(StorageThreads("a disk"), 100, hangs)
-    assert sum(thread.name == "a disk" for thread in threading.enumerate()) == AT_ONCE
+    tasks = await started(StorageExecutor("a disk"), 100, hangs)
+    assert sum(thread.name == "a disk" for thread in threading.enumerate()) == MAX_THREADS
     assert await asyncio.to_thread(int, "7") == 7
     hangs.set()
     assert all(await asyncio.gather(*tasks))
 
 
 async def test_threads_end_with_the_last_call(hangs: threading.Event) -> None:
-    threads = StorageThreads("a disk that rests")
+    threads = StorageExecutor("a disk that rests")
     hangs.set()
     await asyncio.gather(*await started(threads, 20, hangs))
     for thread in threading.enumerate():
@@ -68,16 +68,16 @@ async def test_threads_end_with_the_last_call(hangs: threading.Event) -> None:
 
 async def test_what_a_call_raises_reaches_its_caller() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        await StorageThreads("a disk").run(int, "seven")
+        await StorageExecutor("a disk").run(int, "seven")
 
 
 async def test_a_line_that_is_full_is_told_at_once_and_who_gave_up_is_out_of_it(
     hangs: threading.Event,
 ) -> None:
-    threads = StorageThreads("a disk")
-    running = await started(threads, AT_ONCE, hangs)
-    waiting = await started(threads, MOST_WAITING, hangs)
-    with pytest.raises(OSError, match="wait already"):
+    threads = StorageExecutor("a disk")
+    running = await started(threads, MAX_THREADS, hangs)
+    waiting = await started(threads, MAX_WAITING_CALLS, hangs)
+    with pytest.raises(OSError, match="are waiting"):
         await threads.run(int)
     waiting[0].cancel()
     await asyncio.wait([waiting[0]])
@@ -91,11 +91,11 @@ async def test_a_call_that_hangs_is_given_up(
 ) -> None:
     monkeypatch.setattr(executor, "GIVE_UP_S", 0.01)
     with pytest.raises(OSError, match="a disk did not answer within"):
-        await StorageThreads("a disk").run(hangs.wait)
+        await StorageExecutor("a disk").run(hangs.wait)
 
 
 async def test_closing_waits_for_what_is_being_written(hangs: threading.Event) -> None:
-    threads = StorageThreads("a disk")
+    threads = StorageExecutor("a disk")
     (writing,) = await started(threads, 1, hangs)
     writing.cancel()
     closing = asyncio.create_task(threads.close())

@@ -12,11 +12,8 @@ import pytest
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.core.types import SHIPPED_MODELS, FaceModel, LipSyncModel
 from orchestrator.faces.compatibility import check_compatibility
-from orchestrator.faces.storage.face_format import (
-    check_listing,
-    parse_face_model,
-    serialise_face_model,
-)
+from orchestrator.faces.storage.face_format import parse_face_model, serialise_face_model
+from orchestrator.faces.storage.face_listing import check_listing
 from orchestrator.faces.storage.layout import Blob
 
 

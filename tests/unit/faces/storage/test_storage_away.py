@@ -1,5 +1,6 @@
-"""A storage that is silent costs a session that has its face in memory half a second once, and then
-nothing.
+"""Sessions while the face storage does not respond.
+
+A session whose face is in memory waits half a second once, and then not at all.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from orchestrator.core.errors import LipSyncError
 from orchestrator.core.paths import SHIPPED_FACES
 from orchestrator.faces.revalidation import PATIENCE_S
 from orchestrator.faces.service import FaceModelCacheService
-from orchestrator.faces.storage.builtin_faces import WithShippedFaces
+from orchestrator.faces.storage.builtin_faces import BuiltinFaces
 from orchestrator.faces.storage.circuit_breaker import (
     AWAY_AFTER_S,
-    LAST_CHANCE_S,
-    MOST_OF_A_USER,
+    GRACE_S,
+    MAX_CALLS_PER_USER,
     PROBE_S,
-    WatchedStore,
+    CircuitBreakerStore,
 )
+from orchestrator.faces.storage.errors import ErrorTranslatingStore
 from orchestrator.faces.storage.layout import (
     DEMO_FACE,
     DEMO_USER,
@@ -38,7 +40,7 @@ GIVES_UP_S = 12.0
 
 
 class SilentStore(LocalFaceStore):
-    """A folder that takes its time, or says nothing until the caller is told so."""
+    """Local folder with a delay, or one that fails after `GIVES_UP_S` while `is_silent`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -70,8 +72,9 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.own = SilentStore(folder)
-        self.watched = WatchedStore(self.own, face_prefix(DEMO_USER, DEMO_FACE))
-        self.store: FaceStore = WithShippedFaces(self.watched, LocalFaceStore(SHIPPED_FACES))
+        self.watched = CircuitBreakerStore(self.own, face_prefix(DEMO_USER, DEMO_FACE))
+        builtin = BuiltinFaces(self.watched, LocalFaceStore(SHIPPED_FACES))
+        self.store: FaceStore = ErrorTranslatingStore(builtin)
         self.faces = FaceModelCacheService(self.store)
 
     async def took_s(self, call: Awaitable[object]) -> float:
@@ -149,16 +152,16 @@ def test_who_waits_for_a_silent_storage_is_told_in_seconds_and_a_hiccup_costs_no
     async def script(stage: Stage) -> None:
         loop = asyncio.get_running_loop()
         await put(stage.store, "ann", "g", package())
-        stage.own.takes_s = AWAY_AFTER_S + LAST_CHANCE_S / 2
+        stage.own.takes_s = AWAY_AFTER_S + GRACE_S / 2
         asking = asyncio.create_task(stage.faces.load_face_model("ann", "g"))
-        await asyncio.sleep(AWAY_AFTER_S + LAST_CHANCE_S / 4)
+        await asyncio.sleep(AWAY_AFTER_S + GRACE_S / 4)
         stage.own.takes_s = 0.0
         assert (await asking).id == "g"
         stage.own.is_silent, began_s = True, loop.time()
-        with pytest.raises(LipSyncError, match="did not answer within") as caught:
+        with pytest.raises(LipSyncError, match="no response within") as caught:
             await stage.faces.load_face_model("ann", "h")
         assert caught.value.recoverable
-        assert loop.time() - began_s == pytest.approx(AWAY_AFTER_S + LAST_CHANCE_S)
+        assert loop.time() - began_s == pytest.approx(AWAY_AFTER_S + GRACE_S)
 
     on_stage(tmp_path, script)
 
@@ -242,7 +245,7 @@ def test_a_storage_that_answers_others_is_not_away_because_one_call_takes_long(
 def test_one_user_s_calls_leave_room_in_the_line_for_others(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         stage.own.takes_s = 1.0
-        names = [f"x{number}" for number in range(2 * MOST_OF_A_USER)]
+        names = [f"x{number}" for number in range(2 * MAX_CALLS_PER_USER)]
         asking = asyncio.gather(
             *(stage.faces.load_face_model("eve", name) for name in names), return_exceptions=True
         )
@@ -252,7 +255,7 @@ def test_one_user_s_calls_leave_room_in_the_line_for_others(tmp_path: Path) -> N
             for error in await asking
             if isinstance(error, LipSyncError) and error.details.get("storage") == "away"
         ]
-        assert len(refused) == MOST_OF_A_USER
+        assert len(refused) == MAX_CALLS_PER_USER
         assert await stage.faces.list_face_models("eve") == ()
 
     on_stage(tmp_path, script)

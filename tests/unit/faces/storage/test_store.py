@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.core.errors import LipSyncError, LipSyncErrorCode
 from orchestrator.faces.ids import check_id
-from orchestrator.faces.storage.builtin_faces import WithShippedFaces
+from orchestrator.faces.storage.builtin_faces import BuiltinFaces
 from orchestrator.faces.storage.layout import active_model_key, face_prefix
 from orchestrator.faces.storage.local_folder import LocalFaceStore
 from orchestrator.faces.storage.replacement import new_replacement_name, version_of
@@ -129,7 +129,7 @@ async def test_the_shipped_face_is_always_there_and_cannot_be_changed(tmp_path: 
     await shipped.replace(demo, {"metadata.json": b"shipped"})
     await shipped.write(active_model_key("demo"), b"shipped active")
     await own.replace(demo, {"metadata.json": b"forged", "extra.json": b"forged"})
-    store = WithShippedFaces(own, shipped)
+    store = BuiltinFaces(own, shipped)
     assert await store.read(f"{demo}/metadata.json") == b"shipped"
     assert await store.read(f"{demo}/extra.json") is None
     assert [blob.key for blob in await store.blobs(demo)] == [f"{demo}/metadata.json"]
@@ -149,7 +149,7 @@ async def test_the_demo_user_may_add_faces_beside_the_shipped_one_and_other_user
     shipped, own = LocalFaceStore(tmp_path / "shipped"), LocalFaceStore(tmp_path / "own")
     await shipped.replace(face_prefix("demo", "demo"), {"metadata.json": b"shipped"})
     await shipped.write(active_model_key("demo"), b"shipped active")
-    store = WithShippedFaces(own, shipped)
+    store = BuiltinFaces(own, shipped)
     await store.replace(face_prefix("demo", "mine"), {"metadata.json": b"mine"})
     await store.replace(PREFIX, {"metadata.json": b"ann's"})
     keys = [blob.key for blob in await store.blobs("face-models/demo")]
