@@ -22,7 +22,7 @@ HINTS: Final = {
     LipSyncErrorCode.MODEL_LOAD_FAILED: "what is missing: lipsync models, lipsync doctor",
     LipSyncErrorCode.TIMEOUT: "what is wrong: lipsync doctor",
 }
-"""What to do, for errors whose message does not say it."""
+"""Remedies, for errors whose message does not name one."""
 
 
 def explain(error: Exception) -> int:

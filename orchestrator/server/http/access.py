@@ -27,7 +27,7 @@ PREFLIGHT_HEADERS: Final = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
 }
-"""What scripts of allowed origins may send beyond simple requests; cached for ten minutes."""
+"""CORS preflight headers: methods and headers for allowed origins, cached for ten minutes."""
 
 EXPOSED_HEADERS: Final = "Retry-After"
 """Headers that scripts may read beyond those that CORS always exposes."""
