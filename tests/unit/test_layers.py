@@ -75,7 +75,8 @@ def _package(module: str) -> str:
 
 
 def test_the_top_holds_the_packages_and_two_files() -> None:
-    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    files = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    entries = {path.parts[0] for path in files}
     assert entries == {*ORDER, "__init__.py", "__main__.py"}
 
 
