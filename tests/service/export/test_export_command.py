@@ -147,7 +147,7 @@ def test_a_checkpoint_of_wav2lip_is_recorded_with_its_sum_and_licence(tmp_path: 
         str(tmp_path / "models"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "wav2lip_syncnet: left out" in done.stdout
+    assert "wav2lip_syncnet: skipped: no given checkpoint" in done.stdout
     report = json.loads((tmp_path / "models" / "wav2lip" / "parity.json").read_text())
     assert report["seeded"] is None
     (weights,) = report["weights"]

@@ -23,7 +23,7 @@ async def test_random_loads_never_pass_the_byte_budget() -> None:
         await fill(store, 8)
         loads = await random_loads(store, 8, 200, budget_bytes=4_000_000)
     assert len(loads.latencies_ms) == 200
-    assert 0 < loads.most_bytes <= loads.budget_bytes
+    assert 0 < loads.max_bytes <= loads.budget_bytes
 
 
 @pytest.mark.parametrize(
