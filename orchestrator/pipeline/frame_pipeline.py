@@ -128,15 +128,19 @@ class FramePipeline:
         VIDEO_GENERATION_FAILED if every candidate fails; the turn's cursor then stays.
         """
         candidates = models or await self._candidates(session, notify)
-        ready = {model: turn.frames_ready(self.models.spec(model), limit) for model in candidates}
-        count, spec = ready[candidates[0]], self.models.spec(candidates[0])
+        spec = self.models.spec(candidates[0])
+        count = turn.frames_ready(spec, limit)
         if count <= 0:
             return None
         kept = self._kept(session, turn, count, spec) if turn.clock.is_paced else range(count)
         if not kept:
             return Batch()
         await _until_due(turn, count)
-        able = [model for model in candidates if ready[model] >= count]
+        able = [
+            model
+            for model in candidates
+            if turn.frames_ready(self.models.spec(model), count) >= count
+        ]
         slots = [turn.next_frame + offset for offset in kept]
         frames, switch = await self._generated(session, turn, able, Due(count, kept))
         departures_s = turn.clock.departures_s(slots, turn.next_frame - 1, spec)
@@ -161,12 +165,14 @@ class FramePipeline:
             return []
         late_s = now - clock.ready_s(turn.next_frame, spec)
         self._selector.note_lateness(session, turn, late_s, now)
-        kept = self._adapted(session, turn, count, late_s)
+        kept = self._adapted(session, turn, count, late_s, now)
         if not kept:
             turn.skip(count)
         return kept
 
-    def _adapted(self, session: Session, turn: Turn, count: int, late_s: float) -> list[int]:
+    def _adapted(
+        self, session: Session, turn: Turn, count: int, late_s: float, now: float
+    ) -> list[int]:
         """Offsets of the frames to generate that client and model can keep up with."""
         stream, fill = session.delivery.stream, session.delivery.outbox.fill
         numbers = range(turn.next_frame, turn.next_frame + count)
@@ -179,7 +185,7 @@ class FramePipeline:
         )
         decision = stream.decide(
             due,
-            asyncio.get_running_loop().time(),
+            now,
             queue_fill=fill,
             batch_load=turn.generation.batch_load,
             late_s=late_s,
