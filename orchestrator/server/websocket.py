@@ -107,7 +107,7 @@ class Connection(SocketSink):
         except LipSyncError as error:
             await self.send_error(error, session_id or protocol.session_of(data))
         except ChannelClosedError:
-            pass  # the session is ending, which its client is told
+            pass  # the session is ending; its own task sends the reason
         except ConnectionError:
             raise
         except Exception:  # the edge of one message: the connection carries other sessions too

@@ -14,9 +14,7 @@ from pathlib import Path
 import psutil
 
 PATIENT = {"LIPSYNC_CHUNK_DEADLINE_MS": "10000", "LIPSYNC_CAPACITY_PROBE": "0"}
-"""Settings of a service on a machine that is slow or busy: no model gives way to another for that,
-and nobody is turned away.
-"""
+"""Settings of a service on a slow or busy machine: long deadlines, no measured capacity limit."""
 
 IN_TIME = {"LIPSYNC_CAPACITY_PROBE": "0"}
 """With the deadlines that a service has by itself, for tests that say what happens when they pass. 

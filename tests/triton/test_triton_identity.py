@@ -1,6 +1,4 @@
-"""What the embedded server loaded is known by its bytes; files that changed under it are not taken
-for it.
-"""
+"""Identity of served networks: the bytes that were loaded, not files that changed afterwards."""
 
 from __future__ import annotations
 

@@ -201,8 +201,8 @@ async def _next(
 ) -> SpeechState:
     """Advance by one frame.
 
-    In silence the last motion is held while it gives way to rest, and the network is not asked for
-    further motion.
+    In silence the last motion is held while it fades to rest, and no request is made for further
+    motion.
     """
     idle_s, silent = float(windows.idle_s[index]), bool(windows.silent[index])
     presence = _presence(before, idle_s, silent)

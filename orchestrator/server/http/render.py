@@ -61,8 +61,8 @@ async def render(request: web.Request) -> web.StreamResponse:
 def _check_slot(app: web.Application) -> None:
     """Raise SESSION_LIMIT where all render slots are in use.
 
-    Checked before the upload, so that no recording is sent in vain, and again after it: a slow
-    upload holds no slot.
+    Checked before the upload, so that a refused recording is not transferred, and again after it:
+    a slow upload holds no slot.
     """
     if app[RENDERS].locked():
         limit = app[CONFIG].max_renders

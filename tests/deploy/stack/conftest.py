@@ -34,9 +34,7 @@ def images(engine: Engine) -> Engine:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Settings of the orchestrators for a machine that is slow or busy: no model gives way to
-    another, nobody is turned away.
-    """
+    """Settings of orchestrators on a slow or busy machine: long deadlines, no admission control."""
     file = tmp_path_factory.mktemp("settings") / "lipsync.env"
     file.write_text("LIPSYNC_CHUNK_DEADLINE_MS=10000\nLIPSYNC_CAPACITY_PROBE=false\n")
     return file

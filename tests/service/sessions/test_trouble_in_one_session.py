@@ -1,6 +1,4 @@
-"""What befalls one session over the whole application, and what the others on its connection notice
-of it: nothing.
-"""
+"""Isolation of sessions: a failure of one does not affect the others on its connection."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a load client reports: every frame accounted for, every latency from the chunk that made the
-frame possible.
-"""
+"""Reports of a load client: every frame counted, latencies from the chunk that completed a frame."""
 
 from __future__ import annotations
 

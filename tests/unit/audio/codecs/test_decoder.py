@@ -1,6 +1,4 @@
-"""What clients send is decoded, or refused with the field's name, and one bad chunk harms no
-other.
-"""
+"""Decoding of chunks: bad ones are refused by the name of the field and harm no other chunk."""
 
 from __future__ import annotations
 
